@@ -1,0 +1,81 @@
+//! Why a request was not answered with a result, in terms that a client can act on.
+
+use std::time::Duration;
+
+use crate::{consistency::Consistency, message::ReplicaError, node_id::HostId, time::Timestamp};
+
+/// An error of a read or write. Only the server knows status codes; each variant says what is known of the
+/// outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nothing was sent.
+    #[error("there is no table `{0}`")]
+    NoSuchTable(String),
+    /// Nothing was sent.
+    #[error("{detail}")]
+    InvalidConsistency {
+        /// The level.
+        level: Consistency,
+        /// What is wrong with it, naming level and factor.
+        detail: String,
+    },
+    /// Nothing was sent: this build has no such level yet.
+    #[error("consistency level {0} is not supported by this build")]
+    UnsupportedConsistency(Consistency),
+    /// Nothing was sent: the client's timestamp is zero or too far ahead of this node's clock.
+    #[error("timestamp {timestamp:?} is outside 1..={max:?}, the clock of this node plus the allowed drift")]
+    TimestampOutOfRange {
+        /// The client's.
+        timestamp: Timestamp,
+        /// The highest that is accepted now.
+        max: Timestamp,
+    },
+    /// Nothing was sent: too few replicas are alive.
+    #[error("level {level} requires {required} replicas and {alive} are alive")]
+    Unavailable {
+        /// The level.
+        level: Consistency,
+        /// Replicas it requires.
+        required: u32,
+        /// Replicas that are alive.
+        alive: u32,
+    },
+    /// Nothing was sent: a bound of this node was hit.
+    #[error("the node is overloaded: {0}")]
+    Overloaded(&'static str),
+    /// Nothing was sent: the node does not serve yet.
+    #[error("the node is starting: {0}")]
+    Starting(String),
+    /// Nothing was sent: the node is about to stop.
+    #[error("the node is draining")]
+    Draining,
+    /// Nothing was sent: this node's clock cannot be trusted.
+    #[error("the clock of this node is off: {0}")]
+    ClockSkew(String),
+    /// Silence or lost connections: the level is out of reach or the deadline has passed. A write may or may not
+    /// be applied.
+    #[error("level {level} requires {required} replicas and {received} answered in time")]
+    Timeout {
+        /// The level.
+        level: Consistency,
+        /// Replicas it requires.
+        required: u32,
+        /// Replicas that answered.
+        received: u32,
+        /// How long the request was given.
+        timeout: Duration,
+    },
+    /// All missing answers were error answers. A write may or may not be applied.
+    #[error("level {level} requires {required} replicas, {received} answered and {} failed", failures.len())]
+    Failed {
+        /// The level.
+        level: Consistency,
+        /// Replicas it requires.
+        required: u32,
+        /// Replicas that answered.
+        received: u32,
+        /// What the others answered.
+        failures: Vec<(HostId, ReplicaError)>,
+    },
+}

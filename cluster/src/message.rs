@@ -1,0 +1,130 @@
+//! The whole conversation between nodes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use helenus_storage::{Mutation, Record, TableId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    membership::Exchange,
+    node_id::{Generation, HostId},
+    time::Timestamp,
+};
+
+/// Classes of traffic, so that bulk never delays what must be quick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TrafficClass {
+    /// Membership.
+    Control,
+    /// Requests of clients.
+    Request,
+}
+
+/// What every message carries besides its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Who sends it.
+    pub sender: HostId,
+    /// Which of its starts this is.
+    pub generation: Generation,
+    /// Who it is for; refused by any other node. `None` only before the two have met.
+    pub target: Option<HostId>,
+    /// Hash of the sender's ring.
+    pub ring_version: u64,
+    /// Hash of the sender's schema.
+    pub schema_version: u64,
+    /// How to queue it.
+    pub class: TrafficClass,
+    /// Time left until nobody waits for the answer any more; zero in answers.
+    pub remaining: Duration,
+    /// The sender's hybrid clock.
+    pub timestamp: Timestamp,
+    /// Id of the client request, so that logs of several nodes can be put together.
+    pub trace: Option<u64>,
+}
+
+/// A request or answer with its header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message<T> {
+    /// What every message carries.
+    pub header: Header,
+    /// The rest.
+    pub body: T,
+}
+
+/// What a node asks of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Request {
+    /// Membership facts; answered by [`Response::Exchange`].
+    Exchange(Exchange),
+    /// Apply a fresh client write; answered by [`Response::Written`].
+    Write {
+        /// The table.
+        table: TableId,
+        /// The mutation, with its final timestamps.
+        mutation: Mutation,
+    },
+    /// Read one record; answered by [`Response::Record`].
+    Read {
+        /// The table.
+        table: TableId,
+        /// The storage key.
+        key: Bytes,
+        /// The coordinator's clock: the one `now` of the whole read.
+        now: Timestamp,
+    },
+}
+
+/// What a node answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Response {
+    /// To [`Request::Exchange`].
+    Exchange(Exchange),
+    /// Applied, as durable as the replica's sync mode promises.
+    Written {
+        /// Whether the replica owns the key by its own ring; if not, it has applied all the same.
+        owned: bool,
+    },
+    /// The newest version the replica holds, tombstones included.
+    Record(Option<Record>),
+    /// The replica could not do it.
+    Failed(ReplicaError),
+}
+
+/// Why a replica did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplicaError {
+    /// A bound of the replica was hit.
+    #[error("overloaded: {0}")]
+    Overloaded(String),
+    /// The deadline had passed before it began.
+    #[error("the deadline had passed")]
+    Expired,
+    /// The message was for another node.
+    #[error("the message was for another node")]
+    WrongTarget,
+    /// It does not know the table.
+    #[error("it does not know table {0}")]
+    NoSuchTable(u32),
+    /// The write's timestamp is too far ahead of its clock.
+    #[error("the timestamp is ahead of its clock by more than the allowed drift")]
+    ClockSkew,
+    /// It is not serving yet, or no longer.
+    #[error("it is not serving: {0}")]
+    NotServing(String),
+    /// It does not know the verb or its version.
+    #[error("it does not support verb {verb} version {version}")]
+    Unsupported {
+        /// The verb.
+        verb: u8,
+        /// Its version.
+        version: u8,
+    },
+    /// Its storage failed.
+    #[error("storage: {0}")]
+    Storage(String),
+}

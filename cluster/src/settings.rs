@@ -1,0 +1,59 @@
+//! The settings of one node's distributed part. Every bound of the crate is named here.
+
+use std::time::Duration;
+
+/// What a node is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Nodes of different cluster names never talk.
+    pub cluster_name: String,
+    /// Addresses (`host:port` of the peer listener) of nodes to learn the cluster from. Empty: this node forms a
+    /// cluster of its own. The first seed forms the cluster if no other seed answers; every other node waits.
+    pub seeds: Vec<String>,
+    /// The address (`host:port`) under which the other nodes reach this one.
+    pub advertise: String,
+    /// Where this node stands.
+    pub datacenter: String,
+    /// See `datacenter`.
+    pub rack: String,
+    /// Tokens this node draws at its first start.
+    pub num_tokens: usize,
+    /// Replication factor of the table `default`, decided by the node that forms the cluster. `None`: 3, or 1 on
+    /// a node that has no seeds.
+    pub default_replication_factor: Option<u32>,
+    /// Deadline of writes that name none.
+    pub write_timeout: Duration,
+    /// Deadline of reads that name none.
+    pub read_timeout: Duration,
+    /// How far ahead of its own clock a node accepts a timestamp.
+    pub allowed_drift: Duration,
+    /// Time between two exchanges with a member.
+    pub exchange_interval: Duration,
+    /// Reads of SSTables that may run at once on threads made for blocking.
+    pub cold_reads: usize,
+    /// Cold reads that may wait beyond those that run; further ones are answered as overloaded.
+    pub cold_read_queue: usize,
+    /// Client requests that this node coordinates at once; further ones are answered as overloaded.
+    pub max_requests: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cluster_name: "helenus".to_owned(),
+            seeds: Vec::new(),
+            advertise: "127.0.0.1:7171".to_owned(),
+            datacenter: "dc1".to_owned(),
+            rack: "rack1".to_owned(),
+            num_tokens: 16,
+            default_replication_factor: None,
+            write_timeout: Duration::from_secs(2),
+            read_timeout: Duration::from_secs(5),
+            allowed_drift: Duration::from_secs(60),
+            exchange_interval: Duration::from_secs(1),
+            cold_reads: 16,
+            cold_read_queue: 1024,
+            max_requests: 4096,
+        }
+    }
+}

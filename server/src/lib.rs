@@ -1,0 +1,8 @@
+//! The Helenus node as a program: HTTP API, peer protocol over TCP, configuration and command line.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod listen;
+pub mod peer;
+pub mod telemetry;

@@ -1,0 +1,84 @@
+//! What can go wrong in the engine, with what an operator needs to act on it.
+
+use std::path::PathBuf;
+
+/// An error of the storage engine. Unless a variant says otherwise, the call that returned it changed nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The disk refused an operation. When it was a sync, the engine is poisoned too.
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        /// The operation, as a verb phrase: `write`, `sync directory`.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The error of the operating system; shared, because every waiter of a group gets it.
+        source: std::sync::Arc<std::io::Error>,
+    },
+    /// Stored bytes are not what was written: a checksum, magic number or length is wrong in a place that a
+    /// crash cannot have left unfinished. The engine refuses to go on and names the place.
+    #[error("{} is damaged at offset {offset}: {what}", path.display())]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// Byte offset of the damaged structure.
+        offset: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A record of a kind (or format version) that this build does not know.
+    #[error("unknown record kind {kind}")]
+    UnknownRecordKind {
+        /// The tag that was read.
+        kind: u8,
+    },
+    /// Bytes that do not decode as a record or mutation: input from elsewhere, not a damaged file.
+    #[error("malformed record: {what}")]
+    Malformed {
+        /// What is wrong with them.
+        what: &'static str,
+    },
+    /// The mutation does not fit one commit log segment.
+    #[error("a mutation of {size_bytes} bytes is larger than the limit of {limit_bytes}")]
+    MutationTooLarge {
+        /// Its encoded size.
+        size_bytes: usize,
+        /// The largest that is accepted.
+        limit_bytes: usize,
+    },
+    /// More bytes wait for the commit log, or for a flush, than the settings allow. Try again later.
+    #[error("the engine is overloaded: {what}")]
+    Overloaded {
+        /// The bound that was hit.
+        what: &'static str,
+    },
+    /// The table does not exist in this engine.
+    #[error("no table with id {0} in this engine")]
+    NoSuchTable(u32),
+    /// An earlier sync failed, so the engine no longer knows what is durable. It stays shut until restart.
+    #[error("the engine stopped after a failed sync: {reason}")]
+    Poisoned {
+        /// The failure that poisoned it.
+        reason: String,
+    },
+    /// The engine was closed.
+    #[error("the engine is closed")]
+    Closed,
+    /// Another process (or engine) holds the data directory.
+    #[error("the data directory {} is in use by another process", path.display())]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Wraps an error of the operating system with what was tried on which path.
+    pub fn io(operation: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { operation, path: path.into(), source: std::sync::Arc::new(source) }
+    }
+}
+
+/// Results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

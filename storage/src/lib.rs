@@ -1,0 +1,22 @@
+//! The storage engine of Helenus: a log-structured merge tree that knows bytes, timestamps and files, and
+//! nothing of nodes, tokens, replicas, clocks or async runtimes.
+//!
+//! Reading order (and dependency order): [`record`] is what is stored and how two versions of it are
+//! reconciled; [`disk`] is the seam below which everything can fail; [`commit_log`], `memtable` and
+//! [`sstable`] are the three places a record lives in; `manifest` says which SSTables are live; `tree` puts
+//! memtables and SSTables of one table together; [`engine`] is the door; [`background`] the threads that
+//! loop on [`Engine::step`].
+
+pub mod background;
+pub mod commit_log;
+pub mod disk;
+pub mod engine;
+pub mod error;
+pub mod options;
+pub mod record;
+pub mod sstable;
+
+pub use engine::{Engine, Step, StepOutcome, TableId, Ticket, TryGet};
+pub use error::Error;
+pub use options::{Options, SyncMode};
+pub use record::{Mutation, Record, RecordKind, Timestamp};

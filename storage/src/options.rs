@@ -1,0 +1,62 @@
+//! The settings of one engine. Every bound of the crate is named here.
+
+use std::time::Duration;
+
+/// When an apply counts as durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SyncMode {
+    /// Acknowledged after an fdatasync that covers it; one sync serves all who wait.
+    #[default]
+    Group,
+    /// Acknowledged once written to the operating system; synced every [`Options::sync_interval`]. A crash of
+    /// the process loses nothing, a power cut up to one interval.
+    Periodic,
+}
+
+/// Settings of an [`Engine`](crate::Engine). Sizes in bytes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// When an apply counts as durable.
+    pub sync_mode: SyncMode,
+    /// Time between syncs in [`SyncMode::Periodic`].
+    pub sync_interval: Duration,
+    /// Size of a preallocated commit log segment.
+    pub segment_bytes: u64,
+    /// Most bytes that may wait for the commit step; beyond it `apply` answers [`crate::Error::Overloaded`].
+    pub commit_queue_bytes: usize,
+    /// A memtable that accounts for more is switched and flushed.
+    pub memtable_bytes: usize,
+    /// Total of all memtables, flushing ones included; beyond it `apply` answers [`crate::Error::Overloaded`].
+    pub memtable_total_bytes: usize,
+    /// Total of commit log segments on disk; beyond it the tables that hold the oldest are flushed.
+    pub commit_log_bytes: u64,
+    /// Uncompressed size of an SSTable data block.
+    pub block_bytes: usize,
+    /// Entries between two restart points of a block.
+    pub restart_interval: usize,
+    /// Target false-positive rate of bloom filters, in (0, 1).
+    pub bloom_fp_rate: f64,
+    /// SSTables of similar size that make a merge worthwhile (size-tiered).
+    pub merge_min_tables: usize,
+    /// Most SSTables that one merge takes.
+    pub merge_max_tables: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sync_mode: SyncMode::Group,
+            sync_interval: Duration::from_secs(1),
+            segment_bytes: 32 << 20,
+            commit_queue_bytes: 64 << 20,
+            memtable_bytes: 64 << 20,
+            memtable_total_bytes: 256 << 20,
+            commit_log_bytes: 512 << 20,
+            block_bytes: 16 << 10,
+            restart_interval: 16,
+            bloom_fp_rate: 0.01,
+            merge_min_tables: 4,
+            merge_max_tables: 32,
+        }
+    }
+}
