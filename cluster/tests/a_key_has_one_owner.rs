@@ -57,8 +57,7 @@ fn a_ring_without_normal_members_owns_nothing() {
 }
 
 #[test]
-fn a_token_claimed_twice_belongs_to_the_normal_member_then_to_the_lower_host_in_whatever_order_they_are_told()
-{
+fn a_token_claimed_twice_belongs_to_the_lower_normal_host_in_whatever_order_they_are_told() {
     let members = [normal(3, &[7]), normal(2, &[7]), joining(1, &[7])];
     let reversed: Vec<_> = members.iter().rev().collect();
     let ring = Ring::from_members(&members);

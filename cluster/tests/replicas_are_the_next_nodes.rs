@@ -3,8 +3,10 @@
 
 mod setting;
 
+use std::collections::BTreeSet;
+
 use helenus_cluster::{
-    membership::MemberState,
+    membership::{Member, MemberState},
     partitioning::{Ring, Token},
     placement::{Placement, SimpleStrategy},
 };
@@ -61,7 +63,8 @@ fn a_joining_member_is_pending_where_it_will_be_a_replica_and_nowhere_else() {
 fn the_first_members_of_a_cluster_are_pending_everywhere() {
     let ring = Ring::from_members(&[normal(1, &[10]), joining(2, &[20]), joining(3, &[30])]);
     assert_eq!(place(&ring, 3, 15), (vec![1], vec![2, 3]));
-    assert_eq!(place(&ring, 1, 15), (vec![1], vec![2]));
+    assert_eq!(place(&ring, 1, 15), (vec![1], vec![2, 3]));
+    assert_eq!(place(&ring, 1, 5), (vec![1], vec![]));
 }
 
 #[test]
@@ -74,41 +77,51 @@ fn ownership_counts_replicas() {
 }
 
 proptest! {
-    /// The walk as one would write it without care for its cost.
+    /// Against the walk as one would write it without care for its cost.
     #[test]
-    fn a_quick_walk_finds_what_a_slow_one_does(
+    fn whoever_joins_has_been_written_to(
         tokens in prop::collection::vec((1u128..8, -20i64..20), 1..30),
         joiners in prop::collection::btree_set(1u128..8, 0..4),
+        joined in prop::collection::btree_set(1u128..8, 0..4),
         factor in 0u32..9,
         token in -25i64..25,
     ) {
         let mut members = Vec::new();
         for number in 1..8 {
-            let own: std::collections::BTreeSet<i64> =
+            let own: BTreeSet<i64> =
                 tokens.iter().filter(|(owner, _)| *owner == number).map(|(_, token)| *token).collect();
             let own: Vec<i64> = own.into_iter().collect();
             members.push(if joiners.contains(&number) { joining(number, &own) } else { normal(number, &own) });
         }
-        let slow = |with_joining: bool| {
+        let slow = |present: &dyn Fn(&Member) -> bool| {
             let mut points = Vec::new();
-            for member in members.iter().filter(|m| with_joining || m.state == MemberState::Normal) {
-                let joining = member.state == MemberState::Joining;
-                points.extend(member.tokens.iter().map(|t| (*t, joining, member.host_id.0.as_u128())));
+            for member in members.iter().filter(|member| present(member)) {
+                points.extend(member.tokens.iter().map(|t| (*t, member.host_id.0.as_u128())));
             }
             points.sort_unstable();
-            let start = points.iter().position(|(t, ..)| *t >= token).unwrap_or(0);
+            let start = points.iter().position(|(t, _)| *t >= token).unwrap_or(0);
             points.rotate_left(start);
-            let mut found = Vec::new();
-            for (_, _, number) in points {
-                if !found.contains(&number) && found.len() < factor as usize {
-                    found.push(number);
+            let mut found = BTreeSet::new();
+            for (_, number) in points {
+                if found.len() < factor as usize {
+                    found.insert(number);
                 }
             }
             found
         };
-        let natural = slow(false);
-        let mut pending = slow(true);
-        pending.retain(|number| !natural.contains(number));
-        prop_assert_eq!(place(&Ring::from_members(&members), factor, token), (natural, pending));
+        let (natural, pending) = place(&Ring::from_members(&members), factor, token);
+        let (natural, pending) = (BTreeSet::from_iter(natural), BTreeSet::from_iter(pending));
+        let is_normal = |member: &Member| member.state == MemberState::Normal;
+        prop_assert_eq!(&natural, &slow(&is_normal));
+
+        // Whichever of the joining members become normal, no one is a replica who was not written to.
+        let mut alone = BTreeSet::new();
+        for joiner in joiners {
+            let is_present = |member: &Member| is_normal(member) || member.host_id == host(joiner);
+            alone.extend(slow(&is_present).into_iter().filter(|number| joiner == *number));
+        }
+        prop_assert_eq!(&pending, &alone);
+        let is_present = |member: &Member| is_normal(member) || joined.contains(&member.host_id.0.as_u128());
+        prop_assert!(slow(&is_present).is_subset(&natural.union(&pending).copied().collect()));
     }
 }

@@ -24,13 +24,14 @@ pub struct RingEntry {
 /// An immutable picture of all tokens, made anew when a member changes.
 ///
 /// Members that are joining are in it too, marked as such, so that one walk tells both who owns a key now and who
-/// is about to. All questions are answered the same on every node that knows the same members: entries are ordered
-/// by token, then normal before joining, then host id, which also settles a token that two members claim.
+/// is about to. All questions are answered the same on every node that knows the same members: entries are ordered by
+/// token, then host id, which also settles a token that two members claim. The state has no part in the order, so that
+/// a member that becomes normal does not move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
     entries: Vec<RingEntry>,
     normal: usize,
-    members: usize,
+    joining: usize,
     version: u64,
 }
 
@@ -61,13 +62,12 @@ impl Ring {
     /// The ring of these members.
     pub fn from_members<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
         let mut entries: Vec<RingEntry> = members.into_iter().flat_map(entries_of).collect();
-        entries
-            .sort_unstable_by_key(|entry| (entry.token, entry.state != MemberState::Normal, entry.host_id));
+        entries.sort_unstable_by_key(|entry| (entry.token, entry.host_id));
         entries.dedup();
-        let normal = distinct(entries.iter().filter(|entry| entry.state == MemberState::Normal));
-        let members = distinct(entries.iter());
+        let normal = members_in(MemberState::Normal, &entries);
+        let joining = members_in(MemberState::Joining, &entries);
         let version = version_of(&entries);
-        Self { entries, normal, members, version }
+        Self { entries, normal, joining, version }
     }
 
     /// Hash of the whole ring: equal on two nodes that see the same tokens, owners and states. Stable across
@@ -81,9 +81,9 @@ impl Ring {
         self.normal
     }
 
-    /// Members with at least one token, joining ones included.
-    pub fn all_members(&self) -> usize {
-        self.members
+    /// Joining members with at least one token.
+    pub fn joining_members(&self) -> usize {
+        self.joining
     }
 
     /// All tokens in order.
@@ -138,8 +138,9 @@ fn entries_of(member: &Member) -> impl Iterator<Item = RingEntry> {
     member.tokens.iter().map(move |&token| RingEntry { token: Token(token), host_id, state })
 }
 
-fn distinct<'a>(entries: impl Iterator<Item = &'a RingEntry>) -> usize {
-    entries.map(|entry| entry.host_id).collect::<BTreeSet<_>>().len()
+fn members_in(state: MemberState, entries: &[RingEntry]) -> usize {
+    let members = entries.iter().filter(|entry| entry.state == state).map(|entry| entry.host_id);
+    members.collect::<BTreeSet<_>>().len()
 }
 
 fn version_of(entries: &[RingEntry]) -> u64 {

@@ -6,7 +6,7 @@ use super::Placement;
 use crate::{
     membership::MemberState,
     node_id::HostId,
-    partitioning::{Ring, RingEntry, Token},
+    partitioning::{Ring, Token},
 };
 
 /// Cassandra's SimpleStrategy: the next distinct nodes clockwise (Dynamo's preference list without its spare
@@ -20,15 +20,31 @@ pub struct SimpleStrategy {
 impl SimpleStrategy {
     /// The replicas of a token. A cluster with fewer members than the factor has fewer replicas; whether those
     /// suffice for a level is the level's business.
+    ///
+    /// A joining member is pending if it is met before the last natural replica: then it would be a replica if it
+    /// alone joined.
     pub fn place(self, ring: &Ring, token: Token) -> Placement {
-        let normal = ring.clockwise(token).filter(|entry| entry.state == MemberState::Normal);
-        let natural = self.distinct(normal, ring.normal_members());
-        if ring.all_members() == ring.normal_members() {
-            return Placement { natural, pending: Vec::new() };
+        // Knowing how many there are ends the walk when the last was met, not a whole turn later.
+        let wanted = ring.normal_members().min(self.replication_factor as usize);
+        let is_whole = self.replication_factor as usize > ring.normal_members();
+        let met_all = |found: &Placement| {
+            let joiners_left = is_whole && found.pending.len() < ring.joining_members();
+            found.natural.len() == wanted && !joiners_left
+        };
+        let mut found = Placement::default();
+        for entry in ring.clockwise(token) {
+            if met_all(&found) {
+                break;
+            }
+            let replicas = match entry.state {
+                MemberState::Normal => &mut found.natural,
+                MemberState::Joining => &mut found.pending,
+            };
+            if !replicas.contains(&entry.host_id) {
+                replicas.push(entry.host_id);
+            }
         }
-        let mut pending = self.distinct(ring.clockwise(token), ring.all_members());
-        pending.retain(|replica| !natural.contains(replica));
-        Placement { natural, pending }
+        found
     }
 
     /// Share of all keys, 0 to 1, that each normal member holds as a natural replica. The shares sum up to the
@@ -41,21 +57,5 @@ impl SimpleStrategy {
             }
         }
         shares
-    }
-
-    /// The first distinct members, at most the factor and at most the `present`: knowing how many there are ends
-    /// the walk when the last was met, not a whole turn later.
-    fn distinct<'a>(self, entries: impl Iterator<Item = &'a RingEntry>, present: usize) -> Vec<HostId> {
-        let wanted = present.min(self.replication_factor as usize);
-        let mut found: Vec<HostId> = Vec::with_capacity(wanted);
-        for entry in entries {
-            if found.len() == wanted {
-                break;
-            }
-            if !found.contains(&entry.host_id) {
-                found.push(entry.host_id);
-            }
-        }
-        found
     }
 }
