@@ -133,7 +133,7 @@ impl Member {
 
     /// Which of two descriptions of this member is newer. Descriptions of the same version should be equal; if they
     /// are not, all nodes prefer the same one.
-    pub(super) fn precedence(&self) -> impl Ord {
+    pub(super) fn precedence(&self) -> impl Ord + use<'_> {
         (self.generation, self.version, &self.address, &self.datacenter, &self.rack)
     }
 }
