@@ -3,7 +3,7 @@
 //!
 //! Reading order (and dependency order): [`record`] is what is stored and how two versions of it are
 //! reconciled; [`disk`] is the seam below which everything can fail; [`commit_log`], `memtable` and
-//! [`sstable`] are the three places a record lives in; `manifest` says which SSTables are live; `tree` puts
+//! [`sstable`] are the three places a record lives in; [`mod@merge`] reads several of them as one; `manifest` says which SSTables are live; `tree` puts
 //! memtables and SSTables of one table together; [`engine`] is the door; [`background`] the threads that
 //! loop on [`Engine::step`].
 
@@ -12,6 +12,7 @@ pub mod commit_log;
 pub mod disk;
 pub mod engine;
 pub mod error;
+pub mod merge;
 pub mod options;
 pub mod record;
 pub mod sstable;
