@@ -1,6 +1,8 @@
 //! The simulated disk keeps to the rules of POSIX file systems: what was synced is there after a power cut, what
 //! was not may be gone in part; and both disks answer programs alike.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeSet,
     io::ErrorKind,
