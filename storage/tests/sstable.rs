@@ -31,8 +31,18 @@ fn directory() -> PathBuf {
 }
 
 fn write(disk: &Arc<dyn Disk>, directory: &Path, model: &Model, options: &Options) -> TableFile {
+    write_as(ID, disk, directory, model, options)
+}
+
+fn write_as(
+    id: FileId,
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    model: &Model,
+    options: &Options,
+) -> TableFile {
     disk.create_dir_all(directory).unwrap();
-    let mut writer = TableWriter::create(Arc::clone(disk), directory, ID, options).unwrap();
+    let mut writer = TableWriter::create(Arc::clone(disk), directory, id, options).unwrap();
     for (key, record) in model {
         writer.add(key, record).unwrap();
     }
@@ -317,22 +327,34 @@ fn every_truncation_and_every_run_of_wrong_bytes_is_noticed() {
 
 #[test]
 fn a_block_in_the_place_of_another_is_noticed() {
-    // Given two blocks of the same length,
-    let model: Model = (0..8_u8)
-        .map(|number| (vec![b'k', number], Record::plain(Timestamp(1), vec![number; 300])))
-        .collect();
+    // Given a table of blocks of one length, and another that differs in its id and in its values,
+    let model = |value: u8| -> Model {
+        (100..108_u8).map(|key| (vec![key], Record::plain(Timestamp(1), vec![key, value]))).collect()
+    };
     let options = Options { block_bytes: 1, ..Options::default() };
-    let (disk, file) = written(&model, &options);
+    let (disk, file) = written(&model(201), &options);
     let path = directory().join(TableReader::file_name(ID));
-    let mut bytes = disk.contents(&path).unwrap();
-    let index_offset = bytes.len() - 52 + 8;
-    let blocks_len = u64::from_le_bytes(bytes[index_offset..index_offset + 8].try_into().unwrap()) as usize;
-    let block_len = blocks_len / model.len();
-    // when one overwrites the other, checksum and all,
+    let original = disk.contents(&path).unwrap();
+    let stranger: Arc<dyn Disk> = Arc::new(SimulatedDisk::default());
+    write_as(FileId(8), &stranger, &directory(), &model(202), &options);
+    let index_offset = original.len() - 52 + 8;
+    let blocks_len =
+        u64::from_le_bytes(original[index_offset..index_offset + 8].try_into().unwrap()) as usize;
+    assert_eq!(blocks_len % 8, 0);
+    let block_len = blocks_len / 8;
+    // when a block is overwritten, checksum and all, by its neighbour,
+    let mut bytes = original.clone();
     bytes.copy_within(0..block_len, block_len);
     disk.replace(&path, bytes).unwrap();
-    // then the reader sees that it does not belong there.
-    assert!(no_wrong_answer(&model, &disk, &file, "block 0 over block 1"));
+    // then the reader sees that it does not belong there;
+    assert!(no_wrong_answer(&model(201), &disk, &file, "block 0 over block 1"));
+    // and likewise when it is the block at the same place of the other table.
+    let other =
+        stranger.map(&directory().join(TableReader::file_name(FileId(8))), file.length_bytes).unwrap();
+    let mut bytes = original;
+    bytes[..block_len].copy_from_slice(&other[..block_len]);
+    disk.replace(&path, bytes).unwrap();
+    assert!(no_wrong_answer(&model(201), &disk, &file, "block 0 of another table"));
 }
 
 #[test]
