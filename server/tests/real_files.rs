@@ -1,7 +1,7 @@
 //! Promise: what was acknowledged at QUORUM reads back byte-identical while a node is dead, and after all nodes
 //! were killed at once. The data are real files, their paths the keys.
 
-mod support;
+mod processes;
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use support::{TestCluster, key_path, wait_until};
+use processes::{TestCluster, key_path, wait_until};
 
 const WRITERS: usize = 4;
 const LARGEST: u64 = 1 << 20;
