@@ -26,7 +26,7 @@ use std::{
 
 use helenus_storage::{
     Engine, Error, Mutation, Record, Step, SyncMode, TableId, Ticket, Timestamp,
-    disk::{Damage, Fault, Repeat, SimulatedDisk},
+    disk::{Damage, Disk, Fault, Repeat, SimulatedDisk},
 };
 
 use oracle::{Oracle, Promise};
@@ -69,9 +69,12 @@ enum OnError {
 }
 
 impl Run {
+    fn new(sync_mode: SyncMode) -> Self {
+        Self { oracle: Oracle::new(sync_mode), waiting: Vec::new(), acknowledged_when_poisoned: 0 }
+    }
+
     fn of(disk: &SimulatedDisk, seed: u64, sync_mode: SyncMode, on_error: OnError) -> Self {
-        let mut run =
-            Self { oracle: Oracle::new(sync_mode), waiting: Vec::new(), acknowledged_when_poisoned: 0 };
+        let mut run = Self::new(sync_mode);
         let engine = match (open(disk, sync_mode), on_error) {
             (Ok(engine), _) => engine,
             (Err(_), OnError::Stop) => return run,
@@ -268,6 +271,71 @@ fn a_read_that_fails_once_harms_nothing() {
             drop(opened);
             verify(&image, &run.oracle, Promise::Durable, SyncMode::Group)
                 .unwrap_or_else(|error| panic!("seed {seed}, read {number}: {error}"));
+        }
+    }
+}
+
+/// A closed engine's disk, and what it promised.
+fn closed(seed: u64) -> (SimulatedDisk, Oracle) {
+    let disk = SimulatedDisk::new(seed);
+    let engine = open(&disk, SyncMode::Group).unwrap();
+    let mut run = Run::new(SyncMode::Group);
+    for action in actions(seed, length()) {
+        run.act(&engine, action).unwrap();
+        run.collect_tickets(false);
+    }
+    engine.close().unwrap();
+    drop(engine);
+    (disk.crash(seed, Damage::Forgotten), run.oracle)
+}
+
+/// After a change behind its back the engine names damage, on opening or on reading, or has everything.
+fn named_or_harmless(disk: &SimulatedDisk, oracle: &Oracle, what: &str) -> bool {
+    let answer = match open(disk, SyncMode::Group) {
+        Ok(engine) => oracle.check(&engine, Promise::Durable),
+        Err(Error::Corrupt { .. }) => return true,
+        Err(error) => panic!("{what}: {error:?} does not name damage"),
+    };
+    match answer {
+        Ok(()) => false,
+        Err(error) if error.contains("is damaged at offset") => true,
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
+
+#[test]
+fn rot_in_any_file_of_a_closed_engine_is_named_or_harmless() {
+    for seed in seeds() {
+        let (disk, oracle) = closed(seed);
+        let mut named = 0;
+        for path in disk.files() {
+            let length = disk.contents(&path).unwrap().len();
+            for offset in (0..length).step_by(length / 60 + 1) {
+                let image = disk.crash(0, Damage::ProcessOnly);
+                image.flip_bit(&path, offset, offset as u8).unwrap();
+                let what = format!("seed {seed}, {}: a bit of byte {offset} flipped", path.display());
+                named += usize::from(named_or_harmless(&image, &oracle, &what));
+            }
+        }
+        assert!(named > 100, "seed {seed}: only {named} cases noticed");
+    }
+}
+
+#[test]
+fn a_missing_or_shortened_file_of_a_closed_engine_is_named_or_harmless() {
+    for seed in seeds() {
+        let (disk, oracle) = closed(seed);
+        for path in disk.files() {
+            let length = disk.contents(&path).unwrap().len();
+            for kept in [None, Some(0), Some(length / 2), Some(length.saturating_sub(1))] {
+                let image = disk.crash(0, Damage::ProcessOnly);
+                match kept {
+                    Some(kept) => image.truncate(&path, kept).unwrap(),
+                    None => image.remove(&path).unwrap(),
+                }
+                let what = format!("seed {seed}, {} cut to {kept:?}", path.display());
+                named_or_harmless(&image, &oracle, &what);
+            }
         }
     }
 }
