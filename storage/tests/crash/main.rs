@@ -232,7 +232,8 @@ fn crash_everywhere(seeds: impl Iterator<Item = u64>, sync_mode: SyncMode, at_le
         }
     }
     println!("{points} crash points");
-    assert!(points >= at_least || stride > 1, "{points} crash points only");
+    let by_hand = std::env::vars().any(|(name, _)| name.starts_with("CRASH_"));
+    assert!(points >= at_least || by_hand, "{points} crash points only");
 }
 
 #[test]
