@@ -347,9 +347,7 @@ impl KnownCluster {
 
     /// Makes durable that user records exist; the first write of a node waits for it, all others find it done.
     pub(crate) async fn save_user_records(&self) -> Result<(), ReplicaError> {
-        self.user_records_saved
-            .get_or_try_init(|| saved_cluster::save_user_records(&self.store))
-            .await
-            .map(|()| ())
+        self.user_records_saved.get_or_try_init(|| saved_cluster::save_user_records(&self.store)).await?;
+        Ok(())
     }
 }
