@@ -8,6 +8,8 @@ use helenus_cluster::{
     node::Change,
 };
 
+use tokio::time::Instant;
+
 use crate::support::{Cluster, put, write};
 
 #[tokio::test(start_paused = true)]
@@ -137,4 +139,45 @@ async fn a_stopped_node_has_no_tasks_left_that_answer() {
 
     let refused = cluster.put("n1", "key", "value", One).await;
     assert_eq!(refused, Err(RequestError::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_lost_after_the_reply_is_noticed_all_the_same() {
+    let cluster = Cluster::of(3).await;
+    cluster.network.lose_answers_of("n3");
+    assert!(cluster.sees_up("n1", "n3"), "nobody has noticed yet");
+
+    cluster.put("n1", "key", "value", One).await.expect("n1 itself answers first");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+
+    assert!(cluster.sees_down("n1", "n3"), "the call that was still under way told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_peers_do_not_delay_the_news_of_others() {
+    let mut cluster = Cluster::of(5).await;
+    for name in ["n2", "n3", "n4"] {
+        cluster.pause(name);
+    }
+
+    cluster.kill("n5").await;
+    let died = Instant::now();
+    cluster.until("the death is known", |c| c.sees_down("n1", "n5")).await;
+
+    assert!(died.elapsed() <= Duration::from_millis(1100), "one interval: {:?}", died.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_disk_of_the_coordinator_makes_no_request_wait_beyond_its_deadline() {
+    let cluster = Cluster::of(3).await;
+    cluster.put("n1", "key", "old", All).await.expect("all are alive");
+    cluster.processes["n1"].storage.stall();
+
+    let asked = Instant::now();
+    cluster.put("n1", "key", "new", Quorum).await.expect("n2 and n3 suffice");
+    assert!(asked.elapsed() < Duration::from_millis(100));
+    let late = cluster.put("n1", "key", "newer", All).await;
+
+    assert!(matches!(late, Err(RequestError::Timeout { required: 3, received: 2, .. })), "{late:?}");
+    assert!(asked.elapsed() < Duration::from_millis(2100), "{:?}", asked.elapsed());
 }

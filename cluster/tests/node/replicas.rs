@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
-    membership::MemberState,
+    membership::{Exchange, MemberState},
     message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
     node_id::{Generation, HostId},
     partitioning::{Partitioner, storage_key},
@@ -71,6 +71,7 @@ async fn what_comes_too_late_is_not_done() {
     let answer = cluster.node("n1").handle(Message { header, body: write(DEFAULT_TABLE_ID) }).await;
 
     assert_eq!(answer.body, Response::Failed(ReplicaError::Expired));
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(cluster.read("n1", "key", All).await.expect("all are alive").record, None);
 }
 
@@ -112,6 +113,26 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
         assert_eq!(answer, Response::Record(Some(Record::plain(Timestamp(5), "value"))));
     }
     assert!((1..30).contains(&owned_by_n1), "one of three copies: {owned_by_n1}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_stores_a_record_tells_newcomers_so() {
+    let cluster = Cluster::of(3).await;
+    let node = cluster.node("n1");
+    let ask = async || {
+        let nothing = Exchange { cluster_id: None, members: vec![], tables: vec![], has_user_records: false };
+        let header = header(&cluster, Some(node.host_id()));
+        match node.handle(Message { header, body: Request::Exchange(nothing) }).await.body {
+            Response::Exchange(told) => told.has_user_records,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!ask().await);
+
+    let header = header(&cluster, Some(node.host_id()));
+    node.handle(Message { header, body: write(DEFAULT_TABLE_ID) }).await;
+
+    assert!(ask().await);
 }
 
 #[tokio::test(start_paused = true)]

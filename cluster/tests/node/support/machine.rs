@@ -48,6 +48,11 @@ impl Machine {
 }
 
 impl Storage {
+    /// From now on no step is done, as if each waited for the disk.
+    pub fn stall(&self) {
+        self.driver.abort();
+    }
+
     /// Ends the driver as the death of the process does: nothing more is written.
     pub fn die(self) {
         self.driver.abort();
