@@ -8,11 +8,19 @@ use std::sync::Arc;
 use helenus_server::http::Surface;
 use support::{
     Client, ask, eventually,
-    scripted::{Scripted, Served, serve, test_limits},
+    scripted::{Served, serve, test_limits},
+    single_node::SingleNode,
 };
 
-async fn served() -> Served {
-    serve(Arc::new(Scripted::default()), Surface::Both).await
+/// The API over a real node; both end with the test.
+struct Fixture {
+    served: Served,
+    _node: SingleNode,
+}
+
+async fn start() -> Fixture {
+    let node = SingleNode::start().await;
+    Fixture { served: serve(Arc::clone(&node.node) as _, Surface::Both).await, _node: node }
 }
 
 /// A request without body.
@@ -43,7 +51,7 @@ fn targets(rows: &[(&str, &str, u16, &'static str, &'static str)]) -> Vec<Row> {
 
 /// Asks each row on its own connection; afterwards the server still serves, and nothing is left open.
 async fn check(rows: Vec<Row>) {
-    let served = served().await;
+    let Fixture { served, _node } = start().await;
     let mut wrong = Vec::new();
     for row in &rows {
         let reply = ask(served.address, &row.request).await;
@@ -373,7 +381,7 @@ async fn two_lengths_never_make_two_requests() {
     for lengths in
         ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
     {
-        let served = served().await;
+        let Fixture { served, _node } = start().await;
         let mut client = Client::connect(served.address).await;
         client
             .send(format!(
@@ -392,7 +400,7 @@ async fn two_lengths_never_make_two_requests() {
 
 #[tokio::test]
 async fn a_wrong_method_says_which_are_right() {
-    let served = served().await;
+    let Fixture { served, _node } = start().await;
     let reply = ask(served.address, request("PATCH", "/v1/kv/default/k", "")).await;
     let mut allowed: Vec<_> = reply.header("allow").split(',').map(str::trim).collect();
     allowed.sort_unstable();
@@ -401,7 +409,7 @@ async fn a_wrong_method_says_which_are_right() {
 
 #[tokio::test]
 async fn bodies_beyond_the_budget_of_all_are_refused_and_cost_nothing() {
-    let served = served().await;
+    let Fixture { served, _node } = start().await;
     let limits = test_limits();
     let put = |length: usize| {
         format!("PUT /v1/kv/default/k HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n")
@@ -428,7 +436,7 @@ async fn bodies_beyond_the_budget_of_all_are_refused_and_cost_nothing() {
 
 #[tokio::test]
 async fn a_slow_head_is_a_problem_too() {
-    let served = served().await;
+    let Fixture { served, _node } = start().await;
     let mut client = Client::connect(served.address).await;
     let reply = client.send("PUT /v1/kv/default/k HTTP/1.1\r\nHos").await.reply().await;
     assert_eq!((reply.status, reply.problem().as_str()), (408, "request-timeout"));

@@ -91,12 +91,12 @@ impl Metrics {
         self.open_connections.clone()
     }
 
-    /// All metrics as text.
+    /// All metrics in Prometheus' text format.
     pub fn page(&self) -> String {
         let mut page = String::new();
         text::encode(&mut page, &self.registry)
             .expect("writing to a String cannot fail, nor can the collectors");
-        page
+        in_text_format(&page)
     }
 
     /// Counts a request until the guard is dropped.
