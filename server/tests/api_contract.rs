@@ -1,5 +1,7 @@
 //! Replies carry what the API promises: values as they came, what is known of them, and errors a client can act on.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};
@@ -13,6 +15,7 @@ use serde_json::json;
 use support::{
     Client, Reply, ask,
     scripted::{HOST, NOW, Scripted, Served, serve},
+    single_node::SingleNode,
 };
 
 struct Fixture {
@@ -64,6 +67,37 @@ async fn a_value_comes_back_as_it_came() {
     ] {
         assert_eq!(get.header(name), value, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_real_node_keeps_the_same_promises() {
+    let node = SingleNode::start().await;
+    let served = serve(Arc::clone(&node.node) as _, Surface::Both).await;
+    let host = node.node.host_id().to_string();
+    let put = "PUT /v1/kv/default/k HTTP/1.1\r\nHost: h\r\nContent-Type: a/b\r\nContent-Length: 1\r\n\r\nv";
+    let written = ask(served.address, put).await;
+    let timestamp = written.json()["timestamp"].to_string();
+    for method in ["GET", "HEAD"] {
+        let reply =
+            ask(served.address, format!("{method} /v1/kv/default/k HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        assert_eq!((reply.status, reply.header("content-length")), (200, "1"));
+        assert_eq!(
+            (reply.header("content-type"), reply.header("helenus-timestamp")),
+            ("a/b", timestamp.as_str())
+        );
+        assert_eq!(reply.header("helenus-consistency"), "quorum; required=1; acknowledged=1");
+        assert_eq!(reply.header("helenus-coordinator"), host);
+    }
+    let delete = ask(served.address, "DELETE /v1/kv/default/k HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(delete.status, 200);
+    let gone = ask(served.address, "GET /v1/kv/default/k HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!((gone.status, gone.header("helenus-deleted")), (404, "?1"));
+    let status = ask(served.address, "GET /admin/v1/status HTTP/1.1\r\nHost: h\r\n\r\n").await.json();
+    assert_eq!((&status["host_id"], &status["members"][0]["up"]), (&host.into(), &true.into()));
+    node.node.drain();
+    let draining = ask(served.address, put).await;
+    assert_eq!((draining.status, draining.problem().as_str()), (503, "draining"));
+    assert_eq!((draining.header("retry-after"), &draining.json()["outcome"]), ("1", &"not-applied".into()));
 }
 
 #[tokio::test]
@@ -161,7 +195,7 @@ async fn a_post_to_a_table_names_a_new_key() {
 async fn options_reach_the_coordinator_and_a_trace_comes_back() {
     let f = Fixture::new().await;
     let reply = f.ask("GET", "/v1/kv/default/k?consistency=One&trace=1", "Prefer: wait=3\r\n", "").await;
-    let asked = f.node.asked.lock().unwrap().clone().unwrap();
+    let asked = f.node.asked.lock().clone().unwrap();
     assert_eq!(
         (asked.consistency, asked.timeout, asked.trace),
         (Some(Consistency::One), Some(Duration::from_secs(3)), true)
@@ -241,7 +275,7 @@ async fn health_tells_alive_from_ready() {
     for (readiness, problem) in
         [(Readiness::Starting("replaying the log".to_owned()), "starting"), (Readiness::Draining, "draining")]
     {
-        *f.node.readiness.lock().unwrap() = Some(readiness);
+        *f.node.readiness.lock() = Some(readiness);
         let reply = f.get("/readyz").await;
         assert_eq!((reply.status, reply.problem().as_str()), (503, problem));
         assert_eq!(f.get("/livez").await.status, 200);

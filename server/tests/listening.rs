@@ -1,5 +1,7 @@
 //! A listener cannot be held up: silent, slow, greedy and stuck clients are let go in time, and a stop always ends.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

@@ -36,7 +36,12 @@ pub(crate) fn table(raw: &str) -> Result<String, Problem> {
     percent_decode(raw)
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .filter(|name| is_table_name(name))
-        .ok_or_else(|| Problem::bad_field("table", "a table name matches ^[a-z][a-z0-9_]{0,47}$"))
+        .ok_or_else(no_such_name)
+}
+
+/// The error of a text that cannot be a table's name.
+pub(crate) fn no_such_name() -> Problem {
+    Problem::bad_field("table", "a table name matches ^[a-z][a-z0-9_]{0,47}$")
 }
 
 /// The key's bytes.

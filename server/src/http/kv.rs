@@ -54,10 +54,7 @@ pub(super) async fn delete(State(api): State<Arc<Api>>, request: Request) -> Res
 
 /// A path whose table is empty.
 pub(super) async fn without_table() -> Problem {
-    match key::table("") {
-        Ok(_) => Problem::new(Kind::NoSuchRoute, "there is no table without a name"),
-        Err(problem) => problem,
-    }
+    key::no_such_name()
 }
 
 async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {

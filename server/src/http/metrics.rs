@@ -6,12 +6,13 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use hyper::header::CONTENT_TYPE;
+use hyper::{Uri, header::CONTENT_TYPE};
 
-use super::Api;
+use super::{Api, parameters, problem::Problem};
 use crate::telemetry::METRICS_CONTENT_TYPE;
 
 /// The page.
-pub(super) async fn page(State(api): State<Arc<Api>>) -> Response {
-    ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], api.metrics.page()).into_response()
+pub(super) async fn page(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    Ok(([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], api.metrics.page()).into_response())
 }

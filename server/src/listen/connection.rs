@@ -25,6 +25,9 @@ use super::{
     guarded_stream::{Activity, GuardedStream},
 };
 
+/// Hyper accepts no smaller bound.
+const MIN_BUFFER_BYTES: usize = 8192;
+
 /// What can be served: an `axum::Router`, or any other cheaply cloned service that never fails.
 pub trait Served:
     Service<Request<Incoming>, Response = Response<axum::body::Body>, Error = Infallible, Future: Send>
@@ -94,6 +97,8 @@ async fn serve<S: Served>(stream: TcpStream, terms: &Terms<S>) {
         // The guarded stream has finer ones.
         .header_read_timeout(None)
         .max_header_size(terms.settings.max_head_bytes)
+        // A head must fit; hyper's own bound of 400 KiB each would be gigabytes for all connections together.
+        .max_buf_size((2 * terms.settings.max_head_bytes).max(MIN_BUFFER_BYTES))
         .serve_connection(TokioIo::new(stream), service);
 
     let served = tokio::select! {

@@ -128,7 +128,7 @@ fn in_text_format(open_metrics: &str) -> String {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some("HELP"), Some(name), Some(text)) => {
-                help = Some((name, text.trim_end_matches('.')))
+                help = Some((name, text.trim_end_matches('.')));
             }
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
                 let suffix = if kind == "counter" { "_total" } else { "" };

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use helenus_server::{
     telemetry::Metrics,
 };
 use helenus_storage::Record;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 /// 2024-01-01T00:00:00Z and a half second.
@@ -56,16 +57,16 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Puts bytes into the table that no request could.
     pub(crate) fn store(&self, key: &'static str, record: Record) {
-        self.records.lock().unwrap().insert(Bytes::from(key), record);
+        self.records.lock().insert(Bytes::from(key), record);
     }
 
     pub(crate) fn fail_next(&self, error: RequestError) {
-        self.failures.lock().unwrap().push_back(error);
+        self.failures.lock().push_back(error);
     }
 
     fn admit(&self, table: &str, options: &RequestOptions) -> Result<Met, RequestError> {
-        *self.asked.lock().unwrap() = Some(options.clone());
-        if let Some(error) = self.failures.lock().unwrap().pop_front() {
+        *self.asked.lock() = Some(options.clone());
+        if let Some(error) = self.failures.lock().pop_front() {
             return Err(error);
         }
         if table != "default" {
@@ -113,7 +114,7 @@ impl Coordinate for Scripted {
                 }
                 Change::Delete => Record::tombstone(timestamp, NOW),
             };
-            self.records.lock().unwrap().insert(request.key, record);
+            self.records.lock().insert(request.key, record);
             Ok(WriteOutcome { timestamp, met })
         });
         ready(outcome.map_err(failure)).boxed()
@@ -121,7 +122,7 @@ impl Coordinate for Scripted {
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         let outcome = self.admit(&request.table, &request.options).map(|met| ReadOutcome {
-            record: self.records.lock().unwrap().get(&request.key).cloned().map(|record| record.as_of(NOW)),
+            record: self.records.lock().get(&request.key).cloned().map(|record| record.as_of(NOW)),
             now: NOW,
             met,
         });
@@ -129,7 +130,7 @@ impl Coordinate for Scripted {
     }
 
     fn readiness(&self) -> Readiness {
-        self.readiness.lock().unwrap().clone().unwrap_or(Readiness::Ready)
+        self.readiness.lock().clone().unwrap_or(Readiness::Ready)
     }
 
     fn status(&self) -> ClusterStatus {
