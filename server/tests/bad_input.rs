@@ -12,6 +12,7 @@ use support::{
     Client, ask, eventually,
     scripted::{Served, serve, test_limits},
     single_node::SingleNode,
+    within_patience,
 };
 
 /// The API over a real node; both end with the test.
@@ -472,6 +473,29 @@ async fn bodies_beyond_the_budget_of_all_are_refused_and_cost_nothing() {
         assert_eq!((reply.status, reply.header("connection")), (408, "close"));
     }
     assert_eq!(ask(served.address, put(1) + "x").await.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_without_a_length_count_as_they_arrive() {
+    let Fixture { served, _node } = start().await;
+    let limits = test_limits();
+    let head = "PUT /v1/kv/default/k HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunk = format!("{:x}\r\n{}", limits.max_value_bytes, "x".repeat(limits.max_value_bytes));
+    within_patience("the budget is used up", async {
+        loop {
+            let mut holders = Vec::new();
+            for _ in 0..limits.body_bytes_in_flight / limits.max_value_bytes {
+                let mut client = Client::connect(served.address).await;
+                client.send(head).await.send(&chunk).await;
+                holders.push(client);
+            }
+            let reply = ask(served.address, format!("{head}1\r\nx\r\n0\r\n\r\n")).await;
+            if (reply.status, reply.problem().as_str()) == (503, "overloaded") {
+                break;
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
