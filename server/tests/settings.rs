@@ -86,9 +86,10 @@ fn a_value_is_written_bare_or_as_in_the_file() {
     ] {
         let effective = load(None, &[], &[&route]).expect("all right");
         let routes = effective.config.peer_settings().route;
-        assert_eq!(routes.into_iter().map(|(id, to)| format!("{id} {to}")).collect::<Vec<_>>(), [format!(
-            "{host} 127.0.0.1:9"
-        )]);
+        assert_eq!(
+            routes.into_iter().map(|(id, to)| format!("{id} {to}")).collect::<Vec<_>>(),
+            [format!("{host} 127.0.0.1:9")]
+        );
     }
 }
 
@@ -105,7 +106,10 @@ fn an_advertised_address_takes_the_bound_port() {
         load(None, &[], overrides).expect("all right").config.cluster_settings(bound).advertise
     };
     assert_eq!(advertised(&["peer.listen=10.0.0.1:0"]), "10.0.0.1:40123");
-    assert_eq!(advertised(&["peer.listen=0.0.0.0:0", "peer.advertise=node7.example:0"]), "node7.example:40123");
+    assert_eq!(
+        advertised(&["peer.listen=0.0.0.0:0", "peer.advertise=node7.example:0"]),
+        "node7.example:40123"
+    );
     assert_eq!(advertised(&["peer.advertise=node7.example:99"]), "node7.example:99");
 }
 
@@ -262,7 +266,8 @@ error: a node that listens on every address (0.0.0.0) must be told which of them
 
 #[test]
 fn no_text_makes_the_reader_of_settings_panic() {
-    let pieces = ["[http]\n", "listen", "=", "\"", "é", "[", "]", "{", "}", ".", "\n", "1e999", "0x", "\u{0}", ","];
+    let pieces =
+        ["[http]\n", "listen", "=", "\"", "é", "[", "]", "{", "}", ".", "\n", "1e999", "0x", "\u{0}", ","];
     for seed in 0..5_000_usize {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut text = String::new();

@@ -304,12 +304,7 @@ impl Overlay {
         Err(Report { documents: self.documents, diagnostics: self.diagnostics })
     }
 
-    fn check_rules(
-        &mut self,
-        config: &Config,
-        broken: &BTreeSet<String>,
-        winners: &BTreeMap<String, Place>,
-    ) {
+    fn check_rules(&mut self, config: &Config, broken: &BTreeSet<String>, winners: &BTreeMap<String, Place>) {
         for rule in RULES {
             if rule.settings.iter().any(|name| broken.contains(*name)) {
                 continue;
@@ -327,8 +322,7 @@ impl Overlay {
                 .filter(|name| !winners.contains_key(**name))
                 .map(|name| (*name).to_owned())
                 .collect();
-            let help =
-                (!defaults.is_empty()).then(|| format!("{} has its default", quoted(&defaults, ", ")));
+            let help = (!defaults.is_empty()).then(|| format!("{} has its default", quoted(&defaults, ", ")));
             let label = label.unwrap_or_default();
             self.diagnostics.push(Diagnostic { title: what, at, label, related, help });
         }

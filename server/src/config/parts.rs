@@ -25,6 +25,16 @@ pub struct HttpSettings {
     pub max_value_bytes: usize,
     /// All request bodies under way together, in bytes.
     pub max_body_memory_bytes: usize,
+    /// Time for the next piece of a body.
+    pub body_stall_timeout: Duration,
+    /// Bytes of a body per second, once that time is over.
+    pub body_min_bytes_per_second: u32,
+    /// Longest path and query together, in bytes.
+    pub max_target_bytes: usize,
+    /// Headers of a request.
+    pub max_headers: usize,
+    /// All of them together, in bytes.
+    pub max_header_bytes: usize,
     /// Time for requests under way when the node stops.
     pub drain_timeout: Duration,
 }
@@ -38,22 +48,32 @@ pub struct PeerSettings {
     pub route: BTreeMap<HostId, String>,
     /// Largest frame, in bytes.
     pub max_frame_bytes: usize,
-    /// Messages that wait for one peer.
-    pub queue_messages: usize,
-    /// Bytes that wait for one peer.
-    pub queue_bytes: usize,
-    /// Connections from other nodes at once.
-    pub max_connections: usize,
-    /// Requests of one connection at once.
-    pub max_requests: usize,
     /// Time to make a connection.
     pub connect_timeout: Duration,
     /// Time to greet each other.
     pub handshake_timeout: Duration,
+    /// Time without a sign of life from the other machine, whole seconds.
+    pub silence_timeout: Duration,
+    /// Time without a call.
+    pub idle_timeout: Duration,
     /// Shortest pause before the next attempt to connect.
     pub backoff_min: Duration,
     /// Longest pause before the next attempt to connect.
     pub backoff_max: Duration,
+    /// Requests that wait to be sent, per connection.
+    pub queue_requests: usize,
+    /// Bytes that wait to be sent, per connection.
+    pub queue_bytes: usize,
+    /// Requests that are sent and unanswered, per connection.
+    pub in_flight_requests: usize,
+    /// Requests of another node that are worked on at once, per connection.
+    pub concurrent_requests: usize,
+    /// Bytes of such requests, per connection.
+    pub concurrent_bytes: usize,
+    /// Connections from other nodes.
+    pub max_inbound: usize,
+    /// Connections to other nodes.
+    pub max_outbound: usize,
 }
 
 impl Config {
@@ -119,6 +139,11 @@ impl Config {
             max_connections: count(http.max_connections),
             max_value_bytes: http.max_value.bytes_in_memory(),
             max_body_memory_bytes: http.max_body_memory.bytes_in_memory(),
+            body_stall_timeout: http.body_stall_timeout.get(),
+            body_min_bytes_per_second: u32::try_from(http.body_min_rate.bytes()).unwrap_or(u32::MAX),
+            max_target_bytes: http.max_target.bytes_in_memory(),
+            max_headers: count(http.max_headers),
+            max_header_bytes: http.max_header_size.bytes_in_memory(),
             drain_timeout: http.drain_timeout.get(),
         }
     }
@@ -130,14 +155,19 @@ impl Config {
             listen: peer.listen,
             route: peer.route.iter().map(|(id, address)| (HostId(*id), address.to_string())).collect(),
             max_frame_bytes: peer.max_frame.bytes_in_memory(),
-            queue_messages: count(peer.queue_messages),
-            queue_bytes: peer.queue_memory.bytes_in_memory(),
-            max_connections: count(peer.max_connections),
-            max_requests: count(peer.max_requests),
             connect_timeout: peer.connect_timeout.get(),
             handshake_timeout: peer.handshake_timeout.get(),
+            silence_timeout: peer.silence_timeout.get(),
+            idle_timeout: peer.idle_timeout.get(),
             backoff_min: peer.backoff_min.get(),
             backoff_max: peer.backoff_max.get(),
+            queue_requests: count(peer.queue_requests),
+            queue_bytes: peer.queue_memory.bytes_in_memory(),
+            in_flight_requests: count(peer.in_flight_requests),
+            concurrent_requests: count(peer.concurrent_requests),
+            concurrent_bytes: peer.concurrent_memory.bytes_in_memory(),
+            max_inbound: count(peer.max_inbound),
+            max_outbound: count(peer.max_outbound),
         }
     }
 }

@@ -77,6 +77,15 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        settings: &["peer.max_frame", "peer.concurrent_memory"],
+        broken: |config| {
+            let (frame, memory) = (config.peer.max_frame, config.peer.concurrent_memory);
+            (frame > memory).then(|| {
+                format!("the largest frame ({frame}) must fit into the memory of requests ({memory})")
+            })
+        },
+    },
+    Rule {
         settings: &["peer.backoff_min", "peer.backoff_max"],
         broken: |config| {
             let (min, max) = (config.peer.backoff_min, config.peer.backoff_max);

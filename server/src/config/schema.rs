@@ -1,6 +1,11 @@
 //! Every setting: section, key, type, default and range, in one place.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use helenus_storage::SyncMode;
 use uuid::Uuid;
@@ -82,7 +87,7 @@ sections! {
     /// `[node]`: this node.
     node: Node {
         /// Everything the node keeps. Relative to the working directory.
-        data_directory: PathBuf = PathBuf::from("./helenus-data"), a_path;
+        data_directory: PathBuf = PathBuf::from("./helenus-data"), |path| a_path(path);
         /// Where the node stands.
         datacenter: String = "dc1".to_owned(), a_name;
         /// See `datacenter`.
@@ -103,7 +108,17 @@ sections! {
         /// Largest value.
         max_value: Size = Size::mib(1), between(Size::of_bytes(1), Size::mib(16));
         /// All request bodies under way together; further requests are answered as overloaded.
-        max_body_memory: Size = Size::mib(256), between(Size::mib(1), Size::gib(64));
+        max_body_memory: Size = Size::mib(64), between(Size::mib(1), Size::gib(64));
+        /// How long the next piece of a body may take.
+        body_stall_timeout: Period = Period::secs(10), between(Period::millis(10), Period::secs(300));
+        /// How much of a body must arrive per second, once `body_stall_timeout` is over.
+        body_min_rate: Size = Size::kib(1), between(Size::of_bytes(1), Size::mib(16));
+        /// Longest path and query together. The longest key, with every byte escaped, must fit.
+        max_target: Size = Size::kib(16), between(Size::kib(13), Size::kib(64));
+        /// Headers of a request.
+        max_headers: u32 = 64, between(16, 1024);
+        /// Names and values of all headers of a request together.
+        max_header_size: Size = Size::kib(16), between(Size::kib(9), Size::kib(256));
         /// How long requests under way may take to end when the node stops.
         drain_timeout: Period = Period::secs(5), between(Period::millis(0), Period::secs(300));
     }
@@ -117,23 +132,36 @@ sections! {
         /// Addresses to use instead of what a node advertises, by its host id.
         route: BTreeMap<Uuid, Address> = BTreeMap::new(), |routes| routes.values().try_for_each(a_real_port);
         /// Largest frame, in either direction.
-        max_frame: Size = Size::mib(32), between(Size::kib(64), Size::mib(256));
-        /// Messages that wait for one peer; further ones are answered as overloaded.
-        queue_messages: u32 = 4096, between(1, 1_000_000);
-        /// Bytes that wait for one peer; further messages are answered as overloaded.
-        queue_memory: Size = Size::mib(64), between(Size::kib(64), Size::gib(16));
-        /// Connections from other nodes at once.
-        max_connections: u32 = 1024, between(1, 100_000);
-        /// Requests of one connection that are worked on at once.
-        max_requests: u32 = 1024, between(1, 1_000_000);
-        /// Time to make a connection.
+        max_frame: Size = Size::mib(8), between(Size::kib(64), Size::mib(256));
+        /// Time to resolve a name and make a connection.
         connect_timeout: Period = Period::secs(1), between(Period::millis(10), Period::secs(60));
         /// Time for both sides of a new connection to greet each other.
         handshake_timeout: Period = Period::secs(2), between(Period::millis(10), Period::secs(60));
-        /// Shortest pause before the next attempt to connect.
+        /// A connection is given up when the other machine gives no sign of life for that long; whole seconds.
+        silence_timeout: Period = Period::secs(10), |timeout| {
+            between(Period::secs(1), Period::secs(300))(timeout)?;
+            whole_seconds(timeout)
+        };
+        /// A connection without a call for that long is closed.
+        idle_timeout: Period = Period::secs(300), between(Period::secs(1), Period::secs(86_400));
+        /// Shortest pause before the next attempt to connect; doubled with each further failure.
         backoff_min: Period = Period::millis(50), between(Period::millis(1), Period::secs(60));
-        /// Longest pause before the next attempt to connect.
-        backoff_max: Period = Period::secs(2), between(Period::millis(1), Period::secs(600));
+        /// Longest pause before the next attempt to connect, and how late a restarted node may be noticed.
+        backoff_max: Period = Period::secs(1), between(Period::millis(1), Period::secs(600));
+        /// Requests that wait to be sent, per connection; further ones are answered as overloaded.
+        queue_requests: u32 = 8192, between(1, 1_000_000);
+        /// Bytes that wait to be sent, per connection; further requests are answered as overloaded.
+        queue_memory: Size = Size::mib(32), between(Size::kib(64), Size::gib(16));
+        /// Requests that are sent and unanswered, per connection.
+        in_flight_requests: u32 = 8192, between(1, 1_000_000);
+        /// Requests of another node that are worked on at once, per connection; beyond it is not read any further.
+        concurrent_requests: u32 = 1024, between(1, 1_000_000);
+        /// Bytes of such requests, per connection.
+        concurrent_memory: Size = Size::mib(64), between(Size::kib(64), Size::gib(16));
+        /// Connections from other nodes; further ones are closed at once.
+        max_inbound: u32 = 2048, between(1, 100_000);
+        /// Connections to other nodes.
+        max_outbound: u32 = 2048, between(1, 100_000);
     }
     /// `[storage]`: the storage engine.
     storage: Storage {
@@ -203,6 +231,10 @@ fn between<T: PartialOrd + fmt::Display>(min: T, max: T) -> impl Fn(&T) -> Resul
     }
 }
 
+fn whole_seconds(period: &Period) -> Result<(), String> {
+    if period.get().subsec_nanos() == 0 { Ok(()) } else { Err(format!("must be whole seconds, is {period}")) }
+}
+
 fn a_name(text: &String) -> Result<(), String> {
     if text.is_empty() || text.len() > 64 || text.trim() != text || text.chars().any(char::is_control) {
         return Err("must be 1 to 64 bytes, without control characters and blanks at its ends".to_owned());
@@ -210,7 +242,7 @@ fn a_name(text: &String) -> Result<(), String> {
     Ok(())
 }
 
-fn a_path(path: &PathBuf) -> Result<(), String> {
+fn a_path(path: &Path) -> Result<(), String> {
     if path.as_os_str().is_empty() { Err("must not be empty".to_owned()) } else { Ok(()) }
 }
 

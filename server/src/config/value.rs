@@ -417,7 +417,8 @@ impl<T: Value> Value for BTreeMap<Uuid, T> {
     fn read(item: &Item) -> Result<Self, Complaint> {
         let read_entry = |key: &str, value: &Item| {
             let id = Uuid::parse_str(key.trim());
-            let id = id.map_err(|_| value.complain(format!("expected a host id before it, found `{key}`")))?;
+            let id =
+                id.map_err(|_| value.complain(format!("expected a host id before it, found `{key}`")))?;
             Ok((id, T::read(value)?))
         };
         match &item.raw {
