@@ -19,6 +19,10 @@ pub struct HttpSettings {
     pub header_timeout: Duration,
     /// Time without a request.
     pub idle_timeout: Duration,
+    /// Time for a client to take what is written.
+    pub write_stall_timeout: Duration,
+    /// Time to throw away unread input.
+    pub linger_timeout: Duration,
     /// Connections at once.
     pub max_connections: usize,
     /// Largest value, in bytes.
@@ -35,6 +39,8 @@ pub struct HttpSettings {
     pub max_headers: usize,
     /// All of them together, in bytes.
     pub max_header_bytes: usize,
+    /// Request line and headers together, in bytes.
+    pub max_head_bytes: usize,
     /// Time for requests under way when the node stops.
     pub drain_timeout: Duration,
 }
@@ -136,6 +142,8 @@ impl Config {
             listen: http.listen,
             header_timeout: http.header_timeout.get(),
             idle_timeout: http.idle_timeout.get(),
+            write_stall_timeout: http.write_stall_timeout.get(),
+            linger_timeout: http.linger_timeout.get(),
             max_connections: count(http.max_connections),
             max_value_bytes: http.max_value.bytes_in_memory(),
             max_body_memory_bytes: http.max_body_memory.bytes_in_memory(),
@@ -144,6 +152,7 @@ impl Config {
             max_target_bytes: http.max_target.bytes_in_memory(),
             max_headers: count(http.max_headers),
             max_header_bytes: http.max_header_size.bytes_in_memory(),
+            max_head_bytes: http.max_head_size.bytes_in_memory(),
             drain_timeout: http.drain_timeout.get(),
         }
     }

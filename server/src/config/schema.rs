@@ -103,7 +103,11 @@ sections! {
         header_timeout: Period = Period::secs(5), between(Period::millis(10), Period::secs(300));
         /// A connection without a request for that long is closed.
         idle_timeout: Period = Period::secs(60), between(Period::millis(10), Period::secs(3600));
-        /// Connections at once; further ones wait to be accepted.
+        /// A write that a client does not take for that long ends its connection.
+        write_stall_timeout: Period = Period::secs(10), between(Period::millis(10), Period::secs(300));
+        /// How long unread input is thrown away after the last reply, so that the reply arrives.
+        linger_timeout: Period = Period::secs(1), between(Period::millis(0), Period::secs(60));
+        /// Connections at once; further ones are answered as overloaded.
         max_connections: u32 = 4096, between(1, 1_000_000);
         /// Largest value.
         max_value: Size = Size::mib(1), between(Size::of_bytes(1), Size::mib(16));
@@ -119,6 +123,8 @@ sections! {
         max_headers: u32 = 64, between(16, 1024);
         /// Names and values of all headers of a request together.
         max_header_size: Size = Size::kib(16), between(Size::kib(9), Size::kib(256));
+        /// Request line and headers together, before anything is looked at.
+        max_head_size: Size = Size::kib(64), between(Size::kib(32), Size::mib(1));
         /// How long requests under way may take to end when the node stops.
         drain_timeout: Period = Period::secs(5), between(Period::millis(0), Period::secs(300));
     }
