@@ -1,0 +1,220 @@
+//! Appends groups to the newest segment and makes them durable.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::BufMut;
+
+use crate::{
+    commit_log::{
+        frame,
+        header::HEADER_BYTES,
+        segment::{self, GROUP, GROUP_BYTES, LogPosition, MUTATION, SEAL, SEAL_BYTES, SegmentId},
+    },
+    disk::{Disk, DiskFile},
+    error::{Error, Result},
+    record::Mutation,
+    table_id::TableId,
+};
+
+/// A group buffer above this is given back after use.
+const KEPT_BUFFER_BYTES: usize = 1 << 20;
+
+/// The end of the commit log. After any error the state of the file is unknown: use it no more.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    segment_bytes: u64,
+    id: SegmentId,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    /// Where the next group goes.
+    written: u64,
+    /// Everything before is durable.
+    durable: u64,
+    sealed: bool,
+    buffer: Vec<u8>,
+    meter: Arc<SyncMeter>,
+}
+
+/// Counts syncs.
+#[derive(Debug, Default)]
+pub(crate) struct SyncMeter {
+    /// Successful ones.
+    pub(crate) syncs: AtomicU64,
+    /// Nanoseconds spent in them.
+    pub(crate) nanos: AtomicU64,
+}
+
+/// What a sync without the writer's lock needs; see [`LogWriter::unsynced`].
+#[derive(Debug)]
+pub(crate) struct Unsynced {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    id: SegmentId,
+    written: u64,
+    meter: Arc<SyncMeter>,
+}
+
+impl LogWriter {
+    /// Creates segment `id` and writes from its start.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        id: SegmentId,
+        segment_bytes: u64,
+    ) -> Result<Self> {
+        let (path, file) = segment::create(&*disk, directory, id, segment_bytes)?;
+        Ok(Self {
+            disk,
+            directory: directory.into(),
+            segment_bytes,
+            id,
+            path,
+            file,
+            written: HEADER_BYTES as u64,
+            durable: HEADER_BYTES as u64,
+            sealed: false,
+            buffer: Vec::new(),
+            meter: Arc::default(),
+        })
+    }
+
+    /// Behind the last record.
+    pub(crate) fn end(&self) -> LogPosition {
+        LogPosition { segment: self.id, offset: self.written }
+    }
+
+    /// What counts the syncs of this log.
+    pub(crate) fn meter(&self) -> Arc<SyncMeter> {
+        Arc::clone(&self.meter)
+    }
+
+    /// The segment that is written to.
+    pub(crate) fn segment(&self) -> SegmentId {
+        self.id
+    }
+
+    /// Writes mutations as one group with one call, in a new segment if they do not fit this one. Answers the
+    /// group's position and size; not durable before a sync.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn write(&mut self, mutations: &[(TableId, Mutation)]) -> Result<(LogPosition, u64)> {
+        let size = GROUP_BYTES + mutations.iter().map(|(_, m)| mutation_bytes(m)).sum::<usize>();
+        if self.written + (size + SEAL_BYTES) as u64 > self.segment_bytes {
+            self.rotate()?;
+        }
+        let position = self.end();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.reserve(size);
+        let (id, start) = (self.id.0, self.written);
+        frame::append(&mut buffer, id, start, GROUP, |out| out.put_u64_le(self.durable));
+        for (table, mutation) in mutations {
+            frame::append(&mut buffer, id, start, MUTATION, |out| {
+                out.put_u32_le(table.0);
+                mutation.encode(out);
+            });
+        }
+        self.append(&buffer)?;
+        if buffer.capacity() <= KEPT_BUFFER_BYTES {
+            buffer.clear();
+            self.buffer = buffer;
+        }
+        Ok((position, size as u64))
+    }
+
+    /// Makes durable what is not, and answers whether there was anything.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn sync(&mut self) -> Result<bool> {
+        let Some(unsynced) = self.unsynced() else { return Ok(false) };
+        unsynced.sync()?;
+        self.synced(&unsynced);
+        Ok(true)
+    }
+
+    /// What a sync has to cover, to be synced while others go on writing; `None` when all is durable.
+    pub(crate) fn unsynced(&self) -> Option<Unsynced> {
+        (self.durable < self.written).then(|| Unsynced {
+            file: Arc::clone(&self.file),
+            path: self.path.clone(),
+            id: self.id,
+            written: self.written,
+            meter: Arc::clone(&self.meter),
+        })
+    }
+
+    /// Takes note of a successful [`Unsynced::sync`].
+    pub(crate) fn synced(&mut self, unsynced: &Unsynced) {
+        // A segment that was left in between was synced when it was sealed.
+        if unsynced.id == self.id {
+            self.durable = self.durable.max(unsynced.written);
+        }
+    }
+
+    /// Ends the segment durably. The order matters: a seal says that everything before it was durable when it
+    /// was written, so it must not be in the same sync.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn seal(&mut self) -> Result<()> {
+        if self.sealed {
+            return Ok(());
+        }
+        self.sync()?;
+        let mut seal = Vec::with_capacity(SEAL_BYTES);
+        frame::append(&mut seal, self.id.0, self.written, SEAL, |_| ());
+        self.append(&seal)?;
+        self.sync()?;
+        self.sealed = true;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<()> {
+        self.seal()?;
+        *self = Self {
+            buffer: std::mem::take(&mut self.buffer),
+            meter: Arc::clone(&self.meter),
+            ..Self::create(Arc::clone(&self.disk), &self.directory, self.id.next(), self.segment_bytes)?
+        };
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, self.written).map_err(|e| Error::io("write", &self.path, e))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Unsynced {
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn sync(&self) -> Result<()> {
+        let began = Instant::now();
+        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.meter.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.meter.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Bytes that a mutation takes in a segment.
+pub(crate) fn mutation_bytes(mutation: &Mutation) -> usize {
+    frame::size(4 + mutation.encoded_len())
+}

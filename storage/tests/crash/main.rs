@@ -1,0 +1,273 @@
+//! What an engine acknowledged survives a power cut at any disk operation, also one during the recovery from the
+//! first; nothing comes back that was not written; and after an I/O error it never acknowledges what may be lost.
+//!
+//! The loop is SQLite's: run a seeded workload once to count its disk operations, then again for each operation
+//! with the power cut in its middle, look at what each kind of damage leaves, open it, compare with the oracle.
+//!
+//! For longer runs by hand:
+//!
+//! | variable        | default | meaning                                            |
+//! |-----------------|---------|----------------------------------------------------|
+//! | `CRASH_SEED`    | 1       | first seed                                         |
+//! | `CRASH_SEEDS`   | 2       | workloads per test                                 |
+//! | `CRASH_ACTIONS` | 150     | actions per workload                               |
+//! | `CRASH_STRIDE`  | 1       | every how many operations the power is cut         |
+//! | `CRASH_DAMAGES` | 2       | kinds of damage per cut (of 12), rotating          |
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use helenus_storage::{
+    Engine, Error, Mutation, Record, Step, SyncMode, TableId, Ticket, Timestamp,
+    disk::{Damage, Fault, Repeat, SimulatedDisk},
+};
+
+use oracle::{Oracle, Promise};
+use workload::{Action, actions, options};
+
+mod oracle;
+mod workload;
+
+const DIRECTORY: &str = "/data";
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |value| value.parse().expect("a number"))
+}
+
+fn seeds() -> impl Iterator<Item = u64> {
+    let first = setting("CRASH_SEED", 1);
+    first..first + setting("CRASH_SEEDS", 2)
+}
+
+fn length() -> usize {
+    setting("CRASH_ACTIONS", 150) as usize
+}
+
+fn open(disk: &SimulatedDisk, sync_mode: SyncMode) -> Result<Engine, Error> {
+    Engine::open(Arc::new(disk.clone()), Path::new(DIRECTORY), options(sync_mode))
+}
+
+/// A run of a workload on a disk, up to the first error or past all of them.
+struct Run {
+    oracle: Oracle,
+    waiting: Vec<(usize, Ticket)>,
+    /// Tickets that became ready after the engine said that it is poisoned.
+    acknowledged_when_poisoned: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnError {
+    Stop,
+    GoOn,
+}
+
+impl Run {
+    fn of(disk: &SimulatedDisk, seed: u64, sync_mode: SyncMode, on_error: OnError) -> Self {
+        let mut run =
+            Self { oracle: Oracle::new(sync_mode), waiting: Vec::new(), acknowledged_when_poisoned: 0 };
+        let engine = match (open(disk, sync_mode), on_error) {
+            (Ok(engine), _) => engine,
+            (Err(_), OnError::Stop) => return run,
+            // The operator starts it again.
+            (Err(_), OnError::GoOn) => open(disk, sync_mode).expect("the fault strikes once"),
+        };
+        for action in actions(seed, length()) {
+            let poisoned = engine.poisoned().is_some();
+            let outcome = run.act(&engine, action);
+            run.collect_tickets(poisoned);
+            if outcome.is_err() && on_error == OnError::Stop {
+                break;
+            }
+        }
+        run
+    }
+
+    fn act(&mut self, engine: &Engine, action: Action) -> Result<(), Error> {
+        match action {
+            Action::CreateTable(table) => {
+                self.oracle.table_creation_started(table);
+                engine.create_table(table)?;
+                self.oracle.table_created(table);
+            }
+            Action::Apply(table, mutation) => {
+                let ticket = match engine.apply(table, mutation.clone()) {
+                    Err(Error::Overloaded { .. }) => {
+                        engine.step(Step::Flush)?;
+                        return Ok(());
+                    }
+                    outcome => outcome?,
+                };
+                self.waiting.push((self.oracle.queued(table, mutation), ticket));
+            }
+            Action::Step(Step::Sync) => {
+                engine.step(Step::Sync)?;
+                self.oracle.synced();
+            }
+            Action::Step(step) => {
+                engine.step(step)?;
+            }
+            Action::SwitchMemtables => engine.switch_memtables()?,
+        }
+        Ok(())
+    }
+
+    fn collect_tickets(&mut self, poisoned: bool) {
+        let mut context = Context::from_waker(Waker::noop());
+        self.waiting.retain_mut(|(number, ticket)| match Pin::new(ticket).poll(&mut context) {
+            Poll::Ready(outcome) => {
+                if outcome.is_ok() {
+                    self.oracle.acknowledged(*number);
+                    self.acknowledged_when_poisoned += usize::from(poisoned);
+                }
+                false
+            }
+            Poll::Pending => true,
+        });
+    }
+}
+
+/// Opens what is left and holds it against the oracle; then the engine must work, and stay as it is.
+fn verify(disk: &SimulatedDisk, oracle: &Oracle, kept: Promise, sync_mode: SyncMode) -> Result<(), String> {
+    let engine = open(disk, sync_mode).map_err(|error| format!("it does not open: {error}"))?;
+    oracle.check(&engine, kept)?;
+    drop(engine);
+    let engine = open(disk, sync_mode).map_err(|error| format!("it does not open again: {error}"))?;
+    oracle.check(&engine, kept).map_err(|error| format!("opened again: {error}"))?;
+    works(&engine).map_err(|error| format!("it does not work: {error}"))?;
+    Ok(())
+}
+
+/// Writes, reads, flushes and merges.
+fn works(engine: &Engine) -> Result<(), Error> {
+    let table = TableId(1000);
+    engine.create_table(table)?;
+    let record = Record::plain(Timestamp(1), &b"alive"[..]);
+    let ticket = engine.apply(table, Mutation::single("probe", record.clone()))?;
+    engine.step(Step::Commit)?;
+    ticket.wait()?;
+    engine.switch_memtables()?;
+    while engine.step(Step::Flush)? == helenus_storage::StepOutcome::Worked {}
+    engine.step(Step::Compact)?;
+    assert_eq!(engine.get(table, b"probe")?, Some(record));
+    Ok(())
+}
+
+/// Cuts the power in the middle of operation `number` of the workload, then again during recovery.
+fn crash(seed: u64, number: u64, damages: &[Damage], sync_mode: SyncMode) {
+    let disk = SimulatedDisk::new(seed);
+    disk.crash_at(number);
+    let run = Run::of(&disk, seed, sync_mode, OnError::Stop);
+    assert!(disk.is_off(), "the workload is not deterministic: it has fewer operations than before");
+    for (turn, damage) in damages.iter().enumerate() {
+        let damage_seed = seed << 32 | number << 4 | turn as u64;
+        let kept = match damage {
+            // A process that dies takes nothing with it that was acknowledged.
+            Damage::ProcessOnly => Promise::Acknowledged,
+            _ => Promise::Durable,
+        };
+        let image = disk.crash(damage_seed, *damage);
+        let failed = |what: &str, error: String| -> ! {
+            panic!("seed {seed}, operation {number}, {damage:?} (seed {damage_seed}), {what}: {error}")
+        };
+        verify(&image, &run.oracle, kept, sync_mode).unwrap_or_else(|error| failed("crash", error));
+
+        let image = disk.crash(damage_seed, *damage);
+        drop(open(&image, sync_mode).unwrap());
+        let recovery_operations = image.operations();
+        if recovery_operations == 0 {
+            continue;
+        }
+        let image = disk.crash(damage_seed, *damage);
+        let again = 1 + damage_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) % recovery_operations;
+        image.crash_at(again);
+        drop(open(&image, sync_mode));
+        let second = Damage::ALL[(number as usize + turn * 5 + 3) % Damage::ALL.len()];
+        let image = image.crash(damage_seed, second);
+        verify(&image, &run.oracle, kept.max(Promise::Durable), sync_mode).unwrap_or_else(|error| {
+            failed(&format!("crash again at operation {again} of recovery, {second:?}"), error)
+        });
+    }
+}
+
+fn crash_everywhere(sync_mode: SyncMode, at_least: u64) {
+    let stride = setting("CRASH_STRIDE", 1);
+    let per_cut = setting("CRASH_DAMAGES", 2) as usize;
+    let mut points = 0;
+    for seed in seeds() {
+        let disk = SimulatedDisk::new(seed);
+        let run = Run::of(&disk, seed, sync_mode, OnError::Stop);
+        assert!(run.waiting.is_empty(), "the workload ends with a commit");
+        assert!(run.oracle.promised(Promise::Durable) > length() / 3, "the workload does something");
+        for number in (1..=disk.operations()).step_by(stride as usize) {
+            let first = number as usize * per_cut + seed as usize;
+            let damages: Vec<_> =
+                (0..per_cut).map(|turn| Damage::ALL[(first + turn) % Damage::ALL.len()]).collect();
+            crash(seed, number, &damages, sync_mode);
+            points += 1;
+        }
+    }
+    println!("{points} crash points");
+    assert!(points >= at_least || stride > 1, "{points} crash points only");
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_power_cut_at_any_operation() {
+    crash_everywhere(SyncMode::Group, 1000);
+}
+
+#[test]
+fn in_periodic_mode_what_was_synced_survives_a_power_cut_at_any_operation() {
+    crash_everywhere(SyncMode::Periodic, 500);
+}
+
+/// Lets one operation fail, goes on with the workload, then cuts the power.
+fn fail(seed: u64, number: u64, fault: Fault, sync_mode: SyncMode) {
+    let disk = SimulatedDisk::new(seed ^ number);
+    disk.fail_at(number, fault, Repeat::Once);
+    let run = Run::of(&disk, seed, sync_mode, OnError::GoOn);
+    let place = format!("seed {seed}, operation {number}, {fault:?}");
+    assert_eq!(run.acknowledged_when_poisoned, 0, "{place}: acknowledged after a failed sync");
+    for damage in [Damage::Forgotten, Damage::Subset, Damage::ProcessOnly] {
+        let image = disk.crash(number, damage);
+        verify(&image, &run.oracle, Promise::Durable, sync_mode)
+            .unwrap_or_else(|error| panic!("{place}, {damage:?}: {error}"));
+    }
+}
+
+#[test]
+fn after_an_error_of_the_disk_all_that_was_acknowledged_is_durable() {
+    for seed in seeds() {
+        let disk = SimulatedDisk::new(seed);
+        Run::of(&disk, seed, SyncMode::Group, OnError::Stop);
+        for number in (1..=disk.operations()).step_by(7) {
+            let fault = [Fault::Io, Fault::Sync, Fault::NoSpace][(number / 7) as usize % 3];
+            fail(seed, number, fault, SyncMode::Group);
+        }
+    }
+}
+
+#[test]
+fn a_read_that_fails_once_harms_nothing() {
+    for seed in seeds() {
+        let disk = SimulatedDisk::new(seed);
+        let run = Run::of(&disk, seed, SyncMode::Group, OnError::Stop);
+        let image = disk.crash(seed, Damage::Forgotten);
+        drop(open(&image, SyncMode::Group).unwrap());
+        for number in (1..=image.reads()).step_by(3) {
+            let image = disk.crash(seed, Damage::Forgotten);
+            image.fail_at(number, Fault::Read, Repeat::Once);
+            let opened = open(&image, SyncMode::Group);
+            assert!(opened.is_err(), "seed {seed}, read {number}: the error was swallowed");
+            drop(opened);
+            verify(&image, &run.oracle, Promise::Durable, SyncMode::Group)
+                .unwrap_or_else(|error| panic!("seed {seed}, read {number}: {error}"));
+        }
+    }
+}
