@@ -1,0 +1,17 @@
+//! `GET /metrics`: the node's numbers for Prometheus.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use hyper::header::CONTENT_TYPE;
+
+use super::Api;
+use crate::telemetry::METRICS_CONTENT_TYPE;
+
+/// The page.
+pub(super) async fn page(State(api): State<Arc<Api>>) -> Response {
+    ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], api.metrics.page()).into_response()
+}
