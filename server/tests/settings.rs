@@ -77,7 +77,7 @@ fn a_value_is_written_bare_or_as_in_the_file() {
         let settings = effective.config.cluster_settings(effective.config.peer.listen);
         assert_eq!(settings.seeds, ["n1:1", "n2:2"]);
         assert_eq!(settings.advertise, "[::1]:5");
-        assert_eq!(effective.config.http_settings().max_value_bytes, 4096);
+        assert_eq!(effective.config.request_limits().max_value_bytes, 4096);
     }
     for route in [
         format!("peer.route={host}=127.0.0.1:9"),
@@ -85,7 +85,7 @@ fn a_value_is_written_bare_or_as_in_the_file() {
         format!("peer.route={{\"{host}\" = \"127.0.0.1:9\"}}"),
     ] {
         let effective = load(None, &[], &[&route]).expect("all right");
-        let routes = effective.config.peer_settings().route;
+        let routes = effective.config.peer_settings(1).route;
         assert_eq!(
             routes.into_iter().map(|(id, to)| format!("{id} {to}")).collect::<Vec<_>>(),
             [format!("{host} 127.0.0.1:9")]

@@ -84,9 +84,13 @@ fn render(status: &Status) -> String {
         );
     }
     for member in &status.members {
-        if let Some(why) = &member.why {
-            let _ = writeln!(text, "Note: {} is {}: {why}", member.address, member.state);
-        }
+        let _ = match (&member.why, member.state.as_str()) {
+            (Some(why), state) => writeln!(text, "Note: {} is {state}: {why}", member.address),
+            (None, "joining") => {
+                writeln!(text, "Note: {} is joining; its own `admin status` says why", member.address)
+            }
+            (None, _) => Ok(()),
+        };
     }
     text.truncate(text.trim_end().len());
     text
@@ -138,7 +142,8 @@ mod tests {
         let why = Some("the cluster holds records".to_owned());
         let joining =
             Member { state: "joining".to_owned(), why, owns: 0.0, ..member("127.2.1.2:7171", "dc2") };
-        let text = render(&Status { members: vec![here, dead, joining] });
+        let elsewhere = Member { why: None, address: "127.2.1.4:7171".to_owned(), ..joining.clone() };
+        let text = render(&Status { members: vec![here, dead, joining, elsewhere] });
         assert_eq!(
             text,
             "\
@@ -156,8 +161,10 @@ Status=Up/Down
 |/ State=Normal/Leaving/Joining/Moving
 --  Address         Load  Tokens  Owns (effective)  Host ID                               Rack
 UJ  127.2.1.2:7171  ?     16      0.0%              5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
+UJ  127.2.1.4:7171  ?     16      0.0%              5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
 
-Note: 127.2.1.2:7171 is joining: the cluster holds records"
+Note: 127.2.1.2:7171 is joining: the cluster holds records
+Note: 127.2.1.4:7171 is joining; its own `admin status` says why"
         );
     }
 }

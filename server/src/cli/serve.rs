@@ -23,6 +23,7 @@ use helenus_cluster::{
     time::{SystemClock, WallClock},
 };
 use helenus_storage::{Engine, background::Background, disk::OsDisk};
+use rustix::rand::GetRandomFlags;
 use serde_json::json;
 use tokio::{
     net::TcpListener,
@@ -36,7 +37,7 @@ use crate::{
     config::Config,
     http::{self, Api, Surface},
     listen::{Listener, Server},
-    peer::{GreetingProvider, PeerListener, TcpTransport},
+    peer::{client::{GreetingProvider, TcpTransport}, listener::PeerListener},
     telemetry::{self, Metrics},
 };
 
@@ -134,11 +135,10 @@ struct RunningNode {
 
 impl RunningNode {
     async fn start(config: &Config, spawners: Spawners) -> anyhow::Result<Self> {
-        let http = config.http_settings();
-        warn_if_open(http.listen);
-        let clients = Listener::bind(http.listen, config.listener_settings())
+        warn_if_open(config.http.listen);
+        let clients = Listener::bind(config.http.listen, config.listener_settings())
             .await
-            .with_context(|| format!("cannot listen for clients on {}", http.listen))?;
+            .with_context(|| format!("cannot listen for clients on {}", config.http.listen))?;
         let peer_socket = TcpListener::bind(config.peer.listen)
             .await
             .with_context(|| format!("cannot listen for other nodes on {}", config.peer.listen))?;
@@ -147,14 +147,14 @@ impl RunningNode {
         let (engine, background) = open_storage(config).await?;
 
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
-        let seed = random_seed();
+        let seed = random_seed()?;
         let identity = LocalIdentity::load_or_create(&engine, &settings, clock.as_ref(), seed).await?;
         let identity = Arc::new(identity);
         let greeting: GreetingProvider = {
             let identity = Arc::clone(&identity);
             Arc::new(move || identity.greeting())
         };
-        let peer_settings = config.peer_settings(random_seed());
+        let peer_settings = config.peer_settings(random_seed()?);
         let transport = Arc::new(TcpTransport::new(
             Arc::clone(&greeting),
             peer_settings.clone(),
@@ -186,7 +186,7 @@ impl RunningNode {
             Arc::new(Metrics::new(move || engine.counters()))
         };
         let open_connections = metrics.open_connections();
-        let api = Api::new(Arc::clone(&node), clock, metrics, config.request_limits(), random_seed());
+        let api = Api::new(Arc::clone(&node) as _, clock, metrics, config.request_limits(), random_seed()?);
         let clients = clients.serve(http::router(&api, Surface::Both), api.refuse(), open_connections);
         tracing::info!(
             host_id = %node.host_id(),
@@ -266,10 +266,11 @@ fn warn_if_open(listen: SocketAddr) {
 }
 
 /// From the operating system; every start has another.
-fn random_seed() -> u64 {
-    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-    // Six bits of a UUID are fixed, at different places of its halves.
-    high ^ low.rotate_left(32)
+fn random_seed() -> anyhow::Result<u64> {
+    let mut seed = [0; 8];
+    // So few bytes come whole or not at all.
+    rustix::rand::getrandom(&mut seed, GetRandomFlags::empty()).context("the system gives no randomness")?;
+    Ok(u64::from_le_bytes(seed))
 }
 
 /// What the operating system tells the process.

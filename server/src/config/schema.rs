@@ -10,7 +10,8 @@ use std::{
 use helenus_storage::SyncMode;
 use uuid::Uuid;
 
-use super::value::{Address, Auto, Complaint, Item, LogFormat, Period, Size, Value};
+use super::value::{Address, Auto, Complaint, Item, Period, Size, Value};
+use crate::telemetry::LogFormat;
 
 /// One line of the list below, as the overlay needs it.
 pub(super) struct Setting {

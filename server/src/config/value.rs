@@ -10,6 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::diagnostics::Place;
+use crate::telemetry::LogFormat;
 
 /// A value as some source wrote it.
 #[derive(Debug, Clone, PartialEq)]
@@ -269,15 +270,6 @@ impl<T: Value> Value for Auto<T> {
             Self::Fixed(value) => value.json(),
         }
     }
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Reads one of a few words.
