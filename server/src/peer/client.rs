@@ -60,7 +60,7 @@ impl TcpTransport {
     /// A transport without connections, whose tasks will run on `runtime`.
     pub fn new(greeting: GreetingProvider, settings: PeerSettings, runtime: Handle) -> Self {
         let shared = Shared {
-            settings,
+            settings: settings.within_reason(),
             greeting,
             refusals: Refusals::default(),
             stop: CancellationToken::new(),

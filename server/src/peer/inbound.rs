@@ -99,7 +99,7 @@ where
     inbound.counters.accepted.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(%peer, host_id = %greeted.theirs.host_id, "connection of a peer taken");
 
-    let (answers, outgoing) = mpsc::channel(settings.concurrent_requests.max(1));
+    let (answers, outgoing) = mpsc::channel(settings.concurrent_requests);
     let mut writer = AbortOnDropHandle::new(tokio::spawn(write_answers(greeted.writer, outgoing)));
     let end = tokio::select! {
         end = read_requests(&mut greeted.frames, answers, &inbound) => end,
@@ -126,8 +126,8 @@ where
 {
     let settings = &inbound.settings;
     // One semaphore bounds both count and bytes: a small request takes as much as the count allows for each.
-    let least = settings.concurrent_bytes / settings.concurrent_requests.max(1);
-    let most = settings.concurrent_bytes.min(u32::MAX as usize / 2);
+    let least = settings.concurrent_bytes / settings.concurrent_requests;
+    let most = settings.concurrent_bytes;
     let places = Arc::new(Semaphore::new(most));
     loop {
         let next = tokio::select! {
@@ -142,7 +142,7 @@ where
             Some(Ok(frame)) => return End::Damaged(format!("a frame of kind {:?}", frame.kind)),
         };
         inbound.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let bytes = (frame.head.len() + frame.payload.len()).max(least).clamp(1, most.max(1));
+        let bytes = (frame.head.len() + frame.payload.len()).max(least).clamp(1, most);
         let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
         let place = tokio::select! {
             biased;

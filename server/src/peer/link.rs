@@ -73,6 +73,9 @@ impl Link {
             };
             match attempt {
                 Err(error) => {
+                    if shared.refusals.may_say(&format!("{} {error}", self.address), Instant::now()) {
+                        tracing::warn!(peer = %self.address, class = ?self.class, %error, "no connection to peer");
+                    }
                     self.backoff.lock().failed(Instant::now(), error.clone());
                     self.outbox.disconnected(&error, &error.to_string());
                 }
@@ -100,7 +103,10 @@ impl Link {
         let ours = (shared.greeting)();
         let greeted =
             greet(reader, writer, &ours, settings.max_frame_bytes, settings.handshake_timeout).await;
-        let connected = greeted.map_err(|error| self.refused(error, shared))?;
+        let connected = greeted.map_err(|error| match error {
+            HandshakeError::Refused(refusal) => CallError::Refused(refusal),
+            other => self.unreachable(&other.to_string()),
+        })?;
         let found = connected.theirs.host_id;
         match self.destination.host_id {
             Some(expected) if expected != found => {
@@ -174,16 +180,6 @@ impl Link {
     fn lost(&self, reason: &str) {
         tracing::info!(peer = %self.address, class = ?self.class, reason, "connection to peer lost");
         self.outbox.disconnected(&self.unreachable(reason), reason);
-    }
-
-    fn refused(&self, error: HandshakeError, shared: &Shared) -> CallError {
-        if shared.refusals.may_say(&format!("{} {error}", self.address), Instant::now()) {
-            tracing::warn!(peer = %self.address, reason = %error, "no handshake with peer");
-        }
-        match error {
-            HandshakeError::Refused(refusal) => CallError::Refused(refusal),
-            other => self.unreachable(&other.to_string()),
-        }
     }
 
     fn unreachable(&self, reason: &str) -> CallError {

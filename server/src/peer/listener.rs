@@ -95,7 +95,7 @@ impl PeerListener {
         let inbound = Inbound {
             greeting,
             answer,
-            settings: settings.clone(),
+            settings: settings.clone().within_reason(),
             refusals: Refusals::default(),
             stop: listener.stop.clone(),
             kill: listener.kill.clone(),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use helenus_cluster::node_id::HostId;
+use tokio::sync::Semaphore;
 
 /// How a node talks to the others, on both ends of a connection.
 #[derive(Debug, Clone)]
@@ -64,5 +65,27 @@ impl Default for PeerSettings {
             concurrent_requests: 1024,
             concurrent_bytes: 64 << 20,
         }
+    }
+}
+
+impl PeerSettings {
+    /// The same, with what is out of all reason brought back: timers take no time beyond their range, semaphores no
+    /// count beyond theirs.
+    pub(super) fn within_reason(mut self) -> Self {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        for time in [
+            &mut self.connect_timeout,
+            &mut self.handshake_timeout,
+            &mut self.silence_timeout,
+            &mut self.idle_timeout,
+            &mut self.backoff_min,
+            &mut self.backoff_max,
+        ] {
+            *time = (*time).clamp(Duration::from_millis(1), YEAR);
+        }
+        self.max_inbound = self.max_inbound.min(Semaphore::MAX_PERMITS);
+        self.concurrent_requests = self.concurrent_requests.clamp(1, Semaphore::MAX_PERMITS);
+        self.concurrent_bytes = self.concurrent_bytes.clamp(1, u32::MAX as usize / 2);
+        self
     }
 }

@@ -9,12 +9,15 @@ use helenus_cluster::{
     message::{Message, ReplicaError, Request, Response},
     node::transport::{CallError, Destination, Transport},
     node_id::{ClusterId, HostId},
-    wire::{Encoded, decode_response, encode_request},
+    wire::{Encoded, decode_request, decode_response, encode_request},
 };
 use helenus_server::peer::{frame::FrameKind, settings::PeerSettings};
 use helenus_storage::Record;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+};
 use uuid::Uuid;
 
 use super::nodes::*;
@@ -110,6 +113,26 @@ async fn a_call_whose_deadline_has_passed_is_not_sent() {
 
     assert_eq!(late, Err(CallError::TimedOut));
     assert_eq!(listener.counts().requests, 1);
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_when_its_turn_comes_is_not_sent() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let destination = at(socket.local_addr().unwrap());
+    let transport = transport();
+    drop(transport.call(&destination, read("given up"), far()));
+    let expired = transport.call(&destination, read("expired"), in_ms(10)).await;
+    let mut waiting = transport.call(&destination, read("waiting"), far());
+
+    let mut by_hand = ByHand::over(socket.accept().await.unwrap().0);
+    let sent = tokio::select! {
+        sent = async { by_hand.welcome().await; by_hand.next_frame().await } => sent.unwrap(),
+        answer = &mut waiting => panic!("{answer:?}"),
+    };
+
+    assert_eq!(expired, Err(CallError::TimedOut));
+    let request = decode_request(Encoded { head: sent.head, payload: sent.payload }).unwrap();
+    assert!(matches!(request.body, Request::Read { key, .. } if key == "waiting"));
 }
 
 #[tokio::test]
@@ -238,7 +261,7 @@ async fn an_unintelligible_request_ends_its_connection() {
 
 #[tokio::test]
 async fn an_unintelligible_answer_is_told_to_its_caller() {
-    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let transport = transport();
     let call = transport.call(&at(address), read("k"), far());
