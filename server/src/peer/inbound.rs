@@ -154,7 +154,7 @@ where
             Ok(request) => spawn_answer(request, frame.correlation, place, answers.clone(), inbound),
             Err(WireError::Unsupported { verb, version, header }) => {
                 let error = ReplicaError::Unsupported { verb, version };
-                let response = failed(inbound, *header, error);
+                let response = failed(inbound, &header, error);
                 let frame = response_frame(&response, frame.correlation, settings.max_frame_bytes);
                 if answers.send(Answer { frame, _place: place }).await.is_err() {
                     return End::Closed;
@@ -231,14 +231,14 @@ fn response_frame(response: &Message<Response>, correlation: u64, max: usize) ->
 }
 
 /// The answer to a request whose body this build does not know.
-fn failed(inbound: &Inbound, theirs: Header, error: ReplicaError) -> Message<Response> {
+fn failed(inbound: &Inbound, theirs: &Header, error: ReplicaError) -> Message<Response> {
     let ours = (inbound.greeting)();
     let header = Header {
         sender: ours.host_id,
         generation: ours.generation,
         target: Some(theirs.sender),
         remaining: Duration::ZERO,
-        ..theirs
+        ..theirs.clone()
     };
     Message { header, body: Response::Failed(error) }
 }

@@ -2,6 +2,8 @@
 //!
 //! Real loopback sockets on free ports. One binary, because linking takes longer than running.
 
+#![expect(clippy::unwrap_used, reason = "these are tests, and so are the functions they share")]
+
 mod bounds;
 mod calls;
 mod frames;
