@@ -1,6 +1,8 @@
 //! Promise: when a node owns ranges, it has been sent every write ever made to them; and a cluster that is formed
 //! without writes ends up with all its nodes normal.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
+
 mod setting;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,8 @@
 //! Promise: a request is answered when as many replicas as its level requires have answered, and fails as soon as
 //! they no longer can.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
+
 mod setting;
 
 use std::time::Duration;

@@ -21,7 +21,7 @@
 //! and go to the right node only if theirs are ours. Rejected: textbook Murmur3, which differs for every key with
 //! a byte ≥ 0x80 in its tail; fixed slots (Redis Cluster), which need an agreed slot map to move.
 //!
-//! Storage keys begin with the token ([`storage_key`]), so that a token range is one scan of the engine.
+//! Storage keys begin with the token ([`storage_key()`]), so that a token range is one scan of the engine.
 //!
 //! Reading order: [`token`], [`partitioner`], [`ring`], [`mod@storage_key`].
 
