@@ -161,12 +161,17 @@ async fn connections_beyond_the_cap_are_told_so_and_later_ones_served() {
     assert_eq!(first.send(GET).await.reply().await.status, 200);
     let mut second = door.connect().await;
     let reply = second.send(GET).await.reply().await;
-    assert_eq!((reply.status, reply.header("connection"), reply.body.as_slice()), (503, "close", &b"Full"[..]));
+    assert_eq!(
+        (reply.status, reply.header("connection"), reply.body.as_slice()),
+        (503, "close", &b"Full"[..])
+    );
     assert_eq!(door.open.get(), 1);
     drop(first);
     eventually("the first one's place is free", || door.open.get() == 0).await;
-    within_patience("a place", async { while door.connect().await.send(GET).await.reply().await.status != 200 {} })
-        .await;
+    within_patience("a place", async {
+        while door.connect().await.send(GET).await.reply().await.status != 200 {}
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -215,5 +220,6 @@ async fn a_stopped_listener_accepts_no_more() {
     let address = door.server.as_ref().unwrap().local_address();
     assert_ne!(address.port(), 0);
     assert_eq!(door.stop(LONG).await, 0);
-    within_patience("refusal", async { while tokio::net::TcpStream::connect(address).await.is_ok() {} }).await;
+    within_patience("refusal", async { while tokio::net::TcpStream::connect(address).await.is_ok() {} })
+        .await;
 }

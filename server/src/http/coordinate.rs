@@ -2,9 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
-    node::{
-        ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest,
-    },
+    node::{ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest},
     node_id::HostId,
 };
 

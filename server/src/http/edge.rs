@@ -89,6 +89,11 @@ pub(super) fn refuse(api: &Api, refusal: Refusal) -> Response<Bytes> {
 }
 
 fn check_head(request: &Request, limits: &Limits) -> Result<(), Problem> {
+    let path = request.uri().path();
+    if !path.starts_with('/') && path != "*" {
+        // `GET livez`, and CONNECT: the target is a host.
+        return Err(Problem::new(Kind::BadRequest, "the request target is not a path"));
+    }
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > limits.max_target_bytes {
         return Err(Problem::new(

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
     server::conn::http1,
     service::service_fn,
@@ -101,18 +101,24 @@ async fn serve<S: Served>(stream: TcpStream, terms: &Terms<S>) {
         served = &mut connection => Some(served),
         () = terms.ending.winding_down.cancelled() => None,
     };
-    if let Some(served) = served {
-        if let Err(error) = served {
+    // Hyper closes without an answer on an HTTP/2 preface.
+    let mut unanswered = None;
+    match served {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
             tracing::debug!(%error, "connection ended early");
+            if error.is_parse() && activity.is_between_requests() {
+                unanswered = Some(Refusal::Malformed(StatusCode::BAD_REQUEST));
+            }
         }
-    } else if activity.is_between_requests() {
-        return;
-    } else {
-        Pin::new(&mut connection).graceful_shutdown();
-        let _ = (&mut connection).await;
+        None if activity.is_between_requests() => return,
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            let _ = (&mut connection).await;
+        }
     }
     let mut stream = connection.into_parts().io.into_inner();
-    let reply = stream.refusal().map(|refusal| (terms.refuse)(refusal));
+    let reply = stream.refusal().or(unanswered).map(|refusal| (terms.refuse)(refusal));
     stream.say_and_close(reply).await;
 }
 

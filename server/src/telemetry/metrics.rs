@@ -17,7 +17,7 @@ use helenus_storage::engine::EngineCounters;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet, text},
-    metrics::{MetricType, gauge::Gauge, info::Info},
+    metrics::{MetricType, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
@@ -25,7 +25,7 @@ use super::{COMMIT, VERSION, histogram::Histogram};
 use crate::http::problem::Kind;
 
 /// Content type of [`Metrics::page`].
-pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Operations that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +72,9 @@ impl Metrics {
         let mut registry = Registry::with_prefix("helenus");
         let requests = Arc::<Requests>::default();
         let (open_connections, in_flight) = (Gauge::default(), Gauge::default());
-        registry.register(
-            "build",
-            "Version of this build",
-            Info::new(vec![("version", VERSION), ("commit", COMMIT)]),
-        );
+        let build = Family::<[(&str, &str); 2], Gauge>::default();
+        build.get_or_create(&[("version", VERSION), ("commit", COMMIT)]).set(1);
+        registry.register("build_info", "Version of this build", build);
         registry.register(
             "http_open_connections",
             "Client connections being served",
@@ -93,12 +91,12 @@ impl Metrics {
         self.open_connections.clone()
     }
 
-    /// All metrics as text.
+    /// All metrics in Prometheus' text format.
     pub fn page(&self) -> String {
         let mut page = String::new();
         text::encode(&mut page, &self.registry)
             .expect("writing to a String cannot fail, nor can the collectors");
-        page
+        in_text_format(&page)
     }
 
     /// Counts a request until the guard is dropped.
@@ -119,6 +117,34 @@ impl Metrics {
         self.requests.counts[operation as usize][level_index(level)][result].fetch_add(1, Relaxed);
         self.requests.latencies[operation as usize].record(elapsed);
     }
+}
+
+/// Turns OpenMetrics into the older text format, which every tool reads: there a counter's family is named like its
+/// samples, with `_total`, and there are no units and no end.
+fn in_text_format(open_metrics: &str) -> String {
+    let mut page = String::with_capacity(open_metrics.len());
+    let mut help = None;
+    for line in open_metrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("HELP"), Some(name), Some(text)) => {
+                help = Some((name, text.trim_end_matches('.')))
+            }
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                let suffix = if kind == "counter" { "_total" } else { "" };
+                if let Some((_, text)) = help.take().filter(|(of, _)| *of == name) {
+                    page.push_str(&format!("# HELP {name}{suffix} {text}\n"));
+                }
+                page.push_str(&format!("# TYPE {name}{suffix} {kind}\n"));
+            }
+            (Some("#"), ..) => {}
+            _ => {
+                page.push_str(line);
+                page.push('\n');
+            }
+        }
+    }
+    page
 }
 
 /// One request in flight.
@@ -279,6 +305,8 @@ mod tests {
         drop(metrics.in_flight());
         let page = metrics.page();
         for line in [
+            "# TYPE helenus_coordinator_requests_total counter",
+            "# HELP helenus_commit_log_syncs_total Syncs of the commit log",
             "helenus_coordinator_requests_total{op=\"put\",level=\"quorum\",result=\"ok\"} 2",
             "helenus_coordinator_requests_total{op=\"get\",level=\"none\",result=\"overloaded\"} 1",
             "helenus_coordinator_request_duration_seconds_count{op=\"put\"} 2",

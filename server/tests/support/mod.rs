@@ -1,6 +1,9 @@
 //! A raw HTTP/1.1 client that says exactly the bytes it is given, and waits for conditions with a deadline.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod scripted;
+pub(crate) mod single_node;
+
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use tokio::{
@@ -10,15 +13,15 @@ use tokio::{
 };
 
 /// No wait in these tests is meant to end by this.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fails a test that waits for what never comes.
-pub async fn within_patience<T>(what: &str, wait: impl Future<Output = T>) -> T {
+pub(crate) async fn within_patience<T>(what: &str, wait: impl Future<Output = T>) -> T {
     timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: still waiting after {PATIENCE:?}"))
 }
 
 /// Waits until a condition holds.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     within_patience(what, async {
         let mut look = tokio::time::interval(Duration::from_millis(1));
         while !condition() {
@@ -30,27 +33,27 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A reply as it came.
 #[derive(Debug, Clone)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
     /// The only value of a header; empty if absent.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let mut values = self.headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name));
         let value = values.next().map_or("", |(_, value)| value);
         assert!(values.next().is_none(), "{name} twice in {self:?}");
         value
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The last part of a problem's type; empty if the reply is no problem.
-    pub fn problem(&self) -> String {
+    pub(crate) fn problem(&self) -> String {
         if self.header("content-type") != "application/problem+json" {
             return String::new();
         }
@@ -62,36 +65,36 @@ impl Reply {
 }
 
 /// One connection.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = within_patience("connecting", TcpStream::connect(address)).await.unwrap();
         Self { stream, received: Vec::new() }
     }
 
     /// Sends bytes as they are. A server that no longer listens is no failure: its reply tells.
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = within_patience("sending", self.stream.write_all(bytes.as_ref())).await;
         self
     }
 
     /// Says that nothing more will be sent.
-    pub async fn finish(&mut self) -> &mut Self {
+    pub(crate) async fn finish(&mut self) -> &mut Self {
         let _ = self.stream.shutdown().await;
         self
     }
 
     /// The next reply, with its body unless it is to HEAD or of a status that has none.
-    pub async fn reply(&mut self) -> Reply {
+    pub(crate) async fn reply(&mut self) -> Reply {
         self.next_reply(false).await
     }
 
     /// The next reply, to HEAD.
-    pub async fn reply_to_head(&mut self) -> Reply {
+    pub(crate) async fn reply_to_head(&mut self) -> Reply {
         self.next_reply(true).await
     }
 
@@ -122,7 +125,7 @@ impl Client {
     }
 
     /// Waits for the server to close; returns what it said before.
-    pub async fn closed(&mut self) -> String {
+    pub(crate) async fn closed(&mut self) -> String {
         while self.receive().await {}
         String::from_utf8_lossy(&self.received).into_owned()
     }
@@ -134,7 +137,7 @@ impl Client {
 }
 
 /// Sends one request on its own connection.
-pub async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> Reply {
+pub(crate) async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> Reply {
     let to_head = request.as_ref().starts_with(b"HEAD ");
     let mut client = Client::connect(address).await;
     client.send(request).await;
