@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use helenus_storage::{Engine, Mutation, Record, Timestamp};
+use helenus_storage::{Engine, Mutation, Record, Step, SyncMode, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -58,7 +58,8 @@ impl LocalIdentity {
     ) -> Result<Self, StartError> {
         engine.create_table(own_trees::IDENTITY)?;
         let record = own_trees::read(engine, own_trees::IDENTITY, IDENTITY_KEY)?;
-        let loaded = record.map(|record| own_trees::decode::<Stored>("identity", &record)).transpose()?.flatten();
+        let loaded =
+            record.map(|record| own_trees::decode::<Stored>("identity", &record)).transpose()?.flatten();
         let mut stored = match loaded {
             Some(stored) => stored,
             None => Stored::draw(settings, seed),
@@ -163,5 +164,10 @@ async fn write<T: Serialize>(
     value: &T,
 ) -> Result<(), helenus_storage::Error> {
     let record = Record::plain(timestamp, own_trees::encode(value));
-    engine.apply(own_trees::IDENTITY, Mutation::single(key, record))?.await
+    engine.apply(own_trees::IDENTITY, Mutation::single(key, record))?.await?;
+    // Twice in a node's life and once per start: whatever the sync mode, who it is must not be forgotten.
+    if engine.options().sync_mode == SyncMode::Periodic {
+        engine.step(Step::Sync)?;
+    }
+    Ok(())
 }

@@ -26,9 +26,7 @@ use super::{
     user_records::{Intent, UserRecords},
 };
 use crate::{
-    membership::{
-        CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, View,
-    },
+    membership::{CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, View},
     message::ReplicaError,
     node_id::{ClusterId, HostId},
     partitioning::{Ring, Token},
@@ -253,6 +251,7 @@ impl KnownCluster {
             self.store.create_table(table.table_id()).await?;
         }
         saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
+        // Durable before the id: see `saved_cluster`.
         if let Some(cluster_id) = changes.cluster_id {
             let joined = self.identity.join_cluster(self.store.engine(), cluster_id).await;
             joined.map_err(super::local_store::as_answer)?;
@@ -294,7 +293,8 @@ impl KnownCluster {
         if self.picture.load().view.own().state == MemberState::Normal {
             return None;
         }
-        self.waiting_for.lock().clone()
+        let why = self.waiting_for.lock().clone();
+        Some(why.unwrap_or_else(|| "no member has answered yet".to_owned()))
     }
 
     /// Notes for the status and, if it is new, for the log why the node cannot go on.
@@ -347,6 +347,9 @@ impl KnownCluster {
 
     /// Makes durable that user records exist; the first write of a node waits for it, all others find it done.
     pub(crate) async fn save_user_records(&self) -> Result<(), ReplicaError> {
-        self.user_records_saved.get_or_try_init(|| saved_cluster::save_user_records(&self.store)).await.map(|()| ())
+        self.user_records_saved
+            .get_or_try_init(|| saved_cluster::save_user_records(&self.store))
+            .await
+            .map(|()| ())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Error, Mutation, Record, TableId, TryGet};
+use helenus_storage::{Engine, Error, Mutation, Record, Step, SyncMode, TableId, TryGet};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{message::ReplicaError, settings::Settings};
@@ -50,13 +50,30 @@ impl LocalStore {
 
     /// Creates a table durably; creating one that exists is a no-op.
     pub(crate) async fn create_table(&self, table: TableId) -> Result<(), ReplicaError> {
+        self.block_on(move |engine| engine.create_table(table)).await
+    }
+
+    /// Makes what was applied durable where the sync mode promises less than that: for the few facts about the node
+    /// and its cluster that must not be forgotten once acted upon, whatever an operator chose for user records.
+    pub(crate) async fn sync(&self) -> Result<(), ReplicaError> {
+        match self.engine.options().sync_mode {
+            SyncMode::Group => Ok(()),
+            SyncMode::Periodic => self.block_on(|engine| engine.step(Step::Sync).map(|_| ())).await,
+        }
+    }
+
+    /// Does rare work that waits for the disk.
+    async fn block_on(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), ReplicaError> {
         if matches!(self.cold_reads, ColdReads::Inline) {
-            return self.engine.create_table(table).map_err(as_answer);
+            return work(&self.engine).map_err(as_answer);
         }
         let engine = Arc::clone(&self.engine);
-        match tokio::task::spawn_blocking(move || engine.create_table(table)).await {
-            Ok(created) => created.map_err(as_answer),
-            Err(stopped) => Err(ReplicaError::Storage(format!("the table was not created: {stopped}"))),
+        match tokio::task::spawn_blocking(move || work(&engine)).await {
+            Ok(done) => done.map_err(as_answer),
+            Err(stopped) => Err(ReplicaError::Storage(format!("the work did not end: {stopped}"))),
         }
     }
 
@@ -102,5 +119,56 @@ pub(crate) fn as_answer(error: Error) -> ReplicaError {
         Error::NoSuchTable(table) => ReplicaError::NoSuchTable(table),
         Error::Closed => ReplicaError::NotServing("its storage is closed".to_owned()),
         error => ReplicaError::Storage(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use helenus_storage::{Options, disk::SimulatedDisk};
+
+    use super::*;
+
+    const TABLE: TableId = TableId(1024);
+
+    fn store(settings: &Settings) -> LocalStore {
+        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+        let engine = Engine::open(Arc::new(SimulatedDisk::new(1)), Path::new("/data"), options);
+        let engine = Arc::new(engine.expect("an empty disk"));
+        engine.create_table(TABLE).expect("a sound disk");
+        LocalStore::new(engine, settings, false)
+    }
+
+    #[tokio::test]
+    async fn cold_reads_beyond_those_that_run_and_wait_are_refused() {
+        let store = store(&Settings { cold_reads: 1, cold_read_queue: 1, ..Settings::default() });
+        let ColdReads::Pool { running, .. } = &store.cold_reads else { panic!("not inline") };
+        let the_disk_is_busy = Arc::clone(running).acquire_owned().await.expect("never closed");
+        let key = Bytes::from_static(b"key");
+
+        // Two are admitted and wait; the third is turned away at once.
+        let (first, second, third, ()) = tokio::join!(
+            store.get_cold(TABLE, key.clone()),
+            store.get_cold(TABLE, key.clone()),
+            store.get_cold(TABLE, key.clone()),
+            async { drop(the_disk_is_busy) },
+        );
+
+        assert_eq!((first, second), (Ok(None), Ok(None)));
+        assert!(matches!(third, Err(ReplicaError::Overloaded(_))), "{third:?}");
+        assert_eq!(store.get_cold(TABLE, key).await, Ok(None), "there is room again");
+    }
+
+    #[tokio::test]
+    async fn errors_of_the_engine_become_answers() {
+        let store = store(&Settings::default());
+
+        let unknown = store.get(TableId(4711), Bytes::from_static(b"key")).await;
+        store.engine().close().expect("a sound disk");
+        let closed = store.get(TABLE, Bytes::from_static(b"key")).await;
+
+        assert_eq!(unknown, Err(ReplicaError::NoSuchTable(4711)));
+        assert!(matches!(closed, Err(ReplicaError::NotServing(_))), "{closed:?}");
     }
 }

@@ -61,7 +61,12 @@ struct Met {
 }
 
 impl MembershipLoop {
-    pub(super) fn new(settings: &Settings, peers: Arc<Peers>, random: Stream, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        peers: Arc<Peers>,
+        random: Stream,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             interval: settings.exchange_interval.max(Duration::from_millis(1)),
             advertise: settings.advertise.clone(),
@@ -152,7 +157,9 @@ impl MembershipLoop {
     fn log_error(&self, address: &str, error: &CallError) {
         let line = match error {
             CallError::Refused(refusal) => format!("refused: {address}: {refusal}"),
-            CallError::WrongHost { .. } | CallError::Malformed { .. } => format!("exchange with {address}: {error}"),
+            CallError::WrongHost { .. } | CallError::Malformed { .. } => {
+                format!("exchange with {address}: {error}")
+            }
             _ => {
                 tracing::debug!("exchange with {address}: {error}");
                 return;
@@ -197,7 +204,9 @@ async fn meet(peers: Arc<Peers>, destination: Destination) -> Met {
                 let cluster_id = theirs.cluster_id;
                 match peers.cluster.learn(sender, &theirs, peers.clock.now()).await {
                     Ok(()) => Ok((sender, cluster_id)),
-                    Err(error) => Err(CallError::Malformed { reason: format!("what it told was not saved: {error}") }),
+                    Err(error) => {
+                        Err(CallError::Malformed { reason: format!("what it told was not saved: {error}") })
+                    }
                 }
             }
             Response::Failed(error) => Err(CallError::Malformed { reason: error.to_string() }),

@@ -321,12 +321,8 @@ impl Node {
             spawners.requests,
             stop.clone(),
         ));
-        let membership = MembershipLoop::new(
-            &settings,
-            Arc::clone(&peers),
-            stream(seed, "cluster id"),
-            stop.clone(),
-        );
+        let membership =
+            MembershipLoop::new(&settings, Arc::clone(&peers), stream(seed, "cluster id"), stop.clone());
         let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
         Ok(Arc::new(Self {
             settings,
@@ -372,9 +368,9 @@ impl Node {
 
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
         Ok(match body {
-            Request::Exchange(theirs) => {
-                Response::Exchange(self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?)
-            }
+            Request::Exchange(theirs) => Response::Exchange(
+                self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
+            ),
             Request::Write { table, mutation } => {
                 Response::Written { owned: self.replica.write(table, mutation).await? }
             }

@@ -44,9 +44,9 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &str, record: &Record) -> Result
         Some((&FORMAT, rest)) => postcard::from_bytes(rest)
             .map(Some)
             .map_err(|error| StartError::Identity(format!("the stored {what} does not decode: {error}"))),
-        Some((format, _)) => {
-            Err(StartError::Identity(format!("the stored {what} has format {format}, this build reads {FORMAT}")))
-        }
+        Some((format, _)) => Err(StartError::Identity(format!(
+            "the stored {what} has format {format}, this build reads {FORMAT}"
+        ))),
         None => Err(StartError::Identity(format!("the stored {what} is empty"))),
     }
 }

@@ -12,7 +12,8 @@ use helenus_storage::{Mutation, Record, TableId};
 use crate::{
     message::ReplicaError,
     node::{
-        clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore, own_trees,
+        clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
+        own_trees,
     },
     partitioning::token_of,
 };

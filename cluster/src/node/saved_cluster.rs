@@ -75,7 +75,9 @@ impl Loaded {
             self.user_records = true;
         } else {
             let key = key.escape_ascii();
-            return Err(StartError::Identity(format!("the tree of the known cluster holds a strange key: {key}")));
+            return Err(StartError::Identity(format!(
+                "the tree of the known cluster holds a strange key: {key}"
+            )));
         }
         Ok(())
     }
@@ -88,9 +90,9 @@ pub(super) async fn save(
     members: impl IntoIterator<Item = &Member>,
     tables: impl IntoIterator<Item = &Table>,
 ) -> Result<(), ReplicaError> {
-    let members = members.into_iter().map(|member| {
-        ([MEMBER, member.host_id.0.as_bytes()].concat(), own_trees::encode(member))
-    });
+    let members = members
+        .into_iter()
+        .map(|member| ([MEMBER, member.host_id.0.as_bytes()].concat(), own_trees::encode(member)));
     let tables =
         tables.into_iter().map(|table| ([TABLE, &table.id.to_be_bytes()].concat(), own_trees::encode(table)));
     let mut applies = Vec::new();
@@ -99,11 +101,13 @@ pub(super) async fn save(
         applies.push(store.apply(own_trees::KNOWN_CLUSTER, mutation));
     }
     // All are queued before the first is awaited: one group, one sync.
-    futures_util::future::try_join_all(applies).await.map(|_| ())
+    futures_util::future::try_join_all(applies).await?;
+    store.sync().await
 }
 
 /// Saves that a user record exists, or soon may.
 pub(super) async fn save_user_records(store: &LocalStore) -> Result<(), ReplicaError> {
     let record = Record::plain(Timestamp(1), own_trees::encode(&true));
-    store.apply(own_trees::KNOWN_CLUSTER, Mutation::single(USER_RECORDS, record)).await
+    store.apply(own_trees::KNOWN_CLUSTER, Mutation::single(USER_RECORDS, record)).await?;
+    store.sync().await
 }

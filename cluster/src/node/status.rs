@@ -36,9 +36,8 @@ pub(super) fn of(
             }
         })
         .collect();
-    members.sort_by(|a, b| {
-        (&a.datacenter, &a.address, a.host_id).cmp(&(&b.datacenter, &b.address, b.host_id))
-    });
+    members
+        .sort_by(|a, b| (&a.datacenter, &a.address, a.host_id).cmp(&(&b.datacenter, &b.address, b.host_id)));
     ClusterStatus {
         cluster_name: settings.cluster_name.clone(),
         cluster_id: node.cluster_id(),

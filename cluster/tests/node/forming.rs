@@ -63,7 +63,9 @@ async fn a_node_that_is_no_first_seed_waits_for_its_seeds() {
     cluster.start("n3").await;
     tokio::time::sleep(Duration::from_secs(30)).await;
 
-    let Readiness::Starting(why) = cluster.node("n3").readiness() else { panic!("it formed a ring of its own") };
+    let Readiness::Starting(why) = cluster.node("n3").readiness() else {
+        panic!("it formed a ring of its own")
+    };
     assert!(why.contains("n1"), "the reason names whom it waits for: {why}");
     assert!(matches!(cluster.put("n3", "key", "v", One).await, Err(RequestError::Starting(_))));
 }

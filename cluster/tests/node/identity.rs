@@ -23,9 +23,11 @@ async fn a_node_may_come_back_under_another_address() {
     cluster.kill("n3").await;
     cluster.start_with("n3", |settings| settings.advertise = "n3-moved".to_owned()).await;
 
-    cluster.until("it is known by its new address", |c| {
-        ["n1", "n2"].iter().all(|name| c.sees_up(name, "n3-moved")) && c.agrees_on(3)
-    }).await;
+    cluster
+        .until("it is known by its new address", |c| {
+            ["n1", "n2"].iter().all(|name| c.sees_up(name, "n3-moved")) && c.agrees_on(3)
+        })
+        .await;
     let member = cluster.seen("n1", "n3-moved").expect("just seen");
     assert_eq!((member.host_id, member.state), (host_id, MemberState::Normal));
     assert_eq!(cluster.seen("n1", "n3"), None, "there is no second member at the old address");

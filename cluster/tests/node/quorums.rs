@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use helenus_cluster::{
-    consistency::Consistency::{self, All, Any, Count, LocalQuorum, One, Quorum, Three, Two},
+    consistency::Consistency::{All, Any, Count, LocalQuorum, One, Quorum, Three, Two},
     error::RequestError,
     node::{Change, RequestOptions, WriteRequest},
 };
 use tokio::time::Instant;
 
-use crate::support::{Cluster, at, put, read, write};
+use crate::support::{Cluster, at, is_tombstone, put, read, write};
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -48,7 +48,7 @@ async fn a_deleted_key_reads_as_its_tombstone() {
 
     let outcome = cluster.read("n3", "key", Quorum).await.expect("all are alive");
     let record = outcome.record.expect("a tombstone is a record");
-    assert!(record.is_tombstone());
+    assert!(is_tombstone(&record));
     assert_eq!(record.timestamp, deleted.timestamp);
 }
 
@@ -285,7 +285,7 @@ async fn a_trace_tells_the_steps_in_order_and_only_when_asked() {
     let cluster = Cluster::of(3).await;
 
     let mut request = write("key", put("value"), All);
-    request.options = RequestOptions { trace: true, ..at(Consistency::All) };
+    request.options = RequestOptions { trace: true, ..at(All) };
     let traced = cluster.node("n1").write(request).await.expect("all are alive").met.trace;
     let silent = cluster.put("n1", "key", "value", All).await.expect("all are alive").met.trace;
 

@@ -18,8 +18,14 @@ async fn a_node_of_another_cluster_name_is_refused_on_both_sides() {
     tokio::time::sleep(Duration::from_secs(10)).await;
 
     let refusals = cluster.network.refusals();
-    assert!(refusals.iter().any(|(at, why)| at == "n3" && why.contains("`test`")), "{refusals:?}");
-    assert!(refusals.iter().any(|(at, why)| at == "n1" && why.contains("`other`")), "{refusals:?}");
+    assert!(
+        refusals.iter().any(|(at, why)| at == "n3" && why.contains("\"test\" is not \"other\"")),
+        "{refusals:?}"
+    );
+    assert!(
+        refusals.iter().any(|(at, why)| at == "n1" && why.contains("\"other\" is not \"test\"")),
+        "{refusals:?}"
+    );
     assert!(cluster.seen("n1", "n3").is_none());
     let Readiness::Starting(why) = cluster.node("n3").readiness() else { panic!("it must not form a ring") };
     assert!(!why.is_empty());
@@ -32,9 +38,11 @@ async fn clusters_of_one_name_that_were_formed_apart_stay_apart() {
     let mut cluster = Cluster::empty();
     cluster.start_with("n1", |settings| settings.seeds = vec!["n1".to_owned()]).await;
     cluster.start_with("n2", |settings| settings.seeds = vec!["n2".to_owned()]).await;
-    cluster.until("both have formed", |c| {
-        ["n1", "n2"].iter().all(|name| c.node(name).readiness() == Readiness::Ready)
-    }).await;
+    cluster
+        .until("both have formed", |c| {
+            ["n1", "n2"].iter().all(|name| c.node(name).readiness() == Readiness::Ready)
+        })
+        .await;
 
     cluster.kill("n2").await;
     cluster.start_with("n2", |settings| settings.seeds = vec!["n1".to_owned()]).await;

@@ -60,9 +60,9 @@ impl<A: Send + 'static> FanOut<A> {
 /// because of a bound of our own, is an error.
 pub(super) fn missing_call(error: &CallError) -> Missing {
     match error {
-        CallError::Overloaded => {
-            Missing::Error(ReplicaError::Overloaded("too much is queued for it at the coordinator".to_owned()))
-        }
+        CallError::Overloaded => Missing::Error(ReplicaError::Overloaded(
+            "too much is queued for it at the coordinator".to_owned(),
+        )),
         CallError::TimedOut | CallError::Malformed { .. } => Missing::Silence,
         CallError::Unreachable { .. }
         | CallError::Lost { .. }

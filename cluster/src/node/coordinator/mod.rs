@@ -47,8 +47,13 @@ use crate::{
     consistency::Consistency,
     error::RequestError,
     node::{
-        Failure, Met, Readiness, RequestOptions, clock::NodeClock, identity::PARTITIONER,
-        known_cluster::{KnownCluster, Picture}, peers::Peers, randomness::Stream, replica::Replica,
+        Failure, Met, Readiness, RequestOptions,
+        clock::NodeClock,
+        identity::PARTITIONER,
+        known_cluster::{KnownCluster, Picture},
+        peers::Peers,
+        randomness::Stream,
+        replica::Replica,
     },
     node_id::HostId,
     partitioning::storage_key,
@@ -174,14 +179,12 @@ impl Coordinator {
     /// Places a key by the newest picture of the cluster.
     fn place(&self, table: &str, key: &[u8], trace: &mut Trace) -> Result<Target, RequestError> {
         let picture = self.cluster.picture();
-        let table =
-            picture.table(table).ok_or_else(|| RequestError::NoSuchTable(table.to_owned()))?.clone();
+        let table = picture.table(table).ok_or_else(|| RequestError::NoSuchTable(table.to_owned()))?.clone();
         let token = PARTITIONER.token(key);
         let placement = picture.place(&table, token);
         trace.note(|| {
-            let names = |hosts: &[HostId]| {
-                hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            };
+            let names =
+                |hosts: &[HostId]| hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             format!(
                 "token {token}: replicas [{}], pending [{}]",
                 names(&placement.natural),

@@ -46,10 +46,8 @@ impl Coordinator {
         let (reply, outcome) = oneshot::channel();
         let unknown = plan.quorum.error(plan.goal.timeout);
         let coordinator = Arc::clone(self);
-        self.tasks.spawn_on(
-            async move { coordinator.carry_out(plan, trace, permit, reply).await },
-            &self.runtime,
-        );
+        self.tasks
+            .spawn_on(async move { coordinator.carry_out(plan, trace, permit, reply).await }, &self.runtime);
         // The task replies in any case; only a runtime that is being torn down drops it before.
         outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new() }))
     }
@@ -117,7 +115,11 @@ impl Coordinator {
                 Some(answer) => match answer.result {
                     Ok(owned) => {
                         trace.note_at(answer.from, || {
-                            if owned { "applied".to_owned() } else { "applied, though not an owner by its ring".to_owned() }
+                            if owned {
+                                "applied".to_owned()
+                            } else {
+                                "applied, though not an owner by its ring".to_owned()
+                            }
                         });
                         quorum.on_ack(answer.from);
                     }

@@ -22,7 +22,7 @@ use helenus_cluster::{
     table::DEFAULT_TABLE,
     time::Timestamp,
 };
-use helenus_storage::RecordKind;
+use helenus_storage::{Record, RecordKind, disk::Damage};
 use tokio::{runtime::Handle, time::Instant};
 
 use self::{
@@ -137,7 +137,8 @@ impl Cluster {
         process.storage.die();
         process.node.stop().await;
         drop(process.node);
-        self.machines[name].disk.crash_clean();
+        let machine = &self.machines[name];
+        machine.disk.restart(machine.seed, Damage::Forgotten);
     }
 
     pub async fn restart(&mut self, name: &str) {
@@ -230,7 +231,11 @@ impl Cluster {
         self.write(coordinator, write(key, Change::Delete, level)).await
     }
 
-    pub async fn write(&self, coordinator: &str, request: WriteRequest) -> Result<WriteOutcome, RequestError> {
+    pub async fn write(
+        &self,
+        coordinator: &str,
+        request: WriteRequest,
+    ) -> Result<WriteOutcome, RequestError> {
         self.node(coordinator).write(request).await.map_err(|failure| failure.error)
     }
 
@@ -291,4 +296,8 @@ pub fn value_of(outcome: &ReadOutcome) -> Option<String> {
         }
         RecordKind::Tombstone { .. } => None,
     }
+}
+
+pub fn is_tombstone(record: &Record) -> bool {
+    matches!(record.kind, RecordKind::Tombstone { .. })
 }

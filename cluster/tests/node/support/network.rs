@@ -59,12 +59,8 @@ impl std::fmt::Debug for Host {
 impl Network {
     /// The way of a node to all others.
     pub fn plug_in(&self, address: &str, identity: Arc<LocalIdentity>) -> Arc<dyn Transport> {
-        let host = Host {
-            identity,
-            node: None,
-            paused: watch::Sender::new(false),
-            life: watch::Sender::new(()),
-        };
+        let host =
+            Host { identity, node: None, paused: watch::Sender::new(false), life: watch::Sender::new(()) };
         self.state.lock().hosts.insert(address.to_owned(), host);
         Arc::new(Cable { network: self.clone(), from: address.to_owned() })
     }
@@ -152,10 +148,8 @@ impl Transport for Cable {
 
 impl Cable {
     fn connect(&self, to: &Destination) -> Result<Connection, CallError> {
-        let unreachable = |reason: &str| CallError::Unreachable {
-            address: to.address.clone(),
-            reason: reason.to_owned(),
-        };
+        let unreachable =
+            |reason: &str| CallError::Unreachable { address: to.address.clone(), reason: reason.to_owned() };
         let mut state = self.network.state.lock();
         if state.cut.contains(&(self.from.clone(), to.address.clone())) {
             return Err(unreachable("the cable is cut"));
