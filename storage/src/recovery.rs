@@ -1,9 +1,17 @@
 //! Opening a data directory: what is on disk becomes an engine's state again.
 //!
-//! In this order: lock; manifest; open every live SSTable; replay the commit log; seal it and start a new segment;
-//! write a new manifest; only then remove what is left over. Until the new manifest has its name, nothing
-//! that the old one knows is changed, except that the log's last segment gets its seal: so a crash at any point, and any
-//! number of them, leads back here with the same outcome.
+//! In this order: lock; read the manifest; open every live SSTable; replay the commit log; write a new manifest; start a
+//! new segment, whose header says where the old log ends; only then remove what is left over. Nothing that was there is
+//! written to. So a crash at any point, and any number of them, leads back here with the same outcome.
+//!
+//! # Doubtful mutations
+//!
+//! What lies at the end of the log may be valid to read and yet not durable: it was written, then its sync failed or
+//! never came, and it is in the page cache only; after a failed sync another one may do nothing and succeed (Rebello et
+//! al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020). It may also be the last thing that was
+//! acknowledged. So the old log is declared to end before it, and its mutations are carried into the new segment,
+//! which is synced before it has a name. Rejected: writing it once more where it is, since a power cut in the midst of
+//! that may destroy what was durable.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,13 +23,14 @@ use std::{
 
 use crate::{
     commit_log::{
+        header::HEADER_BYTES,
         replay::StoredSegment,
         segment::{self, LogPosition, SegmentId},
         writer::LogWriter,
     },
     disk::{Disk, LockGuard},
     error::{Error, Result},
-    manifest::{self, LiveState, Manifest},
+    manifest::{self, Edit, LiveState, Manifest},
     memtable,
     options::Options,
     record::Mutation,
@@ -61,18 +70,28 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
         .ok_or_else(|| Error::Locked { path: directory.into() })?;
     let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
     let segments: BTreeSet<_> = names.iter().filter_map(|name| segment::parse_file_name(name)).collect();
-    let (number, mut state) = read_manifest(&**disk, directory, &names)?;
+    let (number, state) = read_manifest(&**disk, directory, &names)?;
 
     let trees = open_trees(&**disk, directory, &state)?;
     let mut replay = Replay { state: &state, trees: &trees, options, memtable_bytes: 0 };
-    let newest = replay.run(&**disk, directory, &segments)?;
+    let end = replay.run(&**disk, directory, &segments)?;
+    // What the old manifest says may be in the page cache only, like the end of the log, and the new segment will
+    // leave out what it calls flushed: so first the manifest.
+    let mut manifest = Manifest::create(Arc::clone(disk), directory, number + 1, state.clone())?;
+    let log = LogWriter::create(
+        Arc::clone(disk),
+        directory,
+        end.newest.next(),
+        options.segment_bytes,
+        end.durable,
+        &end.doubtful,
+    )?;
+    replay.insert_carried(log.start(), end.doubtful);
     let memtable_bytes = replay.memtable_bytes;
 
-    let log = LogWriter::create(Arc::clone(disk), directory, newest.next(), options.segment_bytes)?;
     let first = trees.values().filter_map(|tree| tree.view().first_position()).map(|at| at.segment).min();
-    state.log_first = first.unwrap_or(log.segment());
-    state.log_newest = log.segment();
-    let manifest = Manifest::create(Arc::clone(disk), directory, number + 1, state)?;
+    let first = first.unwrap_or(log.segment());
+    manifest.append(&[Edit::Log { first, newest: log.segment() }])?;
     remove_orphans(&**disk, directory, &names, manifest.state())?;
     Ok(Recovered { lock, manifest, trees, log, memtable_bytes })
 }
@@ -113,6 +132,16 @@ fn missing(path: &Path, what: &str) -> Error {
     Error::Corrupt { path: path.into(), offset: 0, what: format!("missing: {what}") }
 }
 
+/// Where the old log ends and the new one begins.
+#[derive(Debug)]
+struct LogEnd {
+    newest: SegmentId,
+    /// Where `newest` ends from now on.
+    durable: u64,
+    /// What was valid behind that: carried into the next segment.
+    doubtful: Vec<(TableId, Mutation)>,
+}
+
 /// Puts the commit log back into the memtables.
 #[derive(Debug)]
 struct Replay<'a> {
@@ -123,33 +152,34 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Replays every segment that is needed, seals the last one, and answers its id. What it puts into memory is
-    /// what memtables held before, so [`Options::memtable_total_bytes`] bounds it.
-    fn run(&mut self, disk: &dyn Disk, directory: &Path, found: &BTreeSet<SegmentId>) -> Result<SegmentId> {
-        let Some(needed) = self.needed(found) else { return Ok(self.state.log_newest) };
+    /// Replays every segment that is needed. What that puts into memory is what memtables held before, so
+    /// [`Options::memtable_total_bytes`] bounds it.
+    fn run(&mut self, disk: &dyn Disk, directory: &Path, found: &BTreeSet<SegmentId>) -> Result<LogEnd> {
+        let nothing = LogEnd { newest: self.state.log_newest, durable: 0, doubtful: Vec::new() };
+        let Some(needed) = self.needed(found) else { return Ok(nothing) };
         let last = SegmentId(*needed.end());
-        for id in needed.map(SegmentId) {
-            let path = directory.join(segment::file_name(id));
-            if !found.contains(&id) {
-                return Err(missing(&path, "a segment of the commit log that is still needed"));
-            }
-            let stored = StoredSegment::read(disk, &path, id)?;
-            let tail = stored.replay(id == last, &mut |position, table, mutation| {
-                let tree = self.trees.get(&table).ok_or_else(|| Error::Corrupt {
-                    path: path.clone(),
-                    offset: position.offset,
-                    what: format!("a mutation of table {}, which was never created", table.0),
-                })?;
-                if position >= self.state.tables[&table].flushed {
-                    self.insert(tree, position, mutation);
-                }
-                Ok(())
-            })?;
-            if id == last {
-                stored.seal(disk, tail)?;
-            }
+        if let Some(lost) = needed.clone().map(SegmentId).find(|id| !found.contains(id)) {
+            let path = directory.join(segment::file_name(lost));
+            return Err(missing(&path, "a segment of the commit log that is still needed"));
         }
-        Ok(last)
+        for id in (*needed.start()..last.0).map(SegmentId) {
+            let end = segment::read_birth(disk, directory, id.next())?.predecessor_end;
+            let path = directory.join(segment::file_name(id));
+            let stored = StoredSegment::read(disk, &path, id)?;
+            self.replay(&stored, end)?;
+        }
+        let path = directory.join(segment::file_name(last));
+        let stored = StoredSegment::read(disk, &path, last)?;
+        let tail = stored.tail()?;
+        self.replay(&stored, tail.durable)?;
+        let mut doubtful = Vec::new();
+        stored.visit(tail.durable, tail.end, &mut |position, table, mutation| {
+            if position >= self.flushed(&stored, position, table)? {
+                doubtful.push((table, mutation));
+            }
+            Ok(())
+        })?;
+        Ok(LogEnd { newest: last, durable: tail.durable, doubtful })
     }
 
     /// From the first segment that the manifest needs to the last there is, or should be.
@@ -159,12 +189,46 @@ impl Replay<'_> {
         (first <= last).then_some(first..=last)
     }
 
-    fn insert(&mut self, tree: &Tree, position: LogPosition, mutation: Mutation) {
-        if tree.active_bytes() >= self.options.memtable_bytes {
-            tree.switch(position);
+    fn replay(&mut self, stored: &StoredSegment<'_>, end: u64) -> Result<()> {
+        stored.visit(HEADER_BYTES as u64, end, &mut |position, table, mutation| {
+            if position >= self.flushed(stored, position, table)? {
+                let tree = &self.trees[&table];
+                if tree.active_bytes() >= self.options.memtable_bytes {
+                    tree.switch(position);
+                }
+                self.insert(position, table, mutation);
+            }
+            Ok(())
+        })
+    }
+
+    /// Inserts what was carried into the new segment, with its new position. All of it stays in the active
+    /// memtables: the position of a switch must not lie within a group.
+    fn insert_carried(&mut self, position: LogPosition, carried: Vec<(TableId, Mutation)>) {
+        for (table, mutation) in carried {
+            self.insert(position, table, mutation);
         }
-        let grown = tree.insert(position, memtable::detached(mutation));
+    }
+
+    fn insert(&mut self, position: LogPosition, table: TableId, mutation: Mutation) {
+        let grown = self.trees[&table].insert(position, memtable::detached(mutation));
         self.memtable_bytes = self.memtable_bytes.wrapping_add_signed(grown);
+    }
+
+    /// Where replay starts for a table.
+    fn flushed(
+        &self,
+        stored: &StoredSegment<'_>,
+        position: LogPosition,
+        table: TableId,
+    ) -> Result<LogPosition> {
+        let live = self.state.tables.get(&table).ok_or_else(|| {
+            stored.corrupt(
+                position.offset,
+                &format!("a mutation of table {}, which was never created", table.0),
+            )
+        })?;
+        Ok(live.flushed)
     }
 }
 

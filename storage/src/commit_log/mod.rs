@@ -21,16 +21,16 @@
 //!
 //! ```text
 //! commit-<id, 16 hex digits>.log        preallocated; ids are contiguous
-//!   header   magic "HELENLOG", see `header`
+//!   header   magic "HELENLOG", durable and predecessor end, see `header`
 //!   group    group header ‖ mutation ‖ mutation ‖ …                                          frames, see `frame`
 //!            kind 1: durable position u64     everything before it was durable when the group was written
 //!            kind 2: table id u32, mutation
 //!   …
-//!   seal     kind 3, empty                    everything before it was durable; nothing follows
+//!   seal     kind 3, empty                    the engine was closed: everything before it was durable
 //! ```
 //!
-//! A segment is created under a temporary name, synced, then renamed, after its predecessor was sealed and
-//! synced.
+//! A segment is created after its predecessor was synced: under a temporary name, with a header that says where
+//! the predecessor ends, synced, then renamed.
 //!
 //! # Torn tail or rot
 //!
@@ -38,15 +38,19 @@
 //! frame means that the disk changed its mind: rot, and the engine refuses to start and names the place, since
 //! cutting there would silently drop acknowledged writes. An invalid frame is
 //!
-//! - rot, if the segment has a successor (it was sealed before that existed), or if a valid group header or
-//!   seal further on says that the place was durable;
-//! - else a torn tail: the log ends there. Recovery seals it there and starts a new segment, so bytes
-//!   beyond a seal are never looked at. A crash in the midst of that leads to the same cut.
+//! - rot, if it lies before the end that the segment's successor records;
+//! - in the last segment rot, if the segment's own header, or a valid group header or seal further on, says
+//!   that the place was durable;
+//! - else a torn tail: the log ends there, and the next segment will say so. Nothing behind the recorded end is
+//!   looked at again, and nothing of it is overwritten.
 //!
 //! What no one can tell apart is the last group: if it was synced, and rotted before anything was written
 //! after it, it looks torn. [`close`](crate::Engine::close) seals, so an engine that was closed has no such group.
 //! Of a torn group the valid mutations before the damage are kept: nobody was told that they are durable, nor
 //! that they are not.
+//!
+//! Rejected: ending a segment with a frame in it. Recovery would have to write that frame, and write again what it
+//! is not sure of, in the midst of bytes that may be all there is of an acknowledged write.
 //!
 //! # What is replayed
 //!

@@ -1,14 +1,14 @@
 //! Reads segments back, and tells a torn tail from rot.
 
-use std::{ops::ControlFlow, path::Path};
+use std::path::Path;
 
 use bytes::{Buf, Bytes};
 
 use crate::{
     commit_log::{
         frame::{self, ALIGNMENT, Frame},
-        header::{self, HEADER_BYTES},
-        segment::{self, GROUP, LogPosition, MUTATION, SEAL, SEAL_BYTES, SegmentId},
+        header::{self, Birth, HEADER_BYTES},
+        segment::{self, GROUP, LogPosition, MUTATION, SEAL, SegmentId},
     },
     disk::Disk,
     error::{Error, Result},
@@ -24,16 +24,17 @@ pub(crate) type Visitor<'a> = &'a mut dyn FnMut(LogPosition, TableId, Mutation) 
 pub(crate) struct StoredSegment<'a> {
     id: SegmentId,
     path: &'a Path,
+    birth: Birth,
     contents: Bytes,
 }
 
-/// How far a segment is valid.
+/// How far the last segment is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tail {
-    /// Where the seal is, or should be.
-    pub(crate) end: u64,
-    /// Everything before was durable when the last valid group, or the seal, was written.
+    /// Everything before was durable already when the last valid group, or the seal, was written.
     pub(crate) durable: u64,
+    /// The valid frames end here.
+    pub(crate) end: u64,
 }
 
 impl<'a> StoredSegment<'a> {
@@ -43,121 +44,105 @@ impl<'a> StoredSegment<'a> {
     /// [`Error::Io`], [`Error::Corrupt`].
     pub(crate) fn read(disk: &dyn Disk, path: &'a Path, id: SegmentId) -> Result<Self> {
         let file = disk.open(path).map_err(|e| Error::io("open", path, e))?;
-        let length_bytes = file.len().map_err(|e| Error::io("measure", path, e))?;
-        let length = usize::try_from(length_bytes).map_err(|_| Error::Corrupt {
+        let file_bytes = file.len().map_err(|e| Error::io("measure", path, e))?;
+        let length = usize::try_from(file_bytes).map_err(|_| Error::Corrupt {
             path: path.into(),
             offset: 0,
-            what: format!("it has {length_bytes} bytes"),
+            what: format!("it has {file_bytes} bytes"),
         })?;
         let mut contents = vec![0; length];
         file.read_exact_at(&mut contents, 0).map_err(|e| Error::io("read", path, e))?;
-        header::check(path, segment::MAGIC, id.0, &contents)?;
-        Ok(Self { id, path, contents: contents.into() })
+        let birth = header::check(path, segment::MAGIC, id.0, &contents, file_bytes)?;
+        Ok(Self { id, path, birth, contents: contents.into() })
     }
 
-    /// Visits the mutations. Only the last segment of the log may end in a torn tail.
+    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to back.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for rot, and what the visitor answers.
-    pub(crate) fn replay(&self, is_last: bool, visit: Visitor<'_>) -> Result<Tail> {
-        let mut tail = Tail { end: HEADER_BYTES as u64, durable: HEADER_BYTES as u64 };
+    /// [`Error::Corrupt`] when they do not, and what the visitor answers.
+    pub(crate) fn visit(&self, from: u64, to: u64, visitor: Visitor<'_>) -> Result<()> {
+        let mut at = from;
+        while at < to {
+            let frame = self.frame(at).ok_or_else(|| {
+                self.corrupt(at, &format!("no valid frame, though the segment goes on to {to}"))
+            })?;
+            let next = frame.next as u64;
+            if frame.kind == MUTATION {
+                let mut payload = frame.payload;
+                let table = payload.try_get_u32_le().map_err(|_| self.corrupt(at, "a short mutation"))?;
+                let mutation =
+                    Mutation::decode(payload).map_err(|e| self.corrupt(at, &format!("a mutation: {e}")))?;
+                visitor(LogPosition { segment: self.id, offset: at }, TableId(table), mutation)?;
+            }
+            at = next;
+        }
+        if at == to { Ok(()) } else { Err(self.corrupt(to, "the segment ends within a frame")) }
+    }
+
+    /// Finds the end of the last segment of the log, the only one that may be torn.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for rot.
+    pub(crate) fn tail(&self) -> Result<Tail> {
+        let mut tail = Tail { durable: self.birth.durable, end: HEADER_BYTES as u64 };
         loop {
-            let at = tail.end as usize;
-            let Some(frame) = frame::read(&self.contents, self.id.0, at) else {
-                self.refuse_rot(at, is_last)?;
+            let Some(mut frame) = self.frame(tail.end) else {
+                self.refuse_rot(tail.end)?;
                 return Ok(tail);
             };
-            let next = frame.next as u64;
-            if self.take(tail.end, frame, &mut tail, visit)?.is_break() {
-                return Ok(Tail { durable: tail.end, ..tail });
+            match frame.kind {
+                GROUP => {
+                    let durable = frame.payload.try_get_u64_le();
+                    let durable = durable.map_err(|_| self.corrupt(tail.end, "a short group header"))?;
+                    tail.durable = tail.durable.max(durable.min(tail.end));
+                }
+                MUTATION => {}
+                SEAL => return Ok(Tail { durable: tail.end, ..tail }),
+                // Its checksum is right, so a later build wrote it.
+                kind => return Err(self.corrupt(tail.end, &format!("unknown frame kind {kind}"))),
             }
-            tail.end = next;
+            tail.end = frame.next as u64;
         }
     }
 
-    fn take(
-        &self,
-        offset: u64,
-        frame: Frame,
-        tail: &mut Tail,
-        visit: Visitor<'_>,
-    ) -> Result<ControlFlow<()>> {
-        let mut payload = frame.payload;
-        match frame.kind {
-            GROUP => {
-                let durable =
-                    payload.try_get_u64_le().map_err(|_| self.corrupt(offset, "a short group header"))?;
-                tail.durable = tail.durable.max(durable.min(offset));
-            }
-            MUTATION => {
-                let table = payload.try_get_u32_le().map_err(|_| self.corrupt(offset, "a short mutation"))?;
-                let mutation = Mutation::decode(payload)
-                    .map_err(|e| self.corrupt(offset, &format!("a mutation: {e}")))?;
-                visit(LogPosition { segment: self.id, offset }, TableId(table), mutation)?;
-            }
-            SEAL => return Ok(ControlFlow::Break(())),
-            // Its checksum is right, so a later build wrote it.
-            kind => return Err(self.corrupt(offset, &format!("unknown frame kind {kind}"))),
+    /// There is no valid frame at `at`. That is a torn tail only if nothing says that this place was durable:
+    /// not the header, and not a group header or seal further on.
+    fn refuse_rot(&self, at: u64) -> Result<()> {
+        if at < self.birth.durable {
+            return Err(self.corrupt(at, "no valid frame where there was one when the segment was created"));
         }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// There is no valid frame at `at`. That is a torn tail only if nothing says otherwise: neither a successor,
-    /// which is created after the seal only, nor a group header or seal further on that was written when
-    /// this place was durable already.
-    fn refuse_rot(&self, at: usize, is_last: bool) -> Result<()> {
-        if !is_last {
-            return Err(
-                self.corrupt(at as u64, "no valid frame where the segment, which has a successor, goes on")
-            );
-        }
-        match self.proof_of_rot(at) {
+        match self.witness(at) {
             Some(witness) => Err(self.corrupt(
-                at as u64,
-                &format!("no valid frame where data was durable according to the one at {witness}"),
+                at,
+                &format!("no valid frame, though the one at {witness} says that data was durable here"),
             )),
             None => Ok(()),
         }
     }
 
-    /// Where a frame behind `at` proves that `at` was durable.
-    fn proof_of_rot(&self, at: usize) -> Option<usize> {
-        let first = (at + 1).next_multiple_of(ALIGNMENT);
+    /// A frame behind `at` that was written when `at` was durable.
+    fn witness(&self, at: u64) -> Option<usize> {
+        let first = (at as usize + 1).next_multiple_of(ALIGNMENT);
         (first..self.contents.len()).step_by(ALIGNMENT).find(|&place| {
-            // Only frames of a fixed small size matter, so even a hostile file costs a checksum of a few
+            // Only frames of a small fixed size matter, so even a hostile file costs a checksum of a few
             // bytes per place.
             match frame::peek(&self.contents, place) {
-                Some((8, GROUP)) => frame::read(&self.contents, self.id.0, place)
+                Some((8, GROUP)) => self
+                    .frame(place as u64)
                     .and_then(|mut frame| frame.payload.try_get_u64_le().ok())
-                    .is_some_and(|durable| durable > at as u64),
-                Some((0, SEAL)) => frame::read(&self.contents, self.id.0, place).is_some(),
+                    .is_some_and(|durable| durable > at),
+                Some((0, SEAL)) => self.frame(place as u64).is_some(),
                 _ => false,
             }
         })
     }
 
-    /// Seals the valid part, durably, so that nobody looks behind it ever again. A seal that is there already
-    /// is written again: nobody knows whether it was synced.
-    ///
-    /// Part of it may be in the page cache only: written, then the sync failed, and the system forgot that it is
-    /// dirty, so that another sync would do nothing and succeed (Rebello et al., "Can Applications Recover from
-    /// fsync Failures?", USENIX ATC 2020, §3). Hence what is not known to be durable is written once more.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub(crate) fn seal(&self, disk: &dyn Disk, tail: Tail) -> Result<()> {
-        let path = self.path;
-        let file = disk.open(path).map_err(|e| Error::io("open", path, e))?;
-        let doubtful = &self.contents[tail.durable as usize..tail.end as usize];
-        file.write_all_at(doubtful, tail.durable).map_err(|e| Error::io("write", path, e))?;
-        file.sync_data().map_err(|e| Error::io("sync", path, e))?;
-        let mut seal = Vec::with_capacity(SEAL_BYTES);
-        frame::append(&mut seal, self.id.0, tail.end, SEAL, |_| ());
-        file.write_all_at(&seal, tail.end).map_err(|e| Error::io("write", path, e))?;
-        file.sync_data().map_err(|e| Error::io("sync", path, e))
+    fn frame(&self, at: u64) -> Option<Frame> {
+        frame::read(&self.contents, self.id.0, usize::try_from(at).ok()?)
     }
 
-    fn corrupt(&self, offset: u64, what: &str) -> Error {
+    /// An error that names this segment.
+    pub(crate) fn corrupt(&self, offset: u64, what: &str) -> Error {
         Error::Corrupt { path: self.path.into(), offset, what: what.into() }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     commit_log::{
         frame,
-        header::{self, HEADER_BYTES, Magic},
+        header::{self, Birth, HEADER_BYTES, Magic},
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
@@ -22,7 +22,7 @@ pub(crate) const MAGIC: Magic = *b"HELENLOG";
 pub(crate) const GROUP: u8 = 1;
 /// One mutation: table id, encoded mutation.
 pub(crate) const MUTATION: u8 = 2;
-/// Nothing follows, and everything before was durable when this was written.
+/// The engine was closed: nothing follows, and everything before was durable when this was written.
 pub(crate) const SEAL: u8 = 3;
 
 /// Bytes of the group frame: its payload is the durable position, a u64.
@@ -75,8 +75,8 @@ pub(crate) fn largest_mutation(segment_bytes: u64) -> usize {
     room.saturating_sub(HEADER_BYTES + GROUP_BYTES + SEAL_BYTES + FRAME_BYTES + TABLE_ID_BYTES)
 }
 
-/// Creates a segment durably: preallocated and with its header under a temporary name, then renamed. So a file
-/// with a segment's name always has a valid header, unless it rotted.
+/// Creates a segment durably: preallocated, with its header and its first frames, under a temporary name, then
+/// renamed. So a file with a segment's name always has all of that, unless it rotted.
 ///
 /// # Errors
 /// [`Error::Io`]; a temporary file may remain, and a later attempt replaces it.
@@ -84,18 +84,32 @@ pub(crate) fn create(
     disk: &dyn Disk,
     directory: &Path,
     id: SegmentId,
-    segment_bytes: u64,
+    birth: Birth,
+    frames: &[u8],
 ) -> Result<(PathBuf, Arc<dyn DiskFile>)> {
     let path = directory.join(file_name(id));
     let temporary = path.with_extension("log.tmp");
+    let contents = [&header::encode(MAGIC, id.0, birth), frames].concat();
     let file = create_afresh(disk, &temporary)?;
-    file.allocate(segment_bytes).map_err(|e| Error::io("allocate", &temporary, e))?;
-    file.write_all_at(&header::encode(MAGIC, id.0, segment_bytes), 0)
-        .map_err(|e| Error::io("write", &temporary, e))?;
+    file.allocate(birth.length).map_err(|e| Error::io("allocate", &temporary, e))?;
+    file.write_all_at(&contents, 0).map_err(|e| Error::io("write", &temporary, e))?;
     file.sync_all().map_err(|e| Error::io("sync", &temporary, e))?;
     disk.rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))?;
     disk.sync_dir(directory).map_err(|e| Error::io("sync directory", directory, e))?;
     Ok((path, file))
+}
+
+/// Reads the header only.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Corrupt`].
+pub(crate) fn read_birth(disk: &dyn Disk, directory: &Path, id: SegmentId) -> Result<Birth> {
+    let path = directory.join(file_name(id));
+    let file = disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
+    let file_bytes = file.len().map_err(|e| Error::io("measure", &path, e))?;
+    let mut start = vec![0; HEADER_BYTES.min(usize::try_from(file_bytes).unwrap_or(HEADER_BYTES))];
+    file.read_exact_at(&mut start, 0).map_err(|e| Error::io("read", &path, e))?;
+    header::check(&path, MAGIC, id.0, &start, file_bytes)
 }
 
 /// Creates a file in the place of one that an interrupted attempt may have left.

@@ -14,7 +14,7 @@ use bytes::BufMut;
 use crate::{
     commit_log::{
         frame,
-        header::HEADER_BYTES,
+        header::{Birth, HEADER_BYTES},
         segment::{self, GROUP, GROUP_BYTES, LogPosition, MUTATION, SEAL, SEAL_BYTES, SegmentId},
     },
     disk::{Disk, DiskFile},
@@ -64,7 +64,8 @@ pub(crate) struct Unsynced {
 }
 
 impl LogWriter {
-    /// Creates segment `id` and writes from its start.
+    /// Creates segment `id`, with the mutations that are carried over from its predecessor, which ends at
+    /// `predecessor_end` and must be durable up to there.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -73,8 +74,19 @@ impl LogWriter {
         directory: &Path,
         id: SegmentId,
         segment_bytes: u64,
+        predecessor_end: u64,
+        carried: &[(TableId, Mutation)],
     ) -> Result<Self> {
-        let (path, file) = segment::create(&*disk, directory, id, segment_bytes)?;
+        let start = HEADER_BYTES as u64;
+        let mut frames = Vec::new();
+        if !carried.is_empty() {
+            encode_group(&mut frames, LogPosition { segment: id, offset: start }, start, carried);
+        }
+        let durable = start + frames.len() as u64;
+        // The settings may have changed since the carried mutations were accepted.
+        let length = segment_bytes.max(durable + SEAL_BYTES as u64);
+        let birth = Birth { length, durable, predecessor_end };
+        let (path, file) = segment::create(&*disk, directory, id, birth, &frames)?;
         Ok(Self {
             disk,
             directory: directory.into(),
@@ -82,12 +94,17 @@ impl LogWriter {
             id,
             path,
             file,
-            written: HEADER_BYTES as u64,
-            durable: HEADER_BYTES as u64,
+            written: durable,
+            durable,
             sealed: false,
             buffer: Vec::new(),
             meter: Arc::default(),
         })
+    }
+
+    /// Where the first group of this segment is, or will be.
+    pub(crate) fn start(&self) -> LogPosition {
+        LogPosition { segment: self.id, offset: HEADER_BYTES as u64 }
     }
 
     /// Behind the last record.
@@ -118,14 +135,7 @@ impl LogWriter {
         let position = self.end();
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.reserve(size);
-        let (id, start) = (self.id.0, self.written);
-        frame::append(&mut buffer, id, start, GROUP, |out| out.put_u64_le(self.durable));
-        for (table, mutation) in mutations {
-            frame::append(&mut buffer, id, start, MUTATION, |out| {
-                out.put_u32_le(table.0);
-                mutation.encode(out);
-            });
-        }
+        encode_group(&mut buffer, position, self.durable, mutations);
         self.append(&buffer)?;
         if buffer.capacity() <= KEPT_BUFFER_BYTES {
             buffer.clear();
@@ -158,14 +168,14 @@ impl LogWriter {
 
     /// Takes note of a successful [`Unsynced::sync`].
     pub(crate) fn synced(&mut self, unsynced: &Unsynced) {
-        // A segment that was left in between was synced when it was sealed.
+        // A segment that was left in between was synced when its successor was created.
         if unsynced.id == self.id {
             self.durable = self.durable.max(unsynced.written);
         }
     }
 
-    /// Ends the segment durably. The order matters: a seal says that everything before it was durable when it
-    /// was written, so it must not be in the same sync.
+    /// Ends the log durably. The order matters: a seal says that everything before it was durable when it was
+    /// written, so it must not be in the same sync.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -182,13 +192,13 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Goes on in the next segment, whose header says where this one ends.
     fn rotate(&mut self) -> Result<()> {
-        self.seal()?;
-        *self = Self {
-            buffer: std::mem::take(&mut self.buffer),
-            meter: Arc::clone(&self.meter),
-            ..Self::create(Arc::clone(&self.disk), &self.directory, self.id.next(), self.segment_bytes)?
-        };
+        self.sync()?;
+        let disk = Arc::clone(&self.disk);
+        let next =
+            Self::create(disk, &self.directory, self.id.next(), self.segment_bytes, self.written, &[])?;
+        *self = Self { buffer: std::mem::take(&mut self.buffer), meter: Arc::clone(&self.meter), ..next };
         Ok(())
     }
 
@@ -211,6 +221,17 @@ impl Unsynced {
         self.meter.nanos.fetch_add(nanos, Ordering::Relaxed);
         self.meter.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+fn encode_group(out: &mut Vec<u8>, position: LogPosition, durable: u64, mutations: &[(TableId, Mutation)]) {
+    let (id, start) = (position.segment.0, position.offset);
+    frame::append(out, id, start, GROUP, |out| out.put_u64_le(durable));
+    for (table, mutation) in mutations {
+        frame::append(out, id, start, MUTATION, |out| {
+            out.put_u32_le(table.0);
+            mutation.encode(out);
+        });
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! manifest-<number, 16 hex digits>
-//!   header     magic "HELENMAN", see `commit_log::header`; the length covers the snapshot
+//!   header     magic "HELENMAN", see `commit_log::header`; length and durable cover the snapshot
 //!   kind 1     snapshot: the edits that lead to the state at the file's birth
 //!   kind 2     edits
 //!   …
@@ -38,7 +38,7 @@ use bytes::Bytes;
 use crate::{
     commit_log::{
         frame::{self, ALIGNMENT, Frame},
-        header::{self, HEADER_BYTES, Magic},
+        header::{self, Birth, HEADER_BYTES, Magic},
         segment::create_afresh,
     },
     disk::{Disk, DiskFile},
@@ -93,7 +93,8 @@ impl Manifest {
             state.as_edits().iter().for_each(|edit| edit.encode(out));
         });
         let end = contents.len() as u64;
-        contents[..HEADER_BYTES].copy_from_slice(&header::encode(MAGIC, number, end));
+        let birth = Birth { length: end, durable: end, predecessor_end: 0 };
+        contents[..HEADER_BYTES].copy_from_slice(&header::encode(MAGIC, number, birth));
 
         let file = create_afresh(&*disk, &temporary)?;
         file.write_all_at(&contents, 0).map_err(|e| Error::io("write", &temporary, e))?;
@@ -183,7 +184,7 @@ pub(crate) fn read(disk: &dyn Disk, directory: &Path, number: u64) -> Result<Liv
         .map_err(|_| corrupt(&path, 0, format!("it has {length_bytes} bytes")))?;
     let mut contents = vec![0; length];
     file.read_exact_at(&mut contents, 0).map_err(|e| Error::io("read", &path, e))?;
-    header::check(&path, MAGIC, number, &contents)?;
+    header::check(&path, MAGIC, number, &contents, length_bytes)?;
     fold(&path, number, &contents.into())
 }
 
