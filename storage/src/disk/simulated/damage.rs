@@ -3,7 +3,7 @@
 //! Writes are cut into the pieces that survive or not as a whole: sectors of 512 bytes, pages of 4 KiB, or
 //! runs of arbitrary length. A piece reaches no further than its write, so bytes that were durable before stay
 //! as they were even when they share a sector with an unsynced write (drives that break this rule exist; no
-//! log that appends within a sector survives them).
+//! log that appends within a sector survives them). Nor does a byte change that is written again as it is.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -264,7 +264,12 @@ impl PowerCut {
                 if number < kept {
                     put(&mut bytes, offset + start, &written[start..end]);
                 } else {
-                    let fill = self.fill(offset + start, end - start);
+                    let mut fill = self.fill(offset + start, end - start);
+                    for (at, byte) in (start..end).zip(&mut fill) {
+                        if body.durable.get(offset + at) == Some(&written[at]) {
+                            *byte = written[at];
+                        }
+                    }
                     put(&mut bytes, offset + start, &fill);
                 }
             }
