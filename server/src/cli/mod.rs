@@ -65,6 +65,18 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// Something failed, and the log says what.
+#[derive(Debug)]
+pub struct Logged;
+
+impl fmt::Display for Logged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("see the log")
+    }
+}
+
+impl std::error::Error for Logged {}
+
 /// Where the settings of a node come from.
 #[derive(Debug, Args)]
 pub struct SettingsArgs {
@@ -128,6 +140,9 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(report) = error.downcast_ref::<Report>() {
         output::error(&report.render(output::colours_on_standard_error()));
         return ExitCode::from(if report.is_usage_error() { 2 } else { 1 });
+    }
+    if error.is::<Logged>() {
+        return ExitCode::FAILURE;
     }
     output::error(&format!("error: {error:#}"));
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })

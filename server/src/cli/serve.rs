@@ -32,12 +32,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::SettingsArgs;
+use super::{Logged, SettingsArgs};
 use crate::{
     config::Config,
     http::{self, Api, Surface},
     listen::{Listener, Server},
-    peer::{client::{GreetingProvider, TcpTransport}, listener::PeerListener},
+    peer::{GreetingProvider, PeerListener, TcpTransport},
     telemetry::{self, Metrics},
 };
 
@@ -80,12 +80,12 @@ impl Serve {
         let spawners =
             Spawners { requests: requests.handle().clone(), membership: membership.handle().clone() };
         let outcome = requests.block_on(serve(&config, spawners, self.ready_file.as_deref()));
-        if let Err(error) = &outcome {
-            tracing::error!(error = format!("{error:#}"), "the node ends");
-        }
         requests.shutdown_background();
         membership.shutdown_background();
-        outcome
+        outcome.map_err(|error| {
+            tracing::error!(error = format!("{error:#}"), "the node ends");
+            Logged.into()
+        })
     }
 }
 
@@ -179,8 +179,7 @@ impl RunningNode {
                 Box::pin(async move { node.handle(request).await }) as _
             })
         };
-        let peers =
-            PeerListener::start(peer_socket, greeting, answer, &peer_settings, &Handle::current())?;
+        let peers = PeerListener::start(peer_socket, greeting, answer, &peer_settings, &Handle::current())?;
         let metrics = {
             let engine = Arc::clone(&engine);
             Arc::new(Metrics::new(move || engine.counters()))
@@ -248,10 +247,10 @@ impl RunningNode {
 async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Background)> {
     let directory = config.node.data_directory.clone();
     let options = config.storage_options();
-    let opened = tokio::task::spawn_blocking(move || Engine::open(Arc::new(OsDisk), &directory, options)).await?;
-    let engine = Arc::new(
-        opened.with_context(|| format!("cannot open {}", config.node.data_directory.display()))?,
-    );
+    let opened =
+        tokio::task::spawn_blocking(move || Engine::open(Arc::new(OsDisk), &directory, options)).await?;
+    let engine =
+        Arc::new(opened.with_context(|| format!("cannot open {}", config.node.data_directory.display()))?);
     let background = Background::start(Arc::clone(&engine)).context("cannot start the threads of storage")?;
     Ok((engine, background))
 }

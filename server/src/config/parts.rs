@@ -9,11 +9,7 @@ use super::{
     schema::Config,
     value::{Address, Auto},
 };
-use crate::{
-    http::Limits,
-    listen,
-    peer::settings::PeerSettings,
-};
+use crate::{http::Limits, listen, peer::settings::PeerSettings};
 
 impl Config {
     /// What the storage engine is told.
