@@ -2,7 +2,7 @@
 //!
 //! Real loopback sockets on free ports. One binary, because linking takes longer than running.
 
-#![expect(clippy::unwrap_used, reason = "these are tests, and so are the functions they share")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
 
 mod bounds;
 mod calls;
