@@ -3,7 +3,7 @@
 //! Each cluster lives in its own temporary directory and on its own loopback addresses (Linux answers on all of
 //! 127.0.0.0/8), drawn from the process id and a counter: fixed ports of two clusters never meet.
 
-#![allow(dead_code, reason = "each test file uses its own part of the vocabulary")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the vocabulary")]
 
 use std::{
     fs::File,
