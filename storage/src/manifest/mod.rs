@@ -56,8 +56,9 @@ const MAGIC: Magic = *b"HELENMAN";
 const SNAPSHOT: u8 = 1;
 const EDITS: u8 = 2;
 
-/// Edits beyond this are worth a new snapshot.
-const REWRITE_BYTES: u64 = 1 << 20;
+/// Edits beyond this, and beyond the size of the snapshot, are worth a new one: the work of rewriting stays
+/// proportional to that of appending, and a small manifest stays small enough for tests to see it rewritten.
+const REWRITE_BYTES: u64 = 1 << 10;
 /// File ids reserved at a time.
 const RESERVED_FILE_IDS: u64 = 256;
 
@@ -135,7 +136,8 @@ impl Manifest {
         self.file.write_all_at(&bytes, self.end).map_err(|e| Error::io("write", &self.path, e))?;
         self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
         self.end += bytes.len() as u64;
-        if self.end - self.snapshot_end > REWRITE_BYTES { self.rewrite() } else { Ok(()) }
+        let edited = self.end - self.snapshot_end;
+        if edited > REWRITE_BYTES.max(self.snapshot_end) { self.rewrite() } else { Ok(()) }
     }
 
     /// An id that no file of this data directory has or ever had.
