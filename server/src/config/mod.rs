@@ -12,16 +12,20 @@
 //! at once with the line and a caret. The merging crates (config, figment) were rejected because they lose line
 //! numbers when they merge; `serde` was rejected for the sections because it stops at the first error.
 //!
-//! Reading order: [`schema`] lists every setting with default and range, [`value`] says how a value is written,
-//! [`overlay`] merges the sources, `rules` holds what settings demand of each other, [`diagnostics`] prints,
-//! [`parts`] hands the result to storage, cluster, HTTP and peers. `config/node.toml` is the same list for people.
+//! Reading order: [`schema`] lists every setting with default and range, [`value`] and [`quantity`] say how a value
+//! is written, [`overlay`] merges the sources, `rules` holds what settings demand of each other, [`diagnostics`]
+//! prints, [`parts`] hands the result to storage, cluster, HTTP and peers. `config/node.toml` is the same list for
+//! people.
 
 pub mod diagnostics;
 pub mod overlay;
 pub mod parts;
+pub mod quantity;
 mod rules;
 pub mod schema;
+mod suggestion;
 pub mod value;
+mod written;
 
 pub use diagnostics::Report;
 pub use overlay::{Effective, Origin, Sources};

@@ -17,7 +17,9 @@ use super::{
     diagnostics::{Diagnostic, Document, DocumentKind, Place, Report},
     rules::RULES,
     schema::{Config, SECTIONS, SETTINGS, Setting},
+    suggestion::{nearest, quoted, similar},
     value::{Item, Raw},
+    written::{toml_item, written_item},
 };
 
 /// Variables of the environment that start with it and have `__` in their names are settings.
@@ -354,42 +356,6 @@ fn read_bounded(path: &Path) -> Result<String, String> {
     })
 }
 
-/// A value of the environment or the command line: TOML where it is quoted or bracketed and parses, else bare text
-/// (`[::1]:7071` is an address).
-fn written_item(text: &str, at: Place) -> Item {
-    if text.trim_start().starts_with(['"', '\'', '[', '{'])
-        && let Ok(value) = DeValue::parse(text)
-    {
-        return toml_item(at.document, at.span.start, &value);
-    }
-    Item { raw: Raw::Text(text.to_owned()), at }
-}
-
-/// A TOML value whose text begins at `start` of the document.
-fn toml_item(document: usize, start: usize, value: &Spanned<DeValue<'_>>) -> Item {
-    let raw = match value.get_ref() {
-        DeValue::String(text) => Raw::String(text.clone().into_owned()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Raw::Other("an integer that is too large"), Raw::Integer),
-        DeValue::Float(number) => {
-            number.as_str().parse().map_or(Raw::Other("a number that is too long"), Raw::Float)
-        }
-        DeValue::Boolean(_) => Raw::Other("a boolean"),
-        DeValue::Datetime(_) => Raw::Other("a date"),
-        DeValue::Array(values) => {
-            Raw::List(values.iter().map(|value| toml_item(document, start, value)).collect())
-        }
-        DeValue::Table(table) => {
-            let entry = |(key, value): (&Spanned<std::borrow::Cow<'_, str>>, _)| {
-                (key.get_ref().to_string(), toml_item(document, start, value))
-            };
-            Raw::Table(table.iter().map(entry).collect())
-        }
-    };
-    let span = value.span();
-    Item { raw, at: Place { document, span: start + span.start..start + span.end } }
-}
-
 fn origin(documents: &[Document], place: &Place) -> Origin {
     let document = &documents[place.document];
     match &document.kind {
@@ -397,25 +363,4 @@ fn origin(documents: &[Document], place: &Place) -> Origin {
         DocumentKind::Environment(name) => Origin::Environment(name.clone()),
         DocumentKind::CommandLine => Origin::CommandLine,
     }
-}
-
-/// The known name that was probably meant.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let most_edits = name.chars().count().div_ceil(3);
-    known
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(edits, _)| *edits <= most_edits)
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, known)| known)
-}
-
-fn similar<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone, what: &str) -> String {
-    match nearest(name, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the {what} are {}", known.collect::<Vec<_>>().join(", ")),
-    }
-}
-
-fn quoted(names: &[String], between: &str) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(between)
 }

@@ -5,10 +5,7 @@ use std::net::SocketAddr;
 use helenus_cluster::{node_id::HostId, settings::Settings};
 use helenus_storage::Options;
 
-use super::{
-    schema::Config,
-    value::{Address, Auto},
-};
+use super::{quantity::Address, schema::Config, value::Auto};
 use crate::{http::Limits, listen, peer::settings::PeerSettings};
 
 impl Config {

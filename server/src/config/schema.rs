@@ -10,7 +10,10 @@ use std::{
 use helenus_storage::SyncMode;
 use uuid::Uuid;
 
-use super::value::{Address, Auto, Complaint, Item, Period, Size, Value};
+use super::{
+    quantity::{Address, Period, Size},
+    value::{Auto, Complaint, Item, Value},
+};
 use crate::telemetry::LogFormat;
 
 /// One line of the list below, as the overlay needs it.

@@ -1,4 +1,4 @@
-//! The commands: up, status, down, logs, kill, start, pause, resume, add.
+//! The commands that change something, and `logs`: up, down, logs, kill, start, pause, resume, add.
 
 use std::{
     env,
@@ -12,18 +12,18 @@ use std::{
 
 use anyhow::Context;
 use rustix::process::Signal;
-use serde_json::json;
 
 use super::{
     Up,
     directory::Directory,
     process::{self, Recorded, Started, State},
+    status::{self, state},
     topology::Topology,
     watch::{self, Goal},
 };
-use crate::cli::{
-    Usage,
-    output::{self, Format},
+use crate::{
+    cli::{Usage, output},
+    config::{Effective, Report, Sources},
 };
 
 /// How long `up` waits for the cluster.
@@ -43,14 +43,15 @@ const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the cluster is of another shape, an address is taken, or a node fails.
 pub fn up(path: &Path, up: &Up) -> anyhow::Result<()> {
-    let existing = Directory::open_if_made(path)?;
-    let lock = if existing.is_some() { Directory::lock(path)? } else { prepare(path, up)? };
-    let mut directory = match existing {
+    check_settings(up)?;
+    if Directory::open_if_made(path)?.is_none() {
+        // What cannot be made leaves no trace.
+        Topology::asked(up).check().map_err(Usage)?;
+    }
+    let lock = Directory::lock(path)?;
+    let mut directory = match Directory::open_if_made(path)? {
         Some(directory) => directory,
-        None => match Directory::open_if_made(path)? {
-            Some(directory) => directory,
-            None => Directory::make(path, Topology::asked(up), up.set.clone())?,
-        },
+        None => Directory::make(path, Topology::asked(up), up.set.clone())?,
     };
     if let Some(what) = directory.cluster.topology.contradiction(up) {
         anyhow::bail!(
@@ -87,15 +88,15 @@ pub fn up(path: &Path, up: &Up) -> anyhow::Result<()> {
         ));
     }
     let nodes: Vec<u32> = directory.nodes().collect();
-    watch::wait(&directory, &nodes, &mut started, Goal::Sees(nodes.len()), UP_PATIENCE)?;
-    output::answer(&format!("{}\n\n{}", status_table(&directory), banner(&directory)))?;
+    watch::wait(&directory, &nodes, &mut started, Goal::Whole(nodes.len()), UP_PATIENCE)?;
+    output::answer(&format!("{}\n\n{}", status::table(&directory), status::banner(&directory)))?;
     Ok(())
 }
 
-/// Checks what was asked of a new cluster before anything is made, and locks its directory.
-fn prepare(path: &Path, up: &Up) -> anyhow::Result<File> {
-    Topology::asked(up).check().map_err(Usage)?;
-    Directory::lock(path)
+/// A wrong setting is better said here than in the log of each node.
+fn check_settings(up: &Up) -> Result<(), Report> {
+    let environment = env::vars_os().collect();
+    Effective::load(&Sources { file: None, environment, overrides: up.set.clone() }).map(drop)
 }
 
 /// Settings of a later `up` replace those of an earlier one, as long as no node runs with them.
@@ -110,126 +111,6 @@ fn adopt_settings(directory: &mut Directory, up: &Up, stopped: &[u32]) -> anyhow
     }
     directory.cluster.set.clone_from(&up.set);
     directory.save()
-}
-
-/// Shows the nodes and what they see of each other.
-///
-/// # Errors
-/// When there is no cluster.
-pub fn status(path: &Path, format: Format) -> anyhow::Result<()> {
-    let directory = Directory::open(path)?;
-    match format {
-        Format::Table => output::answer(&status_table(&directory))?,
-        Format::Json => {
-            let nodes: Vec<serde_json::Value> = observe_all(&directory)
-                .into_iter()
-                .map(|row| {
-                    json!({
-                        "node": row.node,
-                        "pid": row.pid,
-                        "state": row.state,
-                        "http": row.http,
-                        "peers": row.peers,
-                        "ready": row.seen.ready,
-                        "sees_up": row.seen.sees.map(|(up, _)| up),
-                        "members": row.seen.sees.map(|(_, members)| members),
-                    })
-                })
-                .collect();
-            output::answer_json(&json!({"directory": directory.path(), "nodes": nodes}))?;
-        }
-    }
-    Ok(())
-}
-
-/// A line of `status`.
-struct Row {
-    node: u32,
-    pid: Option<i32>,
-    state: &'static str,
-    http: String,
-    peers: String,
-    seen: watch::Observation,
-}
-
-fn observe_all(directory: &Directory) -> Vec<Row> {
-    let agent = watch::agent();
-    let row = |node| {
-        let spot = directory.cluster.topology.spot(node);
-        let (process, state) = state(directory, node);
-        let seen = match state {
-            State::Running => watch::observe(&agent, spot.http),
-            State::Paused | State::Stopped => watch::Observation::default(),
-        };
-        let state = match state {
-            State::Running => "running",
-            State::Paused => "paused",
-            State::Stopped => "stopped",
-        };
-        let (http, peers) = (format!("http://{}", spot.http), spot.peer.to_string());
-        Row { node, pid: process.map(|process| process.pid), state, http, peers, seen }
-    };
-    directory.nodes().map(row).collect()
-}
-
-fn status_table(directory: &Directory) -> String {
-    let rows: Vec<[String; 7]> = observe_all(directory)
-        .into_iter()
-        .map(|row| {
-            [
-                row.node.to_string(),
-                row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-                row.state.to_owned(),
-                row.http,
-                row.peers,
-                if row.seen.ready { "yes" } else { "no" }.to_owned(),
-                row.seen.sees.map_or_else(|| "-".to_owned(), |(up, members)| format!("{up}/{members}")),
-            ]
-        })
-        .collect();
-    output::table(["NODE", "PID", "STATE", "HTTP", "PEERS", "READY", "SEES UP"], &rows)
-}
-
-/// Lines to paste.
-fn banner(directory: &Directory) -> String {
-    let topology = &directory.cluster.topology;
-    let (first, last) = (topology.spot(1).http, topology.spot(topology.nodes).http);
-    let program = program();
-    let dir = match env::current_dir() {
-        Ok(here) if here.join(".helenus") == directory.path() => String::new(),
-        _ => format!(" --dir {}", shell_word(&directory.path().display().to_string())),
-    };
-    let export = if first.to_string() == "127.0.0.1:7071" {
-        String::new()
-    } else {
-        format!("  export HELENUS_ENDPOINT=http://{first}\n")
-    };
-    format!(
-        "Try it:\n{export}  \
-         curl -X PUT --data-binary 'hello' 'http://{first}/v1/kv/default/greeting?consistency=quorum'\n  \
-         curl 'http://{last}/v1/kv/default/greeting?consistency=quorum'\n  \
-         {program} get default greeting\n  \
-         {program} admin status\n  \
-         {program} local{dir} down"
-    )
-}
-
-/// How to call this program from a shell: by its name if that is what the shell finds.
-fn program() -> String {
-    let Ok(own) = env::current_exe() else { return "helenus".to_owned() };
-    let paths = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&paths).map(|path| path.join("helenus")).find(|path| path.is_file());
-    let is_own = found.is_some_and(|found| found.canonicalize().ok() == own.canonicalize().ok());
-    if is_own { "helenus".to_owned() } else { shell_word(&own.display().to_string()) }
-}
-
-fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// Stops all nodes, paused ones too, and removes the directory if told to.
@@ -369,7 +250,8 @@ pub fn add(path: &Path) -> anyhow::Result<()> {
 }
 
 fn wait_until_ready(directory: &Directory, node: u32, started: &mut [Started]) -> anyhow::Result<()> {
-    watch::wait(directory, &[node], started, Goal::Ready, START_PATIENCE)?;
+    let running = directory.nodes().filter(|node| state(directory, *node).1 == State::Running).count();
+    watch::wait(directory, &[node], started, Goal::Ready(running), START_PATIENCE)?;
     let spot = directory.cluster.topology.spot(node);
     output::answer(&format!("node {node} is ready: http://{}", spot.http))?;
     Ok(())
@@ -413,14 +295,5 @@ fn alive(directory: &Directory, node: u32) -> anyhow::Result<(Recorded, State)> 
     match state(directory, node) {
         (Some(process), state) => Ok((process, state)),
         (None, _) => anyhow::bail!("node {node} is not running; `helenus local start {node}` starts it"),
-    }
-}
-
-/// The process of a node, if it has one, and what it does.
-fn state(directory: &Directory, node: u32) -> (Option<Recorded>, State) {
-    let recorded = directory.recorded(node).map(|process| (process, process.state()));
-    match recorded {
-        Some((process, state @ (State::Running | State::Paused))) => (Some(process), state),
-        _ => (None, State::Stopped),
     }
 }

@@ -12,11 +12,12 @@
 //! settings on their command lines, where no environment variable wins over them.
 //!
 //! Reading order: [`topology`] is who listens where; `directory` the files above; `process` starting, finding and
-//! signalling; `watch` asking the nodes how they are; [`lifecycle`] the commands made of them.
+//! signalling; `watch` asking the nodes how they are; [`status`] and [`lifecycle`] the commands made of them.
 
 mod directory;
 pub mod lifecycle;
 mod process;
+pub mod status;
 pub mod topology;
 mod watch;
 
@@ -133,7 +134,7 @@ impl Local {
         let directory = std::path::absolute(&self.dir)?;
         match self.command {
             Command::Up(up) => lifecycle::up(&directory, &up),
-            Command::Status { output } => lifecycle::status(&directory, output.format),
+            Command::Status { output } => status::show(&directory, output.format),
             Command::Down { wipe } => lifecycle::down(&directory, wipe),
             Command::Logs { node, follow } => lifecycle::logs(&directory, node, follow),
             Command::Kill { node, signal } => lifecycle::kill(&directory, node, signal),

@@ -20,9 +20,9 @@ use crate::cli::{
 /// How long one answer may take. A node that needs longer is not well.
 const PATIENCE: Duration = Duration::from_millis(1000);
 
-/// How long `up` waits for nodes that only have to become normal. A node that was added to a cluster with records
-/// stays joining.
-const JOIN_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a wait goes on for what may never come: a node that was added to a cluster with records stays joining, and
+/// one that runs need not be well.
+const SOFT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a node says of itself and the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ enum Missing {
     /// Without it the goal is not reached.
     Needed(String),
     /// It may stay so.
-    Normal,
+    Wanted,
 }
 
 impl Observation {
@@ -54,11 +54,15 @@ impl Observation {
             };
             return Some(Missing::Needed(what));
         }
-        let Goal::Sees(members) = goal else { return None };
-        match self.sees {
-            Some((up, _)) if up >= members => (self.joining > 0).then_some(Missing::Normal),
-            Some((up, _)) => Some(Missing::Needed(format!("sees {up} of {members} nodes up"))),
-            None => Some(Missing::Needed("does not say whom it sees".to_owned())),
+        let Some((up, _)) = self.sees else {
+            return Some(Missing::Needed("does not say whom it sees".to_owned()));
+        };
+        match goal {
+            Goal::Whole(members) if up < members => {
+                Some(Missing::Needed(format!("sees {up} of {members} nodes up")))
+            }
+            Goal::Whole(_) => (self.joining > 0).then_some(Missing::Wanted),
+            Goal::Ready(members) => (up < members).then_some(Missing::Wanted),
         }
     }
 }
@@ -66,10 +70,10 @@ impl Observation {
 /// What a wait is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// The node is ready.
-    Ready,
-    /// The node is ready and sees that many members up, and normal unless they stay joining.
-    Sees(usize),
+    /// The node is ready, and sees that many members up unless that takes long.
+    Ready(usize),
+    /// The node is ready, and sees that many members up, and all normal unless that takes long.
+    Whole(usize),
 }
 
 /// An HTTP client for questions.
@@ -111,17 +115,17 @@ pub(super) fn wait(
 ) -> anyhow::Result<()> {
     let agent = agent();
     let start = Instant::now();
-    let mut only_joining_since = None;
+    let mut only_wanted_since = None;
     loop {
         let mut needed = None;
-        let mut joining = false;
+        let mut wanted = false;
         for node in nodes {
             match observe(&agent, directory.cluster.topology.spot(*node).http).missing(goal) {
                 Some(Missing::Needed(what)) => {
                     needed = Some((*node, what));
                     break;
                 }
-                Some(Missing::Normal) => joining = true,
+                Some(Missing::Wanted) => wanted = true,
                 None => {}
             }
         }
@@ -133,10 +137,10 @@ pub(super) fn wait(
             }
         }
         match needed {
-            None if !joining => return Ok(()),
+            None if !wanted => return Ok(()),
             None => {
-                let since: &mut Instant = only_joining_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= JOIN_PATIENCE {
+                let since: &mut Instant = only_wanted_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= SOFT_PATIENCE {
                     return Ok(());
                 }
             }
@@ -145,7 +149,7 @@ pub(super) fn wait(
                 let what = format!("{what} after {} s", patience.as_secs());
                 return Err(failure(directory, node, started.map_or(0, |it| it.log_offset), &what));
             }
-            Some(_) => only_joining_since = None,
+            Some(_) => only_wanted_since = None,
         }
         thread::sleep(Duration::from_millis(50));
     }
@@ -165,14 +169,16 @@ mod tests {
     #[test]
     fn a_cluster_is_whole_when_each_node_is_ready_and_sees_all_up_and_normal() {
         let whole = Observation { ready: true, why: None, sees: Some((3, 3)), joining: 0 };
-        assert_eq!(whole.missing(Goal::Sees(3)), None);
+        assert_eq!(whole.missing(Goal::Whole(3)), None);
         let joining = Observation { joining: 1, ..whole.clone() };
-        assert_eq!(joining.missing(Goal::Sees(3)), Some(Missing::Normal));
+        assert_eq!(joining.missing(Goal::Whole(3)), Some(Missing::Wanted));
+        assert_eq!(joining.missing(Goal::Ready(3)), None);
         let partly = Observation { sees: Some((2, 3)), ..whole.clone() };
-        assert_eq!(partly.missing(Goal::Sees(3)), Some(Missing::Needed("sees 2 of 3 nodes up".to_owned())));
-        assert_eq!(partly.missing(Goal::Ready), None);
+        assert_eq!(partly.missing(Goal::Whole(3)), Some(Missing::Needed("sees 2 of 3 nodes up".to_owned())));
+        assert_eq!(partly.missing(Goal::Ready(3)), Some(Missing::Wanted));
+        assert_eq!(partly.missing(Goal::Ready(2)), None);
         let starting = Observation { ready: false, why: Some("starting (503): x".to_owned()), ..whole };
-        for goal in [Goal::Ready, Goal::Sees(3)] {
+        for goal in [Goal::Ready(1), Goal::Whole(3)] {
             let what = "is not ready: starting (503): x".to_owned();
             assert_eq!(starting.missing(goal), Some(Missing::Needed(what)));
         }
