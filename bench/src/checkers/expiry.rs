@@ -1,0 +1,99 @@
+//! Expiry: a value is not seen after its time, and not gone before.
+//!
+//! The coordinator stamps the expiry somewhere between the invocation and the acknowledgement of the write, and the
+//! reader's coordinator judges it somewhere within the read, so an unknown write has no latest expiry (it may have been
+//! stamped late) but an earliest one.
+
+use std::time::Duration;
+
+use std::collections::BTreeMap;
+
+use super::{Checker, Violation, by_key::by_key};
+use crate::history::{Action, History, Operation, Outcome, Seen, Timestamp, ValueId};
+
+/// Checks the promise; `skew` is how far two clocks may be apart, with the rounding of seconds.
+pub fn check(history: &History, skew: Duration) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (key, operations) in by_key(history) {
+        let expiring = Expiring::of(&operations);
+        let mut reported = std::collections::BTreeSet::new();
+        for read in operations.iter().filter(|operation| operation.is_ok_read()) {
+            let Some((write, what)) = expiring.contradiction(read, skew) else { continue };
+            if reported.insert(write.id) {
+                violations.push(Violation {
+                    checker: Checker::Expiry,
+                    key: Some(key.to_owned()),
+                    operations: vec![write.id, read.id],
+                    what,
+                });
+            }
+        }
+    }
+    violations
+}
+
+/// The expiring writes of a key, and what else may have made its tombstones.
+struct Expiring<'a> {
+    by_value: BTreeMap<ValueId, (&'a Operation, Duration)>,
+    by_timestamp: BTreeMap<Timestamp, Vec<(&'a Operation, Duration)>>,
+    deletes: Vec<&'a Operation>,
+}
+
+impl<'a> Expiring<'a> {
+    fn of(operations: &[&'a Operation]) -> Self {
+        let mut expiring =
+            Self { by_value: BTreeMap::new(), by_timestamp: BTreeMap::new(), deletes: Vec::new() };
+        for &operation in operations.iter().filter(|operation| operation.may_have_happened()) {
+            match operation.action {
+                Action::Write { value, ttl_s: Some(ttl_s), .. } => {
+                    let ttl = Duration::from_secs(u64::from(ttl_s));
+                    expiring.by_value.insert(value, (operation, ttl));
+                    if let Some(timestamp) = operation.timestamp {
+                        expiring.by_timestamp.entry(timestamp).or_default().push((operation, ttl));
+                    }
+                }
+                Action::Delete { .. } => expiring.deletes.push(operation),
+                Action::Write { ttl_s: None, .. } | Action::Read => {}
+            }
+        }
+        expiring
+    }
+
+    fn contradiction(&self, read: &Operation, skew: Duration) -> Option<(&'a Operation, String)> {
+        match *read.seen.as_ref()? {
+            Seen::Value { value, ttl_left_s, .. } => {
+                let &(write, ttl) = self.by_value.get(&value)?;
+                let latest = write.returned.plus(ttl).plus(skew);
+                if write.outcome == Outcome::Ok && read.invoked > latest {
+                    let late = read.invoked.since(write.returned.plus(ttl));
+                    return Some((
+                        write,
+                        format!("{value} lives {ttl:?} and is seen {late:?} after its end"),
+                    ));
+                }
+                let left = Duration::from_secs(ttl_left_s?);
+                (left > ttl + skew)
+                    .then(|| (write, format!("{value} lives {ttl:?} and says that {left:?} are left")))
+            }
+            Seen::Tombstone { timestamp } if !self.may_be_deleted(timestamp) => {
+                // With several writes of one timestamp, any of them may be the one that expired.
+                let writes = self.by_timestamp.get(&timestamp)?;
+                let &(write, ttl) = writes.iter().min_by_key(|(write, ttl)| write.invoked.plus(*ttl))?;
+                let end = write.invoked.plus(ttl);
+                (read.returned.plus(skew) < end).then(|| {
+                    let early = end.since(read.returned);
+                    (write, format!("@{} lives {ttl:?} and is gone {early:?} too early", timestamp.0))
+                })
+            }
+            Seen::Tombstone { .. } | Seen::Garbage { .. } | Seen::Absent => None,
+        }
+    }
+
+    fn may_be_deleted(&self, timestamp: Timestamp) -> bool {
+        self.deletes.iter().any(|delete| match (delete.timestamp, delete.action) {
+            (Some(stamp), _) => stamp == timestamp,
+            (None, Action::Delete { client_timestamp: Some(stamp) }) => stamp == timestamp,
+            (None, _) => false,
+        })
+    }
+}
