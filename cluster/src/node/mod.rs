@@ -206,7 +206,8 @@ pub struct Failure {
 /// Whether a node serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// It takes requests.
+    /// It takes requests: it knows the ring, and how things stand with each member as far as one call tells. It needs
+    /// no other node for that, and waits two seconds at most for those that say nothing.
     Ready,
     /// Not yet, and why.
     Starting(String),

@@ -116,6 +116,45 @@ async fn a_node_cut_off_is_down_until_the_cable_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_can_call_but_not_be_called_is_down_and_stays_so() {
+    let cluster = Cluster::of(3).await;
+
+    cluster.network.cut("n1", "n3");
+    cluster.until("n1 notices", |c| c.sees_down("n1", "n3")).await;
+
+    // n3 goes on calling n1, and is answered.
+    let later = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < later {
+        assert!(cluster.sees_down("n1", "n3"), "requests to n3 would fail");
+        assert!(cluster.sees_up("n3", "n1"), "requests to n1 are answered");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(
+        matches!(
+            cluster.put("n1", "key", "value", All).await,
+            Err(RequestError::Unavailable { required: 3, alive: 2, .. })
+        ),
+        "nothing is sent"
+    );
+
+    cluster.network.heal("n1", "n3");
+    cluster.until("they meet again", |c| c.agrees_on(3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_comes_back_is_up_as_soon_as_it_calls() {
+    let mut cluster = Cluster::with(3, |settings| settings.exchange_interval = Duration::from_secs(10)).await;
+    cluster.kill("n3").await;
+    cluster.until("the death is known", |c| c.sees_down("n1", "n3") && c.sees_down("n2", "n3")).await;
+
+    cluster.start("n3").await;
+    let started = Instant::now();
+    cluster.until("it is back", |c| c.agrees_on(3)).await;
+
+    assert!(started.elapsed() < Duration::from_millis(100), "not at the next round: {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_node_goes_on_where_it_was() {
     let cluster = Cluster::of(3).await;
     cluster.pause("n3");

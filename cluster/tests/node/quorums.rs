@@ -204,11 +204,10 @@ async fn a_request_may_set_its_own_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_lost_in_mid_call_counts_as_silence() {
-    let cluster = Cluster::of(3).await;
-    cluster.network.lose_answers_of("n3");
-
     for change in changes() {
-        cluster.until("n3 is believed up", |c| c.sees_up("n1", "n3")).await;
+        let cluster = Cluster::of(3).await;
+        cluster.network.lose_answers_of("n3");
+        assert!(cluster.sees_up("n1", "n3"), "nobody has noticed yet");
         let late = cluster.write("n1", write("key", change, All)).await;
         assert!(matches!(late, Err(RequestError::Timeout { level: All, .. })), "{late:?}");
     }
