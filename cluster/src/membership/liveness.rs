@@ -23,7 +23,7 @@ pub enum CallFailure {
 
 /// What an incoming exchange says about its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum SignOfLife {
     /// Nothing new: it was up.
     WasUp,
     /// It is up now.
@@ -64,13 +64,13 @@ impl Liveness {
     }
 
     /// A member has begun an exchange.
-    pub fn on_heard(&mut self, host_id: HostId) -> Heard {
+    pub fn on_heard(&mut self, host_id: HostId) -> SignOfLife {
         if self.failing.contains(&host_id) {
-            Heard::Unproven
+            SignOfLife::Unproven
         } else if self.up.insert(host_id) {
-            Heard::IsUp
+            SignOfLife::IsUp
         } else {
-            Heard::WasUp
+            SignOfLife::WasUp
         }
     }
 

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     membership::{
-        CallFailure, Changes, Exchange, Heard, Join, JoinVerdict, Liveness, Member, MemberState, View,
+        CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, SignOfLife, View,
     },
     message::ReplicaError,
     node_id::{ClusterId, HostId},
@@ -324,6 +324,13 @@ impl KnownCluster {
         Some(why.unwrap_or_else(|| "no member has answered yet".to_owned()))
     }
 
+    /// Why another member is still joining, if it is and this node can tell: members do not tell each other their
+    /// reasons, but whoever holds user records keeps every newcomer from becoming normal.
+    pub(crate) fn why_others_join(&self, member: &Member) -> Option<String> {
+        let is_kept_out = member.state == MemberState::Joining && self.user_records.do_exist();
+        is_kept_out.then(|| "user records exist already; streaming is not available yet".to_owned())
+    }
+
     /// Notes for the status and, if it is new, for the log why the node cannot go on.
     pub(crate) fn wait_for(&self, why: String) {
         let mut waiting_for = self.waiting_for.lock();
@@ -353,11 +360,11 @@ impl KnownCluster {
         let Some(member) = picture.view.member(host_id) else { return };
         let heard = self.liveness.write().on_heard(host_id);
         match heard {
-            Heard::WasUp => {}
-            Heard::IsUp => {
+            SignOfLife::WasUp => {}
+            SignOfLife::IsUp => {
                 tracing::info!(host = %host_id, address = member.address, "peer is up");
             }
-            Heard::Unproven => {
+            SignOfLife::Unproven => {
                 self.unproven.lock().insert(host_id);
                 self.sign_of_life.notify_one();
             }

@@ -246,7 +246,8 @@ pub struct MemberStatus {
     /// Where it is in its life.
     #[serde(serialize_with = "serialize_state")]
     pub state: MemberState,
-    /// Why it is still joining, if it is and the node knows.
+    /// Why it is still joining, if it is and the node that was asked knows: of itself always, of others if it holds
+    /// user records.
     pub why: Option<String>,
     /// Number of its tokens.
     pub tokens: usize,
