@@ -210,11 +210,11 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
     let f = Fixture::new().await;
     let level = Consistency::Quorum;
     let timeout = Duration::from_secs(2);
-    let failed = |reason: &str| RequestError::Failed {
+    let failed = |error: ReplicaError| RequestError::Failed {
         level,
         required: 2,
         received: 1,
-        failures: vec![(HOST, ReplicaError::Storage(reason.to_owned()))],
+        failures: vec![(HOST, error)],
     };
     let rows = [
         (RequestError::Unavailable { level, required: 2, alive: 1 }, 503, ["unavailable"; 2], "not-applied"),
@@ -223,13 +223,18 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
         (RequestError::Draining, 503, ["draining"; 2], "not-applied"),
         (RequestError::ClockSkew("by an hour".to_owned()), 503, ["clock-skew"; 2], "not-applied"),
         (
-            RequestError::Timeout { level, required: 2, received: 1, timeout },
+            RequestError::Timeout { level, required: 2, received: 1, silent: 1, lost: 0, timeout },
             504,
             ["write-timeout", "read-timeout"],
             "unknown",
         ),
-        (failed("broken"), 500, ["write-failure", "read-failure"], "unknown"),
-        (failed("write f: No space left on device (os error 28)"), 507, ["storage-full"; 2], "unknown"),
+        (
+            failed(ReplicaError::Storage("broken".to_owned())),
+            500,
+            ["write-failure", "read-failure"],
+            "unknown",
+        ),
+        (failed(ReplicaError::StorageFull("write f".to_owned())), 507, ["storage-full"; 2], "unknown"),
     ];
     for (error, status, [of_write, of_read], outcome) in rows {
         for (method, problem, outcome) in
@@ -253,7 +258,7 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
         (&"quorum".into(), &2.into(), &1.into())
     );
     assert_eq!(reply.header("helenus-consistency"), "quorum; required=2; acknowledged=0");
-    f.node.fail_next(RequestError::Timeout { level, required: 2, received: 1, timeout });
+    f.node.fail_next(RequestError::Timeout { level, required: 2, received: 1, silent: 1, lost: 0, timeout });
     let reply = f.get("/v1/kv/default/k").await;
     assert_eq!((&reply.json()["required"], &reply.json()["received"]), (&2.into(), &1.into()));
     assert_eq!(reply.header("helenus-consistency"), "quorum; required=2; acknowledged=1");

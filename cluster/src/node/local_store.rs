@@ -1,6 +1,6 @@
 //! The storage engine as the node sees it: asynchronous, bounded, and with errors that a peer can be told.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use helenus_storage::{Engine, Error, Mutation, Record, Step, SyncMode, TableId, TryGet};
@@ -117,9 +117,15 @@ pub(crate) fn as_answer(error: Error) -> ReplicaError {
     match error {
         Error::Overloaded { what } => ReplicaError::Overloaded(what.to_owned()),
         Error::NoSuchTable(table) => ReplicaError::NoSuchTable(table),
+        Error::Io { ref source, .. } if is_full(source) => ReplicaError::StorageFull(error.to_string()),
         Error::Closed => ReplicaError::NotServing("its storage is closed".to_owned()),
         error => ReplicaError::Storage(error.to_string()),
     }
+}
+
+/// ENOSPC and EDQUOT.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
@@ -158,6 +164,16 @@ mod tests {
         assert_eq!((first, second), (Ok(None), Ok(None)));
         assert!(matches!(third, Err(ReplicaError::Overloaded(_))), "{third:?}");
         assert_eq!(store.get_cold(TABLE, key).await, Ok(None), "there is room again");
+    }
+
+    #[test]
+    fn a_full_file_system_is_told_apart_from_a_broken_one() {
+        let answer = |kind: io::ErrorKind| as_answer(Error::io("write", "/data/1.log", kind.into()));
+
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert!(matches!(answer(full), ReplicaError::StorageFull(why) if why.contains("/data/1.log")));
+        }
+        assert!(matches!(answer(io::ErrorKind::Other), ReplicaError::Storage(_)));
     }
 
     #[tokio::test]
