@@ -141,7 +141,7 @@ impl Engine {
     /// [`Error::Locked`], [`Error::Corrupt`] for rot (file and offset), [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options) -> Result<Self> {
         let recovered = recover(&disk, directory, &options)?;
-        let group_bytes = usize::try_from(options.segment_bytes / 8).unwrap_or(usize::MAX);
+        let group_bytes = usize::try_from(options.segment_bytes / 4).unwrap_or(usize::MAX);
         let engine = Self {
             disk,
             directory: directory.into(),
