@@ -138,7 +138,7 @@ impl<'a> StoredSegment<'a> {
     }
 
     fn frame(&self, at: u64) -> Option<Frame> {
-        frame::read(&self.contents, self.id.0, usize::try_from(at).ok()?)
+        frame::read(&self.contents, self.id.salt(), usize::try_from(at).ok()?)
     }
 
     /// An error that names this segment.

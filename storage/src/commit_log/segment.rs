@@ -39,6 +39,11 @@ impl SegmentId {
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// What tells its frames from those of other files.
+    pub(crate) fn salt(self) -> u64 {
+        frame::salt(MAGIC, self.0)
+    }
 }
 
 /// A place in the commit log. Later records have greater positions.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    commit_log::{queue::Group, writer::LogWriter},
+    commit_log::{queue::Group, segment::SegmentId, writer::LogWriter},
     engine::{Engine, Step, StepOutcome},
     error::{Error, Result},
     options::SyncMode,
@@ -26,9 +26,14 @@ impl Engine {
     /// The order is the promise: log, sync, memtable, ticket. Nothing of a group that failed is inserted.
     fn commit_group(&self, log: &mut LogWriter, mut group: Group) -> Result<()> {
         let was_synced = log.unsynced().is_none();
+        let segment = log.segment();
         let written = log.write(group.mutations()).and_then(|written| {
             if self.options.sync_mode == SyncMode::Group {
                 log.sync()?;
+            }
+            if log.segment() != segment {
+                // Before anyone relies on what is in it: so a segment that goes missing is noticed.
+                self.record_log(SegmentId(0), log.segment())?;
             }
             Ok(written)
         });

@@ -91,9 +91,7 @@ impl Engine {
         let trees = self.trees.load();
         let needed = trees.values().filter_map(|tree| tree.view().first_position()).map(|at| at.segment);
         let first = needed.min().unwrap_or(newest).min(newest);
-        if first > self.manifest.lock().state().log_first {
-            self.record(&[Edit::Log { first, newest }])?;
-        }
+        self.record_log(first, newest)?;
         for id in self.log_oldest.load(Ordering::Relaxed)..first.0 {
             let path = self.directory.join(segment::file_name(SegmentId(id)));
             match self.disk.remove(&path) {

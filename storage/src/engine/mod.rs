@@ -48,7 +48,7 @@ use parking_lot::Mutex;
 use crate::{
     commit_log::{
         queue::CommitQueue,
-        segment::largest_mutation,
+        segment::{SegmentId, largest_mutation},
         writer::{LogWriter, SyncMeter},
     },
     disk::{Disk, LockGuard},
@@ -376,5 +376,17 @@ impl Engine {
         let mut manifest = self.manifest.lock();
         self.condition.check()?;
         manifest.append(edits).inspect_err(|e| self.poison(e))
+    }
+
+    /// Records which segments the log consists of, unless the manifest knows as much; a failure poisons.
+    fn record_log(&self, first: SegmentId, newest: SegmentId) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        self.condition.check()?;
+        let known = (manifest.state().log_first, manifest.state().log_newest);
+        let (first, newest) = (first.max(known.0), newest.max(known.1));
+        if (first, newest) == known {
+            return Ok(());
+        }
+        manifest.append(&[Edit::Log { first, newest }]).inspect_err(|e| self.poison(e))
     }
 }

@@ -56,8 +56,9 @@ const MAGIC: Magic = *b"HELENMAN";
 const SNAPSHOT: u8 = 1;
 const EDITS: u8 = 2;
 
-/// Edits beyond this are worth a new snapshot.
-const REWRITE_BYTES: u64 = 1 << 20;
+/// Edits beyond this, and beyond the size of the snapshot, are worth a new one: the work of rewriting stays
+/// proportional to that of appending, and a small manifest stays small enough for tests to see it rewritten.
+const REWRITE_BYTES: u64 = 1 << 10;
 /// File ids reserved at a time.
 const RESERVED_FILE_IDS: u64 = 256;
 
@@ -89,7 +90,7 @@ impl Manifest {
         let path = directory.join(file_name(number));
         let temporary = directory.join(file_name(number) + ".tmp");
         let mut contents = vec![0; HEADER_BYTES];
-        frame::append(&mut contents, number, 0, SNAPSHOT, |out| {
+        frame::append(&mut contents, frame::salt(MAGIC, number), 0, SNAPSHOT, |out| {
             state.as_edits().iter().for_each(|edit| edit.encode(out));
         });
         let end = contents.len() as u64;
@@ -129,13 +130,14 @@ impl Manifest {
             self.state.apply(edit).map_err(|what| corrupt(&self.path, self.end, what))?;
         }
         let mut bytes = Vec::new();
-        frame::append(&mut bytes, self.number, self.end, EDITS, |out| {
+        frame::append(&mut bytes, frame::salt(MAGIC, self.number), self.end, EDITS, |out| {
             edits.iter().for_each(|edit| edit.encode(out));
         });
         self.file.write_all_at(&bytes, self.end).map_err(|e| Error::io("write", &self.path, e))?;
         self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
         self.end += bytes.len() as u64;
-        if self.end - self.snapshot_end > REWRITE_BYTES { self.rewrite() } else { Ok(()) }
+        let edited = self.end - self.snapshot_end;
+        if edited > REWRITE_BYTES.max(self.snapshot_end) { self.rewrite() } else { Ok(()) }
     }
 
     /// An id that no file of this data directory has or ever had.
@@ -190,8 +192,9 @@ pub(crate) fn read(disk: &dyn Disk, directory: &Path, number: u64) -> Result<Liv
 
 fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
     let mut state = LiveState::default();
+    let salt = frame::salt(MAGIC, number);
     let mut at = HEADER_BYTES;
-    while let Some(Frame { kind, payload, next }) = frame::read(contents, number, at) {
+    while let Some(Frame { kind, payload, next }) = frame::read(contents, salt, at) {
         let expected = if at == HEADER_BYTES { SNAPSHOT } else { EDITS };
         if kind != expected {
             return Err(corrupt(path, at as u64, format!("frame kind {kind} in the place of {expected}")));
@@ -206,7 +209,7 @@ fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
         return Err(corrupt(path, at as u64, "the snapshot is damaged".into()));
     }
     let mut behind = ((at + 1).next_multiple_of(ALIGNMENT)..contents.len()).step_by(ALIGNMENT);
-    match behind.find(|&place| frame::read(contents, number, place).is_some()) {
+    match behind.find(|&place| frame::read(contents, salt, place).is_some()) {
         Some(valid) => Err(corrupt(path, at as u64, format!("a damaged edit, with a valid one at {valid}"))),
         None => Ok(state),
     }

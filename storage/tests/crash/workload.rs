@@ -15,7 +15,7 @@ pub(crate) fn options(sync_mode: SyncMode) -> Options {
         commit_log_bytes: 32 << 10,
         block_bytes: 512,
         restart_interval: 4,
-        merge_min_tables: 3,
+        merge_min_tables: 2,
         merge_max_tables: 4,
         ..Options::default()
     }
@@ -42,18 +42,20 @@ pub(crate) fn actions(seed: u64, length: usize) -> Vec<Action> {
             actions.push(Action::CreateTable(TableId(3)));
         }
         actions.push(match random.random_range(0..100) {
-            0..60 => {
+            0..58 => {
                 let table = tables[random.random_range(0..tables.len())];
                 Action::Apply(table, mutation(number as u64, &mut random))
             }
-            60..86 => Action::Step(Step::Commit),
-            86..89 => Action::Step(Step::Sync),
-            89..94 => Action::Step(Step::Flush),
-            94..97 => Action::Step(Step::Compact),
+            58..82 => Action::Step(Step::Commit),
+            82..85 => Action::Step(Step::Sync),
+            85..91 => Action::Step(Step::Flush),
+            91..97 => Action::Step(Step::Compact),
             _ => Action::SwitchMemtables,
         });
     }
-    actions.extend([Action::Step(Step::Commit), Action::Step(Step::Sync)]);
+    // A group is bounded, so the rest may take several.
+    actions.extend(std::iter::repeat_n(Action::Step(Step::Commit), 20));
+    actions.push(Action::Step(Step::Sync));
     actions
 }
 

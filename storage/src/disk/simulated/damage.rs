@@ -3,7 +3,8 @@
 //! Writes are cut into the pieces that survive or not as a whole: sectors of 512 bytes, pages of 4 KiB, or
 //! runs of arbitrary length. A piece reaches no further than its write, so bytes that were durable before stay
 //! as they were even when they share a sector with an unsynced write (drives that break this rule exist; no
-//! log that appends within a sector survives them).
+//! log that appends within a sector survives them). But durable bytes that are written again can be lost, even
+//! if they are written as they were: nothing is safe in place.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
