@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-/// An error of the storage engine. Unless a variant says otherwise, the call that returned it changed nothing.
+/// An error of the storage engine. Unless a variant says otherwise, the call that returned it changed
+/// nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The disk refused an operation. When it was a write or sync of the commit log or manifest, the engine is
-    /// poisoned too.
+    /// The disk refused an operation. When it was a write or sync of the commit log or manifest, the engine
+    /// is poisoned too.
     #[error("{operation} {}: {source}", path.display())]
     Io {
         /// The operation, as a verb phrase: `write`, `sync directory`.

@@ -33,15 +33,16 @@ fn many_writers_are_served_and_their_records_survive() {
     let disk = SimulatedDisk::default();
     let engine = Arc::new(open(&disk, busy()));
     let background = Background::start(Arc::clone(&engine)).unwrap();
-    let writers: Vec<_> = (0..8)
-        .map(|writer| {
-            let engine = Arc::clone(&engine);
-            std::thread::spawn(move || {
-                (0..200).for_each(|n| write_patiently(&engine, &format!("{writer}/{n}"), n))
-            })
-        })
-        .collect();
-    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let engine = &engine;
+            scope.spawn(move || {
+                for n in 0..200 {
+                    write_patiently(engine, &format!("{writer}/{n}"), n);
+                }
+            });
+        }
+    });
     background.stop();
     let counters = engine.counters();
     assert!(counters.flushes > 3 && counters.compactions > 0, "{counters:?}");

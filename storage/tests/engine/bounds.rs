@@ -1,5 +1,5 @@
-//! Everything is bounded, and hitting a bound, or knocking at a door that is shut, is a typed error that changes
-//! nothing.
+//! Everything is bounded, and hitting a bound, or knocking at a door that is shut, is a typed error that
+//! changes nothing.
 
 use std::{path::Path, sync::Arc};
 

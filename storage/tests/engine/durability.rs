@@ -1,4 +1,5 @@
-//! What was acknowledged is durable, one sync serves all who wait for it, and nobody sees what is not durable.
+//! What was acknowledged is durable, one sync serves all who wait for it, and nobody sees what is not
+//! durable.
 
 use helenus_storage::{
     Error, Mutation, Options, Step, StepOutcome, SyncMode, TableId,
@@ -142,7 +143,8 @@ fn a_failed_manifest_poisons_but_a_failed_flush_does_not() {
 
 #[test]
 fn what_readers_saw_after_a_failed_sync_and_a_restart_survives_a_power_cut() {
-    // Given a group that was written, whose sync failed, so that the system has it and forgot that it is dirty
+    // Given a group that was written, whose sync failed, so that the system has it and forgot that it is
+    // dirty
     let disk = SimulatedDisk::default();
     let engine = open(&disk, small());
     write(&engine, "a", plain(1, "before"));

@@ -216,7 +216,8 @@ fn a_merge_leaves_fewer_files_and_the_same_records() {
     assert_eq!(everything(&open(&disk.crash(1, Damage::Forgotten), small())), expected);
 }
 
-/// Runs `writer`, and meanwhile checks over and over that the version of the key never goes back, and is never gone.
+/// Runs `writer`, and meanwhile checks over and over that the version of the key never goes back, and is
+/// never gone.
 fn while_a_reader_watches(engine: &Arc<Engine>, writer: impl FnOnce(&Engine)) {
     let done = Arc::new(AtomicBool::new(false));
     write(engine, "watched", plain(0, "v"));
