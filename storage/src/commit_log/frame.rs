@@ -6,9 +6,10 @@
 //! salt  = magic of the file as u64 LE XOR its id
 //! ```
 //!
-//! The checksum is salted with the file's magic and id and the frame's own offset, so bytes of another file (a
-//! manifest and a segment may have the same number), or of another place in this one, never pass for a frame. Frames start at multiples of [`ALIGNMENT`]: whoever looks for life
-//! behind a damaged frame has few places to try.
+//! The checksum is salted with the file's magic and id and the frame's own offset, so bytes of another file
+//! (a manifest and a segment may have the same number), or of another place in this one, never pass for a
+//! frame. Frames start at multiples of [`ALIGNMENT`]: whoever looks for life behind a damaged frame has few
+//! places to try.
 
 use bytes::Bytes;
 

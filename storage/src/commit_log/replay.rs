@@ -56,7 +56,8 @@ impl<'a> StoredSegment<'a> {
         Ok(Self { id, path, birth, contents: contents.into() })
     }
 
-    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to back.
+    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to
+    /// back.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when they do not, and what the visitor answers.

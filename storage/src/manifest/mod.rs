@@ -1,7 +1,8 @@
 //! The manifest: which tables exist, which SSTables are live, and what of the commit log is still needed.
 //!
-//! A small log of its own, of edits instead of mutations, on the same frames. Every frame is synced before the
-//! next is written, and its edits happen together: a merge replaces its inputs by its output in one frame.
+//! A small log of its own, of edits instead of mutations, on the same frames. Every frame is synced before
+//! the next is written, and its edits happen together: a merge replaces its inputs by its output in one
+//! frame.
 //!
 //! ```text
 //! manifest-<number, 16 hex digits>
@@ -11,20 +12,21 @@
 //!   …
 //! ```
 //!
-//! A manifest that has grown, and the one found at open, is followed by one with the next number: written under a
-//! temporary name, synced, renamed, directory synced; then the old one is removed. The highest number counts.
+//! A manifest that has grown, and the one found at open, is followed by one with the next number: written
+//! under a temporary name, synced, renamed, directory synced; then the old one is removed. The highest number
+//! counts.
 //!
-//! An invalid frame that is followed by a valid one is rot, and so is an invalid snapshot, since a manifest has its
-//! name only after that was synced; an invalid last frame is a torn tail, and is dropped: what it announced was
-//! not done yet. If it was (the frame rotted afterwards), the loss is never silent:
+//! An invalid frame that is followed by a valid one is rot, and so is an invalid snapshot, since a manifest
+//! has its name only after that was synced; an invalid last frame is a torn tail, and is dropped: what it
+//! announced was not done yet. If it was (the frame rotted afterwards), the loss is never silent:
 //!
-//! - Log segments and SSTables are removed only after the edit that says so, so the older state misses them: the
-//!   engine names the file that it cannot find.
-//! - What a lost flush or table wrote is in the commit log still: segments go by an edit of their own, after the
-//!   one that records the flush. Mutations of a table that was never created are rot.
+//! - Log segments and SSTables are removed only after the edit that says so, so the older state misses them:
+//!   the engine names the file that it cannot find.
+//! - What a lost flush or table wrote is in the commit log still: segments go by an edit of their own, after
+//!   the one that records the flush. Mutations of a table that was never created are rot.
 //!
-//! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its memory
-//! map. File ids are never used twice, by reserving them in blocks.
+//! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its
+//! memory map. File ids are never used twice, by reserving them in blocks.
 //!
 //! Reading order: `edit`, `state`, this page.
 
