@@ -12,7 +12,6 @@ use support::{
     Client, ask, eventually,
     scripted::{Served, serve, test_limits},
     single_node::SingleNode,
-    within_patience,
 };
 
 /// The API over a real node; both end with the test.
