@@ -14,7 +14,7 @@ use helenus_storage::{Record, Timestamp};
 use serde_json::json;
 use support::{
     Client, Reply, ask,
-    scripted::{HOST, NOW, Scripted, Served, serve},
+    scripted::{HOST, NOW, Scripted, Served, serve, serve_starting},
     single_node::SingleNode,
 };
 
@@ -290,6 +290,40 @@ async fn health_tells_alive_from_ready() {
         (&version["name"], &version["version"]),
         (&"helenus".into(), &env!("CARGO_PKG_VERSION").into())
     );
+}
+
+#[tokio::test]
+async fn until_the_node_is_there_only_the_process_answers() {
+    let (served, api) = serve_starting(Surface::Both).await;
+    let ask = async |method: &str, target: &str| {
+        let length = if method == "PUT" { "Content-Length: 1\r\n" } else { "" };
+        let body = if method == "PUT" { "v" } else { "" };
+        ask(served.address, format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{length}\r\n{body}")).await
+    };
+    for target in ["/livez", "/version"] {
+        assert_eq!(ask("GET", target).await.status, 200, "{target}");
+    }
+    for (method, target, outcome) in [
+        ("GET", "/readyz", serde_json::Value::Null),
+        ("GET", "/v1/kv/default/k", "none".into()),
+        ("PUT", "/v1/kv/default/k", "not-applied".into()),
+        ("DELETE", "/v1/kv/default/k", "not-applied".into()),
+        ("POST", "/v1/kv/default", "not-applied".into()),
+        ("GET", "/metrics", "none".into()),
+        ("GET", "/admin/v1/status", "none".into()),
+    ] {
+        let reply = ask(method, target).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (503, "starting"), "{method} {target}");
+        assert_eq!(reply.json()["outcome"], outcome, "{method} {target}");
+        assert_eq!(reply.header("retry-after"), "1");
+    }
+
+    api.begin(Arc::new(Scripted::default()));
+    for (method, target) in
+        [("GET", "/readyz"), ("PUT", "/v1/kv/default/k"), ("GET", "/v1/kv/default/k"), ("GET", "/metrics")]
+    {
+        assert_eq!(ask(method, target).await.status, 200, "{method} {target}");
+    }
 }
 
 #[tokio::test]
