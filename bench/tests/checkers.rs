@@ -444,6 +444,13 @@ mod after_the_heal_everything_works {
     }
 
     #[test]
+    fn a_node_that_ended_by_itself_is_caught() {
+        let mut story = Story::new();
+        story.fault(0, 10, Fault::Crash { node: 2 });
+        objection(story, Checker::Liveness, &[]);
+    }
+
+    #[test]
     fn all_nodes_see_all_nodes_up() {
         let member =
             |id: &str, up: bool| MemberView { host_id: id.to_owned(), state: "normal".to_owned(), up };
