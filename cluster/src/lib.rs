@@ -2,16 +2,23 @@
 //! its own.
 //!
 //! Two floors. Below, pure decisions in folders named after the techniques: given `now` and an event they say
-//! what to do. Above, [`node`] is async and touches clock, randomness, storage and peers. The modules, in
-//! dependency order, are the reading order.
+//! what to do. Above, [`node`] is async and touches clock, randomness, storage and peers.
+//!
+//! Reading order (and dependency order): [`settings`], [`node_id`], [`time`], [`hybrid_clock`] and [`consistency`]
+//! are the words; [`table`] and [`membership`] are what nodes know of the cluster; [`partitioning`] puts keys and
+//! members on a ring, [`placement`] picks the replicas; [`message`] is what nodes say to each other, [`error`] what
+//! they say to clients; [`quorum`] counts replicas' answers; [`wire`] makes messages bytes; [`node`] runs it all.
 
 pub mod consistency;
 pub mod error;
+pub mod hybrid_clock;
 pub mod membership;
 pub mod message;
 pub mod node;
 pub mod node_id;
 pub mod partitioning;
+pub mod placement;
+pub mod quorum;
 pub mod settings;
 pub mod table;
 pub mod time;

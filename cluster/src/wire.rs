@@ -1,8 +1,43 @@
-//! Messages as bytes: a postcard head and a raw payload. (skeleton)
+//! Messages as bytes: a small head and a raw payload.
+//!
+//! ```text
+//! head     verb u8 │ version of the verb u8 │ header length u16 LE │ header │ fields
+//! header   postcard of: sender, generation, target, ring version, schema version, class u8, remaining µs,
+//!          timestamp µs, trace
+//!
+//! verb              fields (postcard)    payload
+//! 0x01 Exchange                          postcard of the exchange
+//! 0x02 Write        table u32            mutation, as the storage engine encodes it
+//! 0x03 Read         table u32, now µs    storage key
+//! 0x81 Exchange                          postcard of the exchange
+//! 0x82 Written      owned bool
+//! 0x83 Record                            record, as the storage engine encodes it; empty for none
+//! 0xFF Failed       the replica's error
+//! ```
+//!
+//! Keys and values travel in the payload only, because serde copies what it decodes: here they are decoded as slices
+//! of the payload, which is a slice of what was read from the network.
+//!
+//! Two builds must understand each other's refusals. So verb, version and header come first and never change their
+//! encoding (fields added to the header go to its end, and older builds skip them by its length): a verb or version
+//! that a build does not know can still be answered ([`WireError::Unsupported`]). Fields and payload may change with
+//! the version of their verb. Enums in them are encoded by position: new variants go to the end and need a new version.
+//! Rejected: a self-describing encoding, which repeats the names of all fields in each message.
+//!
+//! Decoding trusts nothing: no input panics, and memory is reserved only for elements that the remaining bytes could
+//! hold.
 
-use bytes::Bytes;
+use std::time::Duration;
 
-use crate::message::{Header, Message, Request, Response};
+use bytes::{Buf, Bytes, BytesMut};
+use helenus_storage::{Mutation, Record, TableId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    message::{Header, Message, Request, Response, TrafficClass},
+    node_id::{Generation, HostId},
+    time::Timestamp,
+};
 
 /// A message as bytes. The transport frames both parts and adds length and checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +52,8 @@ pub struct Encoded {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// A verb or verb version this build does not know; its header could still be read, so it can be answered.
+    /// A verb, verb version or record kind this build does not know; its header could still be read, so it can be
+    /// answered.
     #[error("verb {verb} version {version} is not supported")]
     Unsupported {
         /// The verb.
@@ -32,10 +68,33 @@ pub enum WireError {
     Malformed(String),
 }
 
-/// Encodes a request.
+/// Version of every verb of this build.
+const VERSION: u8 = 1;
+
+const EXCHANGE: u8 = 0x01;
+const WRITE: u8 = 0x02;
+const READ: u8 = 0x03;
+const EXCHANGE_ANSWER: u8 = 0x81;
+const WRITTEN: u8 = 0x82;
+const RECORD: u8 = 0x83;
+const FAILED: u8 = 0xFF;
+
+/// Encodes a request. The remaining time is rounded down to microseconds.
 pub fn encode_request(message: &Message<Request>) -> Encoded {
-    let _ = message;
-    todo!()
+    let header = &message.header;
+    match &message.body {
+        Request::Exchange(exchange) => {
+            Encoded { head: head(EXCHANGE, header, &()), payload: postcard(exchange).into() }
+        }
+        Request::Write { table, mutation } => {
+            let mut payload = BytesMut::with_capacity(mutation.encoded_len());
+            mutation.encode(&mut payload);
+            Encoded { head: head(WRITE, header, &table.0), payload: payload.freeze() }
+        }
+        Request::Read { table, key, now } => {
+            Encoded { head: head(READ, header, &(table.0, now.0)), payload: key.clone() }
+        }
+    }
 }
 
 /// Decodes a request.
@@ -43,14 +102,43 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
 /// # Errors
 /// [`WireError`].
 pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
-    let _ = encoded;
-    todo!()
+    let parts = Parts::split(encoded)?;
+    let body = match (parts.verb, parts.version) {
+        (EXCHANGE, VERSION) => {
+            parts.fields::<()>()?;
+            Request::Exchange(from_postcard(&parts.payload, "exchange")?)
+        }
+        (WRITE, VERSION) => {
+            let table = TableId(parts.fields()?);
+            let mutation = Mutation::decode(parts.payload.clone()).map_err(|error| parts.storage(&error))?;
+            Request::Write { table, mutation }
+        }
+        (READ, VERSION) => {
+            let (table, now) = parts.fields()?;
+            Request::Read { table: TableId(table), key: parts.payload.clone(), now: Timestamp(now) }
+        }
+        _ => return Err(parts.unsupported()),
+    };
+    Ok(Message { header: parts.header, body })
 }
 
-/// Encodes an answer.
+/// Encodes an answer. The remaining time is rounded down to microseconds.
 pub fn encode_response(message: &Message<Response>) -> Encoded {
-    let _ = message;
-    todo!()
+    let header = &message.header;
+    match &message.body {
+        Response::Exchange(exchange) => {
+            Encoded { head: head(EXCHANGE_ANSWER, header, &()), payload: postcard(exchange).into() }
+        }
+        Response::Written { owned } => Encoded { head: head(WRITTEN, header, owned), payload: Bytes::new() },
+        Response::Record(record) => {
+            let mut payload = BytesMut::with_capacity(record.as_ref().map_or(0, Record::encoded_len));
+            if let Some(record) = record {
+                record.encode(&mut payload);
+            }
+            Encoded { head: head(RECORD, header, &()), payload: payload.freeze() }
+        }
+        Response::Failed(error) => Encoded { head: head(FAILED, header, error), payload: Bytes::new() },
+    }
 }
 
 /// Decodes an answer.
@@ -58,6 +146,168 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
 /// # Errors
 /// [`WireError`].
 pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError> {
-    let _ = encoded;
-    todo!()
+    let parts = Parts::split(encoded)?;
+    let body = match (parts.verb, parts.version) {
+        (EXCHANGE_ANSWER, VERSION) => {
+            parts.fields::<()>()?;
+            Response::Exchange(from_postcard(&parts.payload, "exchange")?)
+        }
+        (WRITTEN, VERSION) => {
+            parts.no_payload()?;
+            Response::Written { owned: parts.fields()? }
+        }
+        (RECORD, VERSION) => {
+            parts.fields::<()>()?;
+            Response::Record(parts.record()?)
+        }
+        (FAILED, VERSION) => {
+            parts.no_payload()?;
+            Response::Failed(parts.fields()?)
+        }
+        _ => return Err(parts.unsupported()),
+    };
+    Ok(Message { header: parts.header, body })
+}
+
+/// A message of which everything is decoded that does not depend on its verb.
+struct Parts {
+    verb: u8,
+    version: u8,
+    header: Header,
+    fields: Bytes,
+    payload: Bytes,
+}
+
+impl Parts {
+    fn split(encoded: Encoded) -> Result<Self, WireError> {
+        let Encoded { mut head, payload } = encoded;
+        let truncated = |_| WireError::Malformed("the head ends too early".to_owned());
+        let verb = head.try_get_u8().map_err(truncated)?;
+        let version = head.try_get_u8().map_err(truncated)?;
+        let length = usize::from(head.try_get_u16_le().map_err(truncated)?);
+        if length > head.len() {
+            return Err(WireError::Malformed("the header is longer than the head".to_owned()));
+        }
+        let header = head.split_to(length);
+        // What is left of the header was added by a later build.
+        let (header, _) = postcard::take_from_bytes::<WireHeader>(&header)
+            .map_err(|error| WireError::Malformed(format!("header: {error}")))?;
+        Ok(Self { verb, version, header: header.into(), fields: head, payload })
+    }
+
+    fn fields<T: DeserializeOwned>(&self) -> Result<T, WireError> {
+        from_postcard(&self.fields, "fields")
+    }
+
+    fn no_payload(&self) -> Result<(), WireError> {
+        if self.payload.is_empty() {
+            Ok(())
+        } else {
+            Err(WireError::Malformed("a payload where none belongs".to_owned()))
+        }
+    }
+
+    fn record(&self) -> Result<Option<Record>, WireError> {
+        let mut payload = self.payload.clone();
+        if payload.is_empty() {
+            return Ok(None);
+        }
+        let record = Record::decode(&mut payload).map_err(|error| self.storage(&error))?;
+        if !payload.is_empty() {
+            return Err(WireError::Malformed("bytes after the record".to_owned()));
+        }
+        Ok(Some(record))
+    }
+
+    /// A record kind of a later build is told apart from damage: the sender is right, and must learn that we lag.
+    fn storage(&self, error: &helenus_storage::Error) -> WireError {
+        match error {
+            helenus_storage::Error::UnknownRecordKind { .. } => self.unsupported(),
+            error => WireError::Malformed(error.to_string()),
+        }
+    }
+
+    fn unsupported(&self) -> WireError {
+        let header = Box::new(self.header.clone());
+        WireError::Unsupported { verb: self.verb, version: self.version, header }
+    }
+}
+
+/// [`Header`] as it is encoded; its fields keep their order for ever.
+#[derive(Serialize, Deserialize)]
+struct WireHeader {
+    sender: HostId,
+    generation: Generation,
+    target: Option<HostId>,
+    ring_version: u64,
+    schema_version: u64,
+    class: u8,
+    remaining_us: u64,
+    timestamp: u64,
+    trace: Option<u64>,
+}
+
+const CONTROL_CLASS: u8 = 0;
+const REQUEST_CLASS: u8 = 1;
+
+impl From<&Header> for WireHeader {
+    fn from(header: &Header) -> Self {
+        Self {
+            sender: header.sender,
+            generation: header.generation,
+            target: header.target,
+            ring_version: header.ring_version,
+            schema_version: header.schema_version,
+            class: match header.class {
+                TrafficClass::Control => CONTROL_CLASS,
+                TrafficClass::Request => REQUEST_CLASS,
+            },
+            remaining_us: u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX),
+            timestamp: header.timestamp.0,
+            trace: header.trace,
+        }
+    }
+}
+
+impl From<WireHeader> for Header {
+    fn from(header: WireHeader) -> Self {
+        Self {
+            sender: header.sender,
+            generation: header.generation,
+            target: header.target,
+            ring_version: header.ring_version,
+            schema_version: header.schema_version,
+            class: match header.class {
+                CONTROL_CLASS => TrafficClass::Control,
+                // A class of a later build must not make its header unreadable; it is no more urgent than a request.
+                _ => TrafficClass::Request,
+            },
+            remaining: Duration::from_micros(header.remaining_us),
+            timestamp: Timestamp(header.timestamp),
+            trace: header.trace,
+        }
+    }
+}
+
+fn head(verb: u8, header: &Header, fields: &impl Serialize) -> Bytes {
+    let header = postcard(&WireHeader::from(header));
+    let length = u16::try_from(header.len()).expect("a header takes about a hundred bytes at most");
+    let mut head = Vec::with_capacity(4 + header.len() + 16);
+    head.extend([verb, VERSION]);
+    head.extend(length.to_le_bytes());
+    head.extend(header);
+    head.extend(postcard(fields));
+    head.into()
+}
+
+fn postcard(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("these types have no value that postcard refuses, and a Vec grows")
+}
+
+fn from_postcard<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, WireError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(WireError::Malformed(format!("bytes after the {what}"))),
+        Err(error) => Err(WireError::Malformed(format!("{what}: {error}"))),
+    }
 }

@@ -1,13 +1,13 @@
 //! Promise: three nodes and their quorum behave when nodes die, stop answering and come back alone.
 
-mod support;
+mod processes;
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
-use support::{TestCluster, wait_until};
+use processes::{TestCluster, wait_until};
 
 #[test]
 fn two_dead_nodes_make_quorum_unavailable_at_once_while_one_still_works() {

@@ -1,7 +1,7 @@
 //! Promise: what was acknowledged at QUORUM reads back byte-identical while a node is dead, and after all nodes
 //! were killed at once. The data are real files, their paths the keys.
 
-mod support;
+mod processes;
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use support::{TestCluster, key_path, wait_until};
+use processes::{TestCluster, key_path, wait_until};
 
 const WRITERS: usize = 4;
 const LARGEST: u64 = 1 << 20;
@@ -143,7 +143,7 @@ fn make_awkward_files(directory: &Path) {
 fn collect(directory: &Path, documents: &mut Vec<Document>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     let mut entries: Vec<_> = entries.filter_map(Result::ok).collect();
-    entries.sort_by_key(std::fs::DirEntry::file_name);
+    entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let Ok(kind) = entry.file_type() else { continue };
         let path = entry.path();

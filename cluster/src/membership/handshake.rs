@@ -37,7 +37,7 @@ pub enum Refusal {
         theirs: u16,
     },
     /// Different cluster names.
-    #[error("cluster `{theirs}` is not `{ours}`")]
+    #[error("cluster {theirs:?} is not {ours:?}")]
     ClusterName {
         /// Of the node that refuses.
         ours: String,
@@ -53,7 +53,7 @@ pub enum Refusal {
         theirs: ClusterId,
     },
     /// Different partitioners.
-    #[error("partitioner `{theirs}` is not `{ours}`")]
+    #[error("partitioner {theirs:?} is not {ours:?}")]
     Partitioner {
         /// Of the node that refuses.
         ours: String,
@@ -63,11 +63,27 @@ pub enum Refusal {
 }
 
 /// Decides whether the node that greets itself as `ours` talks to the one that sent `theirs`. Symmetric: both
-/// sides come to the same verdict.
+/// sides come to the same verdict, with the roles exchanged.
+///
+/// A node that belongs to no cluster yet talks to any cluster of its name: it has yet to learn which one it joins.
 ///
 /// # Errors
 /// The first difference that matters.
 pub fn check(ours: &Greeting, theirs: &Greeting) -> Result<(), Refusal> {
-    let _ = (ours, theirs);
-    todo!()
+    if ours.protocol_version != theirs.protocol_version {
+        let (ours, theirs) = (ours.protocol_version, theirs.protocol_version);
+        return Err(Refusal::ProtocolVersion { ours, theirs });
+    }
+    if ours.cluster_name != theirs.cluster_name {
+        let (ours, theirs) = (ours.cluster_name.clone(), theirs.cluster_name.clone());
+        return Err(Refusal::ClusterName { ours, theirs });
+    }
+    if ours.partitioner != theirs.partitioner {
+        let (ours, theirs) = (ours.partitioner.clone(), theirs.partitioner.clone());
+        return Err(Refusal::Partitioner { ours, theirs });
+    }
+    match (ours.cluster_id, theirs.cluster_id) {
+        (Some(ours), Some(theirs)) if ours != theirs => Err(Refusal::ClusterId { ours, theirs }),
+        _ => Ok(()),
+    }
 }

@@ -1,21 +1,70 @@
-//! The running node: the only async part, where clock, randomness, storage and peers meet. (skeleton)
+//! The running node: the only async part, where clock, randomness, storage and peers meet.
+//!
+//! ```text
+//!            clients                                    other nodes
+//!               │ write, read                 handle │       ▲ Transport::call
+//!               ▼                                    ▼       │
+//!   ┌──────────────────────┐                ┌─────────────┐  │
+//!   │ coordinator          │── own replica ─│  replica    │  │
+//!   │ plan, fan out, reply │                └──────┬──────┘  │
+//!   └──────────┬───────────┘                       │         │
+//!              │             ┌────────────────┐    │    ┌────┴────┐
+//!              ├─────────────│ membership     │────┼────│ peers   │ every call: header, clock, liveness
+//!              │             │ loop           │    │    └────┬────┘
+//!              │             └───────┬────────┘    │         │
+//!              ▼                     ▼             ▼         ▼
+//!        known_cluster: who is where, who is up; saved before it is acted on
+//!              │                                   │
+//!              └───────────> engine <── local_store┘      identity, clock: shared by all
+//! ```
+//!
+//! Decisions are not made here: quorums, placement, rings, who may join and which facts are newer are pure code of
+//! the floor below. This floor gives them the time, carries out what they decide, and keeps three promises of its
+//! own: nothing is acted on before it is durable, every wait ends, and every task ends with its owner.
+//!
+//! What happens inside a node's process is not a transport's business and the other way round: a node never sees a
+//! socket, and is simulated by giving it another [`Transport`], clock and disk. Rejected: an actor per part with
+//! message queues between them; the parts share little, and what they share (the picture of the cluster) is read a
+//! thousand times for each time it changes.
+//!
+//! Reading order: [`identity`], `own_trees`, `known_cluster`, [`transport`], `peers`, `local_store`, `replica`,
+//! `coordinator`, `membership_loop`.
 
+mod clock;
+mod coordinator;
 pub mod identity;
+mod known_cluster;
+mod local_store;
+mod log_limit;
+mod membership_loop;
+mod own_trees;
+mod peers;
+mod randomness;
+mod replica;
+mod saved_cluster;
+mod status;
 pub mod transport;
+mod user_records;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use helenus_storage::{Engine, Record, Timestamp};
+use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
+use self::{
+    clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
+    local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, randomness::stream,
+    replica::Replica, transport::Transport,
+};
 use crate::{
     consistency::Consistency,
     error::RequestError,
     membership::MemberState,
-    message::{Message, Request, Response},
-    node::{identity::LocalIdentity, transport::Transport},
+    message::{Header, Message, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     settings::Settings,
     time::WallClock,
@@ -226,7 +275,19 @@ pub enum StartError {
 }
 
 /// One node of the cluster.
-pub struct Node {}
+#[derive(Debug)]
+pub struct Node {
+    settings: Settings,
+    identity: Arc<LocalIdentity>,
+    clock: Arc<NodeClock>,
+    cluster: Arc<KnownCluster>,
+    store: Arc<LocalStore>,
+    replica: Arc<Replica>,
+    peers: Arc<Peers>,
+    coordinator: Arc<Coordinator>,
+    membership: Mutex<Option<JoinHandle<()>>>,
+    stop: CancellationToken,
+}
 
 impl Node {
     /// Reloads the members and tables the node knew, and starts its tasks.
@@ -234,19 +295,89 @@ impl Node {
     /// # Errors
     /// When storage fails or holds what does not decode.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let _ = parts;
-        todo!()
+        let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
+        let clock = Arc::new(NodeClock::new(clock, settings.allowed_drift));
+        let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
+        let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
+        let cluster = Arc::new(cluster);
+        let peers = Arc::new(Peers {
+            identity: Arc::clone(&identity),
+            clock: Arc::clone(&clock),
+            cluster: Arc::clone(&cluster),
+            transport,
+        });
+        let replica = Arc::new(Replica {
+            identity: Arc::clone(&identity),
+            clock: Arc::clone(&clock),
+            cluster: Arc::clone(&cluster),
+            store: Arc::clone(&store),
+        });
+        let stop = CancellationToken::new();
+        let coordinator = Arc::new(Coordinator::new(
+            &settings,
+            Arc::clone(&replica),
+            Arc::clone(&peers),
+            &mut stream(seed, "trace ids"),
+            spawners.requests,
+            stop.clone(),
+        ));
+        let membership =
+            MembershipLoop::new(&settings, Arc::clone(&peers), stream(seed, "cluster id"), stop.clone());
+        let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
+        Ok(Arc::new(Self {
+            settings,
+            identity,
+            clock,
+            cluster,
+            store,
+            replica,
+            peers,
+            coordinator,
+            membership,
+            stop,
+        }))
     }
 
     /// Who this node is.
     pub fn host_id(&self) -> HostId {
-        todo!()
+        self.identity.host_id()
     }
 
     /// Answers a message of another node. Never fails: errors are answers.
     pub async fn handle(&self, request: Message<Request>) -> Message<Response> {
-        let _ = request;
-        todo!()
+        let Message { header, body } = request;
+        let body = self.answer(&header, body).await.unwrap_or_else(Response::Failed);
+        Message { header: self.peers.answer_header(&header), body }
+    }
+
+    async fn answer(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
+        let is_exchange = matches!(body, Request::Exchange(_));
+        if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
+            return Err(ReplicaError::WrongTarget);
+        }
+        if header.remaining.is_zero() {
+            return Err(ReplicaError::Expired);
+        }
+        self.clock.observe(header.timestamp);
+        // Past the deadline nobody listens; what was begun goes on all the same.
+        match tokio::time::timeout(header.remaining, self.perform(header, body)).await {
+            Ok(response) => response,
+            Err(_) => Err(ReplicaError::Expired),
+        }
+    }
+
+    async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
+        Ok(match body {
+            Request::Exchange(theirs) => Response::Exchange(
+                self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
+            ),
+            Request::Write { table, mutation } => {
+                Response::Written { owned: self.replica.write(table, mutation).await? }
+            }
+            // The replica answers with what it holds; what has expired by the read's `now` is the coordinator's
+            // to say, once for all replicas.
+            Request::Read { table, key, now: _ } => Response::Record(self.replica.read(table, key).await?),
+        })
     }
 
     /// Coordinates a write.
@@ -254,8 +385,7 @@ impl Node {
     /// # Errors
     /// [`RequestError`] says what is known of the outcome.
     pub async fn write(&self, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        let _ = request;
-        todo!()
+        self.coordinator.write(request).await
     }
 
     /// Coordinates a read.
@@ -263,27 +393,34 @@ impl Node {
     /// # Errors
     /// [`RequestError`].
     pub async fn read(&self, request: ReadRequest) -> Result<ReadOutcome, Failure> {
-        let _ = request;
-        todo!()
+        self.coordinator.read(request).await
     }
 
     /// Whether it serves.
     pub fn readiness(&self) -> Readiness {
-        todo!()
+        self.coordinator.readiness()
     }
 
     /// The cluster as this node sees it; never waits for a peer.
     pub fn status(&self) -> ClusterStatus {
-        todo!()
+        let load_bytes = self.store.engine().counters().sstable_bytes;
+        status::of(&self.settings, &self.identity, &self.cluster, load_bytes)
     }
 
     /// Takes no new request; requests under way go on.
     pub fn drain(&self) {
-        todo!()
+        self.coordinator.drain();
     }
 
-    /// Ends its tasks. The engine is the caller's to close.
+    /// Ends its tasks. Requests that still wait are answered as timed out. The engine is the caller's to close.
     pub async fn stop(&self) {
-        todo!()
+        self.coordinator.drain();
+        self.stop.cancel();
+        let membership = self.membership.lock().take();
+        if let Some(task) = membership {
+            // The task was not aborted and does not panic; and if it did, it has ended, which is what is asked.
+            let _: Result<(), _> = task.await;
+        }
+        self.coordinator.stopped().await;
     }
 }

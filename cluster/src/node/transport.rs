@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Whom to call.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
     /// The node that must answer; `None` for a seed that was not met yet.
     pub host_id: Option<HostId>,

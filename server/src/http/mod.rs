@@ -1,1 +1,184 @@
-//! skeleton
+//! The HTTP API: Cassandra's semantics in HTTP's conventions.
+//!
+//! ```text
+//! listen ─▶ edge ─▶ the table below ─▶ kv ─▶ key, parameters      what is asked
+//!                                       │    body, envelope         what is to be stored
+//!                                       ▼
+//!                                     Node::{read, write}
+//!                                       │
+//! listen ◀─ edge ◀─ problem ◀───────────┴─── reply                  what is answered
+//! ```
+//!
+//! - Keys are taken from the raw path: the router's own decoding accepts broken escapes and refuses bytes that are
+//!   not UTF-8.
+//! - A handler fails with a [`problem`], which only the edge turns into a body.
+//! - A request target loses what follows a raw `#` before it reaches this code: hyper cuts the fragment that no client
+//!   may send. A `#` in a key is written `%23`.
+//!
+//! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
+//! [`edge`], [`coordinate`]; then [`health`], [`metrics`], [`admin`].
+
+mod admin;
+mod body;
+mod coordinate;
+mod edge;
+mod envelope;
+mod health;
+mod key;
+mod kv;
+mod metrics;
+mod parameters;
+pub(crate) mod problem;
+mod reply;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{any, get, post, put},
+};
+use helenus_cluster::time::WallClock;
+use hyper::{Uri, header::HeaderValue};
+
+pub use self::coordinate::Coordinate;
+use self::{
+    body::Bodies,
+    edge::Numbers,
+    problem::{Kind, Problem},
+};
+use crate::{listen::Refuse, telemetry::Metrics};
+
+/// Bounds of requests.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest value.
+    pub max_value_bytes: usize,
+    /// Bytes of request bodies that may be held at once, all connections together.
+    pub body_bytes_in_flight: usize,
+    /// How long the next piece of a body may take.
+    pub body_stall_timeout: Duration,
+    /// How fast a body must arrive, once the time of `body_stall_timeout` is used up.
+    pub body_min_bytes_per_second: u32,
+    /// Longest path and query together. The longest key, with every byte escaped, must fit.
+    pub max_target_bytes: usize,
+    /// Most headers of a request.
+    pub max_headers: usize,
+    /// Names and values of all headers together.
+    pub max_header_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_value_bytes: 1 << 20,
+            body_bytes_in_flight: 64 << 20,
+            body_stall_timeout: Duration::from_secs(10),
+            body_min_bytes_per_second: 1024,
+            max_target_bytes: 16 << 10,
+            max_headers: 64,
+            max_header_bytes: 16 << 10,
+        }
+    }
+}
+
+/// What the routes need.
+pub struct Api {
+    node: Arc<dyn Coordinate>,
+    clock: Arc<dyn WallClock>,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+    bodies: Bodies,
+    numbers: Numbers,
+    /// This node's host id, as a header.
+    coordinator: HeaderValue,
+}
+
+impl Api {
+    /// Over a started node. `seed` feeds the ids of requests and the keys that the server chooses; it must differ
+    /// from one start to the next.
+    pub fn new(
+        node: Arc<dyn Coordinate>,
+        clock: Arc<dyn WallClock>,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+        seed: u64,
+    ) -> Arc<Self> {
+        let coordinator = HeaderValue::from_str(&node.host_id().to_string()).expect("a UUID has only ASCII");
+        let bodies = Bodies::new(&limits);
+        Arc::new(Self {
+            node,
+            clock,
+            metrics,
+            limits,
+            bodies,
+            numbers: Numbers::from_seed(seed),
+            coordinator,
+        })
+    }
+
+    /// Answers connections that are refused before they have a request.
+    pub fn refuse(self: &Arc<Self>) -> Refuse {
+        let api = Arc::clone(self);
+        Arc::new(move |refusal| edge::refuse(&api, refusal))
+    }
+}
+
+/// Which routes a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// Those of clients.
+    Client,
+    /// Those of operators.
+    Admin,
+    /// Both, on one listener.
+    Both,
+}
+
+/// The URL table.
+pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
+    let mut routes = Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/version", get(health::version))
+        .route("/metrics", get(metrics::page));
+    if surface != Surface::Admin {
+        let item = || put(kv::put).post(kv::put).get(kv::get).delete(kv::delete);
+        routes = routes
+            .route("/v1/kv/", any(kv::without_table))
+            .route("/v1/kv//{*key}", any(kv::without_table))
+            .route("/v1/kv/{table}", post(kv::create).get(|| missing("scans of a table")))
+            .route("/v1/kv/{table}/", item())
+            .route("/v1/kv/{table}/{*key}", item())
+            .route("/v1/batch", post(|| missing("batches")))
+            .route("/v1/tables", get(|| missing("table definitions")))
+            .route(
+                "/v1/tables/{table}",
+                get(|| missing("table definitions"))
+                    .put(|| missing("table definitions"))
+                    .delete(|| missing("table definitions")),
+            )
+            .route("/openapi.json", get(|| missing("the OpenAPI description")))
+            .route("/console", get(|| missing("the console")));
+    }
+    if surface != Surface::Client {
+        routes = routes.route("/admin/v1/status", get(admin::status));
+    }
+    routes
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(Arc::clone(api), edge::pass))
+        .with_state(Arc::clone(api))
+}
+
+async fn missing(what: &'static str) -> Problem {
+    Problem::new(Kind::NotImplemented, format!("this build lacks {what}"))
+}
+
+async fn no_such_route(uri: Uri) -> Problem {
+    Problem::new(Kind::NoSuchRoute, format!("there is no route {}", uri.path()))
+}
+
+async fn no_such_method() -> Problem {
+    Problem::new(Kind::MethodNotAllowed, "the header `Allow` lists the methods of this route")
+}

@@ -1,291 +1,145 @@
-//! Real nodes as real processes, for tests that speak the domain: `cluster.kill(3)`, `cluster.pause(2)`.
-//!
-//! Each cluster lives in its own temporary directory and on its own loopback addresses (Linux answers on all of
-//! 127.0.0.0/8), drawn from the process id and a counter: fixed ports of two clusters never meet.
+//! A raw HTTP/1.1 client that says exactly the bytes it is given, and waits for conditions with a deadline.
+#![allow(dead_code, reason = "each test file uses its part")]
 
-#![allow(dead_code, reason = "each test file uses its own part of the vocabulary")]
+pub(crate) mod scripted;
+pub(crate) mod single_node;
 
-use std::{
-    fs::File,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::{Duration, Instant},
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-use tempfile::TempDir;
+/// No wait in these tests is meant to end by this.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a condition may take on a busy machine before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Nodes 1..=n of one cluster.
-pub struct TestCluster {
-    directory: TempDir,
-    network: String,
-    nodes: Vec<TestNode>,
-    http: ureq::Agent,
+/// Fails a test that waits for what never comes.
+pub(crate) async fn within_patience<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: still waiting after {PATIENCE:?}"))
 }
 
-struct TestNode {
-    number: usize,
-    process: Mutex<Option<Child>>,
+/// Waits until a condition holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    within_patience(what, async {
+        let mut look = tokio::time::interval(Duration::from_millis(1));
+        while !condition() {
+            look.tick().await;
+        }
+    })
+    .await;
 }
 
-/// What a node answered.
-#[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: ureq::http::HeaderMap,
-    pub body: Vec<u8>,
+/// A reply as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("not JSON ({error}): {}", String::from_utf8_lossy(&self.body)))
+    /// The only value of a header; empty if absent.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let mut values = self.headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        let value = values.next().map_or("", |(_, value)| value);
+        assert!(values.next().is_none(), "{name} twice in {self:?}");
+        value
     }
 
-    /// A header as text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The last part of a problem's type; empty if the reply is no problem.
+    pub(crate) fn problem(&self) -> String {
+        if self.header("content-type") != "application/problem+json" {
+            return String::new();
+        }
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        let kind = problem["type"].as_str().unwrap_or_default();
+        kind.strip_prefix("/problems/").unwrap_or_default().to_owned()
     }
 }
 
-impl TestCluster {
-    /// Starts `count` nodes and waits until each is ready and sees all others up.
-    pub fn start(count: usize) -> Self {
-        let cluster = Self::stopped(count);
-        for number in 1..=count {
-            cluster.spawn(number);
-        }
-        for number in 1..=count {
-            cluster.wait_until_ready(number);
-            cluster.wait_until_seen_up(number, count);
-        }
-        cluster
-    }
-
-    /// A cluster whose nodes were not started yet.
-    pub fn stopped(count: usize) -> Self {
-        static CLUSTERS: AtomicU32 = AtomicU32::new(0);
-        let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
-        let process = std::process::id();
-        // 127.(64..128).x.y: away from 127.0 and from the addresses of `helenus local`.
-        let network = format!("127.{}.{}", 64 + (process >> 8) % 64, (process + cluster * 17) % 256);
-        let http = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(35)))
-            .build()
-            .into();
-        let nodes = (1..=count).map(|number| TestNode { number, process: Mutex::default() }).collect();
-        Self { directory: TempDir::new().expect("a temporary directory"), network, nodes, http }
-    }
-
-    /// `http://…` of a node.
-    pub fn url(&self, number: usize) -> String {
-        format!("http://{}", self.http_address(number))
-    }
-
-    /// Address of a node's client listener.
-    pub fn http_address(&self, number: usize) -> String {
-        format!("{}.{number}:7071", self.network)
-    }
-
-    fn peer_address(&self, number: usize) -> String {
-        format!("{}.{number}:7171", self.network)
-    }
-
-    fn process(&self, number: usize) -> std::sync::MutexGuard<'_, Option<Child>> {
-        self.nodes[number - 1].process.lock().expect("no panic while it was held")
-    }
-
-    fn log_path(&self, number: usize) -> PathBuf {
-        self.directory.path().join(format!("node{number}.log"))
-    }
-
-    /// Starts the process of a node; it keeps its data from earlier starts.
-    pub fn spawn(&self, number: usize) {
-        self.spawn_with(number, &[]);
-    }
-
-    /// Starts the process of a node with further settings (`section.key=value`).
-    pub fn spawn_with(&self, number: usize, settings: &[&str]) {
-        let log = File::options().create(true).append(true).open(self.log_path(number)).expect("a log file");
-        let data = self.directory.path().join(format!("node{number}"));
-        let count = self.nodes.len().min(3);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
-        command.arg("serve");
-        for setting in [
-            format!("cluster.name=\"{}\"", self.network),
-            format!("cluster.seeds=[\"{}\"]", self.peer_address(1)),
-            format!("cluster.default_replication_factor={count}"),
-            format!("node.data_directory={:?}", data.display().to_string()),
-            format!("http.listen=\"{}\"", self.http_address(number)),
-            format!("peer.listen=\"{}\"", self.peer_address(number)),
-        ]
-        .into_iter()
-        .chain(settings.iter().map(|&setting| setting.to_owned()))
-        {
-            command.args(["--set", &setting]);
-        }
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
-        let earlier = self.process(number).replace(process);
-        assert!(earlier.is_none(), "node {number} runs already");
-    }
-
-    /// SIGKILL, and wait until the process is gone.
-    pub fn kill(&self, number: usize) {
-        let mut process = self.process(number).take().expect("a running node");
-        process.kill().expect("a signal");
-        process.wait().expect("an exit status");
-    }
-
-    /// SIGTERM, and its exit code.
-    pub fn terminate(&self, number: usize) -> Option<i32> {
-        self.signal(number, Signal::TERM);
-        let mut process = self.process(number).take().expect("a running node");
-        let mut status = None;
-        wait_until(&format!("node {number} has stopped"), || {
-            status = process.try_wait().expect("a status");
-            status.is_some()
-        });
-        status.and_then(|status| status.code())
-    }
-
-    /// SIGSTOP.
-    pub fn pause(&self, number: usize) {
-        self.signal(number, Signal::STOP);
-    }
-
-    /// SIGCONT.
-    pub fn resume(&self, number: usize) {
-        self.signal(number, Signal::CONT);
-    }
-
-    fn signal(&self, number: usize, signal: Signal) {
-        let guard = self.process(number);
-        let process = guard.as_ref().expect("a running node");
-        let pid = Pid::from_raw(i32::try_from(process.id()).expect("a pid")).expect("a pid");
-        kill_process(pid, signal).expect("a signal");
-    }
-
-    /// Waits for 200 from `/readyz`.
-    pub fn wait_until_ready(&self, number: usize) {
-        self.wait_for_node(number, "ready", || {
-            self.try_request("GET", number, "/readyz", &[], None).is_ok_and(|reply| reply.status == 200)
-        });
-    }
-
-    /// Waits until a node sees `count` members up, itself included.
-    pub fn wait_until_seen_up(&self, number: usize, count: usize) {
-        self.wait_for_node(number, &format!("seeing {count} members up"), || {
-            self.members(number).is_some_and(|members| {
-                members.iter().filter(|member| member["up"] == true && member["state"] == "normal").count()
-                    == count
-            })
-        });
-    }
-
-    /// The members as a node sees them.
-    pub fn members(&self, number: usize) -> Option<Vec<Value>> {
-        let reply = self.try_request("GET", number, "/admin/v1/status", &[], None).ok()?;
-        reply.json()["members"].as_array().cloned()
-    }
-
-    fn wait_for_node(&self, number: usize, state: &str, condition: impl FnMut() -> bool) {
-        if !wait(condition) {
-            let log = std::fs::read_to_string(self.log_path(number)).unwrap_or_default();
-            panic!("node {number} is not {state} after {PATIENCE:?}; its log:\n{log}");
-        }
-    }
-
-    /// Sends a request to a node; panics when there is no answer.
-    pub fn request(&self, method: &str, number: usize, path: &str, body: Option<&[u8]>) -> Reply {
-        self.try_request(method, number, path, &[], body)
-            .unwrap_or_else(|error| panic!("{method} {path} at node {number}: {error}"))
-    }
-
-    /// Sends a request with headers to a node.
-    pub fn try_request(
-        &self,
-        method: &str,
-        number: usize,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> Result<Reply, ureq::Error> {
-        let mut request = ureq::http::Request::builder().method(method).uri(self.url(number) + path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut response = match body {
-            Some(body) => self.http.run(request.body(body)?),
-            None => self.http.run(request.body(())?),
-        }?;
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let body = response.body_mut().with_config().limit(16 << 20).read_to_vec()?;
-        Ok(Reply { status, headers, body })
-    }
+/// One connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
 }
 
-impl Drop for TestCluster {
-    fn drop(&mut self) {
-        for node in &mut self.nodes {
-            if let Ok(Some(process)) = node.process.get_mut().map(Option::as_mut) {
-                let _ = process.kill();
-                let _ = process.wait();
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = within_patience("connecting", TcpStream::connect(address)).await.unwrap();
+        Self { stream, received: Vec::new() }
+    }
+
+    /// Sends bytes as they are. A server that no longer listens is no failure: its reply tells.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let _ = within_patience("sending", self.stream.write_all(bytes.as_ref())).await;
+        self
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) async fn finish(&mut self) -> &mut Self {
+        let _ = self.stream.shutdown().await;
+        self
+    }
+
+    /// The next reply, with its body unless it is to HEAD or of a status that has none.
+    pub(crate) async fn reply(&mut self) -> Reply {
+        self.next_reply(false).await
+    }
+
+    /// The next reply, to HEAD.
+    pub(crate) async fn reply_to_head(&mut self) -> Reply {
+        self.next_reply(true).await
+    }
+
+    async fn next_reply(&mut self, to_head: bool) -> Reply {
+        let end = loop {
+            if let Some(end) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end;
             }
-            if std::thread::panicking() {
-                let log =
-                    std::fs::read_to_string(self.directory.path().join(format!("node{}.log", node.number)));
-                let log = log.unwrap_or_default();
-                let tail: Vec<&str> = log.lines().rev().take(20).collect();
-                eprintln!("--- end of the log of node {}", node.number);
-                tail.into_iter().rev().for_each(|line| eprintln!("{line}"));
+            assert!(self.receive().await, "no reply, only {:?}", String::from_utf8_lossy(&self.received));
+        };
+        let head: Vec<u8> = self.received.drain(..end + 4).collect();
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines
+            .map(|line| line.split_once(':').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
+        let mut reply = Reply { status, headers, body: Vec::new() };
+        if !to_head && status >= 200 && status != 304 {
+            let length: usize = reply.header("content-length").parse().unwrap_or(0);
+            while self.received.len() < length {
+                assert!(self.receive().await, "the body broke off: {reply:?}");
             }
+            reply.body = self.received.drain(..length).collect();
         }
+        reply
+    }
+
+    /// Waits for the server to close; returns what it said before.
+    pub(crate) async fn closed(&mut self) -> String {
+        while self.receive().await {}
+        String::from_utf8_lossy(&self.received).into_owned()
+    }
+
+    async fn receive(&mut self) -> bool {
+        let read = self.stream.read_buf(&mut self.received);
+        matches!(within_patience("receiving", read).await, Ok(1..))
     }
 }
 
-/// Waits for a condition; panics with its name when it does not come.
-pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(wait(condition), "waited {PATIENCE:?} in vain until {what}");
-}
-
-fn wait(mut condition: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if condition() {
-            return true;
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    false
-}
-
-/// The path of a key of table `default`: everything but unreserved characters and `/` percent-encoded.
-pub fn key_path(key: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut path = "/v1/kv/default/".to_owned();
-    for &byte in key {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                path.push(byte.into())
-            }
-            _ => write!(path, "%{byte:02X}").expect("writing to a string"),
-        }
-    }
-    path
+/// Sends one request on its own connection.
+pub(crate) async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> Reply {
+    let to_head = request.as_ref().starts_with(b"HEAD ");
+    let mut client = Client::connect(address).await;
+    client.send(request).await;
+    client.next_reply(to_head).await
 }

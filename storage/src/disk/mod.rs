@@ -19,7 +19,7 @@ pub mod os;
 pub mod simulated;
 
 pub use os::OsDisk;
-pub use simulated::SimulatedDisk;
+pub use simulated::{Damage, Fault, Repeat, SimulatedDisk};
 
 /// A file system, as far as the engine needs one. Paths are absolute or relative to the process as the caller
 /// chose them; the engine never leaves its data directory.
@@ -31,7 +31,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Names of the files (not directories) directly below `directory`, in ascending order.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
-    /// Creates a directory and its parents; existing ones are fine.
+    /// Creates a directory and its parents; existing ones are fine. What was created is durable on return.
     fn create_dir_all(&self, directory: &Path) -> io::Result<()>;
     /// Renames a file, replacing `to` atomically if it exists. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;

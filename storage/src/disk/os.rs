@@ -1,5 +1,159 @@
 //! The operating system's file system.
 
-/// [`Disk`](super::Disk) on the operating system's files.
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rustix::{fs::FallocateFlags, io::Errno};
+
+use super::{Disk, DiskFile, LockGuard};
+
+/// [`Disk`] on the operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(OsFile { file }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Arc::new(OsFile { file }))
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            // A name that is not UTF-8 is not one of ours.
+            if let (false, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+        if directory.as_os_str().is_empty() || directory.is_dir() {
+            return Ok(());
+        }
+        let parent = directory.parent().unwrap_or(Path::new(""));
+        self.create_dir_all(parent)?;
+        match std::fs::create_dir(directory) {
+            // Another process was faster; its sync may still be on the way, so ours follows all the same.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+            outcome => outcome?,
+        }
+        self.sync_dir(parent)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        // The parent of a relative path of one component is the empty path: the current directory.
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        File::open(directory)?.sync_all()
+    }
+
+    #[expect(unsafe_code, reason = "a memory map is a promise about the file that no type can make")]
+    fn map(&self, path: &Path, length_bytes: u64) -> io::Result<Bytes> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() < length_bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if length_bytes == 0 {
+            return Ok(Bytes::new());
+        }
+        let length = usize::try_from(length_bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // SAFETY: what is mapped never changes: SSTables are complete and synced before they get the name by
+        // which they are opened, are never written to or truncated afterwards, only unlinked (which leaves maps
+        // intact), and the lock of the data directory keeps other engines away.
+        let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file)? };
+        Ok(Bytes::from_owner(map))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(OsLock { path: path.to_owned(), _file: file }))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OsFile {
+    file: File,
+}
+
+impl DiskFile for OsFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn allocate(&self, length_bytes: u64) -> io::Result<()> {
+        if length_bytes == 0 {
+            return Ok(());
+        }
+        loop {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length_bytes) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                // Without reservation, a full disk shows at a later write instead. Writing zeros would not
+                // change that on the copy-on-write file systems that lack fallocate.
+                Err(Errno::OPNOTSUPP) => return self.grow(length_bytes),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+impl OsFile {
+    fn grow(&self, length_bytes: u64) -> io::Result<()> {
+        if self.len()? < length_bytes { self.file.set_len(length_bytes) } else { Ok(()) }
+    }
+}
+
+/// The operating system releases the lock when the last handle of the file closes, also when a process dies.
+#[derive(Debug)]
+struct OsLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl LockGuard for OsLock {
+    fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+}

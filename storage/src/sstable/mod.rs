@@ -1,151 +1,56 @@
-//! SSTables: sorted, immutable files. (cover page: layout byte by byte)
+//! SSTables: sorted, immutable files, the final home of records (Chang et al., "Bigtable", OSDI 2006, §4; the
+//! block layout follows the idea of LevelDB's table format).
+//!
+//! One file holds everything: the records in key order in compressed blocks, the index that finds the block of a
+//! key, the bloom filter that spares reads of absent keys, and statistics. It is written under a temporary name,
+//! synced, renamed, and its directory synced, so a table under its final name is complete. It is never changed
+//! afterwards, which is what makes reading it through a memory map sound.
+//!
+//! ```text
+//! file      block × n │ index │ filter │ stats │ footer        nothing between them, numbers little-endian
+//!
+//! block     payload │ compression u8 │ contents_len u32 │ checksum u64
+//!             compression  0 = the payload is the contents, 1 = it is one LZ4 block that unpacks to contents_len
+//! contents  entry × m │ restart u32 × r │ r u32
+//!             restart      offset in the contents of an entry with shared = 0; the first is 0
+//! entry     shared varint │ unshared varint │ record_len varint │ key_rest │ record
+//!             the key is the first `shared` bytes of the key before it, then the `unshared` bytes of key_rest;
+//!             a varint is LEB128 of at most 32 bits; record as in `crate::record`
+//!
+//! index     count u32 │ count × (last_key_len u32 │ last_key │ block_len u32) │ checksum u64
+//!             block_len includes the 13 bytes behind the payload; the blocks lie back to back from offset 0
+//! filter    version u8 = 1 │ bitmap_len u64 │ hashes u32 │ seed [32] │ bitmap │ checksum u64
+//!             set bits: byte i/8, lowest first; items are the 8 bytes of `KeyHash`, little-endian
+//! stats     first_key_len u32 │ first_key │ last_key_len u32 │ last_key │ min_timestamp u64 │ max_timestamp u64
+//!             │ plain u64 │ expiring u64 │ tombstones u64 │ checksum u64
+//! footer    file_id u64 │ index_offset u64 │ filter_offset u64 │ stats_offset u64
+//!             │ format_version u32 = 1 │ magic "HELENSST" │ checksum u64                            52 bytes
+//! ```
+//!
+//! Each checksum is the 64-bit xxh3 of the bytes of its structure before it, with a seed made of the file id and
+//! the offset of the structure (of the offset alone in the footer, where the id is read from). So a block that a
+//! disk delivered from the wrong place, or a file that got the name of another, is as damaged as one with a
+//! flipped bit. Every byte of the file is under a checksum; a block's is verified at each read of the block.
+//!
+//! Rejected: the first key of each block in the index (with the last key a lookup between two blocks needs no
+//! read); values as slices of the map (a slow reader would pin the space of a deleted file); a dictionary for LZ4
+//! (blocks would depend on a structure outside them).
+//!
+//! Reading order: `block` (entries), `section` (checksums), `index`, `filter`, `stats`, `footer`, then `writer`
+//! and `reader`, which put them together.
 
-use std::{ops::Bound, path::Path, sync::Arc};
+mod block;
+mod file;
+mod filter;
+mod footer;
+mod index;
+mod reader;
+mod section;
+mod stats;
+mod writer;
 
-use bytes::Bytes;
-
-use crate::{
-    disk::Disk,
-    error::Result,
-    options::Options,
-    record::{Record, Timestamp},
-};
-
-/// Numbers the files of an engine; never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileId(pub u64);
-
-/// xxh3 of a storage key, computed once per read for all filters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash(pub u64);
-
-impl KeyHash {
-    /// Hashes a storage key.
-    pub fn of(key: &[u8]) -> Self {
-        Self(xxhash_rust::xxh3::xxh3_64(key))
-    }
-}
-
-/// Statistics of one table file, stored in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stats {
-    /// Smallest and largest storage key.
-    pub first_key: Bytes,
-    /// See `first_key`.
-    pub last_key: Bytes,
-    /// Oldest write timestamp.
-    pub min_timestamp: Timestamp,
-    /// Newest write timestamp.
-    pub max_timestamp: Timestamp,
-    /// Records of each kind.
-    pub plain: u64,
-    /// See `plain`.
-    pub expiring: u64,
-    /// See `plain`.
-    pub tombstones: u64,
-}
-
-/// What the manifest records of a table file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableFile {
-    /// Its id, and so its name.
-    pub id: FileId,
-    /// Its exact length: maps and reads never go past it.
-    pub length_bytes: u64,
-}
-
-/// Writes one SSTable under a temporary name; [`TableWriter::finish`] makes it durable and gives it its name.
-#[derive(Debug)]
-pub struct TableWriter {}
-
-impl TableWriter {
-    /// Starts a table file in `directory`.
-    ///
-    /// # Errors
-    /// [`crate::Error::Io`].
-    pub fn create(disk: Arc<dyn Disk>, directory: &Path, id: FileId, options: &Options) -> Result<Self> {
-        let _ = (disk, directory, id, options);
-        todo!()
-    }
-
-    /// Appends a record. Keys must be strictly ascending.
-    ///
-    /// # Errors
-    /// [`crate::Error::Io`].
-    pub fn add(&mut self, key: &[u8], record: &Record) -> Result<()> {
-        let _ = (key, record);
-        todo!()
-    }
-
-    /// Writes filter, index, statistics and footer, syncs the file, renames it and syncs the directory. `None`
-    /// when nothing was added (then no file remains).
-    ///
-    /// # Errors
-    /// [`crate::Error::Io`]; the temporary file may remain and is an orphan.
-    pub fn finish(self) -> Result<Option<TableFile>> {
-        todo!()
-    }
-}
-
-/// An open SSTable.
-#[derive(Debug)]
-pub struct TableReader {}
-
-impl TableReader {
-    /// The file name of a table.
-    pub fn file_name(id: FileId) -> String {
-        format!("{:016x}.sst", id.0)
-    }
-
-    /// Maps the file, verifies footer, statistics, index and filter, and keeps the last three in memory.
-    ///
-    /// # Errors
-    /// [`crate::Error::Corrupt`] with file and offset, [`crate::Error::Io`].
-    pub fn open(disk: &dyn Disk, directory: &Path, file: TableFile) -> Result<Self> {
-        let _ = (disk, directory, file);
-        todo!()
-    }
-
-    /// Its id and length.
-    pub fn file(&self) -> &TableFile {
-        todo!()
-    }
-
-    /// Its statistics.
-    pub fn stats(&self) -> &Stats {
-        todo!()
-    }
-
-    /// False only if the key is certainly absent; touches memory only.
-    pub fn may_contain(&self, key: &[u8], hash: KeyHash) -> bool {
-        let _ = (key, hash);
-        todo!()
-    }
-
-    /// The record of a key; reads one block (may block on a page fault).
-    ///
-    /// # Errors
-    /// [`crate::Error::Corrupt`] when the block's checksum or structure is wrong.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Record>> {
-        let _ = key;
-        todo!()
-    }
-
-    /// Records in ascending key order within the bounds. Fuses after the first error.
-    pub fn range(self: &Arc<Self>, range: (Bound<&[u8]>, Bound<&[u8]>)) -> TableIter {
-        let _ = range;
-        todo!()
-    }
-}
-
-/// Iterates over a part of an SSTable.
-#[derive(Debug)]
-pub struct TableIter {}
-
-impl Iterator for TableIter {
-    type Item = Result<(Bytes, Record)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        todo!()
-    }
-}
+pub use file::{FileId, TableFile};
+pub use filter::KeyHash;
+pub use reader::{TableIter, TableReader};
+pub use stats::Stats;
+pub use writer::TableWriter;

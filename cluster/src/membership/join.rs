@@ -1,0 +1,99 @@
+//! When a joining node becomes normal. Why this is sound: the cover page of [`super`].
+
+use std::collections::BTreeMap;
+
+use super::{Exchange, Member, View};
+use crate::node_id::HostId;
+
+/// What a joining node has heard of the members since it started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Join {
+    heard: BTreeMap<HostId, Heard>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// It lists this node and had no user records then: it can coordinate nothing any more that this node misses.
+    Clean,
+    /// It lists this node, and has user records that this node may lack.
+    HasRecords,
+    /// It does not list this node (yet, or because it does not believe its description).
+    DoesNotList,
+    /// It lists members that this node did not believe, so cannot ask.
+    ListsOthers,
+}
+
+/// What a joining node does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinVerdict {
+    /// It becomes normal.
+    BecomeNormal,
+    /// It stays joining.
+    Wait {
+        /// For whom and what, for the status.
+        why: String,
+    },
+}
+
+impl Join {
+    /// A member has sent an exchange, asked or unasked. To be called after [`View::merge`] of it.
+    pub fn on_exchange(&mut self, view: &View, sender: HostId, theirs: &Exchange) {
+        let is_of_cluster = theirs.cluster_id.is_some() && theirs.cluster_id == view.cluster_id();
+        if !is_of_cluster || view.member(sender).is_none() {
+            return;
+        }
+        let new = if !view.is_listed_by(theirs) {
+            Heard::DoesNotList
+        } else if !view.knows_all_of(theirs) {
+            Heard::ListsOthers
+        } else if theirs.has_user_records {
+            Heard::HasRecords
+        } else {
+            Heard::Clean
+        };
+        let heard = self.heard.entry(sender).or_insert(new);
+        if *heard != Heard::Clean {
+            *heard = new;
+        }
+    }
+
+    /// Whether to become normal now.
+    pub fn verdict(&self, view: &View) -> JoinVerdict {
+        let wait = |why: String| JoinVerdict::Wait { why };
+        if view.cluster_id().is_none() {
+            return wait("it belongs to no cluster yet".to_owned());
+        }
+        // Vacuous truth is not enough: only the node that forms a cluster is alone in it, and it is normal already.
+        if view.others().next().is_none() {
+            return wait("no other member is known yet".to_owned());
+        }
+        let who = |heard: Option<Heard>| {
+            let members: Vec<_> =
+                view.others().filter(|member| self.heard.get(&member.host_id).copied() == heard).collect();
+            (!members.is_empty()).then(|| names(&members))
+        };
+        if let Some(who) = who(Some(Heard::HasRecords)) {
+            return wait(format!("user records exist already, on {who}; streaming is not available yet"));
+        }
+        if let Some(who) = who(Some(Heard::DoesNotList)) {
+            return wait(format!("{who} does not list this node"));
+        }
+        if let Some(who) = who(Some(Heard::ListsOthers)) {
+            return wait(format!("{who} lists members that this node does not believe"));
+        }
+        if let Some(who) = who(None) {
+            return wait(format!("waiting for an answer of {who}"));
+        }
+        JoinVerdict::BecomeNormal
+    }
+}
+
+/// The first of them, and how many more there are: a status line, not a list.
+fn names(members: &[&Member]) -> String {
+    let first = members.iter().take(3).map(|member| format!("host {} ({})", member.host_id, member.address));
+    let first = first.collect::<Vec<_>>().join(", ");
+    match members.len().saturating_sub(3) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}

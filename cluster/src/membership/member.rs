@@ -1,0 +1,150 @@
+//! What is known of a member, and which facts are too malformed to be known.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    node_id::{ClusterId, Generation, HostId},
+    table::Table,
+    time::Timestamp,
+};
+
+/// Where a member stands in its life. Only the member itself moves on, and never back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum MemberState {
+    /// Announced, owns no read range: writes of its future ranges go to it too.
+    Joining,
+    /// Owns the ranges of its tokens.
+    Normal,
+}
+
+/// What is known of a member. Versions are the member's own: the higher (generation, version) wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its identity.
+    pub host_id: HostId,
+    /// Counts its starts.
+    pub generation: Generation,
+    /// Counts changes of this description within a generation.
+    pub version: u64,
+    /// Address of its peer listener.
+    pub address: String,
+    /// Datacenter and rack.
+    pub datacenter: String,
+    /// See `datacenter`.
+    pub rack: String,
+    /// Where it stands in its life.
+    pub state: MemberState,
+    /// Its tokens, strictly ascending; drawn once, the same for ever.
+    pub tokens: Vec<i64>,
+}
+
+/// What two nodes tell each other when they meet and every exchange interval after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// The cluster, once the sender belongs to one.
+    pub cluster_id: Option<ClusterId>,
+    /// All members the sender knows, itself first.
+    pub members: Vec<Member>,
+    /// All tables the sender knows.
+    pub tables: Vec<Table>,
+    /// Whether the sender has stored or coordinated a user record, ever.
+    pub has_user_records: bool,
+}
+
+/// Members that a node knows at most.
+pub const MAX_MEMBERS: usize = 10_000;
+/// Tokens of one member at most.
+pub const MAX_TOKENS_PER_MEMBER: usize = 4096;
+/// Tokens of all members together at most.
+pub const MAX_TOKENS: usize = 1 << 20;
+/// Tables that a node knows at most.
+pub const MAX_TABLES: usize = 1024;
+const MAX_ADDRESS_BYTES: usize = 300;
+const MAX_NAME_BYTES: usize = 128;
+/// How far ahead of the own clock a generation (a start) or a table's change may lie. Beyond, it could not be
+/// superseded within a lifetime: the fact is taken for damage.
+const MAX_AHEAD_SECONDS: u64 = 365 * 24 * 60 * 60;
+
+/// Why a fact about a member or table was not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Flaw {
+    /// An address that is empty, too long, or has characters that no address has.
+    #[error("its address is empty, too long or not printable")]
+    Address,
+    /// A datacenter or rack that is empty, too long, or not printable.
+    #[error("its datacenter or rack is empty, too long or not printable")]
+    Name,
+    /// No token, too many, or not in strictly ascending order.
+    #[error("it has no tokens, more than {MAX_TOKENS_PER_MEMBER}, or not in ascending order")]
+    Tokens,
+    /// A token of another member.
+    #[error("its token {token} belongs to host {owner}")]
+    TokenTaken {
+        /// The token.
+        token: i64,
+        /// Who had it first.
+        owner: HostId,
+    },
+    /// Other tokens than the ones known of it.
+    #[error("its tokens are not the ones it joined with")]
+    TokensChanged,
+    /// A start or change more than a year ahead.
+    #[error("it lies more than a year in the future ({seconds} seconds since 1970)")]
+    FarFuture {
+        /// Seconds since 1970.
+        seconds: u64,
+    },
+    /// More members, tokens or tables than a node keeps.
+    #[error("too many members, tokens or tables are known already")]
+    TooMany,
+    /// A node that belongs to no cluster says that it, or another one, has joined.
+    #[error("it comes from a node that belongs to no cluster")]
+    Outsider,
+    /// A table whose name, id or factor no table has.
+    #[error("its name, id or replication factor is not one of a table")]
+    Table,
+    /// A table whose id is another table's.
+    #[error("table id {id} belongs to another table")]
+    TableIdTaken {
+        /// The id.
+        id: u32,
+    },
+}
+
+impl Member {
+    /// Checks what can be checked without knowing other members.
+    ///
+    /// # Errors
+    /// The first [`Flaw`].
+    pub fn check(&self, now: Timestamp) -> Result<(), Flaw> {
+        if !is_printable(&self.address, MAX_ADDRESS_BYTES) {
+            return Err(Flaw::Address);
+        }
+        if !is_printable(&self.datacenter, MAX_NAME_BYTES) || !is_printable(&self.rack, MAX_NAME_BYTES) {
+            return Err(Flaw::Name);
+        }
+        let ascending = self.tokens.is_sorted_by(|lower, higher| lower < higher);
+        if self.tokens.is_empty() || self.tokens.len() > MAX_TOKENS_PER_MEMBER || !ascending {
+            return Err(Flaw::Tokens);
+        }
+        check_not_far_future(self.generation.0, now)
+    }
+
+    /// Which of two descriptions of this member is newer. Descriptions of the same version should be equal; if they
+    /// are not, all nodes prefer the same one.
+    pub(super) fn precedence(&self) -> impl Ord + use<'_> {
+        (self.generation, self.version, &self.address, &self.datacenter, &self.rack)
+    }
+}
+
+/// Fails for an instant that lies more than a year after `now`.
+pub(super) fn check_not_far_future(seconds: u64, now: Timestamp) -> Result<(), Flaw> {
+    let latest = (now.0 / 1_000_000).saturating_add(MAX_AHEAD_SECONDS);
+    if seconds > latest { Err(Flaw::FarFuture { seconds }) } else { Ok(()) }
+}
+
+/// These texts reach logs and terminals.
+fn is_printable(text: &str, max_bytes: usize) -> bool {
+    !text.is_empty() && text.len() <= max_bytes && !text.chars().any(char::is_control)
+}

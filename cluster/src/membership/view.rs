@@ -1,0 +1,282 @@
+//! What one node knows of the cluster.
+
+use std::collections::BTreeMap;
+
+use super::{
+    changes::{Changes, Note},
+    member::{Exchange, Flaw, MAX_MEMBERS, MAX_TOKENS, Member, MemberState, check_not_far_future},
+    tables::Tables,
+};
+use crate::{
+    node_id::{ClusterId, Generation, HostId},
+    table::{DEFAULT_TABLE, Table},
+    time::Timestamp,
+};
+
+/// All members and tables a node knows, itself included. A plain value: clone it to publish a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    own: HostId,
+    cluster_id: Option<ClusterId>,
+    members: BTreeMap<HostId, Member>,
+    /// Whose each token is.
+    tokens: BTreeMap<i64, HostId>,
+    tables: Tables,
+    configured_factor: Option<u32>,
+}
+
+/// What a node had made durable of its view before it restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remembered {
+    /// The cluster it belongs to.
+    pub cluster_id: Option<ClusterId>,
+    /// Members; an older description of the node itself is passed over.
+    pub members: Vec<Member>,
+    /// Tables.
+    pub tables: Vec<Table>,
+}
+
+impl View {
+    /// The view of a node that starts as `own`, with all that it remembers. What it remembers is not checked again: it
+    /// was when it came, and a ring must not shrink because checks became stricter.
+    pub fn new(own: Member, remembered: Remembered, configured_factor: Option<u32>) -> Self {
+        let mut view = Self {
+            own: own.host_id,
+            cluster_id: remembered.cluster_id,
+            members: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            tables: Tables::default(),
+            configured_factor,
+        };
+        let others = remembered.members.into_iter().filter(|member| member.host_id != view.own);
+        for member in others.collect::<Vec<_>>().into_iter().chain([own]) {
+            view.insert(member);
+        }
+        for table in remembered.tables {
+            view.tables.insert(table);
+        }
+        view
+    }
+
+    /// This node.
+    pub fn own(&self) -> &Member {
+        self.members.get(&self.own).expect("inserted by `new`, and no member is ever removed")
+    }
+
+    /// The cluster it belongs to, once it does.
+    pub fn cluster_id(&self) -> Option<ClusterId> {
+        self.cluster_id
+    }
+
+    /// All members by host id, this node included.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// All members but this node.
+    pub fn others(&self) -> impl Iterator<Item = &Member> {
+        self.members().filter(|member| member.host_id != self.own)
+    }
+
+    /// The member with a host id.
+    pub fn member(&self, host_id: HostId) -> Option<&Member> {
+        self.members.get(&host_id)
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// [`Note::FactorDiffers`], if the table `default` is known and does. For the log of a start; [`View::merge`]
+    /// reports it when the table is learned.
+    pub fn factor_note(&self) -> Option<Note> {
+        let actual = self.tables.get(DEFAULT_TABLE)?.replication_factor;
+        let configured = self.configured_factor.filter(|&configured| configured != actual)?;
+        Some(Note::FactorDiffers { configured, actual })
+    }
+
+    /// Forms a cluster: it belongs to `cluster_id`, is normal, and has the table `default`. Only after
+    /// [`super::Formation`] said so; to be made durable, all or nothing, before anyone is told.
+    pub fn form(&mut self, cluster_id: ClusterId, default_replication_factor: u32) {
+        self.cluster_id = Some(cluster_id);
+        self.tables.insert(Table::default_with_factor(default_replication_factor));
+        self.become_normal();
+    }
+
+    /// Moves this node on from joining. Only after [`super::Join`] said so; to be made durable before anyone is told.
+    pub fn become_normal(&mut self) {
+        let own = self.own_mut();
+        own.state = MemberState::Normal;
+        let next = (own.generation, own.version);
+        outbid(own, next);
+    }
+
+    /// What to tell another node. The flag is read after the members are listed, as the module's proof wants it.
+    pub fn exchange(&self, has_user_records: impl FnOnce() -> bool) -> Exchange {
+        let members = [self.own()].into_iter().chain(self.others()).cloned().collect();
+        let tables = self.tables.iter().cloned().collect();
+        Exchange { cluster_id: self.cluster_id, members, tables, has_user_records: has_user_records() }
+    }
+
+    /// Learns from what `sender` told. Commutative, associative and idempotent over well-formed facts.
+    pub fn merge(&mut self, sender: HostId, theirs: &Exchange, now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        match (self.cluster_id, theirs.cluster_id) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                changes.note(Note::OtherCluster { ours, theirs });
+            }
+            (Some(_), None) => self.merge_outsider(sender, theirs, now, &mut changes),
+            (Some(_), Some(_)) => self.merge_all(theirs, now, &mut changes),
+            (None, Some(cluster_id)) if self.is_listed_by(theirs) => {
+                self.belong(cluster_id, theirs, now, &mut changes);
+            }
+            (None, _) => {}
+        }
+        changes
+    }
+
+    /// Whether the sender of an exchange has this node in its ring: with its tokens, not just its name.
+    pub fn is_listed_by(&self, theirs: &Exchange) -> bool {
+        let own = self.own();
+        theirs.members.iter().any(|member| member.host_id == own.host_id && member.tokens == own.tokens)
+    }
+
+    /// Whether this node knows, and so has believed, all members that the sender of an exchange lists.
+    pub fn knows_all_of(&self, theirs: &Exchange) -> bool {
+        let tokens_of = |host_id| self.member(host_id).map(|known| &known.tokens);
+        theirs.members.iter().all(|member| tokens_of(member.host_id) == Some(&member.tokens))
+    }
+
+    /// Takes everything or nothing: a node that belonged without knowing some member would miss it in its writes.
+    fn belong(&mut self, cluster_id: ClusterId, theirs: &Exchange, now: Timestamp, changes: &mut Changes) {
+        let mut belonging = Self { cluster_id: Some(cluster_id), ..self.clone() };
+        let mut all = Changes { cluster_id: Some(cluster_id), ..Changes::default() };
+        belonging.merge_all(theirs, now, &mut all);
+        if belonging.knows_all_of(theirs) {
+            (*self, *changes) = (belonging, all);
+        } else {
+            (changes.notes, changes.suppressed) = (all.notes, all.suppressed);
+        }
+    }
+
+    fn merge_all(&mut self, theirs: &Exchange, now: Timestamp, changes: &mut Changes) {
+        for member in &theirs.members {
+            self.merge_member(member, now, changes);
+        }
+        for table in &theirs.tables {
+            match self.tables.merge(table, now) {
+                Ok(true) => changes.tables.push(table.name.clone()),
+                Ok(false) => {}
+                Err(flaw) => changes.note(Note::TableIgnored { flaw }),
+            }
+        }
+        if changes.tables.iter().any(|name| name == DEFAULT_TABLE)
+            && let Some(note) = self.factor_note()
+        {
+            changes.note(note);
+        }
+    }
+
+    /// A node without a cluster announces itself, and knows nothing else worth knowing.
+    fn merge_outsider(&mut self, sender: HostId, theirs: &Exchange, now: Timestamp, changes: &mut Changes) {
+        for member in theirs.members.iter().filter(|member| member.host_id == sender) {
+            if member.state == MemberState::Joining {
+                self.merge_member(member, now, changes);
+            } else {
+                changes.note(Note::MemberIgnored { about: sender, flaw: Flaw::Outsider });
+            }
+        }
+    }
+
+    fn merge_member(&mut self, fact: &Member, now: Timestamp, changes: &mut Changes) {
+        let merged = if fact.host_id == self.own {
+            self.outbid_claim(fact, now, changes)
+        } else {
+            self.merge_other(fact, now, changes)
+        };
+        match merged {
+            Ok(true) => changes.members.push(fact.host_id),
+            Ok(false) => {}
+            Err(flaw) => changes.note(Note::MemberIgnored { about: fact.host_id, flaw }),
+        }
+    }
+
+    fn merge_other(&mut self, fact: &Member, now: Timestamp, changes: &mut Changes) -> Result<bool, Flaw> {
+        let Some(known) = self.members.get_mut(&fact.host_id) else {
+            self.check_newcomer(fact, now)?;
+            self.insert(fact.clone());
+            return Ok(true);
+        };
+        if known == fact {
+            return Ok(false);
+        }
+        fact.check(now)?;
+        if known.tokens != fact.tokens {
+            return Err(Flaw::TokensChanged);
+        }
+        // The state only moves on, whatever the versions say: a node restored from an old copy must not shrink the
+        // ring, and all nodes must come to the same state whichever description they heard first.
+        let state = known.state.max(fact.state);
+        let newest = if fact.precedence() > known.precedence() { fact } else { &*known };
+        let merged = Member { state, ..newest.clone() };
+        if merged == *known {
+            return Ok(false);
+        }
+        if fact.state < state {
+            changes.note(Note::SteppedBack { about: fact.host_id });
+        }
+        *known = merged;
+        Ok(true)
+    }
+
+    fn check_newcomer(&self, fact: &Member, now: Timestamp) -> Result<(), Flaw> {
+        fact.check(now)?;
+        if self.members.len() >= MAX_MEMBERS || self.tokens.len() + fact.tokens.len() > MAX_TOKENS {
+            return Err(Flaw::TooMany);
+        }
+        let taken = |token: &i64| self.tokens.get(token).map(|&owner| (*token, owner));
+        match fact.tokens.iter().find_map(taken) {
+            Some((token, owner)) => Err(Flaw::TokenTaken { token, owner }),
+            None => Ok(()),
+        }
+    }
+
+    /// Only this node describes itself. Others may hold something else as newer (its data directory is an old copy,
+    /// or they are wrong): then its own description must become the newest again.
+    fn outbid_claim(&mut self, claim: &Member, now: Timestamp, changes: &mut Changes) -> Result<bool, Flaw> {
+        let own = self.own_mut();
+        let (claimed, held) = ((claim.generation, claim.version), (own.generation, own.version));
+        let differs = |claim: &Member, own: &Member| {
+            // Of the state, others may be ahead for good (see `merge_other`): outbidding that would never end.
+            let as_claimed = Member { state: claim.state, ..own.clone() };
+            as_claimed != *claim
+        };
+        if claimed < held || (claimed == held && !differs(claim, own)) {
+            return Ok(false);
+        }
+        check_not_far_future(claim.generation.0, now)?;
+        outbid(own, claimed);
+        changes.note(Note::OwnDescriptionDisputed);
+        Ok(true)
+    }
+
+    fn insert(&mut self, member: Member) {
+        for token in &member.tokens {
+            self.tokens.entry(*token).or_insert(member.host_id);
+        }
+        self.members.insert(member.host_id, member);
+    }
+
+    fn own_mut(&mut self) -> &mut Member {
+        self.members.get_mut(&self.own).expect("inserted by `new`, and no member is ever removed")
+    }
+}
+
+/// Gives the member the next version after one that is known of it.
+fn outbid(own: &mut Member, (generation, version): (Generation, u64)) {
+    (own.generation, own.version) = match version.checked_add(1) {
+        Some(version) => (generation, version),
+        None => (Generation(generation.0.saturating_add(1)), 0),
+    };
+}

@@ -1,0 +1,92 @@
+//! One request to many replicas at once, and their answers as they come.
+//!
+//! ```text
+//!                    ┌─> this node's replica ──┐
+//!   plan ──> calls ──┼─> peer ─────────────────┼──> next(): an answer, or that the time is over
+//!                    └─> peer ─────────────────┘
+//! ```
+
+use std::pin::Pin;
+
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    message::{ReplicaError, Response},
+    node::transport::CallError,
+    node_id::HostId,
+    quorum::Missing,
+};
+
+/// What one replica made of a request.
+#[derive(Debug)]
+pub(super) struct Answer<A> {
+    pub(super) from: HostId,
+    pub(super) result: Result<A, Missing>,
+}
+
+/// The calls of one request that have no answer yet.
+pub(super) struct FanOut<A> {
+    calls: FuturesUnordered<BoxFuture<'static, Answer<A>>>,
+    deadline: Pin<Box<Sleep>>,
+    stop: CancellationToken,
+}
+
+impl<A: Send + 'static> FanOut<A> {
+    pub(super) fn until(deadline: Instant, stop: CancellationToken) -> Self {
+        Self { calls: FuturesUnordered::new(), deadline: Box::pin(sleep_until(deadline)), stop }
+    }
+
+    pub(super) fn add(&mut self, from: HostId, call: BoxFuture<'static, Result<A, Missing>>) {
+        self.calls.push(Box::pin(async move { Answer { from, result: call.await } }));
+    }
+
+    /// The next answer; `None` when there is none left to wait for, the deadline has passed or the node stops.
+    pub(super) async fn next(&mut self) -> Option<Answer<A>> {
+        // An answer that is there when the deadline passes still counts.
+        tokio::select! {
+            biased;
+            answer = self.calls.next() => answer,
+            () = &mut self.deadline => None,
+            () = self.stop.cancelled() => None,
+        }
+    }
+}
+
+/// What a call without an answer means for the request.
+///
+/// Silence leaves open whether the replica did it; only an answer, or the certainty that nothing was sent
+/// because of a bound of our own, is an error.
+pub(super) fn missing_call(error: &CallError) -> Missing {
+    match error {
+        CallError::Overloaded => Missing::Error(ReplicaError::Overloaded(
+            "too much is queued for it at the coordinator".to_owned(),
+        )),
+        CallError::TimedOut | CallError::Malformed { .. } => Missing::Silence,
+        CallError::Unreachable { .. }
+        | CallError::Lost { .. }
+        | CallError::Refused(_)
+        | CallError::WrongHost { .. } => Missing::Lost,
+    }
+}
+
+/// What an answer means that is not the one asked for.
+pub(super) fn missing_answer(response: Response) -> Missing {
+    match response {
+        // The replica saw our deadline pass before we did: that is lateness, not a refusal.
+        Response::Failed(ReplicaError::Expired) => Missing::Silence,
+        Response::Failed(error) => Missing::Error(error),
+        // An answer to another question tells nothing about this one.
+        _ => Missing::Silence,
+    }
+}
+
+/// A missing answer in the words of a trace.
+pub(super) fn describe(missing: &Missing) -> String {
+    match missing {
+        Missing::Silence => "gave no answer".to_owned(),
+        Missing::Lost => "could not be reached, or its connection was lost".to_owned(),
+        Missing::Error(error) => format!("answered with an error: {error}"),
+    }
+}

@@ -1,0 +1,213 @@
+//! The coordinator: carries a client's request to the replicas and says how it went.
+//!
+//! ```text
+//!   client ──> admit ──> plan ──────────────> fan out ──────────> collect ──> reply
+//!              drain?    table, level,        own replica and     quorum
+//!              ready?    timestamp, stamp,    all live peers      machine
+//!              room?     placement, alive?    at once             decides
+//!              └─────── nothing sent: 503/400 ───────┘└─── sent: reached, 504 or 500 ───┘
+//! ```
+//!
+//! Until `fan out` nothing has left the node, this node's own replica included: every error before it means
+//! "not applied". From there on a write runs in a task of its own, so that a client that hangs up cannot leave it
+//! half sent, and that goes on after the reply until the last replica has answered or the deadline has passed.
+//! A read runs in the caller's future: an abandoned one has nothing to finish.
+//!
+//! Two bounds, apart: `max_requests` requests that wait for their reply, and as many again whose reply is made
+//! and whose late replicas are still awaited. One bound for both would let a single paused peer, whose calls all
+//! last until their deadline, fill it with requests that are answered already. A write that finds the second
+//! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
+//!
+//! Reading order: [`put`], [`get`], [`fan_out`], [`trace`].
+
+mod fan_out;
+mod get;
+mod put;
+mod trace;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rand::Rng;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::trace::Trace;
+use crate::{
+    consistency::Consistency,
+    error::RequestError,
+    node::{
+        Failure, Met, Readiness, RequestOptions,
+        clock::NodeClock,
+        identity::PARTITIONER,
+        known_cluster::{KnownCluster, Picture},
+        peers::Peers,
+        randomness::Stream,
+        replica::Replica,
+    },
+    node_id::HostId,
+    partitioning::storage_key,
+    placement::Placement,
+    settings::Settings,
+    table::Table,
+};
+
+/// The coordinator of one node.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    write_timeout: Duration,
+    read_timeout: Duration,
+    clock: Arc<NodeClock>,
+    cluster: Arc<KnownCluster>,
+    replica: Arc<Replica>,
+    peers: Arc<Peers>,
+    /// One permit per request that waits for its reply.
+    waiting: Arc<Semaphore>,
+    /// One permit per write that is answered and waits for late replicas.
+    late: Semaphore,
+    draining: AtomicBool,
+    /// Ids of traced requests.
+    next_trace: AtomicU64,
+    /// Owns the tasks of writes.
+    tasks: TaskTracker,
+    runtime: Handle,
+    stop: CancellationToken,
+}
+
+/// What a request must reach, and by when.
+#[derive(Debug, Clone, Copy)]
+struct Goal {
+    level: Consistency,
+    timeout: Duration,
+    deadline: Instant,
+    trace: Option<u64>,
+}
+
+/// A key and where its replicas are, by one picture of the cluster.
+struct Target {
+    table: Table,
+    key: Bytes,
+    placement: Placement,
+    picture: Arc<Picture>,
+}
+
+impl Coordinator {
+    pub(crate) fn new(
+        settings: &Settings,
+        replica: Arc<Replica>,
+        peers: Arc<Peers>,
+        random: &mut Stream,
+        runtime: Handle,
+        stop: CancellationToken,
+    ) -> Self {
+        let permits = settings.max_requests.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            write_timeout: settings.write_timeout,
+            read_timeout: settings.read_timeout,
+            clock: Arc::clone(&replica.clock),
+            cluster: Arc::clone(&replica.cluster),
+            replica,
+            peers,
+            waiting: Arc::new(Semaphore::new(permits)),
+            late: Semaphore::new(permits),
+            draining: AtomicBool::new(false),
+            next_trace: AtomicU64::new(random.next_u64()),
+            tasks: TaskTracker::new(),
+            runtime,
+            stop,
+        }
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        if self.draining.load(Ordering::Acquire) {
+            return Readiness::Draining;
+        }
+        match self.cluster.starting() {
+            Some(reason) => Readiness::Starting(reason),
+            None => Readiness::Ready,
+        }
+    }
+
+    /// Waits for the tasks of all writes; they end soon after the stop signal.
+    pub(crate) async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn host_id(&self) -> HostId {
+        self.replica.identity.host_id()
+    }
+
+    /// Room for one more request, if the node serves.
+    fn admit(&self) -> Result<OwnedSemaphorePermit, RequestError> {
+        match self.readiness() {
+            Readiness::Ready => {}
+            Readiness::Starting(reason) => return Err(RequestError::Starting(reason)),
+            Readiness::Draining => return Err(RequestError::Draining),
+        }
+        Arc::clone(&self.waiting)
+            .try_acquire_owned()
+            .map_err(|_| RequestError::Overloaded("too many requests are under way"))
+    }
+
+    fn goal(&self, options: &RequestOptions, default: (Consistency, Duration)) -> Goal {
+        let timeout = options.timeout.unwrap_or(default.1);
+        let now = Instant::now();
+        Goal {
+            level: options.consistency.unwrap_or(default.0),
+            timeout,
+            // A deadline that the clock cannot express is as good as a year.
+            deadline: now.checked_add(timeout).unwrap_or(now + Duration::from_secs(365 * 86_400)),
+            trace: options.trace.then(|| self.next_trace.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// Places a key by the newest picture of the cluster.
+    fn place(&self, table: &str, key: &[u8], trace: &mut Trace) -> Result<Target, RequestError> {
+        let picture = self.cluster.picture();
+        let table = picture.table(table).ok_or_else(|| RequestError::NoSuchTable(table.to_owned()))?.clone();
+        let token = PARTITIONER.token(key);
+        let placement = picture.place(&table, token);
+        trace.note(|| {
+            let names =
+                |hosts: &[HostId]| hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            format!(
+                "token {token}: replicas [{}], pending [{}]",
+                names(&placement.natural),
+                names(&placement.pending)
+            )
+        });
+        Ok(Target { table, key: storage_key(token, key), placement, picture })
+    }
+
+    /// Of these replicas, the ones that are alive.
+    fn alive(&self, replicas: impl IntoIterator<Item = HostId>) -> Vec<HostId> {
+        replicas.into_iter().filter(|host| self.cluster.is_up(*host)).collect()
+    }
+}
+
+impl Goal {
+    fn met(self, required: u32, acknowledged: u32, mut trace: Trace) -> Met {
+        trace.note(|| format!("level reached: {acknowledged} of {required} required"));
+        Met { level: self.level, required, acknowledged, trace: trace.take() }
+    }
+}
+
+fn failure(error: RequestError, mut trace: Trace) -> Failure {
+    trace.note(|| error.to_string());
+    Failure { error, trace: trace.take() }
+}

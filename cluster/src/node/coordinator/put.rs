@@ -1,0 +1,197 @@
+//! Writes: puts and deletes.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use helenus_storage::{Mutation, Record, TableId};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::timeout_at,
+};
+
+use super::{
+    Coordinator, Goal, Target, failure,
+    fan_out::{FanOut, describe, missing_answer, missing_call},
+    trace::Trace,
+};
+use crate::{
+    error::RequestError,
+    message::{Request, Response, TrafficClass},
+    node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
+    node_id::HostId,
+    quorum::{Missing, Operation, Verdict, WriteQuorum, required},
+    time::Timestamp,
+};
+
+/// A write that may be sent: enough of its replicas are alive.
+struct Plan {
+    goal: Goal,
+    timestamp: Timestamp,
+    table: TableId,
+    mutation: Mutation,
+    target: Target,
+    alive: Vec<HostId>,
+    quorum: WriteQuorum,
+}
+
+impl Coordinator {
+    /// Coordinates a write.
+    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome, Failure> {
+        let mut trace = Trace::begin(self.host_id(), request.options.trace);
+        let planned = self.admit().and_then(|permit| Ok((permit, self.plan_write(request, &mut trace)?)));
+        let (permit, plan) = match planned {
+            Ok(planned) => planned,
+            Err(error) => return Err(failure(error, trace)),
+        };
+        let (reply, outcome) = oneshot::channel();
+        let unknown = plan.quorum.error(plan.goal.timeout);
+        let coordinator = Arc::clone(self);
+        self.tasks
+            .spawn_on(async move { coordinator.carry_out(plan, trace, permit, reply).await }, &self.runtime);
+        // The task replies in any case; only a runtime that is being torn down drops it before.
+        outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new() }))
+    }
+
+    fn plan_write(&self, request: WriteRequest, trace: &mut Trace) -> Result<Plan, RequestError> {
+        let table = self.cluster.picture().table(&request.table).cloned();
+        let table = table.ok_or_else(|| RequestError::NoSuchTable(request.table.clone()))?;
+        let goal = self.goal(&request.options, (table.default_write_consistency(), self.write_timeout));
+        let required = required(Operation::Write, goal.level, table.replication_factor)?;
+        let timestamp = self.timestamp(request.timestamp)?;
+        let record = self.record(timestamp, request.change);
+
+        // Before the picture is taken: a joining node that was told "no records yet" is then in the picture, and gets
+        // this write too. Taken back if the write turns out to be unavailable.
+        let intent = self.cluster.intend_user_record();
+        let target = self.place(&request.table, &request.key, trace)?;
+        let alive = self.alive(target.placement.all());
+        let pending = u32::try_from(target.placement.pending.len()).unwrap_or(u32::MAX);
+        let quorum = WriteQuorum::new(goal.level, required, pending, alive.iter().copied())?;
+        intent.hold();
+        let mutation = Mutation::single(target.key.clone(), record);
+        Ok(Plan { goal, timestamp, table: target.table.table_id(), mutation, target, alive, quorum })
+    }
+
+    /// The client's own timestamp if it gave a credible one, else a stamp of this node.
+    fn timestamp(&self, given: Option<Timestamp>) -> Result<Timestamp, RequestError> {
+        let Some(timestamp) = given else { return Ok(self.clock.stamp()) };
+        let max = self.clock.latest_accepted();
+        if timestamp == Timestamp(0) || timestamp > max {
+            return Err(RequestError::TimestampOutOfRange { timestamp, max });
+        }
+        Ok(timestamp)
+    }
+
+    /// Expiry and deletion follow this node's wall clock, whatever timestamp the client chose: they say when
+    /// something ends, not which version wins.
+    fn record(&self, timestamp: Timestamp, change: Change) -> Record {
+        let now = self.clock.now();
+        match change {
+            Change::Put { value, ttl: Some(ttl) } => Record::expiring(timestamp, value, later(now, ttl)),
+            Change::Put { value, ttl: None } => Record::plain(timestamp, value),
+            Change::Delete => Record::tombstone(timestamp, now),
+        }
+    }
+
+    /// Sends the write to all live replicas, replies as soon as the outcome is known, and goes on until the last
+    /// replica has answered or the deadline has passed.
+    async fn carry_out(
+        self: Arc<Self>,
+        plan: Plan,
+        mut trace: Trace,
+        permit: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Result<WriteOutcome, Failure>>,
+    ) {
+        let (goal, timestamp) = (plan.goal, plan.timestamp);
+        let mut quorum = plan.quorum.clone();
+        if let Err(error) = self.note_durably_that_records_exist(&plan).await {
+            let _: Result<(), _> = reply.send(Err(failure(error, trace)));
+            return;
+        }
+        let mut fan_out = self.send_write(&plan, &mut trace);
+        drop(plan);
+        while quorum.verdict() == Verdict::Pending {
+            match fan_out.next().await {
+                Some(answer) => match answer.result {
+                    Ok(owned) => {
+                        trace.note_at(answer.from, || {
+                            if owned {
+                                "applied".to_owned()
+                            } else {
+                                "applied, though not an owner by its ring".to_owned()
+                            }
+                        });
+                        quorum.on_ack(answer.from);
+                    }
+                    Err(missing) => {
+                        trace.note_at(answer.from, || describe(&missing));
+                        quorum.on_failure(answer.from, missing);
+                    }
+                },
+                None => quorum.on_deadline(),
+            }
+        }
+        let outcome = match quorum.verdict() {
+            Verdict::Reached { acknowledged } => {
+                Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), acknowledged, trace) })
+            }
+            Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
+        };
+        // A client that has hung up does not hear it.
+        let _: Result<(), _> = reply.send(outcome);
+        drop(permit);
+        if let Ok(_late) = self.late.try_acquire() {
+            while fan_out.next().await.is_some() {}
+        }
+    }
+
+    /// The first write of a node waits here for one sync; for all others it is done. Nothing was sent yet, but a
+    /// storage that fails may have kept the note: that is said as a failure of this node's replica.
+    async fn note_durably_that_records_exist(&self, plan: &Plan) -> Result<(), RequestError> {
+        let mut quorum = plan.quorum.clone();
+        match timeout_at(plan.goal.deadline, self.cluster.save_user_records()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(RequestError::Failed {
+                level: plan.goal.level,
+                required: quorum.required(),
+                received: 0,
+                failures: vec![(self.host_id(), error)],
+            }),
+            Err(_) => {
+                quorum.on_deadline();
+                Err(quorum.error(plan.goal.timeout))
+            }
+        }
+    }
+
+    fn send_write(&self, plan: &Plan, trace: &mut Trace) -> FanOut<bool> {
+        let mut fan_out = FanOut::until(plan.goal.deadline, self.stop.clone());
+        for &host in &plan.alive {
+            trace.note(|| format!("sent to {host}"));
+            fan_out.add(host, self.write_at(host, plan));
+        }
+        fan_out
+    }
+
+    /// One replica's part; `true` if it owns the key by its own ring.
+    fn write_at(&self, host: HostId, plan: &Plan) -> BoxFuture<'static, Result<bool, Missing>> {
+        let (table, mutation, goal) = (plan.table, plan.mutation.clone(), plan.goal);
+        if host == self.host_id() {
+            let replica = Arc::clone(&self.replica);
+            return async move { replica.write(table, mutation).await.map_err(Missing::Error) }.boxed();
+        }
+        let Some(to) = plan.target.picture.destination(host) else {
+            return async { Err(Missing::Lost) }.boxed();
+        };
+        let peers = Arc::clone(&self.peers);
+        let request = Request::Write { table, mutation };
+        async move {
+            match peers.call(&to, TrafficClass::Request, request, goal.deadline, goal.trace).await {
+                Ok(Response::Written { owned }) => Ok(owned),
+                Ok(other) => Err(missing_answer(other)),
+                Err(error) => Err(missing_call(&error)),
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,174 @@
+//! The storage engine as the node sees it: asynchronous, bounded, and with errors that a peer can be told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use helenus_storage::{Engine, Error, Mutation, Record, Step, SyncMode, TableId, TryGet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{message::ReplicaError, settings::Settings};
+
+/// The node's own engine.
+#[derive(Debug)]
+pub(crate) struct LocalStore {
+    engine: Arc<Engine>,
+    cold_reads: ColdReads,
+}
+
+/// Where reads go that must wait for the disk.
+#[derive(Debug)]
+enum ColdReads {
+    /// On the calling task: a simulation's disk does not block.
+    Inline,
+    /// On threads for blocking work.
+    Pool {
+        /// One permit per read that runs.
+        running: Arc<Semaphore>,
+        /// One permit per read that runs or waits.
+        admitted: Arc<Semaphore>,
+    },
+}
+
+impl LocalStore {
+    pub(crate) fn new(engine: Arc<Engine>, settings: &Settings, inline_reads: bool) -> Self {
+        let cold_reads = if inline_reads {
+            ColdReads::Inline
+        } else {
+            let running = settings.cold_reads.clamp(1, Semaphore::MAX_PERMITS);
+            let admitted = running.saturating_add(settings.cold_read_queue).min(Semaphore::MAX_PERMITS);
+            ColdReads::Pool {
+                running: Arc::new(Semaphore::new(running)),
+                admitted: Arc::new(Semaphore::new(admitted)),
+            }
+        };
+        Self { engine, cold_reads }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Creates a table durably; creating one that exists is a no-op.
+    pub(crate) async fn create_table(&self, table: TableId) -> Result<(), ReplicaError> {
+        self.block_on(move |engine| engine.create_table(table)).await
+    }
+
+    /// Makes what was applied durable where the sync mode promises less than that: for the few facts about the node
+    /// and its cluster that must not be forgotten once acted upon, whatever an operator chose for user records.
+    pub(crate) async fn sync(&self) -> Result<(), ReplicaError> {
+        match self.engine.options().sync_mode {
+            SyncMode::Group => Ok(()),
+            SyncMode::Periodic => self.block_on(|engine| engine.step(Step::Sync).map(|_| ())).await,
+        }
+    }
+
+    /// Does rare work that waits for the disk.
+    async fn block_on(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), ReplicaError> {
+        if matches!(self.cold_reads, ColdReads::Inline) {
+            return work(&self.engine).map_err(as_answer);
+        }
+        let engine = Arc::clone(&self.engine);
+        match tokio::task::spawn_blocking(move || work(&engine)).await {
+            Ok(done) => done.map_err(as_answer),
+            Err(stopped) => Err(ReplicaError::Storage(format!("the work did not end: {stopped}"))),
+        }
+    }
+
+    /// Applies a mutation; ready when it is as durable as the sync mode promises. Dropping the future does not
+    /// undo it.
+    pub(crate) async fn apply(&self, table: TableId, mutation: Mutation) -> Result<(), ReplicaError> {
+        self.engine.apply(table, mutation).map_err(as_answer)?.await.map_err(as_answer)
+    }
+
+    /// The newest record of a storage key, tombstones included.
+    pub(crate) async fn get(&self, table: TableId, key: Bytes) -> Result<Option<Record>, ReplicaError> {
+        match self.engine.try_get(table, &key).map_err(as_answer)? {
+            TryGet::Ready(record) => Ok(record),
+            TryGet::Cold => self.get_cold(table, key).await,
+        }
+    }
+
+    async fn get_cold(&self, table: TableId, key: Bytes) -> Result<Option<Record>, ReplicaError> {
+        let ColdReads::Pool { running, admitted } = &self.cold_reads else {
+            return self.engine.get(table, &key).map_err(as_answer);
+        };
+        let Ok(place) = Arc::clone(admitted).try_acquire_owned() else {
+            return Err(ReplicaError::Overloaded("too many reads wait for the disk".to_owned()));
+        };
+        let turn = Arc::clone(running).acquire_owned().await;
+        let engine = Arc::clone(&self.engine);
+        let read = tokio::task::spawn_blocking(move || {
+            // Held by the thread, not by the future: an abandoned read still occupies its thread.
+            let _held: (OwnedSemaphorePermit, _) = (place, turn);
+            engine.get(table, &key)
+        });
+        match read.await {
+            Ok(record) => record.map_err(as_answer),
+            Err(stopped) => Err(ReplicaError::Storage(format!("the read did not end: {stopped}"))),
+        }
+    }
+}
+
+/// What a peer is told of a storage error.
+pub(crate) fn as_answer(error: Error) -> ReplicaError {
+    match error {
+        Error::Overloaded { what } => ReplicaError::Overloaded(what.to_owned()),
+        Error::NoSuchTable(table) => ReplicaError::NoSuchTable(table),
+        Error::Closed => ReplicaError::NotServing("its storage is closed".to_owned()),
+        error => ReplicaError::Storage(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use helenus_storage::{Options, disk::SimulatedDisk};
+
+    use super::*;
+
+    const TABLE: TableId = TableId(1024);
+
+    fn store(settings: &Settings) -> LocalStore {
+        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+        let engine = Engine::open(Arc::new(SimulatedDisk::new(1)), Path::new("/data"), options);
+        let engine = Arc::new(engine.expect("an empty disk"));
+        engine.create_table(TABLE).expect("a sound disk");
+        LocalStore::new(engine, settings, false)
+    }
+
+    #[tokio::test]
+    async fn cold_reads_beyond_those_that_run_and_wait_are_refused() {
+        let store = store(&Settings { cold_reads: 1, cold_read_queue: 1, ..Settings::default() });
+        let ColdReads::Pool { running, .. } = &store.cold_reads else { panic!("not inline") };
+        let the_disk_is_busy = Arc::clone(running).acquire_owned().await.expect("never closed");
+        let key = Bytes::from_static(b"key");
+
+        // Two are admitted and wait; the third is turned away at once.
+        let (first, second, third, ()) = tokio::join!(
+            store.get_cold(TABLE, key.clone()),
+            store.get_cold(TABLE, key.clone()),
+            store.get_cold(TABLE, key.clone()),
+            async { drop(the_disk_is_busy) },
+        );
+
+        assert_eq!((first, second), (Ok(None), Ok(None)));
+        assert!(matches!(third, Err(ReplicaError::Overloaded(_))), "{third:?}");
+        assert_eq!(store.get_cold(TABLE, key).await, Ok(None), "there is room again");
+    }
+
+    #[tokio::test]
+    async fn errors_of_the_engine_become_answers() {
+        let store = store(&Settings::default());
+
+        let unknown = store.get(TableId(4711), Bytes::from_static(b"key")).await;
+        store.engine().close().expect("a sound disk");
+        let closed = store.get(TABLE, Bytes::from_static(b"key")).await;
+
+        assert_eq!(unknown, Err(ReplicaError::NoSuchTable(4711)));
+        assert!(matches!(closed, Err(ReplicaError::NotServing(_))), "{closed:?}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Meets the other nodes: an exchange with each member, and each seed that is no member yet, per interval.
+//!
+//! ```text
+//!   every interval, or soon after news ──> one call per peer, all at once, each at most 2 s
+//!                                             │ answer: learn it (merge, save, publish); the peer is up
+//!                                             └ error:  the peer is down, if the connection is gone
+//!   while the node belongs to no cluster: what the seeds answered decides whether it forms one
+//! ```
+//!
+//! A peer that is slow has its call under way when the next round begins, and is left out of it; nobody else waits
+//! for it. Calling down members every time is what finds them again; how often a dead address is really tried is
+//! the transport's backoff.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    known_cluster::{KnownCluster, Picture},
+    peers::Peers,
+    randomness::{Stream, random_uuid},
+    transport::{CallError, Destination},
+};
+use crate::{
+    membership::{Formation, FormationVerdict, formation::default_replication_factor},
+    message::{Request, Response, TrafficClass},
+    node_id::{ClusterId, HostId},
+    settings::Settings,
+};
+
+/// How long an exchange may take.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// News is passed on after this part of the interval, so that a cluster forms in a few rounds, not intervals.
+const NEWS_DIVISOR: u32 = 10;
+
+/// The task that meets the other nodes.
+pub(super) struct MembershipLoop {
+    interval: Duration,
+    advertise: String,
+    seeds: Vec<String>,
+    configured_factor: Option<u32>,
+    formation: Formation,
+    /// Who was found at a seed's address.
+    met: BTreeMap<String, HostId>,
+    peers: Arc<Peers>,
+    cluster: Arc<KnownCluster>,
+    random: Stream,
+    stop: CancellationToken,
+}
+
+/// How a call ended: the sender of the answer and its cluster.
+struct Met {
+    destination: Destination,
+    result: Result<(HostId, Option<ClusterId>), CallError>,
+}
+
+impl MembershipLoop {
+    pub(super) fn new(
+        settings: &Settings,
+        peers: Arc<Peers>,
+        random: Stream,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            interval: settings.exchange_interval.max(Duration::from_millis(1)),
+            advertise: settings.advertise.clone(),
+            seeds: settings.seeds.clone(),
+            configured_factor: settings.default_replication_factor,
+            formation: Formation::new(&settings.advertise, &settings.seeds),
+            met: BTreeMap::new(),
+            cluster: Arc::clone(&peers.cluster),
+            peers,
+            random,
+            stop,
+        }
+    }
+
+    /// Runs until the stop signal.
+    pub(super) async fn run(mut self) {
+        let mut calls: FuturesUnordered<BoxFuture<'static, Met>> = FuturesUnordered::new();
+        let mut busy: BTreeSet<Destination> = BTreeSet::new();
+        let mut last_round = Instant::now();
+        let mut next_round = last_round;
+        let stop = self.stop.clone();
+        let cluster = Arc::clone(&self.cluster);
+        loop {
+            self.form_if_due().await;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(met) = calls.next() => {
+                    busy.remove(&met.destination);
+                    self.on_met(met);
+                }
+                () = cluster.news() => next_round = next_round.min(last_round + self.interval / NEWS_DIVISOR),
+                () = sleep_until(next_round) => {
+                    for destination in self.destinations() {
+                        if busy.insert(destination.clone()) {
+                            calls.push(Box::pin(meet(Arc::clone(&self.peers), destination)));
+                        }
+                    }
+                    last_round = Instant::now();
+                    next_round = last_round + self.interval;
+                }
+            }
+        }
+    }
+
+    /// All members but this node, and the seeds that are nobody's address yet.
+    fn destinations(&self) -> Vec<Destination> {
+        let picture = self.cluster.picture();
+        let members = picture.view().others().filter_map(|member| picture.destination(member.host_id));
+        let unmet = self.seeds.iter().filter(|seed| !self.is_matched(&picture, seed));
+        let seeds = unmet.map(|seed| Destination { host_id: None, address: seed.clone() });
+        members.chain(seeds).collect()
+    }
+
+    fn is_matched(&self, picture: &Picture, seed: &String) -> bool {
+        let at_address = picture.view().members().any(|member| member.address == *seed);
+        at_address || self.met.get(seed).is_some_and(|host_id| picture.view().member(*host_id).is_some())
+    }
+
+    fn on_met(&mut self, met: Met) {
+        let Met { destination: Destination { host_id, address }, result } = met;
+        match result {
+            Ok((sender, cluster_id)) if host_id.is_none() => {
+                self.met.insert(address.clone(), sender);
+                if sender == self.peers.identity.host_id() {
+                    self.take_for_own(&address);
+                } else {
+                    self.formation.on_answer(&address, cluster_id);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if host_id.is_none() {
+                    self.formation.on_failure(&address);
+                }
+                self.log_error(&address, &error);
+            }
+        }
+    }
+
+    /// A seed turned out to be this node under another name. What the other seeds said is asked again.
+    fn take_for_own(&mut self, address: &str) {
+        let own = |seed: &String| if seed == address { self.advertise.clone() } else { seed.clone() };
+        self.seeds = self.seeds.iter().map(own).collect();
+        self.formation = Formation::new(&self.advertise, &self.seeds);
+    }
+
+    fn log_error(&self, address: &str, error: &CallError) {
+        let line = match error {
+            CallError::Refused(refusal) => format!("refused: {address}: {refusal}"),
+            CallError::WrongHost { .. } | CallError::Malformed { .. } => {
+                format!("exchange with {address}: {error}")
+            }
+            _ => {
+                tracing::debug!("exchange with {address}: {error}");
+                return;
+            }
+        };
+        if self.cluster.log_limit.allows(&line) {
+            tracing::warn!("{line}");
+        }
+    }
+
+    async fn form_if_due(&mut self) {
+        if self.cluster.picture().view().cluster_id().is_some() {
+            return;
+        }
+        match self.formation.verdict() {
+            FormationVerdict::Wait { why } => self.cluster.wait_for(why),
+            FormationVerdict::Form => {
+                let has_seeds = !self.seeds.is_empty();
+                let factor = default_replication_factor(self.configured_factor, has_seeds);
+                if !has_seeds && self.configured_factor.is_none() {
+                    tracing::warn!("no seeds are set: one copy of everything (replication factor 1)");
+                }
+                let cluster_id = ClusterId(random_uuid(&mut self.random));
+                if let Err(error) = self.cluster.form(cluster_id, factor).await {
+                    self.cluster.wait_for(format!("the cluster could not be saved: {error}"));
+                }
+            }
+        }
+    }
+}
+
+/// One exchange: what this node knows for what the other knows.
+async fn meet(peers: Arc<Peers>, destination: Destination) -> Met {
+    let deadline = Instant::now() + EXCHANGE_TIMEOUT;
+    let request = Request::Exchange(peers.cluster.exchange());
+    let answer = peers.call_anyone(&destination, TrafficClass::Control, request, deadline, None).await;
+    let result = match answer {
+        Err(error) => Err(error),
+        Ok(answer) => match answer.body {
+            Response::Exchange(theirs) => {
+                let sender = answer.header.sender;
+                let cluster_id = theirs.cluster_id;
+                match peers.cluster.learn(sender, &theirs, peers.clock.now()).await {
+                    Ok(()) => Ok((sender, cluster_id)),
+                    Err(error) => {
+                        Err(CallError::Malformed { reason: format!("what it told was not saved: {error}") })
+                    }
+                }
+            }
+            Response::Failed(error) => Err(CallError::Malformed { reason: error.to_string() }),
+            _ => Err(CallError::Malformed { reason: "it answered something else".to_owned() }),
+        },
+    };
+    Met { destination, result }
+}

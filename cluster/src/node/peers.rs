@@ -1,0 +1,99 @@
+//! Calls to other nodes: headers out, clocks and liveness in.
+//!
+//! Every call of the node goes through here, so that a lost connection is noticed once, wherever it shows first:
+//! the peer is down from that moment, and a later request that needs it fails at once instead of waiting.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    message::{Header, Message, Request, Response, TrafficClass},
+    node::{
+        clock::NodeClock,
+        identity::LocalIdentity,
+        known_cluster::KnownCluster,
+        transport::{CallError, Destination, Transport},
+    },
+    node_id::HostId,
+};
+
+/// The other nodes, as one node calls them.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub(crate) identity: Arc<LocalIdentity>,
+    pub(crate) clock: Arc<NodeClock>,
+    pub(crate) cluster: Arc<KnownCluster>,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+impl Peers {
+    /// Calls a node and returns its answer, which is the answer of that very node.
+    pub(crate) async fn call(
+        &self,
+        to: &Destination,
+        class: TrafficClass,
+        body: Request,
+        deadline: Instant,
+        trace: Option<u64>,
+    ) -> Result<Response, CallError> {
+        self.call_anyone(to, class, body, deadline, trace).await.map(|answer| answer.body)
+    }
+
+    /// As [`Peers::call`], with the header that says who answered: for a seed nobody has met yet.
+    pub(crate) async fn call_anyone(
+        &self,
+        to: &Destination,
+        class: TrafficClass,
+        body: Request,
+        deadline: Instant,
+        trace: Option<u64>,
+    ) -> Result<Message<Response>, CallError> {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let header = self.header(to.host_id, class, remaining, trace);
+        let result = self.transport.call(to, Message { header, body }, deadline).await;
+        let result = result.and_then(|answer| match to.host_id {
+            Some(expected) if expected != answer.header.sender => Err(CallError::WrongHost {
+                address: to.address.clone(),
+                expected,
+                found: answer.header.sender,
+            }),
+            _ => Ok(answer),
+        });
+        match &result {
+            Ok(answer) => self.clock.observe(answer.header.timestamp),
+            Err(error) => {
+                if let Some(host_id) = to.host_id {
+                    self.cluster.on_failure(host_id, error);
+                }
+            }
+        }
+        result
+    }
+
+    /// The header of an answer to `request`.
+    pub(crate) fn answer_header(&self, request: &Header) -> Header {
+        self.header(Some(request.sender), request.class, Duration::ZERO, request.trace)
+    }
+
+    fn header(
+        &self,
+        target: Option<HostId>,
+        class: TrafficClass,
+        remaining: Duration,
+        trace: Option<u64>,
+    ) -> Header {
+        let picture = self.cluster.picture();
+        Header {
+            sender: self.identity.host_id(),
+            generation: self.identity.generation(),
+            target,
+            ring_version: picture.ring().version(),
+            schema_version: picture.schema_version(),
+            class,
+            remaining,
+            timestamp: self.clock.reading(),
+            trace,
+        }
+    }
+}

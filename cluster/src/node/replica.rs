@@ -1,0 +1,63 @@
+//! The replica: what a node does for a coordinator, another one or its own.
+//!
+//! A replica never asks whether it should own a key: rings differ for a moment whenever a node joins, and a
+//! write that was turned away is lost where an applied one is merely in one place too many. It applies, and says
+//! in its answer whether it owns the key by its own ring.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use helenus_storage::{Mutation, Record, TableId};
+
+use crate::{
+    message::ReplicaError,
+    node::{
+        clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
+        own_trees,
+    },
+    partitioning::token_of,
+};
+
+/// The replica of this node.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) identity: Arc<LocalIdentity>,
+    pub(crate) clock: Arc<NodeClock>,
+    pub(crate) cluster: Arc<KnownCluster>,
+    pub(crate) store: Arc<LocalStore>,
+}
+
+impl Replica {
+    /// Applies a fresh client write; `true` if this node owns the key.
+    pub(crate) async fn write(&self, table: TableId, mutation: Mutation) -> Result<bool, ReplicaError> {
+        check_user_table(table)?;
+        let latest_accepted = self.clock.latest_accepted();
+        if mutation.rows.iter().any(|(_, record)| record.timestamp > latest_accepted) {
+            return Err(ReplicaError::ClockSkew);
+        }
+        // Before the apply, so that no joining node is told otherwise once the record exists.
+        self.cluster.note_user_record();
+        let owned = self.owns(table, &mutation.key);
+        self.store.apply(table, mutation).await?;
+        Ok(owned)
+    }
+
+    /// The newest version it holds.
+    pub(crate) async fn read(&self, table: TableId, key: Bytes) -> Result<Option<Record>, ReplicaError> {
+        check_user_table(table)?;
+        self.store.get(table, key).await
+    }
+
+    fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {
+        let picture = self.cluster.picture();
+        match (picture.view().tables().by_id(table.0), token_of(storage_key)) {
+            (Some(table), Some(token)) => picture.place(table, token).contains(self.identity.host_id()),
+            _ => false,
+        }
+    }
+}
+
+/// The node's own trees are not for messages.
+fn check_user_table(table: TableId) -> Result<(), ReplicaError> {
+    if table < own_trees::FIRST_USER_TABLE { Err(ReplicaError::NoSuchTable(table.0)) } else { Ok(()) }
+}

@@ -1,0 +1,48 @@
+//! The cluster as one node sees it, for people.
+
+use super::{
+    ClusterStatus, MemberStatus,
+    identity::{LocalIdentity, PARTITIONER},
+    known_cluster::KnownCluster,
+};
+use crate::{placement::SimpleStrategy, settings::Settings, table::DEFAULT_TABLE};
+
+/// What `node` knows now; `load_bytes` is its own.
+pub(super) fn of(
+    settings: &Settings,
+    node: &LocalIdentity,
+    cluster: &KnownCluster,
+    load_bytes: u64,
+) -> ClusterStatus {
+    let picture = cluster.picture();
+    let factor = picture.table(DEFAULT_TABLE).map_or(1, |table| table.replication_factor);
+    let owned = SimpleStrategy { replication_factor: factor }.ownership(picture.ring());
+    let mut members: Vec<MemberStatus> = picture
+        .view()
+        .members()
+        .map(|member| {
+            let is_self = member.host_id == node.host_id();
+            MemberStatus {
+                host_id: member.host_id,
+                address: member.address.clone(),
+                datacenter: member.datacenter.clone(),
+                rack: member.rack.clone(),
+                up: cluster.is_up(member.host_id),
+                state: member.state,
+                why: if is_self { cluster.why_joining() } else { None },
+                tokens: member.tokens.len(),
+                owns: owned.get(&member.host_id).copied().unwrap_or(0.0).min(1.0),
+                load_bytes: is_self.then_some(load_bytes),
+            }
+        })
+        .collect();
+    members
+        .sort_by(|a, b| (&a.datacenter, &a.address, a.host_id).cmp(&(&b.datacenter, &b.address, b.host_id)));
+    ClusterStatus {
+        cluster_name: settings.cluster_name.clone(),
+        cluster_id: node.cluster_id(),
+        partitioner: PARTITIONER.name().to_owned(),
+        host_id: node.host_id(),
+        members,
+    }
+}

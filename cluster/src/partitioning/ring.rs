@@ -1,0 +1,157 @@
+//! The ring: all tokens of all members in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Token;
+use crate::{
+    membership::{Member, MemberState},
+    node_id::HostId,
+};
+
+/// One token of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingEntry {
+    /// The end, inclusive, of the range it owns.
+    pub token: Token,
+    /// Whose it is.
+    pub host_id: HostId,
+    /// Where that member stands in its life: only a normal one owns ranges.
+    pub state: MemberState,
+}
+
+/// An immutable picture of all tokens, made anew when a member changes.
+///
+/// Members that are joining are in it too, marked as such, so that one walk tells both who owns a key now and who
+/// is about to. All questions are answered the same on every node that knows the same members: entries are ordered by
+/// token, then host id, which also settles a token that two members claim. The state has no part in the order, so that
+/// a member that becomes normal does not move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ring {
+    entries: Vec<RingEntry>,
+    normal: usize,
+    joining: usize,
+    version: u64,
+}
+
+/// A range of tokens between two neighbours on the ring of the normal members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// Where it begins, exclusive.
+    pub after: Token,
+    /// Where it ends, inclusive; lower than `after` where the range wraps.
+    pub end: Token,
+    /// The member that owns it.
+    pub owner: HostId,
+    /// Tokens in it, of all 2^64.
+    pub width: u128,
+}
+
+impl Range {
+    /// Share of the whole ring, 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a share for people to read")]
+    pub fn share(&self) -> f64 {
+        self.width as f64 / WHOLE_RING as f64
+    }
+}
+
+const WHOLE_RING: u128 = 1 << 64;
+
+impl Ring {
+    /// The ring of these members.
+    pub fn from_members<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
+        let mut entries: Vec<RingEntry> = members.into_iter().flat_map(entries_of).collect();
+        entries.sort_unstable_by_key(|entry| (entry.token, entry.host_id));
+        entries.dedup();
+        let normal = members_in(MemberState::Normal, &entries);
+        let joining = members_in(MemberState::Joining, &entries);
+        let version = version_of(&entries);
+        Self { entries, normal, joining, version }
+    }
+
+    /// Hash of the whole ring: equal on two nodes that see the same tokens, owners and states. Stable across
+    /// builds and machines.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Normal members with at least one token.
+    pub fn normal_members(&self) -> usize {
+        self.normal
+    }
+
+    /// Joining members with at least one token.
+    pub fn joining_members(&self) -> usize {
+        self.joining
+    }
+
+    /// All tokens in order.
+    pub fn entries(&self) -> &[RingEntry] {
+        &self.entries
+    }
+
+    /// The owner of a token; `None` while no member is normal.
+    pub fn owner(&self, token: Token) -> Option<HostId> {
+        self.clockwise(token).find(|entry| entry.state == MemberState::Normal).map(|entry| entry.host_id)
+    }
+
+    /// Once around the ring, beginning with the first entry at or after `token`.
+    pub fn clockwise(&self, token: Token) -> impl Iterator<Item = &RingEntry> {
+        let first = self.entries.partition_point(|entry| entry.token < token);
+        let (before, after) = self.entries.split_at(first);
+        after.iter().chain(before)
+    }
+
+    /// The ranges of the normal members, in order of their ends; together they are the whole ring. Empty while no
+    /// member is normal.
+    pub fn ranges(&self) -> impl Iterator<Item = Range> {
+        let mut normal: Vec<&RingEntry> =
+            self.entries.iter().filter(|entry| entry.state == MemberState::Normal).collect();
+        // Of several claims to one token the first owns the range; the others own nothing by it.
+        normal.dedup_by_key(|entry| entry.token);
+        let befores = normal.last().copied().into_iter().chain(normal.clone());
+        let pairs: Vec<_> = befores.zip(normal.clone()).collect();
+        pairs.into_iter().map(|(before, entry)| Range {
+            after: before.token,
+            end: entry.token,
+            owner: entry.host_id,
+            width: match before.token.distance_to(entry.token) {
+                0 => WHOLE_RING,
+                distance => u128::from(distance),
+            },
+        })
+    }
+
+    /// Share of the ring, 0 to 1, that each normal member owns, replicas not counted.
+    pub fn shares(&self) -> BTreeMap<HostId, f64> {
+        let mut shares = BTreeMap::new();
+        for range in self.ranges() {
+            *shares.entry(range.owner).or_insert(0.0) += range.share();
+        }
+        shares
+    }
+}
+
+fn entries_of(member: &Member) -> impl Iterator<Item = RingEntry> {
+    let (host_id, state) = (member.host_id, member.state);
+    member.tokens.iter().map(move |&token| RingEntry { token: Token(token), host_id, state })
+}
+
+fn members_in(state: MemberState, entries: &[RingEntry]) -> usize {
+    let members = entries.iter().filter(|entry| entry.state == state).map(|entry| entry.host_id);
+    members.collect::<BTreeSet<_>>().len()
+}
+
+fn version_of(entries: &[RingEntry]) -> u64 {
+    let mut hasher = Xxh3::new();
+    for entry in entries {
+        hasher.update(&entry.token.0.to_le_bytes());
+        hasher.update(entry.host_id.0.as_bytes());
+        hasher.update(&[match entry.state {
+            MemberState::Joining => 0,
+            MemberState::Normal => 1,
+        }]);
+    }
+    hasher.digest()
+}

@@ -1,0 +1,372 @@
+//! Promise: when a node owns ranges, it has been sent every write ever made to them; and a cluster that is formed
+//! without writes ends up with all its nodes normal.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
+
+mod setting;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use helenus_cluster::{
+    membership::{
+        Exchange, Formation, FormationVerdict, Join, JoinVerdict, Member, MemberState, Remembered, View,
+    },
+    node_id::{ClusterId, HostId},
+};
+use proptest::prelude::*;
+use setting::{NOW, host, joining, normal};
+use uuid::Uuid;
+
+const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(77));
+
+fn alone(number: u128) -> View {
+    View::new(joining(number, &[number as i64 * 10]), Remembered::default(), None)
+}
+
+fn former(number: u128) -> View {
+    let mut view = alone(number);
+    view.form(CLUSTER, 3);
+    view
+}
+
+/// Tells `to` what `from` knows.
+fn tell(from: &View, has_user_records: bool, to: &mut View, join: &mut Join) {
+    let exchange = from.exchange(|| has_user_records);
+    let sender = from.own().host_id;
+    let _ = to.merge(sender, &exchange, NOW);
+    join.on_exchange(to, sender, &exchange);
+}
+
+fn why(join: &Join, view: &View) -> String {
+    match join.verdict(view) {
+        JoinVerdict::Wait { why } => why,
+        JoinVerdict::BecomeNormal => "it becomes normal".to_owned(),
+    }
+}
+
+#[test]
+fn a_node_joins_an_empty_cluster_as_soon_as_its_members_have_listed_it() {
+    let (mut first, mut second) = (former(1), alone(2));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    assert_eq!(why(&join, &second), "it belongs to no cluster yet");
+
+    tell(&first, false, &mut second, &mut join);
+    assert_eq!(second.cluster_id(), None, "not listed yet");
+
+    tell(&second, false, &mut first, &mut of_first);
+    tell(&first, false, &mut second, &mut join);
+    assert_eq!(second.cluster_id(), Some(CLUSTER));
+    assert_eq!(join.verdict(&second), JoinVerdict::BecomeNormal);
+
+    let version = second.own().version;
+    second.become_normal();
+    assert_eq!((second.own().state, second.own().version), (MemberState::Normal, version + 1));
+}
+
+#[test]
+fn user_records_anywhere_keep_a_node_joining_and_the_status_says_where() {
+    let (mut first, mut second) = (former(1), alone(2));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    tell(&second, false, &mut first, &mut of_first);
+    tell(&first, true, &mut second, &mut join);
+    assert_eq!(
+        why(&join, &second),
+        format!(
+            "user records exist already, on host {} (10.0.0.1:7171); streaming is not available yet",
+            host(1)
+        )
+    );
+}
+
+#[test]
+fn an_answer_that_was_clean_once_stays_clean() {
+    let (mut first, mut second) = (former(1), alone(2));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    tell(&second, false, &mut first, &mut of_first);
+    tell(&first, false, &mut second, &mut join);
+    tell(&first, true, &mut second, &mut join);
+    assert_eq!(join.verdict(&second), JoinVerdict::BecomeNormal);
+}
+
+#[test]
+fn members_heard_of_through_others_must_answer_too() {
+    let (mut first, mut third) = (former(1), alone(3));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    tell(&alone(2), false, &mut first, &mut of_first);
+    tell(&third, false, &mut first, &mut of_first);
+    tell(&first, false, &mut third, &mut join);
+    assert_eq!(why(&join, &third), format!("waiting for an answer of host {} (10.0.0.2:7171)", host(2)));
+}
+
+#[test]
+fn a_member_that_does_not_list_the_node_has_not_answered() {
+    let (mut first, mut second, mut third) = (former(1), alone(2), alone(3));
+    let (mut of_first, mut of_second, mut join) = (Join::default(), Join::default(), Join::default());
+    tell(&second, false, &mut first, &mut of_first);
+    tell(&first, false, &mut second, &mut of_second);
+    tell(&third, false, &mut first, &mut of_first);
+    tell(&first, false, &mut third, &mut join);
+    tell(&second, false, &mut third, &mut join);
+    assert_eq!(why(&join, &third), format!("host {} (10.0.0.2:7171) does not list this node", host(2)));
+
+    tell(&third, false, &mut second, &mut of_second);
+    tell(&second, false, &mut third, &mut join);
+    assert_eq!(join.verdict(&third), JoinVerdict::BecomeNormal);
+}
+
+#[test]
+fn a_node_listed_with_other_tokens_is_not_listed() {
+    let second = alone(2);
+    let lists = |tokens: &[i64]| Exchange {
+        cluster_id: Some(CLUSTER),
+        members: vec![normal(1, &[10]), joining(2, tokens)],
+        tables: vec![],
+        has_user_records: false,
+    };
+    assert!(!second.is_listed_by(&lists(&[21])));
+    assert!(second.is_listed_by(&lists(&[20])));
+}
+
+#[test]
+fn a_node_that_cannot_believe_all_members_does_not_belong() {
+    let mut second = alone(2);
+    let mut exchange = Exchange {
+        cluster_id: Some(CLUSTER),
+        members: vec![normal(1, &[10]), joining(2, &[20]), joining(3, &[10])],
+        tables: vec![],
+        has_user_records: false,
+    };
+    let changes = second.merge(host(1), &exchange, NOW);
+    assert_eq!((second.cluster_id(), second.others().count()), (None, 0));
+    assert_eq!((changes.is_news(), changes.notes.len()), (false, 1));
+
+    exchange.members.pop();
+    assert!(second.merge(host(1), &exchange, NOW).is_news());
+    assert_eq!(second.cluster_id(), Some(CLUSTER));
+}
+
+#[test]
+fn an_exchange_with_members_that_are_not_believed_is_not_clean() {
+    let (mut first, mut second) = (former(1), alone(2));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    tell(&second, false, &mut first, &mut of_first);
+    tell(&first, false, &mut second, &mut Join::default());
+    let mut exchange = first.exchange(|| false);
+    exchange.members.push(joining(3, &[10]));
+    let _ = second.merge(host(1), &exchange, NOW);
+    join.on_exchange(&second, host(1), &exchange);
+    assert!(why(&join, &second).ends_with("lists members that this node does not believe"));
+}
+
+#[test]
+fn a_node_that_knows_no_other_member_does_not_take_silence_for_consent() {
+    let remembered = Remembered { cluster_id: Some(CLUSTER), ..Remembered::default() };
+    let view = View::new(joining(2, &[20]), remembered, None);
+    assert_eq!(why(&Join::default(), &view), "no other member is known yet");
+}
+
+#[test]
+fn many_missing_answers_make_a_short_status() {
+    let members = (1..9).map(|number| normal(number, &[number as i64])).collect();
+    let remembered = Remembered { cluster_id: Some(CLUSTER), members, tables: vec![] };
+    let view = View::new(joining(20, &[200]), remembered, None);
+    assert!(why(&Join::default(), &view).ends_with("and 5 more"));
+}
+
+#[test]
+fn who_forms_a_cluster() {
+    let seeds = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let forms = |formation: &Formation| formation.verdict() == FormationVerdict::Form;
+
+    assert!(forms(&Formation::new("a:1", &[])), "a node without seeds");
+    assert!(forms(&Formation::new("a:1", &seeds(&["a:1"]))), "the only seed");
+    assert!(!forms(&Formation::new("c:1", &seeds(&["a:1", "b:1"]))), "no seed");
+
+    let mut second = Formation::new("b:1", &seeds(&["a:1", "b:1"]));
+    second.on_failure("a:1");
+    assert!(!forms(&second), "not the first seed");
+
+    let mut first = Formation::new("a:1", &seeds(&["a:1", "b:1", "c:1"]));
+    first.on_failure("b:1");
+    assert!(!forms(&first), "c was not asked yet");
+    first.on_answer("c:1", None);
+    assert!(forms(&first), "no other seed belongs to a cluster");
+
+    let mut returning = Formation::new("a:1", &seeds(&["a:1", "b:1"]));
+    returning.on_answer("b:1", Some(CLUSTER));
+    returning.on_failure("b:1");
+    assert!(!forms(&returning), "the cluster exists, though its seed has gone silent");
+}
+
+/// One node of the model: its view as its own requests see it, and its flag.
+struct Node {
+    view: View,
+    join: Join,
+    has_user_records: bool,
+}
+
+/// A cluster of a few nodes whose every step is a separate event. The replication factor is as large as the cluster,
+/// so the replicas of a write are simply the members of its coordinator's view.
+struct Model {
+    nodes: BTreeMap<HostId, Node>,
+    in_flight: Vec<Event>,
+    writes: Vec<BTreeSet<HostId>>,
+}
+
+enum Event {
+    Request {
+        from: HostId,
+        to: HostId,
+        exchange: Exchange,
+    },
+    Answer {
+        from: HostId,
+        to: HostId,
+        exchange: Exchange,
+    },
+    /// A coordinator has set its flag, and has not read its view yet.
+    Coordinate {
+        by: HostId,
+    },
+    Apply {
+        at: HostId,
+    },
+}
+
+impl Model {
+    fn of(nodes: u128) -> Self {
+        let views = (1..=nodes).map(|number| if number == 1 { former(1) } else { alone(number) });
+        let node = |view: View| Node { view, join: Join::default(), has_user_records: false };
+        let nodes = views.map(|view| (view.own().host_id, node(view))).collect();
+        Self { nodes, in_flight: Vec::new(), writes: Vec::new() }
+    }
+
+    fn node(&mut self, host_id: HostId) -> &mut Node {
+        self.nodes.get_mut(&host_id).unwrap()
+    }
+
+    fn begin_exchange(&mut self, from: HostId, to: HostId) {
+        let node = self.node(from);
+        let exchange = node.view.exchange(|| node.has_user_records);
+        self.in_flight.push(Event::Request { from, to, exchange });
+    }
+
+    fn begin_write(&mut self, by: HostId) {
+        if self.node(by).view.cluster_id().is_some() {
+            self.node(by).has_user_records = true;
+            self.in_flight.push(Event::Coordinate { by });
+        }
+    }
+
+    fn deliver(&mut self, index: usize) {
+        match self.in_flight.swap_remove(index) {
+            Event::Request { from, to, exchange } => {
+                self.learn(to, from, &exchange);
+                let node = self.node(to);
+                let answer = node.view.exchange(|| node.has_user_records);
+                self.in_flight.push(Event::Answer { from: to, to: from, exchange: answer });
+            }
+            Event::Answer { from, to, exchange } => self.learn(to, from, &exchange),
+            Event::Coordinate { by } => {
+                let replicas: BTreeSet<_> =
+                    self.node(by).view.members().map(|member| member.host_id).collect();
+                self.in_flight.extend(replicas.iter().map(|&at| Event::Apply { at }));
+                self.writes.push(replicas);
+            }
+            Event::Apply { at } => self.node(at).has_user_records = true,
+        }
+    }
+
+    fn learn(&mut self, at: HostId, from: HostId, exchange: &Exchange) {
+        let Node { view, join, .. } = self.node(at);
+        let changes = view.merge(from, exchange, NOW);
+        assert!(changes.notes.is_empty(), "{:?}", changes.notes);
+        join.on_exchange(view, from, exchange);
+        let is_joining = view.own().state == MemberState::Joining;
+        if is_joining && join.verdict(view) == JoinVerdict::BecomeNormal {
+            view.become_normal();
+        }
+    }
+
+    /// The node stops and comes back with what was durable.
+    fn restart(&mut self, host_id: HostId) {
+        let node = self.node(host_id);
+        let own = node.view.own();
+        let own = Member { version: own.version + 1, ..own.clone() };
+        let remembered = Remembered {
+            cluster_id: node.view.cluster_id(),
+            members: node.view.members().cloned().collect(),
+            tables: node.view.tables().iter().cloned().collect(),
+        };
+        node.view = View::new(own, remembered, None);
+        node.join = Join::default();
+    }
+
+    fn normal(&self) -> BTreeSet<HostId> {
+        let normal = self.nodes.values().map(|node| node.view.own());
+        normal.filter(|own| own.state == MemberState::Normal).map(|own| own.host_id).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn no_order_of_events_makes_a_normal_node_miss_a_write(
+        nodes in 2u128..6,
+        steps in prop::collection::vec((0u8..12, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..120),
+    ) {
+        let mut model = Model::of(nodes);
+        for (kind, one, other) in steps {
+            let by = host(1 + one.index(nodes as usize) as u128);
+            match kind {
+                // Exchanges go to members, and to the seed before any is known; a seed is met by its address.
+                0..=3 => {
+                    let mut peers: BTreeSet<_> = model.node(by).view.others().map(|peer| peer.host_id).collect();
+                    peers.extend([host(1), host(2)].into_iter().filter(|seed| *seed != by));
+                    let peers: Vec<_> = peers.into_iter().collect();
+                    model.begin_exchange(by, peers[other.index(peers.len())]);
+                }
+                4 => model.begin_write(by),
+                5 => model.restart(by),
+                _ if !model.in_flight.is_empty() => {
+                    let index = other.index(model.in_flight.len());
+                    model.deliver(index);
+                }
+                _ => {}
+            }
+            let normal = model.normal();
+            for replicas in &model.writes {
+                let missed: Vec<_> = normal.difference(replicas).collect();
+                prop_assert!(missed.is_empty(), "{missed:?} are normal but missed a write to {replicas:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cluster_formed_without_writes_ends_up_normal(
+        nodes in 1u128..6,
+        order in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..40),
+    ) {
+        let mut model = Model::of(nodes);
+        let exchange = |model: &mut Model, from, to| {
+            model.begin_exchange(from, to);
+            model.deliver(0);
+            model.deliver(0);
+        };
+        for (from, to) in order {
+            let (from, to) = (from.index(nodes as usize), to.index(nodes as usize));
+            if from != to {
+                exchange(&mut model, host(1 + from as u128), host(1 + to as u128));
+            }
+        }
+        for _ in 0..3 {
+            for (from, to) in (1..=nodes).flat_map(|from| (1..=nodes).map(move |to| (from, to))) {
+                if from != to {
+                    exchange(&mut model, host(from), host(to));
+                }
+            }
+        }
+        prop_assert_eq!(model.normal().len() as u128, nodes);
+    }
+}

@@ -1,0 +1,382 @@
+//! Promise: what one build encodes, every build decodes, or says that it cannot; and no bytes do harm.
+
+mod setting;
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use helenus_cluster::{
+    membership::{Exchange, Member, MemberState},
+    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    node_id::{ClusterId, Generation, HostId},
+    table::Table,
+    time::Timestamp,
+    wire::{Encoded, WireError, decode_request, decode_response, encode_request, encode_response},
+};
+use helenus_storage::{Mutation, Record, TableId};
+use proptest::prelude::*;
+use setting::host;
+use uuid::Uuid;
+
+fn header() -> Header {
+    Header {
+        sender: host(1),
+        generation: Generation(300),
+        target: Some(host(2)),
+        ring_version: 1,
+        schema_version: 2,
+        class: TrafficClass::Request,
+        remaining: Duration::from_micros(5),
+        timestamp: Timestamp(6),
+        trace: Some(7),
+    }
+}
+
+fn exchange() -> Exchange {
+    Exchange {
+        cluster_id: Some(ClusterId(Uuid::from_u128(3))),
+        members: vec![Member {
+            host_id: host(1),
+            generation: Generation(300),
+            version: 4,
+            address: "h:1".to_owned(),
+            datacenter: "d".to_owned(),
+            rack: "r".to_owned(),
+            state: MemberState::Normal,
+            tokens: vec![-1, 64],
+        }],
+        tables: vec![Table::default_with_factor(3)],
+        has_user_records: true,
+    }
+}
+
+fn request(body: Request) -> Message<Request> {
+    Message { header: header(), body }
+}
+
+fn response(body: Response) -> Message<Response> {
+    Message { header: header(), body }
+}
+
+/// Bytes as `xxd -p` prints them.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Length and bytes of [`header`].
+const HEADER: &str = concat!(
+    "2c00",
+    "1000000000000000000000000000000001",
+    "ac02",
+    "011000000000000000000000000000000002",
+    "01",
+    "02",
+    "01",
+    "05",
+    "06",
+    "0107",
+);
+
+/// Payload of [`exchange`].
+const EXCHANGE: &str = concat!(
+    "011000000000000000000000000000000003",
+    "01",
+    "1000000000000000000000000000000001",
+    "ac02",
+    "04",
+    "03683a31",
+    "0164",
+    "0172",
+    "01",
+    "02018001",
+    "01",
+    "0764656661756c74",
+    "8008",
+    "03",
+    "01",
+    "01",
+);
+
+#[test]
+fn requests_are_these_bytes() {
+    let write = Request::Write {
+        table: TableId(1024),
+        mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
+    };
+    let read = Request::Read { table: TableId(1024), key: "key".into(), now: Timestamp(300) };
+    let mutation = concat!(
+        "03000000",
+        "6b6579",
+        "01000000",
+        "00000000",
+        "00",
+        "0900000000000000",
+        "05000000",
+        "76616c7565"
+    );
+    let golden = [
+        (Request::Exchange(exchange()), "0101", "", EXCHANGE),
+        (write, "0201", "8008", mutation),
+        (read, "0301", "8008ac02", "6b6579"),
+    ];
+    for (body, verb, fields, payload) in golden {
+        let encoded = encode_request(&request(body.clone()));
+        assert_eq!(hex(&encoded.head), format!("{verb}{HEADER}{fields}"), "{body:?}");
+        assert_eq!(hex(&encoded.payload), payload, "{body:?}");
+        assert_eq!(decode_request(encoded), Ok(request(body)));
+    }
+}
+
+#[test]
+fn answers_are_these_bytes() {
+    let tombstone = Record::tombstone(Timestamp(1), Timestamp(2));
+    let expiring = Record::expiring(Timestamp(1), "v", Timestamp(2));
+    let text = |text: &str| text.to_owned();
+    let golden = [
+        (Response::Exchange(exchange()), "8101", "", EXCHANGE),
+        (Response::Written { owned: true }, "8201", "01", ""),
+        (Response::Written { owned: false }, "8201", "00", ""),
+        (Response::Record(None), "8301", "", ""),
+        (Response::Record(Some(tombstone)), "8301", "", "0201000000000000000200000000000000"),
+        (Response::Record(Some(expiring)), "8301", "", "01010000000000000002000000000000000100000076"),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff01", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff01", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff01", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff01", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff01", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff01", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff01", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff01", "070173", ""),
+    ];
+    for (body, verb, fields, payload) in golden {
+        let encoded = encode_response(&response(body.clone()));
+        assert_eq!(hex(&encoded.head), format!("{verb}{HEADER}{fields}"), "{body:?}");
+        assert_eq!(hex(&encoded.payload), payload, "{body:?}");
+        assert_eq!(decode_response(encoded), Ok(response(body)));
+    }
+}
+
+/// The encoding of a read, its head changed by the test.
+fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
+    let body = Request::Read { table: TableId(1024), key: "key".into(), now: Timestamp(300) };
+    let Encoded { head, payload } = encode_request(&request(body));
+    let mut head = head.to_vec();
+    change(&mut head);
+    Encoded { head: head.into(), payload }
+}
+
+#[test]
+fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
+    let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 1)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 2)), Err(unsupported(3, 2)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 1)), "a request is no answer");
+    let with_unreadable_fields = read_with_head(|head| {
+        head[1] = 2;
+        head.extend([0xFF; 20]);
+    });
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 2)));
+}
+
+#[test]
+fn a_header_that_a_later_build_has_extended_is_read() {
+    let extended = read_with_head(|head| {
+        head[2] += 3;
+        let end = 4 + 0x2c;
+        head.splice(end..end, [1, 2, 3]);
+    });
+    assert_eq!(decode_request(extended).unwrap().header, header());
+}
+
+#[test]
+fn a_traffic_class_of_a_later_build_is_queued_as_a_request() {
+    let class_at = 4 + 17 + 2 + 18 + 2;
+    let control = decode_request(read_with_head(|head| head[class_at] = 0)).unwrap();
+    assert_eq!(control.header.class, TrafficClass::Control);
+    let unknown = decode_request(read_with_head(|head| head[class_at] = 99)).unwrap();
+    assert_eq!(unknown.header.class, TrafficClass::Request);
+}
+
+#[test]
+fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
+    let encoded = encode_response(&response(Response::Record(Some(Record::plain(Timestamp(1), "v")))));
+    let mut payload = encoded.payload.to_vec();
+    payload[0] = 77;
+    let encoded = Encoded { payload: payload.into(), ..encoded };
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 1, .. })));
+}
+
+#[test]
+fn bytes_too_few_or_too_many_are_malformed() {
+    let cases = [
+        decode_request(read_with_head(|head| head.push(0))).unwrap_err(),
+        decode_request(read_with_head(|head| head[3] = 0xFF)).unwrap_err(),
+        decode_request(read_with_head(|head| head[2] -= 1)).unwrap_err(),
+    ];
+    for error in cases {
+        assert!(matches!(error, WireError::Malformed(_)), "{error}");
+    }
+    let with_payload = |body, payload: &'static [u8]| {
+        let encoded = encode_response(&response(body));
+        let payload = [encoded.payload.as_ref(), payload].concat().into();
+        decode_response(Encoded { payload, ..encoded })
+    };
+    let record = || Response::Record(Some(Record::plain(Timestamp(1), "v")));
+    for body in [Response::Written { owned: true }, Response::Failed(ReplicaError::Expired), record()] {
+        assert!(matches!(with_payload(body, b"x"), Err(WireError::Malformed(_))));
+    }
+    assert!(with_payload(record(), b"").is_ok());
+}
+
+#[test]
+fn values_are_slices_of_what_was_read() {
+    let value = Bytes::from(vec![7; 1000]);
+    let body = Request::Write {
+        table: TableId(1024),
+        mutation: Mutation::single("key", Record::plain(Timestamp(9), value)),
+    };
+    let encoded = encode_request(&request(body));
+    let buffer = encoded.payload.as_ptr_range();
+    let Request::Write { mutation, .. } = decode_request(encoded.clone()).unwrap().body else { panic!() };
+    assert!(buffer.contains(&mutation.key.as_ptr()));
+    assert!(buffer.contains(&mutation.rows[0].1.value().unwrap().as_ptr()));
+}
+
+/// A length that promises a billion members, tokens or bytes of text must not be believed.
+#[test]
+fn a_length_beyond_the_message_is_malformed() {
+    let encoded = encode_request(&request(Request::Exchange(exchange())));
+    for at in [18, 18 + 1 + 17 + 2 + 1, 18 + 1 + 17 + 2 + 1 + 4 + 2 + 2 + 1] {
+        let mut payload = BytesMut::from(&encoded.payload[..at]);
+        payload.put_slice(&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
+        payload.put_slice(&encoded.payload[at + 1..]);
+        let damaged = Encoded { payload: payload.freeze(), ..encoded.clone() };
+        assert!(matches!(decode_request(damaged), Err(WireError::Malformed(_))), "at {at}");
+    }
+}
+
+fn uuids() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn records() -> impl Strategy<Value = Record> {
+    (any::<u64>(), any::<u64>(), bytes(), 0..3).prop_map(|(at, end, value, kind)| match kind {
+        0 => Record::plain(Timestamp(at), value),
+        1 => Record::expiring(Timestamp(at), value, Timestamp(end)),
+        _ => Record::tombstone(Timestamp(at), Timestamp(end)),
+    })
+}
+
+fn headers() -> impl Strategy<Value = Header> {
+    let ids = (uuids(), prop::option::of(uuids()), any::<u64>(), any::<u64>(), any::<u64>());
+    (ids, any::<bool>(), any::<u64>(), any::<u64>(), any::<Option<u64>>()).prop_map(
+        |(
+            (sender, target, generation, ring_version, schema_version),
+            control,
+            remaining,
+            timestamp,
+            trace,
+        )| {
+            Header {
+                sender: HostId(sender),
+                generation: Generation(generation),
+                target: target.map(HostId),
+                ring_version,
+                schema_version,
+                class: if control { TrafficClass::Control } else { TrafficClass::Request },
+                remaining: Duration::from_micros(remaining),
+                timestamp: Timestamp(timestamp),
+                trace,
+            }
+        },
+    )
+}
+
+fn exchanges() -> impl Strategy<Value = Exchange> {
+    let tokens = prop::collection::vec(any::<i64>(), 0..5);
+    let member = (uuids(), any::<u64>(), any::<u64>(), ".*", any::<bool>(), tokens).prop_map(
+        |(id, generation, version, text, is_normal, tokens)| Member {
+            host_id: HostId(id),
+            generation: Generation(generation),
+            version,
+            address: text.clone(),
+            datacenter: text.clone(),
+            rack: text,
+            state: if is_normal { MemberState::Normal } else { MemberState::Joining },
+            tokens,
+        },
+    );
+    let table = (".*", any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
+        |(name, id, replication_factor, changed_at)| Table { name, id, replication_factor, changed_at },
+    );
+    let lists = (prop::collection::vec(member, 0..4), prop::collection::vec(table, 0..4));
+    (prop::option::of(uuids()), lists, any::<bool>()).prop_map(|(id, (members, tables), has_user_records)| {
+        Exchange { cluster_id: id.map(ClusterId), members, tables, has_user_records }
+    })
+}
+
+fn requests() -> impl Strategy<Value = Request> {
+    let rows = prop::collection::vec((bytes(), records()), 1..4);
+    prop_oneof![
+        exchanges().prop_map(Request::Exchange),
+        (any::<u32>(), bytes(), rows).prop_map(|(table, key, rows)| Request::Write {
+            table: TableId(table),
+            mutation: Mutation { key, rows },
+        }),
+        (any::<u32>(), bytes(), any::<u64>()).prop_map(|(table, key, now)| Request::Read {
+            table: TableId(table),
+            key,
+            now: Timestamp(now),
+        }),
+    ]
+}
+
+fn responses() -> impl Strategy<Value = Response> {
+    prop_oneof![
+        exchanges().prop_map(Response::Exchange),
+        any::<bool>().prop_map(|owned| Response::Written { owned }),
+        prop::option::of(records()).prop_map(Response::Record),
+        ".*".prop_map(|text| Response::Failed(ReplicaError::Storage(text))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn requests_come_back_as_they_were(header in headers(), body in requests()) {
+        let message = Message { header, body };
+        prop_assert_eq!(decode_request(encode_request(&message)), Ok(message));
+    }
+
+    #[test]
+    fn answers_come_back_as_they_were(header in headers(), body in responses()) {
+        let message = Message { header, body };
+        prop_assert_eq!(decode_response(encode_response(&message)), Ok(message));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(head in bytes(), payload in bytes()) {
+        let _ = decode_request(Encoded { head: head.clone(), payload: payload.clone() });
+        let _ = decode_response(Encoded { head, payload });
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic(
+        body in requests(),
+        flips in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let Encoded { head, payload } = encode_request(&request(body));
+        let (mut head, mut payload) = (head.to_vec(), payload.to_vec());
+        for (in_head, at, byte) in flips {
+            let part = if in_head || payload.is_empty() { &mut head } else { &mut payload };
+            let at = at.index(part.len());
+            part[at] = byte;
+        }
+        let damaged = Encoded { head: head.into(), payload: payload.into() };
+        let _ = decode_request(damaged.clone());
+        let _ = decode_response(damaged);
+    }
+}

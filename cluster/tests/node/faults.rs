@@ -1,0 +1,182 @@
+//! What happens to a request when processes, connections and clients die around it.
+
+use std::time::Duration;
+
+use helenus_cluster::{
+    consistency::Consistency::{All, One, Quorum},
+    error::RequestError,
+    node::Change,
+    table::DEFAULT_TABLE_ID,
+};
+
+use tokio::time::Instant;
+
+use crate::support::{Cluster, put, write};
+
+#[tokio::test(start_paused = true)]
+async fn a_write_acknowledged_at_quorum_survives_the_loss_of_its_coordinator() {
+    for change in [put("new"), Change::Delete] {
+        let mut cluster = Cluster::of(3).await;
+        cluster.put("n1", "key", "old", All).await.expect("all are alive");
+
+        let written = cluster.write("n1", write("key", change, Quorum)).await.expect("all are alive");
+        cluster.kill("n1").await;
+
+        cluster.until("the death is known", |c| c.sees_down("n2", "n1")).await;
+        let outcome = cluster.read("n2", "key", Quorum).await.expect("two of three are alive");
+        assert_eq!(outcome.record.expect("it was written").timestamp, written.timestamp);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_outlives_the_death_of_all_nodes() {
+    let mut cluster = Cluster::of(3).await;
+    for number in 0..20 {
+        let key = format!("key {number}");
+        cluster.put("n1", &key, "value", Quorum).await.expect("all are alive");
+        if number % 2 == 0 {
+            cluster.delete("n2", &key, Quorum).await.expect("all are alive");
+        }
+    }
+
+    for name in ["n1", "n2", "n3"] {
+        cluster.kill(name).await;
+    }
+    for name in ["n3", "n1", "n2"] {
+        cluster.start(name).await;
+    }
+    cluster.until("they find each other", |c| c.agrees_on(3)).await;
+
+    for number in 0..20 {
+        let expected = (number % 2 == 1).then(|| "value".to_owned());
+        assert_eq!(cluster.get("n3", &format!("key {number}"), Quorum).await, Ok(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_hangs_up_leaves_no_write_half_done() {
+    for change in [put("new"), Change::Delete] {
+        let cluster = Cluster::of(3).await;
+
+        // The first write of a node waits for its own disk before anything is sent: there the client leaves.
+        let node = cluster.node("n1").clone();
+        let hung_up =
+            tokio::time::timeout(Duration::ZERO, node.write(write("key", change.clone(), All))).await;
+        assert!(hung_up.is_err(), "the write was under way when the client left");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+
+        for name in ["n1", "n2", "n3"] {
+            let replica = &cluster.processes[name].storage.engine;
+            assert_eq!(replica.is_empty(DEFAULT_TABLE_ID).ok(), Some(false), "{name} has the {change:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_answer_the_other_replicas_still_get_the_write() {
+    let mut cluster = Cluster::of(3).await;
+
+    let written = cluster.put("n1", "key", "value", One).await.expect("all are alive");
+    assert_eq!(written.met.required, 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    for name in ["n1", "n2"] {
+        cluster.kill(name).await;
+    }
+    cluster.until("the deaths are known", |c| c.sees_down("n3", "n1") && c.sees_down("n3", "n2")).await;
+    assert_eq!(cluster.get("n3", "key", One).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_delivered_twice_change_nothing() {
+    let cluster = Cluster::of(3).await;
+    cluster.network.deliver_twice();
+
+    for number in 0..5 {
+        cluster.put("n1", "key", &format!("value {number}"), All).await.expect("all are alive");
+    }
+    assert_eq!(cluster.get("n2", "key", All).await, Ok(Some("value 4".to_owned())));
+    cluster.delete("n3", "key", All).await.expect("all are alive");
+    assert_eq!(cluster.get("n1", "key", All).await, Ok(None));
+    assert!(cluster.agrees_on(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_cut_off_is_down_until_the_cable_is_back() {
+    let cluster = Cluster::of(3).await;
+
+    cluster.cut("n1", "n3");
+    cluster.until("both sides notice", |c| c.sees_down("n1", "n3") && c.sees_down("n3", "n1")).await;
+    assert!(cluster.sees_up("n2", "n3"), "only that cable is cut");
+    cluster.put("n1", "key", "value", Quorum).await.expect("n1 and n2 suffice");
+
+    cluster.heal("n1", "n3");
+    cluster.until("they meet again", |c| c.agrees_on(3)).await;
+    assert_eq!(cluster.get("n3", "key", Quorum).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_node_goes_on_where_it_was() {
+    let cluster = Cluster::of(3).await;
+    cluster.pause("n3");
+    cluster.put("n1", "key", "value", Quorum).await.expect("two of three answer");
+
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    cluster.resume("n3");
+
+    cluster.until("it is up", |c| c.agrees_on(3)).await;
+    assert_eq!(cluster.get("n3", "key", Quorum).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_node_has_no_tasks_left_that_answer() {
+    let cluster = Cluster::of(3).await;
+    let node = cluster.node("n1").clone();
+    node.drain();
+
+    tokio::time::timeout(Duration::from_secs(1), node.stop()).await.expect("nothing holds it");
+
+    let refused = cluster.put("n1", "key", "value", One).await;
+    assert_eq!(refused, Err(RequestError::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_lost_after_the_reply_is_noticed_all_the_same() {
+    let cluster = Cluster::of(3).await;
+    cluster.network.lose_answers_of("n3");
+    assert!(cluster.sees_up("n1", "n3"), "nobody has noticed yet");
+
+    cluster.put("n1", "key", "value", One).await.expect("n1 itself answers first");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+
+    assert!(cluster.sees_down("n1", "n3"), "the call that was still under way told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_peers_do_not_delay_the_news_of_others() {
+    let mut cluster = Cluster::of(5).await;
+    for name in ["n2", "n3", "n4"] {
+        cluster.pause(name);
+    }
+
+    cluster.kill("n5").await;
+    let died = Instant::now();
+    cluster.until("the death is known", |c| c.sees_down("n1", "n5")).await;
+
+    assert!(died.elapsed() <= Duration::from_millis(1100), "one interval: {:?}", died.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_disk_of_the_coordinator_makes_no_request_wait_beyond_its_deadline() {
+    let cluster = Cluster::of(3).await;
+    cluster.put("n1", "key", "old", All).await.expect("all are alive");
+    cluster.processes["n1"].storage.stall();
+
+    let asked = Instant::now();
+    cluster.put("n1", "key", "new", Quorum).await.expect("n2 and n3 suffice");
+    assert!(asked.elapsed() < Duration::from_millis(100));
+    let late = cluster.put("n1", "key", "newer", All).await;
+
+    assert!(matches!(late, Err(RequestError::Timeout { required: 3, received: 2, .. })), "{late:?}");
+    assert!(asked.elapsed() < Duration::from_millis(2100), "{:?}", asked.elapsed());
+}

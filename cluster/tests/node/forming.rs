@@ -1,0 +1,155 @@
+//! A cluster forms from nodes started in any order, and no node forgets the ring it knew.
+
+use std::time::Duration;
+
+use helenus_cluster::{
+    consistency::Consistency::{All, One, Quorum},
+    error::RequestError,
+    membership::MemberState,
+    node::Readiness,
+};
+use tokio::time::Instant;
+
+use crate::support::Cluster;
+
+#[tokio::test(start_paused = true)]
+async fn three_nodes_form_one_cluster_and_agree_on_its_members() {
+    let cluster = Cluster::of(3).await;
+
+    let views: Vec<_> = ["n1", "n2", "n3"].map(|name| cluster.status(name)).into();
+    for view in &views {
+        assert!(view.cluster_id.is_some());
+        assert_eq!(view.cluster_id, views[0].cluster_id);
+        assert_eq!(view.members.len(), 3);
+        let mut addresses: Vec<_> = view.members.iter().map(|m| m.address.clone()).collect();
+        assert!(addresses.is_sorted(), "ordered for people");
+        addresses.dedup();
+        assert_eq!(addresses.len(), 3);
+        for member in &view.members {
+            assert_eq!(member.tokens, 16);
+            assert!((member.owns - 1.0).abs() < 1e-9, "factor 3 of 3 nodes: each holds everything");
+            assert_eq!(member.why, None);
+            assert_eq!(member.load_bytes.is_some(), member.host_id == view.host_id);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_form_one_cluster_in_whatever_order_they_start() {
+    for order in [["n1", "n2", "n3"], ["n3", "n2", "n1"], ["n2", "n3", "n1"]] {
+        let mut cluster = Cluster::empty();
+        for name in order {
+            cluster.start(name).await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        cluster.until("one cluster of three", |c| c.agrees_on(3)).await;
+        cluster.put("n2", "key", "value", All).await.expect("all are alive");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_started_at_the_same_instant_form_one_cluster_soon() {
+    let begun = Instant::now();
+    let cluster = Cluster::of(5).await;
+
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let first = cluster.status("n1").cluster_id;
+    assert!((2..=5).all(|number| cluster.status(&format!("n{number}")).cluster_id == first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_no_first_seed_waits_for_its_seeds() {
+    let mut cluster = Cluster::empty();
+    cluster.start("n3").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+
+    let Readiness::Starting(why) = cluster.node("n3").readiness() else {
+        panic!("it formed a ring of its own")
+    };
+    assert!(why.contains("n1"), "the reason names whom it waits for: {why}");
+    assert!(matches!(cluster.put("n3", "key", "v", One).await, Err(RequestError::Starting(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_seeds_forms_a_cluster_of_factor_one() {
+    let mut cluster = Cluster::empty();
+    cluster.start_with("n1", |settings| settings.seeds.clear()).await;
+    cluster.until("it is ready", |c| c.node("n1").readiness() == Readiness::Ready).await;
+
+    let met = cluster.put("n1", "key", "value", All).await.expect("one replica of one").met;
+
+    assert_eq!((met.required, met.acknowledged), (1, 1));
+    assert_eq!(cluster.get("n1", "key", Quorum).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_forming_node_decides_the_factor_for_all() {
+    let mut cluster = Cluster::empty();
+    for (name, factor) in [("n1", Some(2)), ("n2", Some(3)), ("n3", None)] {
+        cluster.start_with(name, |settings| settings.default_replication_factor = factor).await;
+    }
+    cluster.until("one cluster of three", |c| c.agrees_on(3)).await;
+
+    for name in ["n1", "n2", "n3"] {
+        assert_eq!(cluster.put(name, "key", "value", All).await.expect("all are alive").met.required, 2);
+        let owned: f64 = cluster.status(name).members.iter().map(|member| member.owns).sum();
+        assert!((owned - 2.0).abs() < 1e-9, "two copies of everything: {owned}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewer_nodes_than_the_factor_do_not_lower_what_a_level_requires() {
+    let cluster = Cluster::of(1).await;
+
+    assert_eq!(
+        cluster.put("n1", "key", "value", Quorum).await,
+        Err(RequestError::Unavailable { level: Quorum, required: 2, alive: 1 })
+    );
+    cluster.put("n1", "key", "value", One).await.expect("n1 itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_node_whose_peers_are_dead_knows_the_whole_ring() {
+    let mut cluster = Cluster::of(3).await;
+    let before = cluster.status("n1");
+    for name in ["n1", "n2", "n3"] {
+        cluster.kill(name).await;
+    }
+
+    cluster.start("n1").await;
+
+    assert_eq!(cluster.node("n1").readiness(), Readiness::Ready, "it needs nobody to know its ring");
+    let after = cluster.status("n1");
+    assert_eq!(after.cluster_id, before.cluster_id);
+    assert_eq!(after.members.len(), 3);
+    assert!(after.members.iter().all(|member| member.state == MemberState::Normal));
+    assert_eq!(
+        cluster.put("n1", "key", "value", Quorum).await,
+        Err(RequestError::Unavailable { level: Quorum, required: 2, alive: 1 })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_down_member_stays_in_the_ring() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.kill("n3").await;
+
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+
+    let dead = cluster.seen("n1", "n3").expect("a ring never shrinks by forgetting");
+    assert!(!dead.up);
+    assert_eq!(dead.state, MemberState::Normal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_node_is_up_again_within_two_exchanges() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.kill("n3").await;
+    cluster.until("the death is known", |c| c.sees_down("n1", "n3") && c.sees_down("n2", "n3")).await;
+
+    cluster.start("n3").await;
+    let begun = Instant::now();
+    cluster.until("it is up", |c| c.agrees_on(3)).await;
+
+    assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
+}

@@ -1,0 +1,79 @@
+//! A node is a host id on disk, never an address.
+
+use std::time::Duration;
+
+use helenus_cluster::{
+    membership::MemberState,
+    message::{Header, Message, Request, TrafficClass},
+    node::StartError,
+    node_id::Generation,
+    table::DEFAULT_TABLE_ID,
+    time::Timestamp,
+};
+
+use crate::support::Cluster;
+
+/// As every answer of the node says it.
+async fn generation_of(cluster: &Cluster, name: &str) -> Generation {
+    let header = Header {
+        sender: cluster.node("n1").host_id(),
+        generation: Generation(0),
+        target: None,
+        ring_version: 0,
+        schema_version: 0,
+        class: TrafficClass::Request,
+        remaining: Duration::ZERO,
+        timestamp: Timestamp(0),
+        trace: None,
+    };
+    let body = Request::Read { table: DEFAULT_TABLE_ID, key: "key".into(), now: Timestamp(0) };
+    cluster.node(name).handle(Message { header, body }).await.header.generation
+}
+
+#[tokio::test(start_paused = true)]
+async fn host_id_and_tokens_outlive_restarts_and_the_generation_grows() {
+    let mut cluster = Cluster::of(3).await;
+    let before = cluster.seen("n1", "n2").expect("it is a member");
+    let mut generations = vec![generation_of(&cluster, "n2").await];
+
+    // No virtual second passes between the first two starts, and the clock goes back before the third.
+    for behind in [0, 0, 3600] {
+        cluster.machines["n2"].clock.run_behind_by(Duration::from_secs(behind));
+        cluster.restart("n2").await;
+        generations.push(generation_of(&cluster, "n2").await);
+    }
+    cluster.machines["n2"].clock.run_behind_by(Duration::ZERO);
+    cluster.until("it is back", |c| c.agrees_on(3)).await;
+
+    assert_eq!(cluster.seen("n1", "n2"), Some(before));
+    assert!(generations.is_sorted_by(|earlier, later| earlier < later), "{generations:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_may_come_back_under_another_address() {
+    let mut cluster = Cluster::of(3).await;
+    let host_id = cluster.node("n3").host_id();
+
+    cluster.kill("n3").await;
+    cluster.start_with("n3", |settings| settings.advertise = "n3-moved".to_owned()).await;
+
+    cluster
+        .until("it is known by its new address", |c| {
+            ["n1", "n2"].iter().all(|name| c.sees_up(name, "n3-moved")) && c.agrees_on(3)
+        })
+        .await;
+    let member = cluster.seen("n1", "n3-moved").expect("just seen");
+    assert_eq!((member.host_id, member.state), (host_id, MemberState::Normal));
+    assert_eq!(cluster.seen("n1", "n3"), None, "there is no second member at the old address");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_data_directory_of_another_cluster_is_refused_at_the_start() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.kill("n1").await;
+
+    let refused = cluster.try_start_with("n1", |settings| settings.cluster_name = "other".to_owned()).await;
+
+    let Err(StartError::Identity(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("`test`") && text.contains("`other`"), "{text}");
+}

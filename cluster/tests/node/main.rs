@@ -1,0 +1,14 @@
+//! What nodes promise, shown on whole clusters in one process.
+
+#![allow(unreachable_pub, reason = "the support modules are written as if they were a crate")]
+
+mod support;
+
+mod clocks;
+mod faults;
+mod forming;
+mod identity;
+mod joining;
+mod quorums;
+mod refusals;
+mod replicas;

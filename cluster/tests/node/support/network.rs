@@ -1,0 +1,220 @@
+//! A network in memory that runs the real wire codec and handshake, and can be cut, paused and made to lose.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use helenus_cluster::{
+    membership::handshake,
+    message::{Message, Request, Response},
+    node::{
+        Node,
+        identity::LocalIdentity,
+        transport::{CallError, Destination, Transport},
+    },
+    wire,
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// All cables between the nodes of one test.
+#[derive(Debug, Default, Clone)]
+pub struct Network {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    hosts: BTreeMap<String, Host>,
+    cut: BTreeSet<(String, String)>,
+    loses_answers: BTreeSet<String>,
+    delivers_twice: bool,
+    /// (caller, refusing verdict) of every refused handshake, on the side that refused.
+    refusals: Vec<(String, String)>,
+}
+
+struct Host {
+    identity: Arc<LocalIdentity>,
+    node: Option<Arc<Node>>,
+    /// `true` while the process is stopped: it receives and answers nothing.
+    paused: watch::Sender<bool>,
+    /// Dropped when the process dies, which breaks its connections.
+    life: watch::Sender<()>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    /// The way of a node to all others.
+    pub fn plug_in(&self, address: &str, identity: Arc<LocalIdentity>) -> Arc<dyn Transport> {
+        let host =
+            Host { identity, node: None, paused: watch::Sender::new(false), life: watch::Sender::new(()) };
+        self.state.lock().hosts.insert(address.to_owned(), host);
+        Arc::new(Cable { network: self.clone(), from: address.to_owned() })
+    }
+
+    pub fn listen(&self, address: &str, node: Arc<Node>) {
+        if let Some(host) = self.state.lock().hosts.get_mut(address) {
+            host.node = Some(node);
+        }
+    }
+
+    pub fn unplug(&self, address: &str) {
+        self.state.lock().hosts.remove(address);
+    }
+
+    pub fn cut(&self, from: &str, to: &str) {
+        self.state.lock().cut.insert((from.to_owned(), to.to_owned()));
+    }
+
+    pub fn heal(&self, from: &str, to: &str) {
+        self.state.lock().cut.remove(&(from.to_owned(), to.to_owned()));
+    }
+
+    pub fn set_paused(&self, address: &str, paused: bool) {
+        if let Some(host) = self.state.lock().hosts.get(address) {
+            host.paused.send_replace(paused);
+        }
+    }
+
+    /// From now on requests reach `address` but the connection breaks before the answer.
+    pub fn lose_answers_of(&self, address: &str) {
+        self.state.lock().loses_answers.insert(address.to_owned());
+    }
+
+    pub fn deliver_twice(&self) {
+        self.state.lock().delivers_twice = true;
+    }
+
+    pub fn refusals(&self) -> Vec<(String, String)> {
+        self.state.lock().refusals.clone()
+    }
+}
+
+#[derive(Debug)]
+struct Cable {
+    network: Network,
+    from: String,
+}
+
+/// What a connection needs of the other end.
+struct Connection {
+    node: Arc<Node>,
+    paused: watch::Receiver<bool>,
+    life: watch::Receiver<()>,
+    loses_answer: bool,
+    delivers_twice: bool,
+}
+
+impl Transport for Cable {
+    fn call(
+        &self,
+        to: &Destination,
+        request: Message<Request>,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<Message<Response>, CallError>> {
+        let connection = self.connect(to);
+        Box::pin(async move {
+            let mut connection = connection?;
+            // The request goes on its way even if the caller loses interest.
+            let answer = tokio::spawn(async move {
+                let mut life = connection.life.clone();
+                tokio::select! {
+                    biased;
+                    _ = life.changed() => lost("the process died"),
+                    answer = connection.carry(request) => answer,
+                }
+            });
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => lost("the process died"),
+                Err(_) => Err(CallError::TimedOut),
+            }
+        })
+    }
+}
+
+impl Cable {
+    fn connect(&self, to: &Destination) -> Result<Connection, CallError> {
+        let unreachable =
+            |reason: &str| CallError::Unreachable { address: to.address.clone(), reason: reason.to_owned() };
+        let mut state = self.network.state.lock();
+        if state.cut.contains(&(self.from.clone(), to.address.clone())) {
+            return Err(unreachable("the cable is cut"));
+        }
+        let delivers_twice = state.delivers_twice;
+        let loses_answer = state.loses_answers.contains(&to.address);
+        let ours = state.hosts.get(&self.from).ok_or_else(|| unreachable("we are gone"))?.identity.greeting();
+        let host = state.hosts.get(&to.address).ok_or_else(|| unreachable("connection refused"))?;
+        let theirs = host.identity.greeting();
+        let verdicts = (handshake::check(&ours, &theirs), handshake::check(&theirs, &ours));
+        if let (Err(at_caller), Err(at_listener)) = verdicts {
+            state.refusals.push((self.from.clone(), at_caller.to_string()));
+            state.refusals.push((to.address.clone(), at_listener.to_string()));
+            return Err(CallError::Refused(at_caller));
+        }
+        if let Some(expected) = to.host_id
+            && expected != theirs.host_id
+        {
+            return Err(CallError::WrongHost {
+                address: to.address.clone(),
+                expected,
+                found: theirs.host_id,
+            });
+        }
+        Ok(Connection {
+            node: host.node.clone().ok_or_else(|| unreachable("it does not listen yet"))?,
+            paused: host.paused.subscribe(),
+            life: host.life.subscribe(),
+            loses_answer,
+            delivers_twice,
+        })
+    }
+}
+
+impl Connection {
+    async fn carry(&mut self, request: Message<Request>) -> Result<Message<Response>, CallError> {
+        sleep(LATENCY).await;
+        self.awake().await?;
+        if self.delivers_twice {
+            self.deliver(&request).await?;
+        }
+        let answer = self.deliver(&request).await?;
+        if self.loses_answer {
+            return lost("reset by peer");
+        }
+        self.awake().await?;
+        sleep(LATENCY).await;
+        Ok(answer)
+    }
+
+    async fn awake(&mut self) -> Result<(), CallError> {
+        match self.paused.wait_for(|paused| !paused).await {
+            Ok(_) => Ok(()),
+            Err(_) => lost("the process died"),
+        }
+    }
+
+    async fn deliver(&self, request: &Message<Request>) -> Result<Message<Response>, CallError> {
+        let malformed = |error: wire::WireError| CallError::Malformed { reason: error.to_string() };
+        let request = wire::decode_request(wire::encode_request(request)).map_err(malformed)?;
+        let answer = self.node.handle(request).await;
+        wire::decode_response(wire::encode_response(&answer)).map_err(malformed)
+    }
+}
+
+fn lost<T>(reason: &str) -> Result<T, CallError> {
+    Err(CallError::Lost { reason: reason.to_owned() })
+}

@@ -1,0 +1,170 @@
+//! `helenus admin`: a running cluster as one of its nodes sees it.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use serde::Deserialize;
+
+use super::{
+    endpoint::{self, EndpointArgs},
+    output::{self, Format, FormatArgs},
+};
+
+/// The subcommands of `admin`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List the members of the cluster: up or down, normal or joining, and what they hold
+    #[command(before_help = "Example: helenus admin status --endpoint http://127.0.0.1:7072")]
+    Status {
+        /// Which node.
+        #[command(flatten)]
+        endpoint: EndpointArgs,
+        /// In which form.
+        #[command(flatten)]
+        output: FormatArgs,
+    },
+}
+
+/// A member, as `/admin/v1/status` lists it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Member {
+    pub(super) host_id: String,
+    pub(super) address: String,
+    pub(super) datacenter: String,
+    pub(super) rack: String,
+    pub(super) up: bool,
+    pub(super) state: String,
+    pub(super) why: Option<String>,
+    pub(super) tokens: u64,
+    pub(super) owns: f64,
+    pub(super) load_bytes: Option<u64>,
+}
+
+/// The answer of `/admin/v1/status`, as far as it is shown.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Status {
+    pub(super) members: Vec<Member>,
+}
+
+/// Where it is.
+pub(super) const STATUS_PATH: &str = "/admin/v1/status";
+
+impl Command {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub fn run(self) -> anyhow::Result<()> {
+        let Self::Status { endpoint, output } = self;
+        let status = endpoint::get_json(&endpoint.endpoint, STATUS_PATH)?;
+        match output.format {
+            Format::Json => output::answer_json(&status)?,
+            Format::Table => output::answer(&render(&serde_json::from_value(status)?))?,
+        }
+        Ok(())
+    }
+}
+
+/// The shape of Cassandra's `nodetool status`: one block per datacenter.
+fn render(status: &Status) -> String {
+    let mut datacenters: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
+    for member in &status.members {
+        datacenters.entry(&member.datacenter).or_default().push(member);
+    }
+    let mut text = String::new();
+    for (datacenter, members) in datacenters {
+        let title = format!("Datacenter: {datacenter}");
+        let line = "=".repeat(title.chars().count());
+        let rows: Vec<[String; 7]> = members.iter().map(|member| row(member)).collect();
+        let header = ["--", "Address", "Load", "Tokens", "Owns (effective)", "Host ID", "Rack"];
+        let table = output::table(header, &rows);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "{title}\n{line}\nStatus=Up/Down\n|/ State=Normal/Leaving/Joining/Moving\n{table}\n\n"
+        );
+    }
+    for member in &status.members {
+        let _ = match (&member.why, member.state.as_str()) {
+            (Some(why), state) => writeln!(text, "Note: {} is {state}: {why}", member.address),
+            (None, "joining") => {
+                writeln!(text, "Note: {} is joining; its own `admin status` says why", member.address)
+            }
+            (None, _) => Ok(()),
+        };
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn row(member: &Member) -> [String; 7] {
+    let up = if member.up { 'U' } else { 'D' };
+    let state = match member.state.as_str() {
+        "normal" => 'N',
+        "leaving" => 'L',
+        "joining" => 'J',
+        "moving" => 'M',
+        _ => '?',
+    };
+    [
+        format!("{up}{state}"),
+        member.address.clone(),
+        member.load_bytes.map_or_else(|| "?".to_owned(), |bytes| bytesize::ByteSize(bytes).to_string()),
+        member.tokens.to_string(),
+        format!("{:.1}%", member.owns * 100.0),
+        member.host_id.clone(),
+        member.rack.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(address: &str, datacenter: &str) -> Member {
+        Member {
+            host_id: "5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d".to_owned(),
+            address: address.to_owned(),
+            datacenter: datacenter.to_owned(),
+            rack: "rack1".to_owned(),
+            up: true,
+            state: "normal".to_owned(),
+            why: None,
+            tokens: 16,
+            owns: 0.667,
+            load_bytes: None,
+        }
+    }
+
+    #[test]
+    fn status_has_cassandras_shape() {
+        let here = Member { load_bytes: Some(106_086), ..member("127.0.0.1:7171", "dc1") };
+        let dead = Member { up: false, ..member("127.0.0.1:7172", "dc1") };
+        let why = Some("the cluster holds records".to_owned());
+        let joining =
+            Member { state: "joining".to_owned(), why, owns: 0.0, ..member("127.2.1.2:7171", "dc2") };
+        let elsewhere = Member { why: None, address: "127.2.1.4:7171".to_owned(), ..joining.clone() };
+        let text = render(&Status { members: vec![here, dead, joining, elsewhere] });
+        assert_eq!(
+            text,
+            "\
+Datacenter: dc1
+===============
+Status=Up/Down
+|/ State=Normal/Leaving/Joining/Moving
+--  Address         Load       Tokens  Owns (effective)  Host ID                               Rack
+UN  127.0.0.1:7171  103.6 KiB  16      66.7%             5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
+DN  127.0.0.1:7172  ?          16      66.7%             5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
+
+Datacenter: dc2
+===============
+Status=Up/Down
+|/ State=Normal/Leaving/Joining/Moving
+--  Address         Load  Tokens  Owns (effective)  Host ID                               Rack
+UJ  127.2.1.2:7171  ?     16      0.0%              5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
+UJ  127.2.1.4:7171  ?     16      0.0%              5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
+
+Note: 127.2.1.2:7171 is joining: the cluster holds records
+Note: 127.2.1.4:7171 is joining; its own `admin status` says why"
+        );
+    }
+}

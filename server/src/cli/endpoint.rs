@@ -1,0 +1,147 @@
+//! The node that a command talks to, and what its refusals mean.
+
+use std::{fmt, time::Duration};
+
+use anyhow::Context;
+use serde::Deserialize;
+use ureq::{
+    Agent, Body,
+    http::{Request, Response},
+};
+
+/// A reply that is not the answer itself is never longer.
+const MAX_REPLY_BYTES: u64 = 16 << 20;
+
+/// Chooses the node.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EndpointArgs {
+    /// URL of a node
+    #[arg(
+        long,
+        env = "HELENUS_ENDPOINT",
+        default_value = "http://127.0.0.1:7071",
+        value_name = "URL",
+        value_parser = endpoint
+    )]
+    pub endpoint: String,
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('/');
+    let uri: ureq::http::Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
+    if uri.scheme_str() != Some("http") || uri.authority().is_none() {
+        return Err("write http://host:port".to_owned());
+    }
+    if uri.path_and_query().is_some_and(|rest| rest != "/" && rest != "") {
+        return Err("write http://host:port without a path".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// An HTTP client that gives up after `patience`. It uses no proxy: nodes are near.
+pub(super) fn agent(patience: Duration) -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .user_agent(concat!("helenus/", env!("CARGO_PKG_VERSION")))
+        .timeout_global(Some(patience))
+        .timeout_connect(Some(patience.min(Duration::from_secs(5))))
+        .build()
+        .into()
+}
+
+/// Sends a request to the node at `endpoint`, which is named when it cannot be reached.
+pub(super) fn send(
+    agent: &Agent,
+    endpoint: &str,
+    request: Request<impl ureq::AsSendBody>,
+) -> anyhow::Result<Response<Body>> {
+    agent.run(request).map_err(|error| match error {
+        ureq::Error::Timeout(_) => anyhow::anyhow!("no answer from {endpoint} in time"),
+        ureq::Error::Io(error) => anyhow::anyhow!(
+            "cannot talk to {endpoint}: {error} (--endpoint or HELENUS_ENDPOINT names another node)"
+        ),
+        error => anyhow::anyhow!("cannot talk to {endpoint}: {error}"),
+    })
+}
+
+/// GETs JSON from a path of the node.
+pub(super) fn get_json(endpoint: &str, path: &str) -> anyhow::Result<serde_json::Value> {
+    let agent = agent(Duration::from_secs(10));
+    let request = Request::get(format!("{endpoint}{path}")).body(())?;
+    let mut response = send(&agent, endpoint, request)?;
+    if !response.status().is_success() {
+        return Err(refusal(&mut response));
+    }
+    let bytes = read(&mut response)?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{endpoint}{path} did not answer with JSON"))
+}
+
+/// The body of a short reply.
+pub(super) fn read(response: &mut Response<Body>) -> anyhow::Result<Vec<u8>> {
+    let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES);
+    body.read_to_vec().context("the reply broke off")
+}
+
+/// What a node says when it does not do what it was asked (RFC 9457).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Problem {
+    r#type: String,
+    title: String,
+    detail: String,
+    field: Option<String>,
+    required: Option<u64>,
+    received: Option<u64>,
+    alive: Option<u64>,
+    outcome: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Problem {
+    /// The last segment of its type: `unavailable`.
+    pub(super) fn name(&self) -> &str {
+        self.r#type.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Problem {
+    /// One line: what, why, and the numbers in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.detail.is_empty() { &self.title } else { &self.detail };
+        let what: String = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        f.write_str(&what)?;
+        let facts = [
+            ("field", self.field.clone()),
+            ("required", self.required.map(|number| number.to_string())),
+            ("received", self.received.map(|number| number.to_string())),
+            ("alive", self.alive.map(|number| number.to_string())),
+            ("outcome", self.outcome.clone()),
+            ("request", self.request_id.clone()),
+        ];
+        let facts: Vec<String> =
+            facts.into_iter().filter_map(|(name, fact)| Some(format!("{name} {}", fact?))).collect();
+        if facts.is_empty() { Ok(()) } else { write!(f, " [{}]", facts.join(", ")) }
+    }
+}
+
+/// The problem that a reply carries; an empty one if it carries something else.
+pub(super) fn problem(response: &mut Response<Body>) -> Problem {
+    let bytes = read(response).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// A reply that is no success, as an error of one line.
+pub(super) fn refusal(response: &mut Response<Body>) -> anyhow::Error {
+    let status = response.status();
+    describe(status, &problem(response))
+}
+
+/// A status and its problem, as an error of one line.
+pub(super) fn describe(status: ureq::http::StatusCode, problem: &Problem) -> anyhow::Error {
+    match problem.name() {
+        "" => anyhow::anyhow!("the node answered {status}"),
+        name => anyhow::anyhow!("{name} ({}): {problem}", status.as_u16()),
+    }
+}

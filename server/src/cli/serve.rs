@@ -1,0 +1,303 @@
+//! `helenus serve`: one node in the foreground, from its settings to its last sync.
+//!
+//! ```text
+//!   bind both listeners ─▶ open storage (replays the log) ─▶ identity ─▶ node ─▶ serve peers ─▶ serve clients
+//!   close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
+//! ```
+//!
+//! A second signal ends the process at once; that loses nothing that was acknowledged. SIGHUP does nothing. When a
+//! sync has failed the process exits with 1 without any further write: whoever supervises it starts it again, and
+//! the replay of the log finds out what is durable.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use helenus_cluster::{
+    node::{Node, Parts, Spawners, identity::LocalIdentity},
+    time::{SystemClock, WallClock},
+};
+use helenus_storage::{Engine, background::Background, disk::OsDisk};
+use rustix::rand::GetRandomFlags;
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Handle},
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::{Logged, SettingsArgs};
+use crate::{
+    config::Config,
+    http::{self, Api, Surface},
+    listen::{Listener, Server},
+    peer::{GreetingProvider, PeerListener, TcpTransport},
+    telemetry::{self, Metrics},
+};
+
+/// How often storage is asked whether it still works. Clients get errors from the first moment on; this is how late
+/// the process ends.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long requests of other nodes may take to end when the node stops.
+const PEER_GRACE: Duration = Duration::from_secs(1);
+
+/// `helenus serve`.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example: helenus serve --config config/node.toml --set http.listen=127.0.0.1:8080")]
+pub struct Serve {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Write the bound addresses to this file, as JSON, once requests are taken
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+    /// Leave the session, and with it the terminal, of whoever started the process
+    #[arg(long, hide = true)]
+    new_session: bool,
+}
+
+impl Serve {
+    /// Runs the node until it is told to stop.
+    ///
+    /// # Errors
+    /// When it cannot start, its storage fails, or a second signal cuts its end short.
+    pub fn run(self) -> anyhow::Result<()> {
+        if self.new_session {
+            rustix::process::setsid().context("cannot leave the session")?;
+        }
+        let config = self.settings.load()?.config;
+        telemetry::start_logs(config.log.format, &config.log.filter)?;
+        let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
+        // Gossip must be heard while requests keep every other thread busy.
+        let membership =
+            Builder::new_multi_thread().worker_threads(1).thread_name("membership").enable_all().build()?;
+        let spawners =
+            Spawners { requests: requests.handle().clone(), membership: membership.handle().clone() };
+        let outcome = requests.block_on(serve(&config, spawners, self.ready_file.as_deref()));
+        requests.shutdown_background();
+        membership.shutdown_background();
+        outcome.map_err(|error| {
+            tracing::error!(error = format!("{error:#}"), "the node ends");
+            Logged.into()
+        })
+    }
+}
+
+async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let node = tokio::select! {
+        biased;
+        () = signals.told_to_stop() => return Ok(()),
+        started = RunningNode::start(config, spawners) => started?,
+    };
+    if let Some(path) = ready_file {
+        node.write_ready_file(path)?;
+    }
+    let reason = tokio::select! {
+        biased;
+        reason = node.broken() => Some(reason),
+        () = signals.told_to_stop() => None,
+    };
+    if let Some(path) = ready_file {
+        // The addresses are no longer served; that the file is gone already is fine.
+        let _ = fs::remove_file(path);
+    }
+    if let Some(reason) = reason {
+        anyhow::bail!("storage failed, and what it has not synced is unknown until a restart: {reason}");
+    }
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        biased;
+        () = signals.told_to_stop() => anyhow::bail!("a second signal stopped the node at once"),
+        stopped = node.stop(config.http.drain_timeout.get()) => stopped?,
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A node with everything it stands on.
+struct RunningNode {
+    engine: Arc<Engine>,
+    background: Background,
+    node: Arc<Node>,
+    transport: Arc<TcpTransport>,
+    peers: PeerListener,
+    clients: Server,
+    /// Where others are told to reach it.
+    advertised: String,
+}
+
+impl RunningNode {
+    async fn start(config: &Config, spawners: Spawners) -> anyhow::Result<Self> {
+        warn_if_open(config.http.listen);
+        let clients = Listener::bind(config.http.listen, config.listener_settings())
+            .await
+            .with_context(|| format!("cannot listen for clients on {}", config.http.listen))?;
+        let peer_socket = TcpListener::bind(config.peer.listen)
+            .await
+            .with_context(|| format!("cannot listen for other nodes on {}", config.peer.listen))?;
+        let settings = config.cluster_settings(peer_socket.local_addr()?);
+        let advertised = settings.advertise.clone();
+        let (engine, background) = open_storage(config).await?;
+
+        let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
+        let seed = random_seed()?;
+        let identity = LocalIdentity::load_or_create(&engine, &settings, clock.as_ref(), seed).await?;
+        let identity = Arc::new(identity);
+        let greeting: GreetingProvider = {
+            let identity = Arc::clone(&identity);
+            Arc::new(move || identity.greeting())
+        };
+        let peer_settings = config.peer_settings(random_seed()?);
+        let transport = Arc::new(TcpTransport::new(
+            Arc::clone(&greeting),
+            peer_settings.clone(),
+            spawners.requests.clone(),
+        ));
+        let parts = Parts {
+            settings,
+            identity,
+            engine: Arc::clone(&engine),
+            transport: Arc::clone(&transport) as _,
+            clock: Arc::clone(&clock),
+            seed,
+            spawners,
+            inline_reads: false,
+        };
+        let node = Node::start(parts).await?;
+
+        let answer = {
+            let node = Arc::clone(&node);
+            Arc::new(move |request| {
+                let node = Arc::clone(&node);
+                Box::pin(async move { node.handle(request).await }) as _
+            })
+        };
+        let peers = PeerListener::start(peer_socket, greeting, answer, &peer_settings, &Handle::current())?;
+        let metrics = {
+            let engine = Arc::clone(&engine);
+            Arc::new(Metrics::new(move || engine.counters()))
+        };
+        let open_connections = metrics.open_connections();
+        let api = Api::new(Arc::clone(&node) as _, clock, metrics, config.request_limits(), random_seed()?);
+        let clients = clients.serve(http::router(&api, Surface::Both), api.refuse(), open_connections);
+        tracing::info!(
+            host_id = %node.host_id(),
+            http = %clients.local_address(),
+            peers = %peers.local_address(),
+            advertised,
+            "serving"
+        );
+        Ok(Self { engine, background, node, transport, peers, clients, advertised })
+    }
+
+    fn write_ready_file(&self, path: &Path) -> anyhow::Result<()> {
+        let text = json!({
+            "pid": std::process::id(),
+            "host_id": self.node.host_id(),
+            "http": self.clients.local_address(),
+            "peer": self.peers.local_address(),
+            "advertise": self.advertised,
+        });
+        // Whoever waits for the file never sees half of it.
+        let new = path.with_extension("new");
+        fs::write(&new, format!("{text:#}\n"))
+            .and_then(|()| fs::rename(&new, path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Returns when storage has failed for good, with the reason.
+    async fn broken(&self) -> String {
+        let mut interval = tokio::time::interval(HEALTH_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            if let Some(reason) = self.engine.poisoned() {
+                return reason;
+            }
+        }
+    }
+
+    /// Lets what was begun end, in `grace` at most, and makes everything durable.
+    async fn stop(self, grace: Duration) -> anyhow::Result<()> {
+        self.node.drain();
+        let cut = self.clients.stop(grace).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "connections were cut before their replies were through");
+        }
+        self.peers.stop(Instant::now() + PEER_GRACE).await;
+        self.node.stop().await;
+        self.transport.stop().await;
+        let (engine, background) = (self.engine, self.background);
+        tokio::task::spawn_blocking(move || {
+            background.stop();
+            engine.close()
+        })
+        .await?
+        .context("cannot close storage")
+    }
+}
+
+async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Background)> {
+    let directory = config.node.data_directory.clone();
+    let options = config.storage_options();
+    let opened =
+        tokio::task::spawn_blocking(move || Engine::open(Arc::new(OsDisk), &directory, options)).await?;
+    let engine =
+        Arc::new(opened.with_context(|| format!("cannot open {}", config.node.data_directory.display()))?);
+    let background = Background::start(Arc::clone(&engine)).context("cannot start the threads of storage")?;
+    Ok((engine, background))
+}
+
+fn warn_if_open(listen: SocketAddr) {
+    if !listen.ip().is_loopback() {
+        tracing::warn!(
+            %listen,
+            "the HTTP API has no authentication: whoever reaches this address reads and writes everything"
+        );
+    }
+}
+
+/// From the operating system; every start has another.
+fn random_seed() -> anyhow::Result<u64> {
+    let mut seed = [0; 8];
+    // So few bytes come whole or not at all.
+    rustix::rand::getrandom(&mut seed, GetRandomFlags::empty()).context("the system gives no randomness")?;
+    Ok(u64::from_le_bytes(seed))
+}
+
+/// What the operating system tells the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns at the next SIGTERM or SIGINT.
+    async fn told_to_stop(&mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => tracing::info!("SIGHUP: settings are read at the start only"),
+            }
+        }
+    }
+}

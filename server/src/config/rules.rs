@@ -1,0 +1,116 @@
+//! What settings demand of each other.
+
+use super::{schema::Config, value::Auto};
+
+/// A demand that involves several settings.
+pub(super) struct Rule {
+    /// The settings, the one to point at first.
+    pub(super) settings: &'static [&'static str],
+    /// What is wrong, if something is.
+    pub(super) broken: fn(&Config) -> Option<String>,
+}
+
+/// What a stored value needs besides itself: key, content type, metadata, checksums.
+const ENVELOPE_BYTES: u64 = 64 << 10;
+
+/// Every rule.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        settings: &["storage.memtable_size", "storage.memtable_total"],
+        broken: |config| {
+            let (one, total) = (config.storage.memtable_size, config.storage.memtable_total);
+            (one > total).then(|| format!("one memtable ({one}) must fit into the total of all ({total})"))
+        },
+    },
+    Rule {
+        settings: &["storage.segment_size", "storage.commit_log_size"],
+        broken: |config| {
+            let (segment, total) = (config.storage.segment_size, config.storage.commit_log_size);
+            (segment.bytes().saturating_mul(2) > total.bytes())
+                .then(|| format!("two segments ({segment} each) must fit into the commit log ({total})"))
+        },
+    },
+    Rule {
+        settings: &["storage.merge_min_tables", "storage.merge_max_tables"],
+        broken: |config| {
+            let (min, max) = (config.storage.merge_min_tables, config.storage.merge_max_tables);
+            (min > max).then(|| format!("a merge begins at {min} tables but may take only {max}"))
+        },
+    },
+    Rule {
+        settings: &["http.max_value", "storage.segment_size"],
+        broken: |config| {
+            let (value, segment) = (config.http.max_value, config.storage.segment_size);
+            (value.bytes() + ENVELOPE_BYTES > segment.bytes() / 2)
+                .then(|| format!("the largest value ({value}) must fit into half a segment ({segment})"))
+        },
+    },
+    Rule {
+        settings: &["http.max_value", "storage.commit_queue"],
+        broken: |config| {
+            let (value, queue) = (config.http.max_value, config.storage.commit_queue);
+            (value.bytes() + ENVELOPE_BYTES > queue.bytes())
+                .then(|| format!("the largest value ({value}) must fit into the commit queue ({queue})"))
+        },
+    },
+    Rule {
+        settings: &["http.max_value", "peer.max_frame"],
+        broken: |config| {
+            let (value, frame) = (config.http.max_value, config.peer.max_frame);
+            (value.bytes() + ENVELOPE_BYTES > frame.bytes())
+                .then(|| format!("the largest value ({value}) must fit into a frame between nodes ({frame})"))
+        },
+    },
+    Rule {
+        settings: &["http.max_value", "http.max_body_memory"],
+        broken: |config| {
+            let (value, memory) = (config.http.max_value, config.http.max_body_memory);
+            (value > memory)
+                .then(|| format!("the largest value ({value}) must fit into the memory of bodies ({memory})"))
+        },
+    },
+    Rule {
+        settings: &["peer.max_frame", "peer.queue_memory"],
+        broken: |config| {
+            let (frame, queue) = (config.peer.max_frame, config.peer.queue_memory);
+            (frame > queue).then(|| format!("the largest frame ({frame}) must fit into the queue ({queue})"))
+        },
+    },
+    Rule {
+        settings: &["peer.max_frame", "peer.concurrent_memory"],
+        broken: |config| {
+            let (frame, memory) = (config.peer.max_frame, config.peer.concurrent_memory);
+            (frame > memory).then(|| {
+                format!("the largest frame ({frame}) must fit into the memory of requests ({memory})")
+            })
+        },
+    },
+    Rule {
+        settings: &["peer.backoff_min", "peer.backoff_max"],
+        broken: |config| {
+            let (min, max) = (config.peer.backoff_min, config.peer.backoff_max);
+            (min > max).then(|| format!("the shortest pause ({min}) is longer than the longest ({max})"))
+        },
+    },
+    Rule {
+        settings: &["peer.listen", "peer.advertise"],
+        broken: |config| {
+            let listens_everywhere = config.peer.listen.ip().is_unspecified();
+            (listens_everywhere && config.peer.advertise == Auto::Auto).then(|| {
+                format!(
+                    "a node that listens on every address ({}) must be told which of them the other nodes \
+                     reach: set peer.advertise",
+                    config.peer.listen.ip()
+                )
+            })
+        },
+    },
+    Rule {
+        settings: &["peer.listen", "http.listen"],
+        broken: |config| {
+            let (peer, http) = (config.peer.listen, config.http.listen);
+            (peer == http && peer.port() != 0)
+                .then(|| format!("peers and clients cannot be served on one address ({peer})"))
+        },
+    },
+];

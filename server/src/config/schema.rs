@@ -1,0 +1,283 @@
+//! Every setting: section, key, type, default and range, in one place.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use helenus_storage::SyncMode;
+use uuid::Uuid;
+
+use super::{
+    quantity::{Address, Period, Size},
+    value::{Auto, Complaint, Item, Value},
+};
+use crate::telemetry::LogFormat;
+
+/// One line of the list below, as the overlay needs it.
+pub(super) struct Setting {
+    pub(super) section: &'static str,
+    pub(super) key: &'static str,
+    /// Reads and checks a value and puts it into its place.
+    pub(super) read: fn(&mut Config, &Item) -> Result<(), Complaint>,
+    /// The value of a configuration.
+    pub(super) show: fn(&Config) -> serde_json::Value,
+}
+
+impl Setting {
+    pub(super) fn name(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+}
+
+macro_rules! sections {
+    ($(
+        $(#[$section_doc:meta])*
+        $section:ident: $Section:ident {
+            $( $(#[$doc:meta])* $key:ident: $type:ty = $default:expr, $check:expr; )*
+        }
+    )*) => {
+        $(
+            $(#[$section_doc])*
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $Section { $( $(#[$doc])* pub $key: $type, )* }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $( $key: $default, )* }
+                }
+            }
+        )*
+
+        /// All settings of a node.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct Config { $( $(#[$section_doc])* pub $section: $Section, )* }
+
+        /// Every setting, in the order of the sections.
+        pub(super) const SETTINGS: &[Setting] = &[ $( $( Setting {
+            section: stringify!($section),
+            key: stringify!($key),
+            read: |config, item| {
+                let value = <$type as Value>::read(item)?;
+                let check: &dyn Fn(&$type) -> Result<(), String> = &$check;
+                check(&value).map_err(|what| item.complain(what))?;
+                config.$section.$key = value;
+                Ok(())
+            },
+            show: |config| config.$section.$key.json(),
+        }, )* )* ];
+
+        /// The sections, in order.
+        pub(super) const SECTIONS: &[&str] = &[ $( stringify!($section), )* ];
+    };
+}
+
+sections! {
+    /// `[cluster]`: what all nodes of a cluster have in common.
+    cluster: Cluster {
+        /// Nodes of different cluster names never talk.
+        name: String = "helenus".to_owned(), a_name;
+        /// Peer addresses of the nodes to learn the cluster from; the first one forms it.
+        seeds: Vec<Address> = Vec::new(), |seeds| seeds.iter().try_for_each(a_real_port);
+        /// Replicas of each key of the table `default`, decided by the node that forms the cluster. `auto`: 3, or
+        /// 1 on a node that has no seeds.
+        default_replication_factor: Auto<u32> = Auto::Auto, |factor| match factor {
+            Auto::Auto => Ok(()),
+            Auto::Fixed(factor) => between(1, 64)(factor),
+        };
+    }
+    /// `[node]`: this node.
+    node: Node {
+        /// Everything the node keeps. Relative to the working directory.
+        data_directory: PathBuf = PathBuf::from("./helenus-data"), |path| a_path(path);
+        /// Where the node stands.
+        datacenter: String = "dc1".to_owned(), a_name;
+        /// See `datacenter`.
+        rack: String = "rack1".to_owned(), a_name;
+        /// Tokens that the node draws at its first start.
+        num_tokens: u32 = 16, between(1, 1024);
+    }
+    /// `[http]`: the listener for clients.
+    http: Http {
+        /// Where it listens; port 0 takes a free one.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7071)), anything;
+        /// A connection that has not sent its whole request head by then is closed.
+        header_timeout: Period = Period::secs(5), between(Period::millis(10), Period::secs(300));
+        /// A connection without a request for that long is closed.
+        idle_timeout: Period = Period::secs(60), between(Period::millis(10), Period::secs(3600));
+        /// A write that a client does not take for that long ends its connection.
+        write_stall_timeout: Period = Period::secs(10), between(Period::millis(10), Period::secs(300));
+        /// How long unread input is thrown away after the last reply, so that the reply arrives.
+        linger_timeout: Period = Period::secs(1), between(Period::millis(0), Period::secs(60));
+        /// Connections at once; further ones are answered as overloaded.
+        max_connections: u32 = 4096, between(1, 1_000_000);
+        /// Largest value.
+        max_value: Size = Size::mib(1), between(Size::of_bytes(1), Size::mib(16));
+        /// All request bodies under way together; further requests are answered as overloaded.
+        max_body_memory: Size = Size::mib(64), between(Size::mib(1), Size::gib(64));
+        /// How long the next piece of a body may take.
+        body_stall_timeout: Period = Period::secs(10), between(Period::millis(10), Period::secs(300));
+        /// How much of a body must arrive per second, once `body_stall_timeout` is over.
+        body_min_rate: Size = Size::kib(1), between(Size::of_bytes(1), Size::mib(16));
+        /// Longest path and query together. The longest key, with every byte escaped, must fit.
+        max_target: Size = Size::kib(16), between(Size::kib(13), Size::kib(64));
+        /// Headers of a request.
+        max_headers: u32 = 64, between(16, 1024);
+        /// Names and values of all headers of a request together.
+        max_header_size: Size = Size::kib(16), between(Size::kib(9), Size::kib(256));
+        /// Request line and headers together, before anything is looked at.
+        max_head_size: Size = Size::kib(64), between(Size::kib(32), Size::mib(1));
+        /// How long requests under way may take to end when the node stops.
+        drain_timeout: Period = Period::secs(5), between(Period::millis(0), Period::secs(300));
+    }
+    /// `[peer]`: the listener for, and the connections to, other nodes.
+    peer: Peer {
+        /// Where it listens; port 0 takes a free one.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7171)), anything;
+        /// The address under which the other nodes reach this one. `auto`: the address it listens on. Port 0: the
+        /// port it listens on.
+        advertise: Auto<Address> = Auto::Auto, reachable;
+        /// Addresses to use instead of what a node advertises, by its host id.
+        route: BTreeMap<Uuid, Address> = BTreeMap::new(), |routes| routes.values().try_for_each(a_real_port);
+        /// Largest frame, in either direction.
+        max_frame: Size = Size::mib(8), between(Size::kib(64), Size::mib(256));
+        /// Time to resolve a name and make a connection.
+        connect_timeout: Period = Period::secs(1), between(Period::millis(10), Period::secs(60));
+        /// Time for both sides of a new connection to greet each other.
+        handshake_timeout: Period = Period::secs(2), between(Period::millis(10), Period::secs(60));
+        /// A connection is given up when the other machine gives no sign of life for that long; whole seconds.
+        silence_timeout: Period = Period::secs(10), |timeout| {
+            between(Period::secs(1), Period::secs(300))(timeout)?;
+            whole_seconds(timeout)
+        };
+        /// A connection without a call for that long is closed.
+        idle_timeout: Period = Period::secs(300), between(Period::secs(1), Period::secs(86_400));
+        /// Shortest pause before the next attempt to connect; doubled with each further failure.
+        backoff_min: Period = Period::millis(50), between(Period::millis(1), Period::secs(60));
+        /// Longest pause before the next attempt to connect, and how late a restarted node may be noticed.
+        backoff_max: Period = Period::secs(1), between(Period::millis(1), Period::secs(600));
+        /// Requests that wait to be sent, per connection; further ones are answered as overloaded.
+        queue_requests: u32 = 8192, between(1, 1_000_000);
+        /// Bytes that wait to be sent, per connection; further requests are answered as overloaded.
+        queue_memory: Size = Size::mib(32), between(Size::kib(64), Size::gib(16));
+        /// Requests that are sent and unanswered, per connection.
+        in_flight_requests: u32 = 8192, between(1, 1_000_000);
+        /// Requests of another node that are worked on at once, per connection; beyond it is not read any further.
+        concurrent_requests: u32 = 1024, between(1, 1_000_000);
+        /// Bytes of such requests, per connection.
+        concurrent_memory: Size = Size::mib(64), between(Size::kib(64), Size::gib(16));
+        /// Connections from other nodes; further ones are closed at once.
+        max_inbound: u32 = 2048, between(1, 100_000);
+        /// Connections to other nodes.
+        max_outbound: u32 = 2048, between(1, 100_000);
+    }
+    /// `[storage]`: the storage engine.
+    storage: Storage {
+        /// `group`: acknowledged once synced, one sync for all who wait. `periodic`: synced every `sync_interval`.
+        sync_mode: SyncMode = SyncMode::Group, anything;
+        /// Time between syncs in mode `periodic`.
+        sync_interval: Period = Period::secs(1), between(Period::millis(1), Period::secs(60));
+        /// Size of a commit log segment.
+        segment_size: Size = Size::mib(32), between(Size::mib(1), Size::gib(1));
+        /// Bytes that wait for the commit log; further writes are answered as overloaded.
+        commit_queue: Size = Size::mib(64), between(Size::mib(1), Size::gib(4));
+        /// A memtable that holds more is written to an SSTable.
+        memtable_size: Size = Size::mib(64), between(Size::mib(1), Size::gib(16));
+        /// All memtables together; further writes are answered as overloaded.
+        memtable_total: Size = Size::mib(256), between(Size::mib(1), Size::gib(64));
+        /// All commit log segments together; beyond it the oldest memtables are written to SSTables.
+        commit_log_size: Size = Size::mib(512), between(Size::mib(2), Size::gib(1024));
+        /// Uncompressed size of an SSTable block.
+        block_size: Size = Size::kib(16), between(Size::kib(1), Size::mib(1));
+        /// Entries between two restart points of a block.
+        restart_interval: u32 = 16, between(1, 1024);
+        /// False-positive rate of bloom filters.
+        bloom_fp_rate: f64 = 0.01, between(0.000_01, 0.5);
+        /// SSTables of similar size that make a merge worthwhile.
+        merge_min_tables: u32 = 4, between(2, 64);
+        /// SSTables that one merge takes at most.
+        merge_max_tables: u32 = 32, between(2, 256);
+    }
+    /// `[coordinator]`: requests of clients, and the cluster behind them.
+    coordinator: Coordinator {
+        /// Deadline of writes that name none.
+        write_timeout: Period = Period::secs(2), between(Period::millis(1), Period::secs(30));
+        /// Deadline of reads that name none.
+        read_timeout: Period = Period::secs(5), between(Period::millis(1), Period::secs(30));
+        /// How far ahead of its own clock a node accepts a timestamp.
+        allowed_drift: Period = Period::secs(60), between(Period::millis(1), Period::secs(86_400));
+        /// Requests of clients at once; further ones are answered as overloaded.
+        max_requests: u32 = 4096, between(1, 1_000_000);
+        /// Time between two exchanges with another node.
+        exchange_interval: Period = Period::secs(1), between(Period::millis(10), Period::secs(60));
+        /// Reads of SSTables at once.
+        cold_reads: u32 = 16, between(1, 1024);
+        /// Reads of SSTables that wait beyond those; further ones are answered as overloaded.
+        cold_read_queue: u32 = 1024, between(0, 1_000_000);
+    }
+    /// `[log]`: the log, on standard error.
+    log: Log {
+        /// `text` for people, `json` for machines.
+        format: LogFormat = LogFormat::Text, anything;
+        /// What is logged: a level, or `target=level` directives separated by commas.
+        filter: String = "info".to_owned(), a_filter;
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a check")]
+fn anything<T>(_: &T) -> Result<(), String> {
+    Ok(())
+}
+
+fn between<T: PartialOrd + fmt::Display>(min: T, max: T) -> impl Fn(&T) -> Result<(), String> {
+    move |value| {
+        if *value >= min && *value <= max {
+            Ok(())
+        } else {
+            Err(format!("must be between {min} and {max}, is {value}"))
+        }
+    }
+}
+
+fn whole_seconds(period: &Period) -> Result<(), String> {
+    if period.get().subsec_nanos() == 0 { Ok(()) } else { Err(format!("must be whole seconds, is {period}")) }
+}
+
+fn a_name(text: &String) -> Result<(), String> {
+    if text.is_empty() || text.len() > 64 || text.trim() != text || text.chars().any(char::is_control) {
+        return Err("must be 1 to 64 bytes, without control characters and blanks at its ends".to_owned());
+    }
+    Ok(())
+}
+
+fn a_path(path: &Path) -> Result<(), String> {
+    if path.as_os_str().is_empty() { Err("must not be empty".to_owned()) } else { Ok(()) }
+}
+
+fn a_real_port(address: &Address) -> Result<(), String> {
+    if address.port() == 0 { Err(format!("`{address}` has port 0, which nobody can reach")) } else { Ok(()) }
+}
+
+fn reachable(advertise: &Auto<Address>) -> Result<(), String> {
+    match advertise {
+        Auto::Fixed(address) if is_unspecified(address.host()) => Err(format!(
+            "{} means \"every address of this machine\" and cannot be reached from another node; advertise one \
+             that can",
+            address.host()
+        )),
+        Auto::Auto | Auto::Fixed(_) => Ok(()),
+    }
+}
+
+fn is_unspecified(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+}
+
+fn a_filter(text: &String) -> Result<(), String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("not a log filter: {error}")),
+    }
+}

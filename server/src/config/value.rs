@@ -1,0 +1,271 @@
+//! How values are written, and the types that settings have besides those of `quantity`.
+//!
+//! In the file a value has a TOML type; in the environment and after `--set` it is bare text that is read by the
+//! type of its setting: `true`, `42`, `a,b` for lists, `key=value,key=value` for tables.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use helenus_storage::SyncMode;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::diagnostics::Place;
+use crate::telemetry::LogFormat;
+
+/// A value as some source wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Raw {
+    /// Text of the environment or the command line: its type is that of the setting.
+    Text(String),
+    /// A TOML string.
+    String(String),
+    /// A TOML integer that fits.
+    Integer(i64),
+    /// A TOML float.
+    Float(f64),
+    /// A TOML array.
+    List(Vec<Item>),
+    /// A TOML table.
+    Table(Vec<(String, Item)>),
+    /// Anything else, by the name of its type: no setting has it.
+    Other(&'static str),
+}
+
+/// A value and the place it was read from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Item {
+    pub(super) raw: Raw,
+    pub(super) at: Place,
+}
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Complaint {
+    pub(super) what: String,
+    pub(super) at: Place,
+}
+
+/// A type that settings have.
+pub(super) trait Value: Sized {
+    /// Reads a value.
+    fn read(item: &Item) -> Result<Self, Complaint>;
+    /// Writes it in the form that [`Value::read`] takes.
+    fn json(&self) -> serde_json::Value;
+}
+
+impl Item {
+    pub(super) fn complain(&self, what: impl Into<String>) -> Complaint {
+        Complaint { what: what.into(), at: self.at.clone() }
+    }
+
+    pub(super) fn expected(&self, what: &str) -> Complaint {
+        let found = match &self.raw {
+            Raw::Text(text) => return self.complain(format!("expected {what}, found `{text}`")),
+            Raw::String(_) => "a string",
+            Raw::Integer(_) => "an integer",
+            Raw::Float(_) => "a float",
+            Raw::List(_) => "a list",
+            Raw::Table(_) => "a table",
+            Raw::Other(name) => name,
+        };
+        self.complain(format!("expected {what}, found {found}"))
+    }
+
+    /// The text of a value that is written as a string.
+    pub(super) fn text(&self, expected: &str) -> Result<&str, Complaint> {
+        match &self.raw {
+            Raw::Text(text) | Raw::String(text) => Ok(text),
+            _ => Err(self.expected(expected)),
+        }
+    }
+}
+
+/// A value that the node works out itself when it is written `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auto<T> {
+    /// Worked out; the setting's text says how.
+    Auto,
+    /// As set.
+    Fixed(T),
+}
+
+impl<T: Value> Value for Auto<T> {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        match &item.raw {
+            Raw::Text(text) | Raw::String(text) if text == "auto" => Ok(Self::Auto),
+            _ => T::read(item).map(Self::Fixed).map_err(|complaint| Complaint {
+                what: format!("{} (or \"auto\")", complaint.what),
+                at: complaint.at,
+            }),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Auto => json!("auto"),
+            Self::Fixed(value) => value.json(),
+        }
+    }
+}
+
+/// Reads one of a few words.
+fn choose<T: Copy>(item: &Item, choices: &[(&str, T)]) -> Result<T, Complaint> {
+    let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    let expected = words.join(" or ");
+    let text = item.text(&expected)?;
+    let chosen = choices.iter().find(|(word, _)| *word == text);
+    chosen
+        .map(|(_, value)| *value)
+        .ok_or_else(|| item.complain(format!("expected {expected}, found `{text}`")))
+}
+
+impl Value for LogFormat {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("text", Self::Text), ("json", Self::Json)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl Value for SyncMode {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("group", Self::Group), ("periodic", Self::Periodic)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::Group => "group",
+            Self::Periodic => "periodic",
+        })
+    }
+}
+
+impl Value for String {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        item.text("a string").map(ToOwned::to_owned)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self)
+    }
+}
+
+impl Value for PathBuf {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        item.text("a path, as a string").map(Self::from)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.to_string_lossy())
+    }
+}
+
+impl Value for SocketAddr {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        const WHAT: &str = "an IP address and a port, such as \"127.0.0.1:7071\"";
+        let text = item.text(WHAT)?;
+        text.trim().parse().map_err(|_| item.complain(format!("expected {WHAT}, found `{text}`")))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.to_string())
+    }
+}
+
+impl Value for u32 {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        const WHAT: &str = "a whole number";
+        match &item.raw {
+            Raw::Text(text) => text.trim().parse().map_err(|_| item.expected(WHAT)),
+            Raw::Integer(number) => Self::try_from(*number).map_err(|_| {
+                item.complain(format!("expected {WHAT} between 0 and {}, found {number}", Self::MAX))
+            }),
+            _ => Err(item.expected(WHAT)),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self)
+    }
+}
+
+impl Value for f64 {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        const WHAT: &str = "a number";
+        match &item.raw {
+            Raw::Text(text) => text.trim().parse().map_err(|_| item.expected(WHAT)),
+            Raw::Float(number) => Ok(*number),
+            Raw::Integer(number) => {
+                // Exact for every number a setting of this type may have.
+                i32::try_from(*number).map(Self::from).map_err(|_| item.expected(WHAT))
+            }
+            _ => Err(item.expected(WHAT)),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self)
+    }
+}
+
+/// The comma-separated parts of bare text, each with its own span.
+fn parts(text: &str, at: &Place) -> Vec<Item> {
+    let mut start = at.span.start;
+    let mut items = Vec::new();
+    for part in text.split(',') {
+        let end = start + part.len();
+        if !part.trim().is_empty() {
+            items.push(Item { raw: Raw::Text(part.to_owned()), at: at.part(start..end) });
+        }
+        start = end + 1;
+    }
+    items
+}
+
+impl<T: Value> Value for Vec<T> {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        match &item.raw {
+            Raw::Text(text) => parts(text, &item.at).iter().map(T::read).collect(),
+            Raw::List(items) => items.iter().map(T::read).collect(),
+            _ => Err(item.expected("a list")),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.iter().map(T::json).collect()
+    }
+}
+
+impl<T: Value> Value for BTreeMap<Uuid, T> {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        let read_entry = |key: &str, value: &Item| {
+            let id = Uuid::parse_str(key.trim());
+            let id =
+                id.map_err(|_| value.complain(format!("expected a host id before it, found `{key}`")))?;
+            Ok((id, T::read(value)?))
+        };
+        match &item.raw {
+            Raw::Text(text) => parts(text, &item.at)
+                .iter()
+                .map(|entry| {
+                    let Raw::Text(text) = &entry.raw else { return Err(entry.expected("host id=address")) };
+                    let (key, value) =
+                        text.split_once('=').ok_or_else(|| entry.expected("host id=address"))?;
+                    let at = entry.at.part(entry.at.span.start + key.len() + 1..entry.at.span.end);
+                    read_entry(key, &Item { raw: Raw::Text(value.to_owned()), at })
+                })
+                .collect(),
+            Raw::Table(entries) => entries.iter().map(|(key, value)| read_entry(key, value)).collect(),
+            _ => Err(item.expected("a table of host id = \"address\"")),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::Value::Object(self.iter().map(|(id, value)| (id.to_string(), value.json())).collect())
+    }
+}

@@ -1,0 +1,18 @@
+//! `/admin/v1/…`: operations. For people who run the node, not for its clients.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use hyper::Uri;
+
+use super::{Api, parameters, problem::Problem};
+
+/// `GET /admin/v1/status`: the cluster as this node sees it.
+pub(super) async fn status(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    Ok(Json(api.node.status()).into_response())
+}

@@ -1,0 +1,18 @@
+//! `GET /metrics`: the node's numbers for Prometheus.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use hyper::{Uri, header::CONTENT_TYPE};
+
+use super::{Api, parameters, problem::Problem};
+use crate::telemetry::METRICS_CONTENT_TYPE;
+
+/// The page.
+pub(super) async fn page(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    Ok(([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], api.metrics.page()).into_response())
+}

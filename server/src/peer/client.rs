@@ -1,0 +1,208 @@
+//! The calling side: [`TcpTransport`].
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use helenus_cluster::{
+    membership::handshake::Greeting,
+    message::{Message, Request, Response, TrafficClass},
+    node::transport::{CallError, Destination, Transport},
+    wire,
+};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use tokio::{runtime::Handle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    backoff::Backoff,
+    link::Link,
+    outbox::{Outbox, PendingCall},
+    refusals::Refusals,
+    settings::PeerSettings,
+};
+
+/// Says how this node greets the others at the moment; it may learn its cluster id between two connections.
+pub type GreetingProvider = Arc<dyn Fn() -> Greeting + Send + Sync>;
+
+/// Calls to other nodes over TCP. Dropping it ends its tasks.
+#[derive(Debug)]
+pub struct TcpTransport {
+    shared: Arc<Shared>,
+}
+
+/// What the transport and the tasks of its links share.
+pub(super) struct Shared {
+    pub(super) settings: PeerSettings,
+    pub(super) greeting: GreetingProvider,
+    pub(super) refusals: Refusals,
+    pub(super) stop: CancellationToken,
+    /// Calls are submitted under the read lock, links retired under the write lock: no call meets a retired link.
+    links: RwLock<Links>,
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+#[derive(Debug, Default)]
+struct Links {
+    peers: HashMap<Destination, PeerLinks>,
+    count: usize,
+    backoffs_made: u64,
+}
+
+#[derive(Debug)]
+struct PeerLinks {
+    backoff: Arc<Mutex<Backoff>>,
+    control: Option<Arc<Link>>,
+    request: Option<Arc<Link>>,
+}
+
+impl TcpTransport {
+    /// A transport without connections, whose tasks will run on `runtime`.
+    pub fn new(greeting: GreetingProvider, settings: PeerSettings, runtime: Handle) -> Self {
+        let shared = Shared {
+            settings: settings.within_reason(),
+            greeting,
+            refusals: Refusals::default(),
+            stop: CancellationToken::new(),
+            links: RwLock::default(),
+            tasks: TaskTracker::new(),
+            runtime,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Connections to other nodes, those that are being tried included.
+    pub fn connections(&self) -> usize {
+        self.shared.links.read().count
+    }
+
+    /// Closes all connections and ends all calls; takes none any more. Returns when its tasks have ended.
+    pub async fn stop(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+impl Transport for TcpTransport {
+    /// The request is queued before the future is first polled.
+    fn call(
+        &self,
+        to: &Destination,
+        request: Message<Request>,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<Message<Response>, CallError>> {
+        let submitted = self.shared.submit(to, request, deadline);
+        Box::pin(async move {
+            let answer = submitted?.answer(deadline).await?;
+            wire::decode_response(answer).map_err(|error| CallError::Malformed { reason: error.to_string() })
+        })
+    }
+}
+
+impl Drop for TcpTransport {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Shared {
+    fn submit(
+        self: &Arc<Self>,
+        to: &Destination,
+        request: Message<Request>,
+        deadline: Instant,
+    ) -> Result<PendingCall, CallError> {
+        let class = request.header.class;
+        let mut links = self.links.read();
+        if links.find(to, class).is_none() {
+            drop(links);
+            let mut changing = self.links.write();
+            self.add(&mut changing, to, class)?;
+            links = RwLockWriteGuard::downgrade(changing);
+        }
+        let link = links.find(to, class).ok_or(CallError::Overloaded)?;
+        link.outbox.submit(request, deadline, &link.backoff)
+    }
+
+    fn add(
+        self: &Arc<Self>,
+        links: &mut Links,
+        to: &Destination,
+        class: TrafficClass,
+    ) -> Result<(), CallError> {
+        if links.find(to, class).is_some() {
+            return Ok(());
+        }
+        let address = to.host_id.and_then(|id| self.settings.route.get(&id)).unwrap_or(&to.address).clone();
+        if self.stop.is_cancelled() {
+            return Err(CallError::Unreachable { address, reason: "this node is stopping".to_owned() });
+        }
+        if links.count >= self.settings.max_outbound {
+            return Err(CallError::Overloaded);
+        }
+        links.backoffs_made += 1;
+        let seed = self.settings.jitter_seed.wrapping_add(links.backoffs_made);
+        let peer = links.peers.entry(to.clone()).or_insert_with(|| PeerLinks {
+            backoff: Arc::new(Mutex::new(Backoff::new(
+                self.settings.backoff_min,
+                self.settings.backoff_max,
+                seed,
+            ))),
+            control: None,
+            request: None,
+        });
+        let link = Arc::new(Link {
+            destination: to.clone(),
+            class,
+            address,
+            backoff: Arc::clone(&peer.backoff),
+            outbox: Arc::new(Outbox::new(&self.settings)),
+        });
+        self.tasks.spawn_on(Arc::clone(&link).run(Arc::clone(self)), &self.runtime);
+        *peer.slot(class) = Some(link);
+        links.count += 1;
+        Ok(())
+    }
+
+    /// Forgets a link that is not used any more; its task must end if this says yes.
+    pub(super) fn retire(&self, link: &Link) -> bool {
+        let mut links = self.links.write();
+        if !link.outbox.is_idle_for(self.settings.idle_timeout) {
+            return false;
+        }
+        if let Some(peer) = links.peers.get_mut(&link.destination) {
+            *peer.slot(link.class) = None;
+            if peer.control.is_none() && peer.request.is_none() {
+                links.peers.remove(&link.destination);
+            }
+            links.count -= 1;
+        }
+        true
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Links {
+    fn find(&self, to: &Destination, class: TrafficClass) -> Option<&Arc<Link>> {
+        let peer = self.peers.get(to)?;
+        match class {
+            TrafficClass::Control => peer.control.as_ref(),
+            TrafficClass::Request => peer.request.as_ref(),
+        }
+    }
+}
+
+impl PeerLinks {
+    fn slot(&mut self, class: TrafficClass) -> &mut Option<Arc<Link>> {
+        match class {
+            TrafficClass::Control => &mut self.control,
+            TrafficClass::Request => &mut self.request,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The numbers of one node.
+//!
+//! `helenus_coordinator_…` is what this node did for clients; what it did as a replica, for itself and for other
+//! coordinators alike, shows in the numbers of its storage (`helenus_commit_log_…`, `helenus_memtable_bytes`, …).
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use helenus_cluster::consistency::Consistency;
+use helenus_storage::engine::EngineCounters;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, NoLabelSet, text},
+    metrics::{MetricType, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+
+use super::{COMMIT, VERSION, histogram::Histogram};
+use crate::http::problem::Kind;
+
+/// Content type of [`Metrics::page`].
+pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Operations that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Get,
+    Put,
+    Delete,
+}
+
+const OPERATIONS: [&str; 3] = ["get", "put", "delete"];
+
+/// Levels that are told apart: all numbers are one, and one stands for requests that did not get as far as a level.
+const LEVELS: [&str; 13] = [
+    "any",
+    "one",
+    "two",
+    "three",
+    "quorum",
+    "all",
+    "local_one",
+    "local_quorum",
+    "each_quorum",
+    "serial",
+    "local_serial",
+    "number",
+    "none",
+];
+
+/// Place 0 of the results is success; the problems follow.
+const RESULTS: usize = 1 + Kind::ALL.len();
+
+/// A node's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Arc<Requests>,
+    open_connections: Gauge,
+    in_flight: Gauge,
+}
+
+impl Metrics {
+    /// Of a node whose storage counts with `storage`.
+    pub fn new(storage: impl Fn() -> EngineCounters + Send + Sync + 'static) -> Self {
+        let mut registry = Registry::with_prefix("helenus");
+        let requests = Arc::<Requests>::default();
+        let (open_connections, in_flight) = (Gauge::default(), Gauge::default());
+        let build = Family::<[(&str, &str); 2], Gauge>::default();
+        build.get_or_create(&[("version", VERSION), ("commit", COMMIT)]).set(1);
+        registry.register("build_info", "Version of this build", build);
+        registry.register(
+            "http_open_connections",
+            "Client connections being served",
+            open_connections.clone(),
+        );
+        registry.register("http_in_flight_requests", "HTTP requests being served", in_flight.clone());
+        registry.register_collector(Box::new(Arc::clone(&requests)));
+        registry.register_collector(Box::new(Storage(Box::new(storage))));
+        Self { registry, requests, open_connections, in_flight }
+    }
+
+    /// Counts the open connections of the node's listeners.
+    pub fn open_connections(&self) -> Gauge {
+        self.open_connections.clone()
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn page(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)
+            .expect("writing to a String cannot fail, nor can the collectors");
+        in_text_format(&page)
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a coordinated request. `problem` is `None` for success.
+    pub(crate) fn record(
+        &self,
+        operation: Operation,
+        level: Option<Consistency>,
+        problem: Option<Kind>,
+        elapsed: Duration,
+    ) {
+        let result = problem.map_or(0, |kind| 1 + kind as usize);
+        self.requests.counts[operation as usize][level_index(level)][result].fetch_add(1, Relaxed);
+        self.requests.latencies[operation as usize].record(elapsed);
+    }
+}
+
+/// Turns OpenMetrics into the older text format, which every tool reads: there a counter's family is named like its
+/// samples, with `_total`, and there are no units and no end.
+fn in_text_format(open_metrics: &str) -> String {
+    let mut page = String::with_capacity(open_metrics.len());
+    let mut help = None;
+    for line in open_metrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("HELP"), Some(name), Some(text)) => {
+                help = Some((name, text.trim_end_matches('.')));
+            }
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                let suffix = if kind == "counter" { "_total" } else { "" };
+                if let Some((_, text)) = help.take().filter(|(of, _)| *of == name) {
+                    page.push_str(&format!("# HELP {name}{suffix} {text}\n"));
+                }
+                page.push_str(&format!("# TYPE {name}{suffix} {kind}\n"));
+            }
+            (Some("#"), ..) => {}
+            _ => {
+                page.push_str(line);
+                page.push('\n');
+            }
+        }
+    }
+    page
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn level_index(level: Option<Consistency>) -> usize {
+    match level {
+        Some(Consistency::Any) => 0,
+        Some(Consistency::One) => 1,
+        Some(Consistency::Two) => 2,
+        Some(Consistency::Three) => 3,
+        Some(Consistency::Quorum) => 4,
+        Some(Consistency::All) => 5,
+        Some(Consistency::LocalOne) => 6,
+        Some(Consistency::LocalQuorum) => 7,
+        Some(Consistency::EachQuorum) => 8,
+        Some(Consistency::Serial) => 9,
+        Some(Consistency::LocalSerial) => 10,
+        Some(Consistency::Count(_)) => 11,
+        None => 12,
+    }
+}
+
+/// The coordinator's requests.
+#[derive(Debug)]
+struct Requests {
+    counts: [[[AtomicU64; RESULTS]; LEVELS.len()]; OPERATIONS.len()],
+    latencies: [Histogram; OPERATIONS.len()],
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
+        Self {
+            counts: std::array::from_fn(|_| std::array::from_fn(|_| zeros())),
+            latencies: std::array::from_fn(|_| Histogram::default()),
+        }
+    }
+}
+
+impl Collector for Requests {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut counter = encoder.encode_descriptor(
+            "coordinator_requests",
+            "Reads and writes of clients, by operation, consistency level and result",
+            None,
+            MetricType::Counter,
+        )?;
+        for (op, levels) in OPERATIONS.iter().zip(&self.counts) {
+            for (level, results) in LEVELS.iter().zip(levels) {
+                for (index, count) in results.iter().enumerate() {
+                    let count = count.load(Relaxed);
+                    // A thousand series that never count would only drown the others.
+                    if count > 0 {
+                        let result = index.checked_sub(1).map_or("ok", |index| Kind::ALL[index].name());
+                        counter
+                            .encode_family(&[("op", *op), ("level", *level), ("result", result)])?
+                            .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                    }
+                }
+            }
+        }
+        let mut histogram = encoder.encode_descriptor(
+            "coordinator_request_duration",
+            "Time from a complete head to the reply, by operation",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for (op, latency) in OPERATIONS.iter().zip(&self.latencies) {
+            let now = latency.snapshot();
+            histogram.encode_family(&[("op", *op)])?.encode_histogram::<NoLabelSet>(
+                now.sum_seconds,
+                now.count,
+                &now.buckets,
+                None,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The storage engine's own counters, read when someone asks.
+struct Storage(Box<dyn Fn() -> EngineCounters + Send + Sync>);
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Storage")
+    }
+}
+
+impl Collector for Storage {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let now = (self.0)();
+        let sync_seconds = Duration::from_nanos(now.commit_log_sync_nanos).as_secs_f64();
+        encoder
+            .encode_descriptor(
+                "commit_log_sync",
+                "Time spent in syncs of the commit log",
+                Some(&Unit::Seconds),
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, _, u64>(&sync_seconds, None)?;
+        let counters = [
+            ("commit_log_syncs", "Syncs of the commit log", None, now.commit_log_syncs),
+            ("commit_log_groups", "Groups written to the commit log", None, now.commit_log_groups),
+            ("commit_log_mutations", "Mutations written to the commit log", None, now.commit_log_mutations),
+            (
+                "commit_log_written",
+                "Bytes written to the commit log",
+                Some(Unit::Bytes),
+                now.commit_log_written_bytes,
+            ),
+            ("flushes", "Memtables flushed to SSTables", None, now.flushes),
+            ("compactions", "Merges of SSTables", None, now.compactions),
+        ];
+        for (name, help, unit, value) in counters {
+            encoder
+                .encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        let gauges = [
+            ("memtable", "Bytes accounted to memtables", Some(Unit::Bytes), now.memtable_bytes),
+            ("sstables", "Live SSTables", None, now.sstables),
+            ("sstable", "Bytes of live SSTables", Some(Unit::Bytes), now.sstable_bytes),
+        ];
+        for (name, help, unit, value) in gauges {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_tells_operation_level_and_result_apart() {
+        let metrics = Metrics::new(|| EngineCounters {
+            commit_log_syncs: 7,
+            commit_log_sync_nanos: 1_500_000_000,
+            memtable_bytes: 42,
+            ..EngineCounters::default()
+        });
+        let ms = Duration::from_millis(1);
+        metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
+        metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
+        metrics.record(Operation::Get, None, Some(Kind::Overloaded), ms);
+        let _serving = metrics.in_flight();
+        drop(metrics.in_flight());
+        let page = metrics.page();
+        for line in [
+            "# TYPE helenus_coordinator_requests_total counter",
+            "# HELP helenus_commit_log_syncs_total Syncs of the commit log",
+            "helenus_coordinator_requests_total{op=\"put\",level=\"quorum\",result=\"ok\"} 2",
+            "helenus_coordinator_requests_total{op=\"get\",level=\"none\",result=\"overloaded\"} 1",
+            "helenus_coordinator_request_duration_seconds_count{op=\"put\"} 2",
+            "helenus_coordinator_request_duration_seconds_bucket{le=\"0.001024\",op=\"put\"} 2",
+            "helenus_coordinator_request_duration_seconds_bucket{le=\"+Inf\",op=\"delete\"} 0",
+            "helenus_commit_log_syncs_total 7",
+            "helenus_commit_log_sync_seconds_total 1.5",
+            "helenus_memtable_bytes 42",
+            "helenus_http_in_flight_requests 1",
+            "helenus_http_open_connections 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is missing from\n{page}");
+        }
+        assert!(page.contains("helenus_build_info{version=\""));
+    }
+}

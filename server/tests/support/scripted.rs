@@ -1,0 +1,178 @@
+//! A coordinator without a cluster: one table in memory, and errors on demand.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use helenus_cluster::{
+    consistency::Consistency,
+    error::RequestError,
+    node::{
+        Change, ClusterStatus, Failure, Met, ReadOutcome, ReadRequest, Readiness, RequestOptions, TraceEvent,
+        WriteOutcome, WriteRequest,
+    },
+    node_id::HostId,
+    time::{Timestamp, WallClock},
+};
+use helenus_server::{
+    http::{Api, Coordinate, Limits, Surface, router},
+    listen::{Listener, Server, Settings},
+    telemetry::Metrics,
+};
+use helenus_storage::Record;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+/// 2024-01-01T00:00:00Z and a half second.
+pub(crate) const NOW: Timestamp = Timestamp(1_704_067_200_500_000);
+pub(crate) const HOST: HostId = HostId(Uuid::from_u128(7));
+const DRIFT_MICROS: u64 = 60_000_000;
+
+/// A clock that stands still.
+#[derive(Debug)]
+pub(crate) struct StoppedClock;
+
+impl WallClock for StoppedClock {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+}
+
+/// Replication factor one, one table `default`.
+#[derive(Default)]
+pub(crate) struct Scripted {
+    records: Mutex<BTreeMap<Bytes, Record>>,
+    /// What the next requests fail with.
+    pub(crate) failures: Mutex<VecDeque<RequestError>>,
+    pub(crate) readiness: Mutex<Option<Readiness>>,
+    /// The options of the last request.
+    pub(crate) asked: Mutex<Option<RequestOptions>>,
+}
+
+impl Scripted {
+    /// Puts bytes into the table that no request could.
+    pub(crate) fn store(&self, key: &'static str, record: Record) {
+        self.records.lock().insert(Bytes::from(key), record);
+    }
+
+    pub(crate) fn fail_next(&self, error: RequestError) {
+        self.failures.lock().push_back(error);
+    }
+
+    fn admit(&self, table: &str, options: &RequestOptions) -> Result<Met, RequestError> {
+        *self.asked.lock() = Some(options.clone());
+        if let Some(error) = self.failures.lock().pop_front() {
+            return Err(error);
+        }
+        if table != "default" {
+            return Err(RequestError::NoSuchTable(table.to_owned()));
+        }
+        let level = options.consistency.unwrap_or(Consistency::Quorum);
+        let required = match level {
+            Consistency::One | Consistency::Quorum | Consistency::All => 1,
+            Consistency::Two => 2,
+            Consistency::Three => 3,
+            Consistency::Count(count) => count,
+            _ => return Err(RequestError::UnsupportedConsistency(level)),
+        };
+        if required > 1 {
+            let detail =
+                format!("level {level} requires {required} replicas and the replication factor is 1");
+            return Err(RequestError::InvalidConsistency { level, detail });
+        }
+        let step = TraceEvent { at_us: 3, node: HOST, what: "answered".to_owned() };
+        Ok(Met {
+            level,
+            required,
+            acknowledged: 1,
+            trace: if options.trace { vec![step] } else { Vec::new() },
+        })
+    }
+}
+
+fn failure(error: RequestError) -> Failure {
+    Failure { error, trace: Vec::new() }
+}
+
+impl Coordinate for Scripted {
+    fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>> {
+        let max = Timestamp(NOW.0 + DRIFT_MICROS);
+        let outcome = self.admit(&request.table, &request.options).and_then(|met| {
+            let timestamp = request.timestamp.unwrap_or(NOW);
+            if timestamp > max {
+                return Err(RequestError::TimestampOutOfRange { timestamp, max });
+            }
+            let record = match request.change {
+                Change::Put { value, ttl: None } => Record::plain(timestamp, value),
+                Change::Put { value, ttl: Some(ttl) } => {
+                    Record::expiring(timestamp, value, Timestamp(NOW.0 + ttl.as_micros() as u64))
+                }
+                Change::Delete => Record::tombstone(timestamp, NOW),
+            };
+            self.records.lock().insert(request.key, record);
+            Ok(WriteOutcome { timestamp, met })
+        });
+        ready(outcome.map_err(failure)).boxed()
+    }
+
+    fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
+        let outcome = self.admit(&request.table, &request.options).map(|met| ReadOutcome {
+            record: self.records.lock().get(&request.key).cloned().map(|record| record.as_of(NOW)),
+            now: NOW,
+            met,
+        });
+        ready(outcome.map_err(failure)).boxed()
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.readiness.lock().clone().unwrap_or(Readiness::Ready)
+    }
+
+    fn status(&self) -> ClusterStatus {
+        ClusterStatus {
+            cluster_name: "scripted".to_owned(),
+            cluster_id: None,
+            partitioner: "murmur3".to_owned(),
+            host_id: HOST,
+            members: Vec::new(),
+        }
+    }
+
+    fn host_id(&self) -> HostId {
+        HOST
+    }
+}
+
+/// The API over a coordinator, on a real socket.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) server: Server,
+}
+
+/// Short where a test waits for it, long elsewhere.
+pub(crate) fn test_limits() -> Limits {
+    Limits {
+        max_value_bytes: 64 << 10,
+        body_bytes_in_flight: 128 << 10,
+        body_stall_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    }
+}
+
+pub(crate) fn test_settings() -> Settings {
+    Settings { header_timeout: Duration::from_millis(200), ..Settings::default() }
+}
+
+pub(crate) async fn serve(node: Arc<dyn Coordinate>, surface: Surface) -> Served {
+    let metrics = Arc::new(Metrics::new(Default::default));
+    let api = Api::new(node, Arc::new(StoppedClock), Arc::clone(&metrics), test_limits(), 1);
+    let listener = Listener::bind("127.0.0.1:0", test_settings()).await.unwrap();
+    let server = listener.serve(router(&api, surface), api.refuse(), metrics.open_connections());
+    Served { address: server.local_address(), metrics, server }
+}

@@ -1,0 +1,72 @@
+//! The header of the files that hold frames: commit log segments and manifests.
+//!
+//! ```text
+//! magic, 8 bytes │ version u32 │ crc32 u32 │ id u64 │ length u64 │ durable u64 │ predecessor end u64        all LE
+//! ```
+//!
+//! The checksum is that of the header with itself as zero. Such a file gets its name after its first `length`
+//! bytes were synced. So a file that has the name, and not a valid header or not that many bytes, rotted.
+
+use std::path::Path;
+
+use bytes::Buf;
+
+use crate::error::{Error, Result};
+
+/// Where the first frame starts.
+pub(crate) const HEADER_BYTES: usize = 48;
+const VERSION: u32 = 1;
+
+/// Tells the kinds of files apart.
+pub(crate) type Magic = [u8; 8];
+
+/// What a file says of its birth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Birth {
+    /// Bytes that the file had when it got its name.
+    pub(crate) length: u64,
+    /// Frames before this were there and durable when it got its name.
+    pub(crate) durable: u64,
+    /// Where the file before this one ends: nothing from there on counts, whatever it looks like.
+    pub(crate) predecessor_end: u64,
+}
+
+/// The header of file `id`.
+pub(crate) fn encode(magic: Magic, id: u64, birth: Birth) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(&magic);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[16..24].copy_from_slice(&id.to_le_bytes());
+    header[24..32].copy_from_slice(&birth.length.to_le_bytes());
+    header[32..40].copy_from_slice(&birth.durable.to_le_bytes());
+    header[40..].copy_from_slice(&birth.predecessor_end.to_le_bytes());
+    let crc = crc32fast::hash(&header);
+    header[12..16].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// Checks the header at the start of a file against the file's name and its length.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub(crate) fn check(path: &Path, magic: Magic, id: u64, start: &[u8], file_bytes: u64) -> Result<Birth> {
+    let corrupt = |what: String| Error::Corrupt { path: path.into(), offset: 0, what };
+    let Some(stored) = start.get(..HEADER_BYTES) else {
+        return Err(corrupt("the header is cut short".into()));
+    };
+    if stored[..8] != magic {
+        return Err(corrupt("the magic number is wrong".into()));
+    }
+    let field = |at: usize| (&stored[at..]).get_u64_le();
+    let birth = Birth { length: field(24), durable: field(32), predecessor_end: field(40) };
+    if stored != encode(magic, id, birth) {
+        return Err(corrupt(match (&stored[8..]).get_u32_le() {
+            VERSION => "the header is damaged, or that of another file".into(),
+            version => format!("format version {version} is unknown, or the header is damaged"),
+        }));
+    }
+    if birth.length > file_bytes {
+        return Err(corrupt(format!("it has {file_bytes} of {} bytes", birth.length)));
+    }
+    Ok(birth)
+}

@@ -1,0 +1,148 @@
+//! Reads segments back, and tells a torn tail from rot.
+
+use std::path::Path;
+
+use bytes::{Buf, Bytes};
+
+use crate::{
+    commit_log::{
+        frame::{self, ALIGNMENT, Frame},
+        header::{self, Birth, HEADER_BYTES},
+        segment::{self, GROUP, LogPosition, MUTATION, SEAL, SegmentId},
+    },
+    disk::Disk,
+    error::{Error, Result},
+    record::Mutation,
+    table_id::TableId,
+};
+
+/// Receives the mutations of a segment in the order they were written.
+pub(crate) type Visitor<'a> = &'a mut dyn FnMut(LogPosition, TableId, Mutation) -> Result<()>;
+
+/// One segment file, read.
+#[derive(Debug)]
+pub(crate) struct StoredSegment<'a> {
+    id: SegmentId,
+    path: &'a Path,
+    birth: Birth,
+    contents: Bytes,
+}
+
+/// How far the last segment is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tail {
+    /// Everything before was durable already when the last valid group, or the seal, was written.
+    pub(crate) durable: u64,
+    /// The valid frames end here.
+    pub(crate) end: u64,
+}
+
+impl<'a> StoredSegment<'a> {
+    /// Reads the whole file and checks its header.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`].
+    pub(crate) fn read(disk: &dyn Disk, path: &'a Path, id: SegmentId) -> Result<Self> {
+        let file = disk.open(path).map_err(|e| Error::io("open", path, e))?;
+        let file_bytes = file.len().map_err(|e| Error::io("measure", path, e))?;
+        let length = usize::try_from(file_bytes).map_err(|_| Error::Corrupt {
+            path: path.into(),
+            offset: 0,
+            what: format!("it has {file_bytes} bytes"),
+        })?;
+        let mut contents = vec![0; length];
+        file.read_exact_at(&mut contents, 0).map_err(|e| Error::io("read", path, e))?;
+        let birth = header::check(path, segment::MAGIC, id.0, &contents, file_bytes)?;
+        Ok(Self { id, path, birth, contents: contents.into() })
+    }
+
+    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to back.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when they do not, and what the visitor answers.
+    pub(crate) fn visit(&self, from: u64, to: u64, visitor: Visitor<'_>) -> Result<()> {
+        let mut at = from;
+        while at < to {
+            let frame = self.frame(at).ok_or_else(|| {
+                self.corrupt(at, &format!("no valid frame, though the segment goes on to {to}"))
+            })?;
+            let next = frame.next as u64;
+            if frame.kind == MUTATION {
+                let mut payload = frame.payload;
+                let table = payload.try_get_u32_le().map_err(|_| self.corrupt(at, "a short mutation"))?;
+                let mutation =
+                    Mutation::decode(payload).map_err(|e| self.corrupt(at, &format!("a mutation: {e}")))?;
+                visitor(LogPosition { segment: self.id, offset: at }, TableId(table), mutation)?;
+            }
+            at = next;
+        }
+        if at == to { Ok(()) } else { Err(self.corrupt(to, "the segment ends within a frame")) }
+    }
+
+    /// Finds the end of the last segment of the log, the only one that may be torn.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for rot.
+    pub(crate) fn tail(&self) -> Result<Tail> {
+        let mut tail = Tail { durable: self.birth.durable, end: HEADER_BYTES as u64 };
+        loop {
+            let Some(mut frame) = self.frame(tail.end) else {
+                self.refuse_rot(tail.end)?;
+                return Ok(tail);
+            };
+            match frame.kind {
+                GROUP => {
+                    let durable = frame.payload.try_get_u64_le();
+                    let durable = durable.map_err(|_| self.corrupt(tail.end, "a short group header"))?;
+                    tail.durable = tail.durable.max(durable.min(tail.end));
+                }
+                MUTATION => {}
+                SEAL => return Ok(Tail { durable: tail.end, ..tail }),
+                // Its checksum is right, so a later build wrote it.
+                kind => return Err(self.corrupt(tail.end, &format!("unknown frame kind {kind}"))),
+            }
+            tail.end = frame.next as u64;
+        }
+    }
+
+    /// There is no valid frame at `at`. That is a torn tail only if nothing says that this place was durable:
+    /// not the header, and not a group header or seal further on.
+    fn refuse_rot(&self, at: u64) -> Result<()> {
+        if at < self.birth.durable {
+            return Err(self.corrupt(at, "no valid frame where there was one when the segment was created"));
+        }
+        match self.witness(at) {
+            Some(witness) => Err(self.corrupt(
+                at,
+                &format!("no valid frame, though the one at {witness} says that data was durable here"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A frame behind `at` that was written when `at` was durable.
+    fn witness(&self, at: u64) -> Option<usize> {
+        let first = (at as usize + 1).next_multiple_of(ALIGNMENT);
+        (first..self.contents.len()).step_by(ALIGNMENT).find(|&place| {
+            // Only frames of a small fixed size matter, so even a hostile file costs a checksum of a few
+            // bytes per place.
+            match frame::peek(&self.contents, place) {
+                Some((8, GROUP)) => self
+                    .frame(place as u64)
+                    .and_then(|mut frame| frame.payload.try_get_u64_le().ok())
+                    .is_some_and(|durable| durable > at),
+                Some((0, SEAL)) => self.frame(place as u64).is_some(),
+                _ => false,
+            }
+        })
+    }
+
+    fn frame(&self, at: u64) -> Option<Frame> {
+        frame::read(&self.contents, self.id.0, usize::try_from(at).ok()?)
+    }
+
+    /// An error that names this segment.
+    pub(crate) fn corrupt(&self, offset: u64, what: &str) -> Error {
+        Error::Corrupt { path: self.path.into(), offset, what: what.into() }
+    }
+}

@@ -1,0 +1,241 @@
+//! Appends groups to the newest segment and makes them durable.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::BufMut;
+
+use crate::{
+    commit_log::{
+        frame,
+        header::{Birth, HEADER_BYTES},
+        segment::{self, GROUP, GROUP_BYTES, LogPosition, MUTATION, SEAL, SEAL_BYTES, SegmentId},
+    },
+    disk::{Disk, DiskFile},
+    error::{Error, Result},
+    record::Mutation,
+    table_id::TableId,
+};
+
+/// A group buffer above this is given back after use.
+const KEPT_BUFFER_BYTES: usize = 1 << 20;
+
+/// The end of the commit log. After any error the state of the file is unknown: use it no more.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    segment_bytes: u64,
+    id: SegmentId,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    /// Where the next group goes.
+    written: u64,
+    /// Everything before is durable.
+    durable: u64,
+    sealed: bool,
+    buffer: Vec<u8>,
+    meter: Arc<SyncMeter>,
+}
+
+/// Counts syncs.
+#[derive(Debug, Default)]
+pub(crate) struct SyncMeter {
+    /// Successful ones.
+    pub(crate) syncs: AtomicU64,
+    /// Nanoseconds spent in them.
+    pub(crate) nanos: AtomicU64,
+}
+
+/// What a sync without the writer's lock needs; see [`LogWriter::unsynced`].
+#[derive(Debug)]
+pub(crate) struct Unsynced {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    id: SegmentId,
+    written: u64,
+    meter: Arc<SyncMeter>,
+}
+
+impl LogWriter {
+    /// Creates segment `id`, with the mutations that are carried over from its predecessor, which ends at
+    /// `predecessor_end` and must be durable up to there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        id: SegmentId,
+        segment_bytes: u64,
+        predecessor_end: u64,
+        carried: &[(TableId, Mutation)],
+    ) -> Result<Self> {
+        let start = HEADER_BYTES as u64;
+        let mut frames = Vec::new();
+        if !carried.is_empty() {
+            encode_group(&mut frames, LogPosition { segment: id, offset: start }, start, carried);
+        }
+        let durable = start + frames.len() as u64;
+        // The settings may have changed since the carried mutations were accepted.
+        let length = segment_bytes.max(durable + SEAL_BYTES as u64);
+        let birth = Birth { length, durable, predecessor_end };
+        let (path, file) = segment::create(&*disk, directory, id, birth, &frames)?;
+        Ok(Self {
+            disk,
+            directory: directory.into(),
+            segment_bytes,
+            id,
+            path,
+            file,
+            written: durable,
+            durable,
+            sealed: false,
+            buffer: Vec::new(),
+            meter: Arc::default(),
+        })
+    }
+
+    /// Where the first group of this segment is, or will be.
+    pub(crate) fn start(&self) -> LogPosition {
+        LogPosition { segment: self.id, offset: HEADER_BYTES as u64 }
+    }
+
+    /// Behind the last record.
+    pub(crate) fn end(&self) -> LogPosition {
+        LogPosition { segment: self.id, offset: self.written }
+    }
+
+    /// What counts the syncs of this log.
+    pub(crate) fn meter(&self) -> Arc<SyncMeter> {
+        Arc::clone(&self.meter)
+    }
+
+    /// The segment that is written to.
+    pub(crate) fn segment(&self) -> SegmentId {
+        self.id
+    }
+
+    /// Writes mutations as one group with one call, in a new segment if they do not fit this one. Answers the
+    /// group's position and size; not durable before a sync.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn write(&mut self, mutations: &[(TableId, Mutation)]) -> Result<(LogPosition, u64)> {
+        let size = GROUP_BYTES + mutations.iter().map(|(_, m)| mutation_bytes(m)).sum::<usize>();
+        if self.written + (size + SEAL_BYTES) as u64 > self.segment_bytes {
+            self.rotate()?;
+        }
+        let position = self.end();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.reserve(size);
+        encode_group(&mut buffer, position, self.durable, mutations);
+        self.append(&buffer)?;
+        if buffer.capacity() <= KEPT_BUFFER_BYTES {
+            buffer.clear();
+            self.buffer = buffer;
+        }
+        Ok((position, size as u64))
+    }
+
+    /// Makes durable what is not, and answers whether there was anything.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn sync(&mut self) -> Result<bool> {
+        let Some(unsynced) = self.unsynced() else { return Ok(false) };
+        unsynced.sync()?;
+        self.synced(&unsynced);
+        Ok(true)
+    }
+
+    /// What a sync has to cover, to be synced while others go on writing; `None` when all is durable.
+    pub(crate) fn unsynced(&self) -> Option<Unsynced> {
+        (self.durable < self.written).then(|| Unsynced {
+            file: Arc::clone(&self.file),
+            path: self.path.clone(),
+            id: self.id,
+            written: self.written,
+            meter: Arc::clone(&self.meter),
+        })
+    }
+
+    /// Takes note of a successful [`Unsynced::sync`].
+    pub(crate) fn synced(&mut self, unsynced: &Unsynced) {
+        // A segment that was left in between was synced when its successor was created.
+        if unsynced.id == self.id {
+            self.durable = self.durable.max(unsynced.written);
+        }
+    }
+
+    /// Ends the log durably. The order matters: a seal says that everything before it was durable when it was
+    /// written, so it must not be in the same sync.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn seal(&mut self) -> Result<()> {
+        if self.sealed {
+            return Ok(());
+        }
+        self.sync()?;
+        let mut seal = Vec::with_capacity(SEAL_BYTES);
+        frame::append(&mut seal, self.id.0, self.written, SEAL, |_| ());
+        self.append(&seal)?;
+        self.sync()?;
+        self.sealed = true;
+        Ok(())
+    }
+
+    /// Goes on in the next segment, whose header says where this one ends.
+    fn rotate(&mut self) -> Result<()> {
+        self.sync()?;
+        let disk = Arc::clone(&self.disk);
+        let next =
+            Self::create(disk, &self.directory, self.id.next(), self.segment_bytes, self.written, &[])?;
+        *self = Self { buffer: std::mem::take(&mut self.buffer), meter: Arc::clone(&self.meter), ..next };
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, self.written).map_err(|e| Error::io("write", &self.path, e))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Unsynced {
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn sync(&self) -> Result<()> {
+        let began = Instant::now();
+        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.meter.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.meter.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn encode_group(out: &mut Vec<u8>, position: LogPosition, durable: u64, mutations: &[(TableId, Mutation)]) {
+    let (id, start) = (position.segment.0, position.offset);
+    frame::append(out, id, start, GROUP, |out| out.put_u64_le(durable));
+    for (table, mutation) in mutations {
+        frame::append(out, id, start, MUTATION, |out| {
+            out.put_u32_le(table.0);
+            mutation.encode(out);
+        });
+    }
+}
+
+/// Bytes that a mutation takes in a segment.
+pub(crate) fn mutation_bytes(mutation: &Mutation) -> usize {
+    frame::size(4 + mutation.encoded_len())
+}

@@ -1,0 +1,43 @@
+//! What the engine counts.
+
+use std::sync::atomic::AtomicU64;
+
+/// Monotonic counters since the engine was opened, for metrics, and gauges of the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineCounters {
+    /// Syncs of the commit log.
+    pub commit_log_syncs: u64,
+    /// Nanoseconds spent in them.
+    pub commit_log_sync_nanos: u64,
+    /// Groups written to the commit log.
+    pub commit_log_groups: u64,
+    /// Mutations written to the commit log.
+    pub commit_log_mutations: u64,
+    /// Bytes written to the commit log.
+    pub commit_log_written_bytes: u64,
+    /// Memtables flushed to SSTables.
+    pub flushes: u64,
+    /// Merges of SSTables.
+    pub compactions: u64,
+    /// Gauge: bytes accounted to memtables.
+    pub memtable_bytes: u64,
+    /// Gauge: live SSTables.
+    pub sstables: u64,
+    /// Gauge: bytes of live SSTables.
+    pub sstable_bytes: u64,
+}
+
+/// The counters that nothing else keeps.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// Groups written to the commit log.
+    pub(super) groups: AtomicU64,
+    /// Mutations in them.
+    pub(super) mutations: AtomicU64,
+    /// Their bytes.
+    pub(super) written_bytes: AtomicU64,
+    /// Memtables flushed.
+    pub(super) flushes: AtomicU64,
+    /// Merges.
+    pub(super) compactions: AtomicU64,
+}

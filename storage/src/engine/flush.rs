@@ -1,0 +1,105 @@
+//! The flush step: the oldest switched memtable becomes an SSTable, and the log shorter.
+
+use std::{
+    io::ErrorKind,
+    ops::Bound,
+    sync::{Arc, atomic::Ordering},
+};
+
+use crate::{
+    commit_log::segment::{self, SegmentId},
+    engine::{Engine, Step, StepOutcome, TableId},
+    error::{Error, Result},
+    manifest::Edit,
+    sstable::{FileId, TableFile, TableReader, TableWriter},
+    tree::{Switched, Tree},
+};
+
+impl Engine {
+    /// Flushes one memtable.
+    pub(super) fn flush(&self) -> Result<StepOutcome> {
+        let mut retired = self.flushing.lock();
+        self.condition.check()?;
+        let Some((table, tree, oldest)) = self.oldest_switched() else { return Ok(StepOutcome::Idle) };
+        let written = self.build_table(|mut writer| {
+            for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+                writer.add(&key, &record)?;
+            }
+            writer.finish()
+        })?;
+        // In one frame: the position without the file would lose records.
+        let mut edits = vec![Edit::Flushed { table, position: oldest.end }];
+        edits.extend(written.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
+        self.record(&edits)?;
+        tree.flushed(&oldest.memtable, written.as_ref());
+        self.memtable_bytes.fetch_sub(oldest.memtable.bytes(), Ordering::Relaxed);
+        self.counted.flushes.fetch_add(1, Ordering::Relaxed);
+        self.listener.tell(Step::Compact);
+        retired.push(oldest.memtable);
+        // Nobody can get hold of one that only we have: its table forgot it.
+        retired.retain(|memtable| Arc::strong_count(memtable) > 1);
+        self.trim_log()?;
+        self.relieve(&self.log.lock());
+        Ok(StepOutcome::Worked)
+    }
+
+    /// The memtable that was switched first; within a table the order is what makes [`Edit::Flushed`] true.
+    pub(super) fn oldest_switched(&self) -> Option<(TableId, Arc<Tree>, Switched)> {
+        let trees = self.trees.load();
+        let switched = trees.iter().filter_map(|(&table, tree)| {
+            Some((table, Arc::clone(tree), tree.view().switched.last()?.clone()))
+        });
+        switched.min_by_key(|(_, _, switched)| switched.memtable.first_position())
+    }
+
+    /// Builds an SSTable under a new id and opens it. Nothing refers to it yet, so nothing is left of one that failed.
+    pub(super) fn build_table(
+        &self,
+        build: impl FnOnce(TableWriter) -> Result<Option<TableFile>>,
+    ) -> Result<Option<Arc<TableReader>>> {
+        let id = self.manifest.lock().new_file_id().inspect_err(|e| self.poison(e))?;
+        let disk = Arc::clone(&self.disk);
+        let built =
+            TableWriter::create(disk, &self.directory, id, &self.options).and_then(build).and_then(|file| {
+                match file {
+                    Some(file) => {
+                        TableReader::open(&*self.disk, &self.directory, file).map(Arc::new).map(Some)
+                    }
+                    None => Ok(None),
+                }
+            });
+        if built.is_err() {
+            self.discard(id);
+        }
+        built
+    }
+
+    /// Removes what a failed attempt left, so that retries do not fill the disk. What cannot be removed is an orphan
+    /// for the next recovery; the failure that led here is the one to report.
+    fn discard(&self, id: FileId) {
+        let name = TableReader::file_name(id);
+        let names = self.disk.list(&self.directory).unwrap_or_default();
+        for name in names.iter().filter(|found| found.starts_with(&name)) {
+            let _ = self.disk.remove(&self.directory.join(name));
+        }
+    }
+
+    /// Removes the segments that no table needs any more, after the manifest says that they are not needed.
+    fn trim_log(&self) -> Result<()> {
+        // Asked before the tables are: whatever is inserted from here on was logged in this segment or later.
+        let newest = SegmentId(self.log_newest.load(Ordering::Acquire));
+        let trees = self.trees.load();
+        let needed = trees.values().filter_map(|tree| tree.view().first_position()).map(|at| at.segment);
+        let first = needed.min().unwrap_or(newest).min(newest);
+        self.record_log(first, newest)?;
+        for id in self.log_oldest.load(Ordering::Relaxed)..first.0 {
+            let path = self.directory.join(segment::file_name(SegmentId(id)));
+            match self.disk.remove(&path) {
+                // It was removed, but we were told that it was not.
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", path, e)),
+                _ => self.log_oldest.store(id + 1, Ordering::Relaxed),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,392 @@
+//! The door of the crate: many tables behind one commit log.
+//!
+//! The engine is blocking code made to be called from async code. [`Engine::apply`] only queues and returns a
+//! [`Ticket`]; [`Engine::try_get`] answers from memory or says that it cannot. All work that waits for the disk
+//! happens inside [`Engine::step`], one bounded piece at a time, on whatever thread the caller chose: the
+//! threads of [`crate::background`] in production, a seeded scheduler in the simulation.
+//!
+//! ```text
+//! apply ─► queue ─► step(Commit): log, sync, memtables ─► ticket
+//!                      │ memtable full, log long, switch_memtables
+//!                      ▼
+//!                   step(Flush): SSTable, manifest, forget memtable, remove log segments
+//!                      │
+//!                      ▼
+//!                   step(Compact): fewer SSTables, manifest, remove inputs
+//! ```
+//!
+//! # Bounds
+//!
+//! What waits for the log, what waits in memtables, and the log itself are bounded by [`Options`]; at a bound
+//! `apply` answers [`Error::Overloaded`], and flushing makes room.
+//!
+//! # Failure
+//!
+//! A failed write or sync of the commit log or the manifest leaves unknown what is durable, and a second try may
+//! succeed without having written anything. So it poisons the engine: everything, reads too, answers
+//! [`Error::Poisoned`] until the directory is opened again, which reads what is really there. A failed flush or merge
+//! changes nothing, and can be tried again.
+//!
+//! Locks, in the order in which one thread may take them: flushing or compacting, log, manifest, queue.
+//!
+//! Reading order: this page, `commit`, `flush`, `compact`; `condition`, `listener`, `counters`.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{
+    commit_log::{
+        queue::CommitQueue,
+        segment::{SegmentId, largest_mutation},
+        writer::{LogWriter, SyncMeter},
+    },
+    disk::{Disk, LockGuard},
+    error::{Error, Result},
+    manifest::{Edit, Manifest},
+    memtable::{self, Memtable},
+    options::Options,
+    record::{Mutation, Record},
+    recovery::recover,
+    tree::Tree,
+};
+
+mod commit;
+mod compact;
+mod condition;
+mod counters;
+mod flush;
+mod listener;
+
+pub use crate::{commit_log::Ticket, table_id::TableId, tree::TryGet};
+pub use counters::EngineCounters;
+pub use listener::WorkListener;
+
+use condition::Condition;
+use counters::Counted;
+use listener::Listener;
+
+/// A kind of work that waits for [`Engine::step`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Write the queued mutations as one group, sync it (in group mode), put them into their memtables and
+    /// release their tickets.
+    Commit,
+    /// Sync what was written since the last sync (periodic mode; the driver calls it every `sync_interval`).
+    Sync,
+    /// Write the oldest switched memtable to an SSTable.
+    Flush,
+    /// Merge SSTables of similar size, if enough of them have piled up.
+    Compact,
+}
+
+impl Step {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Commit, Self::Sync, Self::Flush, Self::Compact];
+}
+
+/// What one [`Engine::step`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepOutcome {
+    /// A piece of work is done; there may be more.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+}
+
+/// One storage engine over one data directory.
+#[derive(Debug)]
+pub struct Engine {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    options: Options,
+    condition: Condition,
+    trees: ArcSwap<BTreeMap<TableId, Arc<Tree>>>,
+    queue: CommitQueue,
+    /// The commit lock: whoever holds it writes the log, inserts into memtables and switches them.
+    log: Mutex<LogWriter>,
+    /// The segment that is written to.
+    log_newest: AtomicU64,
+    /// The first segment that is still on disk.
+    log_oldest: AtomicU64,
+    manifest: Mutex<Manifest>,
+    /// Total of all memtables.
+    memtable_bytes: AtomicUsize,
+    syncing: Mutex<()>,
+    /// Held by a flush. Keeps flushed memtables until their last reader is gone, so that they are freed by a flush, not
+    /// by an async thread that reads: that can take 100 ms.
+    flushing: Mutex<Vec<Arc<Memtable>>>,
+    compacting: Mutex<()>,
+    listener: Listener,
+    sync_meter: Arc<SyncMeter>,
+    counted: Counted,
+    directory_lock: Mutex<Option<Box<dyn LockGuard>>>,
+}
+
+impl Engine {
+    /// Opens the data directory, creating it if needed: takes its lock, reads the manifest, replays the commit
+    /// log, removes orphans.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::Corrupt`] for rot (file and offset), [`Error::Io`].
+    pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options) -> Result<Self> {
+        let recovered = recover(&disk, directory, &options)?;
+        let group_bytes = usize::try_from(options.segment_bytes / 8).unwrap_or(usize::MAX);
+        let engine = Self {
+            disk,
+            directory: directory.into(),
+            condition: Condition::default(),
+            trees: ArcSwap::from_pointee(recovered.trees),
+            queue: CommitQueue::new(options.commit_queue_bytes, group_bytes),
+            log_newest: AtomicU64::new(recovered.log.segment().0),
+            log_oldest: AtomicU64::new(recovered.manifest.state().log_first.0),
+            sync_meter: recovered.log.meter(),
+            log: Mutex::new(recovered.log),
+            manifest: Mutex::new(recovered.manifest),
+            memtable_bytes: AtomicUsize::new(recovered.memtable_bytes),
+            syncing: Mutex::default(),
+            flushing: Mutex::default(),
+            compacting: Mutex::default(),
+            listener: Listener::default(),
+            counted: Counted::default(),
+            directory_lock: Mutex::new(Some(recovered.lock)),
+            options,
+        };
+        engine.relieve(&engine.log.lock());
+        Ok(engine)
+    }
+
+    /// The settings it was opened with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Registers who is told about new work, replacing an earlier listener; called at once for work that waits
+    /// already.
+    pub fn set_work_listener(&self, listener: WorkListener) {
+        self.listener.set(listener);
+        if !self.queue.is_empty() {
+            self.listener.tell(Step::Commit);
+        }
+        if self.log.lock().unsynced().is_some() {
+            self.listener.tell(Step::Sync);
+        }
+        if self.oldest_switched().is_some() {
+            self.listener.tell(Step::Flush);
+        }
+        if self.next_merge().is_some() {
+            self.listener.tell(Step::Compact);
+        }
+    }
+
+    /// Creates a table durably. Creating one that exists is a no-op.
+    ///
+    /// # Errors
+    /// [`Error::Io`], which poisons the engine; [`Error::Poisoned`], [`Error::Closed`].
+    pub fn create_table(&self, table: TableId) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        self.condition.check()?;
+        if self.trees.load().contains_key(&table) {
+            return Ok(());
+        }
+        manifest.append(&[Edit::CreateTable { table }]).inspect_err(|e| self.poison(e))?;
+        self.trees.rcu(|trees| {
+            let mut trees = BTreeMap::clone(trees);
+            trees.insert(table, Arc::new(Tree::new(Vec::new())));
+            trees
+        });
+        Ok(())
+    }
+
+    /// Ids of the live tables, ascending.
+    pub fn tables(&self) -> Vec<TableId> {
+        self.trees.load().keys().copied().collect()
+    }
+
+    /// Whether the table holds no record at all, tombstones included. Never blocks.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`].
+    pub fn is_empty(&self, table: TableId) -> Result<bool> {
+        Ok(self.tree(table)?.view().is_empty())
+    }
+
+    /// Queues a mutation for the commit log and returns at once. Keys and values are copied, so that no larger
+    /// buffer they are slices of is kept.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at a bound, [`Error::MutationTooLarge`], [`Error::Malformed`] without a row,
+    /// [`Error::NoSuchTable`], [`Error::Poisoned`], [`Error::Closed`]; nothing was queued.
+    pub fn apply(&self, table: TableId, mutation: Mutation) -> Result<Ticket> {
+        self.condition.check()?;
+        if !self.trees.load().contains_key(&table) {
+            return Err(Error::NoSuchTable(table.0));
+        }
+        if mutation.rows.is_empty() {
+            return Err(Error::Malformed { what: "a mutation without rows" });
+        }
+        let (size_bytes, limit_bytes) =
+            (mutation.encoded_len(), largest_mutation(self.options.segment_bytes));
+        if size_bytes > limit_bytes {
+            return Err(Error::MutationTooLarge { size_bytes, limit_bytes });
+        }
+        self.check_load()?;
+        let (ticket, is_first) = self.queue.push(table, memtable::detached(mutation))?;
+        if is_first {
+            self.listener.tell(Step::Commit);
+        }
+        Ok(ticket)
+    }
+
+    /// The newest record of a storage key if memory can answer: memtables, SSTable bounds and filters.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn try_get(&self, table: TableId, key: &[u8]) -> Result<TryGet> {
+        self.condition.check()?;
+        Ok(self.tree(table)?.try_get(key))
+    }
+
+    /// The newest record of a storage key, tombstones included; may block on the disk.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`], [`Error::Corrupt`], [`Error::Io`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Record>> {
+        self.condition.check()?;
+        self.tree(table)?.get(key)
+    }
+
+    /// At most `limit` newest records with keys in the range, ascending, tombstones included; may block. It is no
+    /// snapshot: a record that is written meanwhile may or may not be among them.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn scan(
+        &self,
+        table: TableId,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Record)>> {
+        self.condition.check()?;
+        self.tree(table)?.scan(range, limit)
+    }
+
+    /// Does one bounded piece of work of a kind. At most one call per kind runs at a time; a second one waits.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Corrupt`] of the piece. A failure that leaves durability unknown
+    /// poisons the engine; a failed flush or merge leaves the tables as they were and can be tried again.
+    /// [`Error::Poisoned`] and [`Error::Closed`] when it is too late.
+    pub fn step(&self, step: Step) -> Result<StepOutcome> {
+        self.condition.check()?;
+        match step {
+            Step::Commit => self.commit(),
+            Step::Sync => self.sync(),
+            Step::Flush => self.flush(),
+            Step::Compact => self.compact(),
+        }
+    }
+
+    /// Switches the memtables of all tables, so that [`Step::Flush`] has them to write. Waits for a commit in
+    /// progress.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn switch_memtables(&self) -> Result<()> {
+        let log = self.log.lock();
+        self.condition.check()?;
+        let mut switched = false;
+        for tree in self.trees.load().values() {
+            switched |= tree.switch(log.end());
+        }
+        if switched {
+            self.listener.tell(Step::Flush);
+        }
+        Ok(())
+    }
+
+    /// Refuses new applies, commits and syncs what is queued on the calling thread, and shuts the engine; later
+    /// calls answer [`Error::Closed`]. A merge in progress gives up. The data directory is free when it returns.
+    /// Dropping an engine without closing it writes nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::step`].
+    pub fn close(&self) -> Result<()> {
+        self.condition.check()?;
+        self.queue.refuse(Error::Closed);
+        while self.commit()? == StepOutcome::Worked {}
+        self.log.lock().seal().inspect_err(|e| self.poison(e))?;
+        self.condition.close();
+        // Whoever is inside notices that it is too late, or finishes, before we have its lock.
+        drop((self.flushing.lock(), self.compacting.lock(), self.manifest.lock()));
+        self.directory_lock.lock().take();
+        Ok(())
+    }
+
+    /// Counters and gauges for metrics.
+    pub fn counters(&self) -> EngineCounters {
+        let (mut sstables, mut sstable_bytes) = (0, 0);
+        for tree in self.trees.load().values() {
+            for table in &tree.view().tables {
+                sstables += 1;
+                sstable_bytes += table.file().length_bytes;
+            }
+        }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        EngineCounters {
+            commit_log_syncs: count(&self.sync_meter.syncs),
+            commit_log_sync_nanos: count(&self.sync_meter.nanos),
+            commit_log_groups: count(&self.counted.groups),
+            commit_log_mutations: count(&self.counted.mutations),
+            commit_log_written_bytes: count(&self.counted.written_bytes),
+            flushes: count(&self.counted.flushes),
+            compactions: count(&self.counted.compactions),
+            memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
+            sstables,
+            sstable_bytes,
+        }
+    }
+
+    /// The failure that poisoned the engine, if one did.
+    pub fn poisoned(&self) -> Option<String> {
+        self.condition.poisoned()
+    }
+
+    fn tree(&self, table: TableId) -> Result<Arc<Tree>> {
+        self.trees.load().get(&table).map(Arc::clone).ok_or(Error::NoSuchTable(table.0))
+    }
+
+    /// Shuts the engine: nobody knows what is durable. All who wait, and all later calls, are told.
+    fn poison(&self, failure: &Error) {
+        self.queue.fail(&self.condition.poison(failure));
+    }
+
+    /// Records edits durably; a failure poisons.
+    fn record(&self, edits: &[Edit]) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        self.condition.check()?;
+        manifest.append(edits).inspect_err(|e| self.poison(e))
+    }
+
+    /// Records which segments the log consists of, unless the manifest knows as much; a failure poisons.
+    fn record_log(&self, first: SegmentId, newest: SegmentId) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        self.condition.check()?;
+        let known = (manifest.state().log_first, manifest.state().log_newest);
+        let (first, newest) = (first.max(known.0), newest.max(known.1));
+        if (first, newest) == known {
+            return Ok(());
+        }
+        manifest.append(&[Edit::Log { first, newest }]).inspect_err(|e| self.poison(e))
+    }
+}

@@ -1,0 +1,148 @@
+//! The changes that a manifest records.
+//!
+//! ```text
+//! edit   1 │ table u32                                        create table
+//!        2 │ table u32 │ file u64 │ length u64                add file
+//!        3 │ table u32 │ file u64                             remove file
+//!        4 │ table u32 │ segment u64 │ offset u64             flushed
+//!        5 │ first u64 │ newest u64                           log segments
+//!        6 │ end u64                                          file ids              all LE
+//! ```
+
+use bytes::{Buf, BufMut, Bytes, TryGetError};
+
+use crate::{
+    commit_log::segment::{LogPosition, SegmentId},
+    sstable::{FileId, TableFile},
+    table_id::TableId,
+};
+
+/// One change. Those of one frame happen together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// The table exists from now on.
+    CreateTable {
+        /// The new table.
+        table: TableId,
+    },
+    /// The SSTable is live.
+    AddFile {
+        /// Whose it is.
+        table: TableId,
+        /// The file.
+        file: TableFile,
+    },
+    /// The SSTable is not live any more.
+    RemoveFile {
+        /// Whose it was.
+        table: TableId,
+        /// The file.
+        id: FileId,
+    },
+    /// All records of the table that were logged before the position are in its SSTables (or superseded).
+    Flushed {
+        /// The table.
+        table: TableId,
+        /// Where replay starts for it.
+        position: LogPosition,
+    },
+    /// Segments before `first` are not needed, those up to `newest` exist.
+    Log {
+        /// The first segment that replay needs.
+        first: SegmentId,
+        /// A segment that existed when this was written, as all between.
+        newest: SegmentId,
+    },
+    /// File ids below are taken, or given away to be used without saying so again.
+    FileIds {
+        /// The smallest free id.
+        end: u64,
+    },
+}
+
+const CREATE_TABLE: u8 = 1;
+const ADD_FILE: u8 = 2;
+const REMOVE_FILE: u8 = 3;
+const FLUSHED: u8 = 4;
+const LOG: u8 = 5;
+const FILE_IDS: u8 = 6;
+
+impl Edit {
+    /// Appends the encoding of the cover page.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::CreateTable { table } => {
+                out.put_u8(CREATE_TABLE);
+                out.put_u32_le(table.0);
+            }
+            Self::AddFile { table, file } => {
+                out.put_u8(ADD_FILE);
+                out.put_u32_le(table.0);
+                out.put_u64_le(file.id.0);
+                out.put_u64_le(file.length_bytes);
+            }
+            Self::RemoveFile { table, id } => {
+                out.put_u8(REMOVE_FILE);
+                out.put_u32_le(table.0);
+                out.put_u64_le(id.0);
+            }
+            Self::Flushed { table, position } => {
+                out.put_u8(FLUSHED);
+                out.put_u32_le(table.0);
+                out.put_u64_le(position.segment.0);
+                out.put_u64_le(position.offset);
+            }
+            Self::Log { first, newest } => {
+                out.put_u8(LOG);
+                out.put_u64_le(first.0);
+                out.put_u64_le(newest.0);
+            }
+            Self::FileIds { end } => {
+                out.put_u8(FILE_IDS);
+                out.put_u64_le(*end);
+            }
+        }
+    }
+
+    /// Decodes all edits of a frame.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn decode_all(mut input: Bytes) -> Result<Vec<Self>, String> {
+        let mut edits = Vec::new();
+        while input.has_remaining() {
+            edits.push(Self::decode(&mut input).map_err(|_| "an edit is cut short".to_owned())??);
+        }
+        Ok(edits)
+    }
+
+    fn decode(input: &mut Bytes) -> Result<Result<Self, String>, TryGetError> {
+        Ok(Ok(match input.try_get_u8()? {
+            CREATE_TABLE => Self::CreateTable { table: TableId(input.try_get_u32_le()?) },
+            ADD_FILE => Self::AddFile {
+                table: TableId(input.try_get_u32_le()?),
+                file: TableFile {
+                    id: FileId(input.try_get_u64_le()?),
+                    length_bytes: input.try_get_u64_le()?,
+                },
+            },
+            REMOVE_FILE => Self::RemoveFile {
+                table: TableId(input.try_get_u32_le()?),
+                id: FileId(input.try_get_u64_le()?),
+            },
+            FLUSHED => Self::Flushed {
+                table: TableId(input.try_get_u32_le()?),
+                position: LogPosition {
+                    segment: SegmentId(input.try_get_u64_le()?),
+                    offset: input.try_get_u64_le()?,
+                },
+            },
+            LOG => Self::Log {
+                first: SegmentId(input.try_get_u64_le()?),
+                newest: SegmentId(input.try_get_u64_le()?),
+            },
+            FILE_IDS => Self::FileIds { end: input.try_get_u64_le()? },
+            tag => return Ok(Err(format!("unknown edit {tag}"))),
+        }))
+    }
+}

@@ -1,0 +1,211 @@
+//! Blocks: prefix-compressed entries with restart points, found by binary search.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+
+use crate::{
+    error::{Error, Result},
+    record::Record,
+};
+
+/// Collects the entries of one block.
+#[derive(Debug)]
+pub(super) struct BlockBuilder {
+    contents: Vec<u8>,
+    restarts: Vec<u32>,
+    restart_interval: usize,
+    entries: usize,
+    last_key: Vec<u8>,
+}
+
+impl BlockBuilder {
+    pub(super) fn new(restart_interval: usize) -> Self {
+        Self {
+            contents: Vec::new(),
+            restarts: Vec::new(),
+            restart_interval: restart_interval.max(1),
+            entries: 0,
+            last_key: Vec::new(),
+        }
+    }
+
+    /// Bytes of the entries so far.
+    pub(super) fn len(&self) -> usize {
+        self.contents.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Appends an entry. The caller keeps keys ascending and blocks below 4 GiB.
+    pub(super) fn add(&mut self, key: &[u8], record: &Record) {
+        let shared = if self.entries.is_multiple_of(self.restart_interval) {
+            self.restarts.push(self.contents.len() as u32);
+            0
+        } else {
+            self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count()
+        };
+        put_varint(&mut self.contents, shared);
+        put_varint(&mut self.contents, key.len() - shared);
+        put_varint(&mut self.contents, record.encoded_len());
+        self.contents.extend_from_slice(&key[shared..]);
+        record.encode(&mut self.contents);
+        self.entries += 1;
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
+    }
+
+    /// The contents of the block; the builder is empty afterwards.
+    pub(super) fn finish(&mut self) -> Vec<u8> {
+        let mut contents = std::mem::take(&mut self.contents);
+        for restart in &self.restarts {
+            contents.extend_from_slice(&restart.to_le_bytes());
+        }
+        contents.extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
+        self.restarts.clear();
+        self.entries = 0;
+        self.last_key.clear();
+        contents
+    }
+}
+
+/// The contents of a block, verified to be what was written. Structure is checked all the same on the way:
+/// a wrong one is [`Error::Malformed`], never a panic.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    contents: Bytes,
+    entries_end: usize,
+    restarts: usize,
+}
+
+impl Block {
+    pub(super) fn parse(contents: Bytes) -> Result<Self> {
+        let (before, count) = contents.split_last_chunk::<4>().ok_or(NO_RESTARTS)?;
+        let restarts = u32::from_le_bytes(*count) as usize;
+        let table_len = restarts.checked_mul(4).ok_or(NO_RESTARTS)?;
+        let entries_end = before.len().checked_sub(table_len).ok_or(NO_RESTARTS)?;
+        if restarts == 0 {
+            return Err(NO_RESTARTS);
+        }
+        Ok(Self { contents, entries_end, restarts })
+    }
+
+    /// The record of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Record>> {
+        let mut cursor = self.cursor_near(key)?;
+        while cursor.advance()? {
+            match cursor.key().cmp(key) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return Ok(Some(cursor.record()?)),
+                std::cmp::Ordering::Greater => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// A cursor before the first entry.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.cursor_from(0)
+    }
+
+    /// A cursor before the last restart point at or before `key`, hence before `key` itself if it is here.
+    pub(super) fn cursor_near(&self, key: &[u8]) -> Result<Cursor> {
+        let (mut low, mut high) = (0, self.restarts);
+        // Invariant: restarts below `low` are at or before the key, those from `high` on are after it.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut cursor = self.cursor_from(self.restart(middle)?);
+            if !cursor.advance()? {
+                return Err(NO_RESTARTS);
+            }
+            if cursor.key() <= key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(self.cursor_from(self.restart(low.saturating_sub(1))?))
+    }
+
+    fn cursor_from(&self, position: usize) -> Cursor {
+        Cursor { block: self.clone(), position, key: Vec::new(), record: 0..0 }
+    }
+
+    fn restart(&self, number: usize) -> Result<usize> {
+        let mut at = self.contents.get(self.entries_end + 4 * number..).ok_or(NO_RESTARTS)?;
+        Ok(at.try_get_u32_le().map_err(|_| NO_RESTARTS)? as usize)
+    }
+}
+
+/// Steps through the entries of a block.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    block: Block,
+    /// Offset of the next entry.
+    position: usize,
+    key: Vec<u8>,
+    /// Where the current record lies in the contents.
+    record: Range<usize>,
+}
+
+impl Cursor {
+    /// Moves to the next entry; false at the end of the block.
+    pub(super) fn advance(&mut self) -> Result<bool> {
+        let entries = self.block.contents.get(..self.block.entries_end).ok_or(BAD_ENTRY)?;
+        let mut rest = entries.get(self.position..).ok_or(BAD_ENTRY)?;
+        if rest.is_empty() {
+            return Ok(false);
+        }
+        let shared = take_varint(&mut rest)?;
+        let unshared = take_varint(&mut rest)?;
+        let record_len = take_varint(&mut rest)?;
+        if shared > self.key.len() {
+            return Err(BAD_ENTRY);
+        }
+        let (key_rest, rest) = rest.split_at_checked(unshared).ok_or(BAD_ENTRY)?;
+        let after = rest.len().checked_sub(record_len).ok_or(BAD_ENTRY)?;
+        self.key.truncate(shared);
+        self.key.extend_from_slice(key_rest);
+        self.record = entries.len() - rest.len()..entries.len() - after;
+        self.position = self.record.end;
+        Ok(true)
+    }
+
+    /// The key of the current entry.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The record of the current entry; its value is a slice of the block.
+    pub(super) fn record(&self) -> Result<Record> {
+        let mut bytes = self.block.contents.slice(self.record.clone());
+        let record = Record::decode(&mut bytes)?;
+        if bytes.is_empty() { Ok(record) } else { Err(BAD_ENTRY) }
+    }
+}
+
+const NO_RESTARTS: Error = Error::Malformed { what: "the restart points of a block are wrong" };
+const BAD_ENTRY: Error = Error::Malformed { what: "an entry of a block is wrong" };
+
+fn put_varint(out: &mut Vec<u8>, value: usize) {
+    let mut value = value;
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn take_varint(input: &mut &[u8]) -> Result<usize> {
+    let mut value = 0_u64;
+    for shift in [0, 7, 14, 21, 28] {
+        let byte = input.try_get_u8().map_err(|_| BAD_ENTRY)?;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return u32::try_from(value).map(|value| value as usize).map_err(|_| BAD_ENTRY);
+        }
+    }
+    Err(BAD_ENTRY)
+}

@@ -1,0 +1,25 @@
+//! How table files are numbered and named.
+
+use std::path::{Path, PathBuf};
+
+/// Numbers the files of an engine; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u64);
+
+/// What the manifest records of a table file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFile {
+    /// Its id, and so its name.
+    pub id: FileId,
+    /// Its exact length: maps and reads never go past it.
+    pub length_bytes: u64,
+}
+
+pub(super) fn name(id: FileId) -> String {
+    format!("{:016x}.sst", id.0)
+}
+
+/// The name of a table that is not complete yet.
+pub(super) fn temporary_path(directory: &Path, id: FileId) -> PathBuf {
+    directory.join(format!("{}.tmp", name(id)))
+}

@@ -1,0 +1,226 @@
+//! One table: its memtables and live SSTables, seen and replaced as one.
+//!
+//! ```text
+//! View   active memtable ─ switched memtables, newest first ─ SSTables, newest timestamp first
+//!          │ switch          │ flush                            │ merge
+//!          └───────────────► └────────────────────────────────► └─► fewer SSTables
+//! ```
+//!
+//! A [`View`] never changes; every transition swaps in another one, so a reader sees each record at least once, wherever it
+//! moves meanwhile (Cassandra calls it `Tracker.View`, RocksDB the `SuperVersion`).
+//!
+//! A get may not stop at the first hit, since records arrive in any order: a hint or a repair may put an old
+//! timestamp into a new file. It reads all memtables, then SSTables from the newest timestamp down, until what it has
+//! is newer than anything in those that are left. Strictly newer: with equal timestamps the kind or the bytes decide
+//! ([`Record::reconcile`]), so such a table has to be read.
+
+use std::{ops::Bound, sync::Arc};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+use crate::{
+    commit_log::segment::LogPosition,
+    error::Result,
+    memtable::Memtable,
+    merge::{Source, merge},
+    record::{Mutation, Record},
+    sstable::{FileId, KeyHash, TableReader},
+};
+
+/// Answer of a read that must not block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TryGet {
+    /// The newest record, tombstones included; `None` when the table has never seen the key.
+    Ready(Option<Record>),
+    /// An SSTable has to be read: call [`Engine::get`](crate::Engine::get) where blocking is allowed.
+    Cold,
+}
+
+/// A table of the engine.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    view: ArcSwap<View>,
+}
+
+/// Where the records of a table are, at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    /// Takes new records.
+    pub(crate) active: Arc<Memtable>,
+    /// Wait to be flushed, newest first.
+    pub(crate) switched: Vec<Switched>,
+    /// Live SSTables, those with the newest timestamp first.
+    pub(crate) tables: Vec<Arc<TableReader>>,
+}
+
+/// A memtable that takes no more records.
+#[derive(Debug, Clone)]
+pub(crate) struct Switched {
+    /// The memtable.
+    pub(crate) memtable: Arc<Memtable>,
+    /// All records of the table that were logged before this are in here, or in something older.
+    pub(crate) end: LogPosition,
+}
+
+impl Tree {
+    /// A table with these SSTables and nothing in memory.
+    pub(crate) fn new(mut tables: Vec<Arc<TableReader>>) -> Self {
+        newest_first(&mut tables);
+        let view = View { active: Arc::default(), switched: Vec::new(), tables };
+        Self { view: ArcSwap::from_pointee(view) }
+    }
+
+    /// What it is made of right now.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Inserts a mutation, see [`Memtable::insert`]. For the holder of the commit lock.
+    pub(crate) fn insert(&self, position: LogPosition, mutation: Mutation) -> isize {
+        self.view.load().active.insert(position, mutation)
+    }
+
+    /// Bytes of the active memtable.
+    pub(crate) fn active_bytes(&self) -> usize {
+        self.view.load().active.bytes()
+    }
+
+    /// Replaces the active memtable by an empty one, unless it is empty already; `end` is where the log ends. For
+    /// the holder of the commit lock: nobody is inserting.
+    pub(crate) fn switch(&self, end: LogPosition) -> bool {
+        if self.view.load().active.is_empty() {
+            return false;
+        }
+        self.view.rcu(|view| {
+            let mut next = View::clone(view);
+            let memtable = std::mem::take(&mut next.active);
+            next.switched.insert(0, Switched { memtable, end });
+            next
+        });
+        true
+    }
+
+    /// Replaces the oldest switched memtable, which must be this one, by the SSTable it was written to.
+    pub(crate) fn flushed(&self, memtable: &Arc<Memtable>, table: Option<&Arc<TableReader>>) {
+        self.view.rcu(|view| {
+            let mut next = View::clone(view);
+            next.switched.retain(|switched| !Arc::ptr_eq(&switched.memtable, memtable));
+            next.tables.extend(table.map(Arc::clone));
+            newest_first(&mut next.tables);
+            next
+        });
+    }
+
+    /// Replaces SSTables by what they were merged into.
+    pub(crate) fn merged(&self, inputs: &[FileId], output: Option<&Arc<TableReader>>) {
+        self.view.rcu(|view| {
+            let mut next = View::clone(view);
+            next.tables.retain(|table| !inputs.contains(&table.file().id));
+            next.tables.extend(output.map(Arc::clone));
+            newest_first(&mut next.tables);
+            next
+        });
+    }
+
+    /// The newest record of a storage key; may block.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Record>> {
+        let view = self.view.load();
+        let mut newest = view.get_from_memory(key);
+        let mut hash = None;
+        for table in &view.tables {
+            if is_unbeatable(newest.as_ref(), table) {
+                break;
+            }
+            if table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key)))
+                && let Some(record) = table.get(key)?
+            {
+                newest = reconcile(newest, record);
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The newest record of a storage key, if no SSTable has to be read to know it.
+    pub(crate) fn try_get(&self, key: &[u8]) -> TryGet {
+        let view = self.view.load();
+        let newest = view.get_from_memory(key);
+        let mut hash = None;
+        for table in &view.tables {
+            if is_unbeatable(newest.as_ref(), table) {
+                break;
+            }
+            if table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key))) {
+                return TryGet::Cold;
+            }
+        }
+        TryGet::Ready(newest)
+    }
+
+    /// At most `limit` newest records in the range, ascending; may block.
+    pub(crate) fn scan(
+        &self,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Record)>> {
+        if is_empty_range(range) {
+            return Ok(Vec::new());
+        }
+        let view = self.view();
+        let mut sources: Vec<Source<'_>> = Vec::new();
+        for memtable in view.memtables() {
+            sources.push(Box::new(memtable.range(range).map(Ok)));
+        }
+        for table in &view.tables {
+            sources.push(Box::new(table.range(range)));
+        }
+        merge(sources).take(limit).collect()
+    }
+}
+
+impl View {
+    /// Whether no record is anywhere.
+    pub(crate) fn is_empty(&self) -> bool {
+        // An SSTable without records is never written, and a memtable without is never switched.
+        self.active.is_empty() && self.switched.is_empty() && self.tables.is_empty()
+    }
+
+    /// Position of the oldest record that is in no SSTable yet, or one before it.
+    pub(crate) fn first_position(&self) -> Option<LogPosition> {
+        self.memtables().filter_map(|memtable| memtable.first_position()).min()
+    }
+
+    fn memtables(&self) -> impl Iterator<Item = &Memtable> {
+        std::iter::once(&*self.active).chain(self.switched.iter().map(|switched| &*switched.memtable))
+    }
+
+    fn get_from_memory(&self, key: &[u8]) -> Option<Record> {
+        self.memtables().filter_map(|memtable| memtable.get(key)).reduce(Record::reconcile)
+    }
+}
+
+fn newest_first(tables: &mut [Arc<TableReader>]) {
+    tables.sort_by_key(|table| std::cmp::Reverse(table.stats().max_timestamp));
+}
+
+/// Whether nothing in this table, nor in one that sorts behind it, can win over what was found.
+fn is_unbeatable(found: Option<&Record>, table: &TableReader) -> bool {
+    found.is_some_and(|record| record.timestamp > table.stats().max_timestamp)
+}
+
+fn reconcile(found: Option<Record>, record: Record) -> Option<Record> {
+    Some(match found {
+        Some(found) => found.reconcile(record),
+        None => record,
+    })
+}
+
+/// Whether no key is in the range; ordered maps do not agree on what a reversed one means.
+fn is_empty_range(range: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+    match range {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+        _ => false,
+    }
+}

@@ -1,0 +1,51 @@
+//! A merge of sorted streams is the sorted stream of their reconciled records, and an error ends it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use helenus_storage::{
+    Error, Record, Timestamp,
+    merge::{Source, merge},
+};
+use proptest::prelude::*;
+
+fn source(entries: BTreeMap<u8, u64>) -> Source<'static> {
+    Box::new(entries.into_iter().map(|(key, at)| Ok((Bytes::from(vec![key]), record(at)))))
+}
+
+fn record(at: u64) -> Record {
+    Record::plain(Timestamp(at), at.to_le_bytes().to_vec())
+}
+
+proptest! {
+    #[test]
+    fn the_newest_record_of_each_key_comes_out_once_and_in_order(
+        sources in prop::collection::vec(prop::collection::btree_map(any::<u8>(), 0_u64..50, 0..40), 0..6)
+    ) {
+        let mut expected = BTreeMap::new();
+        for (key, at) in sources.iter().flatten() {
+            let newest = expected.entry(*key).or_insert(*at);
+            *newest = (*newest).max(*at);
+        }
+        let merged: Vec<_> = merge(sources.into_iter().map(source).collect()).map(Result::unwrap).collect();
+        let expected: Vec<_> =
+            expected.into_iter().map(|(key, at)| (Bytes::from(vec![key]), record(at))).collect();
+        prop_assert_eq!(merged, expected);
+    }
+}
+
+#[test]
+fn an_error_of_any_source_ends_the_merge() {
+    let broken = |good: usize| -> Source<'static> {
+        let entries = (0..good).map(|key| Ok((Bytes::from(vec![key as u8 * 2]), record(1))));
+        Box::new(entries.chain(std::iter::once(Err(Error::Closed))))
+    };
+    for good in 0..3 {
+        let whole = source((0..10).map(|key| (key, 2)).collect());
+        let mut merged = merge(vec![whole, broken(good)]);
+        let before = merged.by_ref().take_while(Result::is_ok).count();
+        // Past the last key before the error nothing is known of the broken source.
+        assert!(before <= good * 2, "{before} records before the error, {good} good ones");
+        assert!(merged.next().is_none());
+    }
+}
