@@ -126,6 +126,7 @@ impl Nodes {
             format!("http.listen=\"{}\"", self.network.http(node)),
             format!("peer.listen=\"{}\"", self.network.peer(node)),
             // Small, so that flushes, merges and new segments happen while the cluster is disturbed.
+            "http.max_value=64KiB".to_owned(),
             "storage.memtable_size=1MiB".to_owned(),
             "storage.segment_size=1MiB".to_owned(),
             "storage.commit_log_size=8MiB".to_owned(),

@@ -55,7 +55,7 @@ impl Report<'_> {
     pub(super) fn text(&self) -> String {
         let header = &self.history.header;
         let mut operations = Table::new();
-        operations.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        operations.load_style(presets::UTF8_HORIZONTAL_ONLY);
         operations
             .set_header(std::iter::once("operations").chain(OUTCOMES.iter().map(|outcome| outcome.name())));
         for (kind, outcomes) in self.operations() {
@@ -64,7 +64,7 @@ impl Report<'_> {
             operations.add_row(std::iter::once(kind.to_owned()).chain(counts));
         }
         let mut faults = Table::new();
-        faults.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["faults", "count"]);
+        faults.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["faults", "count"]);
         for (name, count) in self.faults() {
             faults.add_row([name.to_owned(), count.to_string()]);
         }

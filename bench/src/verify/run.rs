@@ -110,8 +110,8 @@ impl Run {
         let inserted = self.disturb(&record)?;
         self.look(&record)?;
         eprintln!("{:>12} ms  healed; reading everything back", self.clock.now());
-        self.perform_all(&record, self.healed_operations(), true)?;
-        self.perform_all(&record, self.final_reads(&inserted), false)?;
+        self.perform_all(&record, &self.healed_operations(), true)?;
+        self.perform_all(&record, &self.final_reads(&inserted), false)?;
         record.finish()?;
         self.check_interrupt()
     }
@@ -294,10 +294,10 @@ impl Run {
     }
 
     /// Performs operations, one after the other or several at once.
-    fn perform_all(&self, record: &Record, requests: Vec<Request>, in_order: bool) -> anyhow::Result<()> {
+    fn perform_all(&self, record: &Record, requests: &[Request], in_order: bool) -> anyhow::Result<()> {
         let clients = if in_order { 1 } else { self.settings.clients };
         let next = AtomicUsize::new(0);
-        let (next, requests) = (&next, &requests);
+        let next = &next;
         thread::scope(|scope| {
             let workers: Vec<_> = (1..=clients)
                 .map(|number| {
