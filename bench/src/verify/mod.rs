@@ -27,7 +27,7 @@ mod workload;
 
 use std::{
     fs::{self, File},
-    io::BufReader,
+    io::{self, BufReader, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,6 +37,7 @@ use clap::{Args, ValueEnum, value_parser};
 use helenus_bench::{
     checkers::{self, Checks},
     history::History,
+    timeline::{self, Extent},
 };
 
 use self::{
@@ -97,6 +98,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["history", "binary"])]
     check: Option<PathBuf>,
 
+    /// Show all operations of a key of the checked history
+    #[arg(long, requires = "check")]
+    key: Option<String>,
+
     /// Also insist that quorum reads never go back, which needs read repair
     #[arg(long)]
     monotonic: bool,
@@ -149,12 +154,20 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
 fn judge(file: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
     let input = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     let history = History::read(BufReader::new(input)).with_context(|| file.display().to_string())?;
+    if let Some(key) = &arguments.key {
+        print(&timeline::of_key(&history, key, &[], Extent::All))?;
+    }
     let checks = Checks { monotonic: arguments.monotonic, ..Checks::default() };
     let violations = checkers::check(&history, &checks);
     let report = Report { history: &history, violations: &violations, checks: &checks, file };
     match arguments.output {
-        Output::Table => println!("{}", report.text()),
-        Output::Json => println!("{:#}", report.json()),
+        Output::Table => print(&report.text())?,
+        Output::Json => print(&format!("{:#}", report.json()))?,
     }
     Ok(violations.is_empty())
+}
+
+/// To standard output, whose reader may have enough (`| head`): that is an error, no panic.
+fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{text}").context("standard output")
 }

@@ -13,6 +13,9 @@ use serde_json::{Value as Json, json};
 /// Timelines that are printed; the history file has the rest.
 const MOST_TIMELINES: usize = 10;
 
+/// Reasons that are printed.
+const MOST_REASONS: usize = 12;
+
 /// Operations before and after those that a violation names.
 const CONTEXT: usize = 6;
 
@@ -46,7 +49,11 @@ impl Report<'_> {
             "operations_checked": self.history.operations.len(),
             "operations": operations,
             "faults": self.faults(),
-            "availability": { "judged": accounting.judged, "failed": accounting.failed.len() },
+            "availability": {
+                "judged": accounting.judged,
+                "failed": accounting.failed.len(),
+                "examples": accounting.failed.iter().take(10).collect::<Vec<_>>(),
+            },
             "violations": self.violations,
             "history": self.file,
         })
@@ -68,9 +75,14 @@ impl Report<'_> {
         for (name, count) in self.faults() {
             faults.add_row([name.to_owned(), count.to_string()]);
         }
+        let mut reasons = Table::new();
+        reasons.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["why not", "count"]);
+        for (reason, count) in self.reasons() {
+            reasons.add_row([reason, count.to_string()]);
+        }
         let accounting = availability::account(self.history, self.checks.transition);
         let mut text = format!(
-            "seed {} · {} nodes, factor {} · {:.1} s · Helenus {}\n{operations}\n{faults}\n\
+            "seed {} · {} nodes, factor {} · {:.1} s · Helenus {}\n{operations}\n{reasons}\n{faults}\n\
              {} operations had enough healthy replicas while the cluster was disturbed; {} of them were not done\n",
             header.seed,
             header.nodes,
@@ -102,6 +114,19 @@ impl Report<'_> {
                 1;
         }
         operations
+    }
+
+    /// Why operations were not done, the most frequent reason first.
+    fn reasons(&self) -> Vec<(String, u64)> {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for detail in self.history.operations.iter().filter_map(|operation| operation.detail.as_deref()) {
+            *counts.entry(detail).or_default() += 1;
+        }
+        let mut reasons: Vec<_> =
+            counts.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        reasons.truncate(MOST_REASONS);
+        reasons
     }
 
     fn faults(&self) -> BTreeMap<&'static str, u64> {

@@ -152,15 +152,15 @@ impl Run {
     }
 
     fn wait_until_whole(&mut self) -> anyhow::Result<()> {
-        for node in self.nodes.all() {
-            self.wait(&format!("n{node} is ready and sees all others up"), |run| {
+        // All at once: one that was whole may have lost another since.
+        self.wait("all nodes are ready and see all others up", |run| {
+            for node in run.nodes.all() {
                 if let Some(status) = run.nodes.ended(node)? {
                     bail!("n{node} ended with {status}; the end of its log:\n{}", run.nodes.log_tail(node));
                 }
-                Ok(run.is_whole(node))
-            })?;
-        }
-        Ok(())
+            }
+            Ok(run.nodes.all().all(|node| run.is_whole(node)))
+        })
     }
 
     fn is_whole(&self, node: u32) -> bool {

@@ -4,7 +4,7 @@
 use helenus_bench::history::ValueId;
 
 const DIGITS: usize = 20;
-const LONGEST_FILLER: u64 = 2_048;
+const LONGEST_FILLER: u64 = 16 << 10;
 
 /// The bytes of a value.
 pub(super) fn bytes(value: ValueId) -> Vec<u8> {
