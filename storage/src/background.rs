@@ -1,8 +1,9 @@
 //! The threads that loop on [`Engine::step`] in production.
 //!
-//! One thread per kind of work, asleep on a condition until the engine says that there is some; a lone write costs one
-//! wake-up on the way in and one on the way out, and no timer is involved. The sync thread (periodic mode only) waits one
-//! interval after it was told that something was written, so an idle engine wakes nobody.
+//! One thread per kind of work, asleep on a condition until the engine says that there is some; a lone write
+//! costs one wake-up on the way in and one on the way out, and no timer is involved. The sync thread
+//! (periodic mode only) waits one interval after it was told that something was written, so an idle engine
+//! wakes nobody.
 
 use std::{
     io,
@@ -45,8 +46,8 @@ impl Background {
         Self::start_reporting(engine, Box::new(|_, _| ()))
     }
 
-    /// Starts the threads and reports failures. One that poisons the engine ends them all; a failed flush or merge
-    /// is tried again, after a wait that doubles from 100 ms to 30 s.
+    /// Starts the threads and reports failures. One that poisons the engine ends them all; a failed flush or
+    /// merge is tried again, after a wait that doubles from 100 ms to 30 s.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
@@ -132,7 +133,8 @@ impl Worker {
         }
     }
 
-    /// Works until there is nothing to do, or, since what is written meanwhile may wait an interval, syncs once.
+    /// Works until there is nothing to do, or, since what is written meanwhile may wait an interval, syncs
+    /// once.
     fn work(&self) -> Result<()> {
         while self.shared.engine.step(self.step)? == StepOutcome::Worked {
             if self.step == Step::Sync || self.shared.bells.of(self.step).is_stopped() {

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-/// An error of the storage engine. Unless a variant says otherwise, the call that returned it changed nothing.
+/// An error of the storage engine. Unless a variant says otherwise, the call that returned it changed
+/// nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The disk refused an operation. When it was a sync, the engine is poisoned too.
+    /// The disk refused an operation. When it was a write or sync of the commit log or manifest, the engine
+    /// is poisoned too.
     #[error("{operation} {}: {source}", path.display())]
     Io {
         /// The operation, as a verb phrase: `write`, `sync directory`.
@@ -56,8 +58,9 @@ pub enum Error {
     /// The table does not exist in this engine.
     #[error("no table with id {0} in this engine")]
     NoSuchTable(u32),
-    /// An earlier sync failed, so the engine no longer knows what is durable. It stays shut until restart.
-    #[error("the engine stopped after a failed sync: {reason}")]
+    /// An earlier write or sync of the commit log or manifest failed, so the engine no longer knows what is
+    /// durable. It stays shut until it is opened again.
+    #[error("the engine stopped, not knowing what is durable: {reason}")]
     Poisoned {
         /// The failure that poisoned it.
         reason: String,

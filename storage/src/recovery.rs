@@ -1,17 +1,18 @@
 //! Opening a data directory: what is on disk becomes an engine's state again.
 //!
-//! In this order: lock; read the manifest; open every live SSTable; replay the commit log; write a new manifest; start a
-//! new segment, whose header says where the old log ends; only then remove what is left over. Nothing that was there is
-//! written to. So a crash at any point, and any number of them, leads back here with the same outcome.
+//! In this order: lock; read the manifest; open every live SSTable; replay the commit log; write a new
+//! manifest; start a new segment, whose header says where the old log ends; only then remove what is left
+//! over. Nothing that was there is written to. So a crash at any point, and any number of them, leads back
+//! here with the same outcome.
 //!
 //! # Doubtful mutations
 //!
-//! What lies at the end of the log may be valid to read and yet not durable: it was written, then its sync failed or
-//! never came, and it is in the page cache only; after a failed sync another one may do nothing and succeed (Rebello et
-//! al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020). It may also be the last thing that was
-//! acknowledged. So the old log is declared to end before it, and its mutations are carried into the new segment,
-//! which is synced before it has a name. Rejected: writing it once more where it is, since a power cut in the midst of
-//! that may destroy what was durable.
+//! What lies at the end of the log may be valid to read and yet not durable: it was written, then its sync
+//! failed or never came, and it is in the page cache only; after a failed sync another one may do nothing and
+//! succeed (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020). It may also be
+//! the last thing that was acknowledged. So the old log is declared to end before it, and its mutations are
+//! carried into the new segment, which is synced before it has a name. Rejected: writing it once more where
+//! it is, since a power cut in the midst of that may destroy what was durable.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,8 +76,8 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
     let trees = open_trees(&**disk, directory, &state)?;
     let mut replay = Replay { state: &state, trees: &trees, options, memtable_bytes: 0 };
     let end = replay.run(&**disk, directory, &segments)?;
-    // What the old manifest says may be in the page cache only, like the end of the log, and the new segment will
-    // leave out what it calls flushed: so first the manifest.
+    // What the old manifest says may be in the page cache only, like the end of the log, and the new segment
+    // will leave out what it calls flushed: so first the manifest.
     let mut manifest = Manifest::create(Arc::clone(disk), directory, number + 1, state.clone())?;
     let log = LogWriter::create(
         Arc::clone(disk),
@@ -101,8 +102,8 @@ fn read_manifest(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<
     if let Some(number) = names.iter().filter_map(|name| manifest::parse_file_name(name)).max() {
         return Ok((number, manifest::read(disk, directory, number)?));
     }
-    // The very first segment may be there: the first manifest is written after it. If it holds a mutation, replay
-    // will not know its table.
+    // The very first segment may be there: the first manifest is written after it. If it holds a mutation,
+    // replay will not know its table.
     let stored = names.iter().find(|name| parse_table_name(name).is_some());
     match stored {
         Some(name) => Err(missing(directory, &format!("a manifest (there is {name})"))),
@@ -232,8 +233,8 @@ impl Replay<'_> {
     }
 }
 
-/// Removes what a crash left behind and nothing refers to. None of it needs to be durable: whatever comes back is
-/// removed next time.
+/// Removes what a crash left behind and nothing refers to. None of it needs to be durable: whatever comes
+/// back is removed next time.
 fn remove_orphans(disk: &dyn Disk, directory: &Path, names: &[String], state: &LiveState) -> Result<()> {
     let live: BTreeSet<FileId> =
         state.tables.values().flat_map(|table| table.files.keys().copied()).collect();

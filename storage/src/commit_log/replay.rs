@@ -56,7 +56,8 @@ impl<'a> StoredSegment<'a> {
         Ok(Self { id, path, birth, contents: contents.into() })
     }
 
-    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to back.
+    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to
+    /// back.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when they do not, and what the visitor answers.
@@ -138,7 +139,7 @@ impl<'a> StoredSegment<'a> {
     }
 
     fn frame(&self, at: u64) -> Option<Frame> {
-        frame::read(&self.contents, self.id.0, usize::try_from(at).ok()?)
+        frame::read(&self.contents, self.id.salt(), usize::try_from(at).ok()?)
     }
 
     /// An error that names this segment.

@@ -39,6 +39,11 @@ impl SegmentId {
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// What tells its frames from those of other files.
+    pub(crate) fn salt(self) -> u64 {
+        frame::salt(MAGIC, self.0)
+    }
 }
 
 /// A place in the commit log. Later records have greater positions.
@@ -75,8 +80,8 @@ pub(crate) fn largest_mutation(segment_bytes: u64) -> usize {
     room.saturating_sub(HEADER_BYTES + GROUP_BYTES + SEAL_BYTES + FRAME_BYTES + TABLE_ID_BYTES)
 }
 
-/// Creates a segment durably: preallocated, with its header and its first frames, under a temporary name, then
-/// renamed. So a file with a segment's name always has all of that, unless it rotted.
+/// Creates a segment durably: preallocated, with its header and its first frames, under a temporary name,
+/// then renamed. So a file with a segment's name always has all of that, unless it rotted.
 ///
 /// # Errors
 /// [`Error::Io`]; a temporary file may remain, and a later attempt replaces it.

@@ -185,7 +185,7 @@ impl LogWriter {
         }
         self.sync()?;
         let mut seal = Vec::with_capacity(SEAL_BYTES);
-        frame::append(&mut seal, self.id.0, self.written, SEAL, |_| ());
+        frame::append(&mut seal, self.id.salt(), self.written, SEAL, |_| ());
         self.append(&seal)?;
         self.sync()?;
         self.sealed = true;
@@ -225,10 +225,10 @@ impl Unsynced {
 }
 
 fn encode_group(out: &mut Vec<u8>, position: LogPosition, durable: u64, mutations: &[(TableId, Mutation)]) {
-    let (id, start) = (position.segment.0, position.offset);
-    frame::append(out, id, start, GROUP, |out| out.put_u64_le(durable));
+    let (salt, start) = (position.segment.salt(), position.offset);
+    frame::append(out, salt, start, GROUP, |out| out.put_u64_le(durable));
     for (table, mutation) in mutations {
-        frame::append(out, id, start, MUTATION, |out| {
+        frame::append(out, salt, start, MUTATION, |out| {
             out.put_u32_le(table.0);
             mutation.encode(out);
         });

@@ -79,8 +79,8 @@ impl Engine {
         Ok(StepOutcome::Worked)
     }
 
-    /// Switches memtables that are full, that hold a part of the log that must go, or, when memory is half used and
-    /// nothing is on its way out, the largest. To be called whenever one of these may have changed.
+    /// Switches memtables that are full, that hold a part of the log that must go, or, when memory is half
+    /// used and nothing is on its way out, the largest. To be called whenever one of these may have changed.
     pub(super) fn relieve(&self, log: &LogWriter) {
         let trees = self.trees.load();
         let oldest_kept = (log.segment().0 + 1).saturating_sub(self.kept_segments());

@@ -52,7 +52,8 @@ impl Engine {
         switched.min_by_key(|(_, _, switched)| switched.memtable.first_position())
     }
 
-    /// Builds an SSTable under a new id and opens it. Nothing refers to it yet, so nothing is left of one that failed.
+    /// Builds an SSTable under a new id and opens it. Nothing refers to it yet, so nothing is left of one
+    /// that failed.
     pub(super) fn build_table(
         &self,
         build: impl FnOnce(TableWriter) -> Result<Option<TableFile>>,
@@ -74,8 +75,8 @@ impl Engine {
         built
     }
 
-    /// Removes what a failed attempt left, so that retries do not fill the disk. What cannot be removed is an orphan
-    /// for the next recovery; the failure that led here is the one to report.
+    /// Removes what a failed attempt left, so that retries do not fill the disk. What cannot be removed is an
+    /// orphan for the next recovery; the failure that led here is the one to report.
     fn discard(&self, id: FileId) {
         let name = TableReader::file_name(id);
         let names = self.disk.list(&self.directory).unwrap_or_default();

@@ -1,7 +1,8 @@
 //! The manifest: which tables exist, which SSTables are live, and what of the commit log is still needed.
 //!
-//! A small log of its own, of edits instead of mutations, on the same frames. Every frame is synced before the
-//! next is written, and its edits happen together: a merge replaces its inputs by its output in one frame.
+//! A small log of its own, of edits instead of mutations, on the same frames. Every frame is synced before
+//! the next is written, and its edits happen together: a merge replaces its inputs by its output in one
+//! frame.
 //!
 //! ```text
 //! manifest-<number, 16 hex digits>
@@ -11,20 +12,21 @@
 //!   …
 //! ```
 //!
-//! A manifest that has grown, and the one found at open, is followed by one with the next number: written under a
-//! temporary name, synced, renamed, directory synced; then the old one is removed. The highest number counts.
+//! A manifest that has grown, and the one found at open, is followed by one with the next number: written
+//! under a temporary name, synced, renamed, directory synced; then the old one is removed. The highest number
+//! counts.
 //!
-//! An invalid frame that is followed by a valid one is rot, and so is an invalid snapshot, since a manifest has its
-//! name only after that was synced; an invalid last frame is a torn tail, and is dropped: what it announced was
-//! not done yet. If it was (the frame rotted afterwards), the loss is never silent:
+//! An invalid frame that is followed by a valid one is rot, and so is an invalid snapshot, since a manifest
+//! has its name only after that was synced; an invalid last frame is a torn tail, and is dropped: what it
+//! announced was not done yet. If it was (the frame rotted afterwards), the loss is never silent:
 //!
-//! - Log segments and SSTables are removed only after the edit that says so, so the older state misses them: the
-//!   engine names the file that it cannot find.
-//! - What a lost flush or table wrote is in the commit log still: segments go by an edit of their own, after the
-//!   one that records the flush. Mutations of a table that was never created are rot.
+//! - Log segments and SSTables are removed only after the edit that says so, so the older state misses them:
+//!   the engine names the file that it cannot find.
+//! - What a lost flush or table wrote is in the commit log still: segments go by an edit of their own, after
+//!   the one that records the flush. Mutations of a table that was never created are rot.
 //!
-//! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its memory
-//! map. File ids are never used twice, by reserving them in blocks.
+//! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its
+//! memory map. File ids are never used twice, by reserving them in blocks.
 //!
 //! Reading order: `edit`, `state`, this page.
 
@@ -90,7 +92,7 @@ impl Manifest {
         let path = directory.join(file_name(number));
         let temporary = directory.join(file_name(number) + ".tmp");
         let mut contents = vec![0; HEADER_BYTES];
-        frame::append(&mut contents, number, 0, SNAPSHOT, |out| {
+        frame::append(&mut contents, frame::salt(MAGIC, number), 0, SNAPSHOT, |out| {
             state.as_edits().iter().for_each(|edit| edit.encode(out));
         });
         let end = contents.len() as u64;
@@ -130,7 +132,7 @@ impl Manifest {
             self.state.apply(edit).map_err(|what| corrupt(&self.path, self.end, what))?;
         }
         let mut bytes = Vec::new();
-        frame::append(&mut bytes, self.number, self.end, EDITS, |out| {
+        frame::append(&mut bytes, frame::salt(MAGIC, self.number), self.end, EDITS, |out| {
             edits.iter().for_each(|edit| edit.encode(out));
         });
         self.file.write_all_at(&bytes, self.end).map_err(|e| Error::io("write", &self.path, e))?;
@@ -192,8 +194,9 @@ pub(crate) fn read(disk: &dyn Disk, directory: &Path, number: u64) -> Result<Liv
 
 fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
     let mut state = LiveState::default();
+    let salt = frame::salt(MAGIC, number);
     let mut at = HEADER_BYTES;
-    while let Some(Frame { kind, payload, next }) = frame::read(contents, number, at) {
+    while let Some(Frame { kind, payload, next }) = frame::read(contents, salt, at) {
         let expected = if at == HEADER_BYTES { SNAPSHOT } else { EDITS };
         if kind != expected {
             return Err(corrupt(path, at as u64, format!("frame kind {kind} in the place of {expected}")));
@@ -208,7 +211,7 @@ fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
         return Err(corrupt(path, at as u64, "the snapshot is damaged".into()));
     }
     let mut behind = ((at + 1).next_multiple_of(ALIGNMENT)..contents.len()).step_by(ALIGNMENT);
-    match behind.find(|&place| frame::read(contents, number, place).is_some()) {
+    match behind.find(|&place| frame::read(contents, salt, place).is_some()) {
         Some(valid) => Err(corrupt(path, at as u64, format!("a damaged edit, with a valid one at {valid}"))),
         None => Ok(state),
     }
