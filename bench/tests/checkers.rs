@@ -576,6 +576,11 @@ mod values_expire_on_time {
         story.delete(100, 110).ok(200);
         story.read(2_000, 2_010).sees_tombstone(200);
         no_objection(story);
+        let mut story = Story::new();
+        story.write_for(0, 10, 1, 5).ok(100);
+        story.delete(100, 110).ok(100);
+        story.read(2_000, 2_010).sees_tombstone(100);
+        no_objection(story);
     }
 
     #[test]
