@@ -12,8 +12,10 @@
 //! Network namespaces and packet filters were rejected: they need privileges, and a proxy can say what happened.
 //!
 //! Reading order: `nemesis` plans, `workload` asks, `client` tells outcomes apart, `values` are the bytes, `nodes` and
-//! `links` are what can be disturbed, `disturbance` does it, `record` keeps it, `run` is the whole, `report` prints.
+//! `links` are what can be disturbed, `disturbance` does it, `record` keeps it, `aftermath` is asked in the end, `run` is the
+//! whole, `report` prints.
 
+mod aftermath;
 mod client;
 mod disturbance;
 mod links;

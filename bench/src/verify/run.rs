@@ -11,11 +11,12 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use helenus_bench::history::{Action, FORMAT, Header, Level, Moment, Phase, ValueId, View};
+use helenus_bench::history::{FORMAT, Header, Moment, View};
 use rustix::process::Signal;
 use tokio::{runtime, signal::unix};
 
 use super::{
+    aftermath,
     client::{Client, Clock, Observer, PATIENCE, Request},
     disturbance::Disturbance,
     links::Links,
@@ -110,8 +111,10 @@ impl Run {
         let inserted = self.disturb(&record)?;
         self.look(&record)?;
         eprintln!("{:>12} ms  healed; reading everything back", self.clock.now());
-        self.perform_all(&record, &self.healed_operations(), true)?;
-        self.perform_all(&record, &self.final_reads(&inserted), false)?;
+        let nodes = self.settings.terms.nodes;
+        self.perform_all(&record, &aftermath::operations(nodes, &self.names), true)?;
+        let shared = shared_keys(self.settings.keys);
+        self.perform_all(&record, &aftermath::final_reads(nodes, &self.names, &shared, &inserted), false)?;
         record.finish()?;
         self.check_interrupt()
     }
@@ -248,49 +251,6 @@ impl Run {
             record.view(&View { at: self.clock.now(), node, members })?;
         }
         Ok(())
-    }
-
-    /// Writes, reads and deletes through each node: all of it must succeed now.
-    fn healed_operations(&self) -> Vec<Request> {
-        let mut requests = Vec::new();
-        for coordinator in self.nodes.all() {
-            for number in 0..10 {
-                let key = format!("healed/{coordinator}-{number}");
-                let mut push = |action: fn(u64) -> Action, level| {
-                    let id = self.names.next();
-                    let (key, action) = (key.clone(), action(id));
-                    requests.push(Request { id, key, action, level, coordinator, phase: Phase::Healed });
-                };
-                let write = |id| Action::Write { value: ValueId(id), ttl_s: None, client_timestamp: None };
-                push(write, if number % 2 == 0 { Level::Quorum } else { Level::All });
-                push(|_| Action::Read, Level::Quorum);
-                push(|_| Action::Delete { client_timestamp: None }, Level::Quorum);
-                push(write, Level::One);
-                push(|_| Action::Read, Level::All);
-            }
-        }
-        requests
-    }
-
-    /// Reads of each shared key at ALL and QUORUM through each node, and of each insert at both through some nodes.
-    fn final_reads(&self, inserted: &[String]) -> Vec<Request> {
-        let mut requests = Vec::new();
-        let mut push = |key: &str, level, coordinator| {
-            let id = self.names.next();
-            let (key, action) = (key.to_owned(), Action::Read);
-            requests.push(Request { id, key, action, level, coordinator, phase: Phase::Final });
-        };
-        for key in shared_keys(self.settings.keys) {
-            for coordinator in self.nodes.all() {
-                push(&key, Level::All, coordinator);
-                push(&key, Level::Quorum, coordinator);
-            }
-        }
-        for (key, coordinator) in inserted.iter().zip(self.nodes.all().cycle()) {
-            push(key, Level::All, coordinator);
-            push(key, Level::Quorum, coordinator % self.nodes.count() + 1);
-        }
-        requests
     }
 
     /// Performs operations, one after the other or several at once.
