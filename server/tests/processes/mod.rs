@@ -282,7 +282,7 @@ pub fn key_path(key: &[u8]) -> String {
     for &byte in key {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                path.push(byte.into())
+                path.push(byte.into());
             }
             _ => write!(path, "%{byte:02X}").expect("writing to a string"),
         }
