@@ -106,12 +106,10 @@ impl<'a> StoredSegment<'a> {
         }
     }
 
-    /// There is no valid frame at `at`. That is a torn tail only if nothing says that this place was durable:
-    /// not the header, and not a group header or seal further on.
+    /// There is no valid frame at `at`. That is a torn tail only if no group header or seal further on says
+    /// that this place was durable. (What the segment's own header says is checked by visiting what is
+    /// durable.)
     fn refuse_rot(&self, at: u64) -> Result<()> {
-        if at < self.birth.durable {
-            return Err(self.corrupt(at, "no valid frame where there was one when the segment was created"));
-        }
         match self.witness(at) {
             Some(witness) => Err(self.corrupt(
                 at,

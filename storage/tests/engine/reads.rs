@@ -4,7 +4,7 @@
 use std::{
     ops::Bound,
     sync::{
-        Arc,
+        Barrier,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -218,47 +218,46 @@ fn a_merge_leaves_fewer_files_and_the_same_records() {
 
 /// Runs `writer`, and meanwhile checks over and over that the version of the key never goes back, and is
 /// never gone.
-fn while_a_reader_watches(engine: &Arc<Engine>, writer: impl FnOnce(&Engine)) {
-    let done = Arc::new(AtomicBool::new(false));
+fn while_a_reader_watches(engine: &Engine, writer: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    let watching = Barrier::new(2);
     write(engine, "watched", plain(0, "v"));
-    let watcher = {
-        let (engine, done) = (Arc::clone(engine), Arc::clone(&done));
-        std::thread::spawn(move || {
-            let (mut reads, mut last) = (0_u64, Timestamp(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut last = Timestamp(0);
+            watching.wait();
             while !done.load(Ordering::Relaxed) {
-                let found = read(&engine, "watched").expect("the key is never invisible");
+                let found = read(engine, "watched").expect("the key is never invisible");
                 assert!(found.timestamp >= last, "went back from {last:?} to {:?}", found.timestamp);
-                let scanned =
-                    &engine.scan(TABLE, (Bound::Included(b"watched"), Bound::Unbounded), 1).unwrap()[0];
+                let range = (Bound::Included(&b"watched"[..]), Bound::Unbounded);
+                let scanned = &engine.scan(TABLE, range, 1).unwrap()[0];
                 assert!(scanned.1.timestamp >= found.timestamp);
                 last = found.timestamp;
-                reads += 1;
             }
-            reads
-        })
-    };
-    writer(engine);
-    done.store(true, Ordering::Relaxed);
-    assert!(watcher.join().unwrap() > 0);
+        });
+        watching.wait();
+        writer();
+        done.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]
 fn an_overwritten_key_is_never_invisible() {
-    let engine = Arc::new(open(&SimulatedDisk::default(), Options::default()));
-    while_a_reader_watches(&engine, |engine| {
+    let engine = open(&SimulatedDisk::default(), Options::default());
+    while_a_reader_watches(&engine, || {
         for version in 1..5_000 {
-            write(engine, "watched", plain(version, "v"));
+            write(&engine, "watched", plain(version, "v"));
         }
     });
 }
 
 #[test]
 fn a_key_that_moves_from_memory_to_files_is_never_invisible() {
-    let engine = Arc::new(engine());
-    while_a_reader_watches(&engine, |engine| {
+    let engine = engine();
+    while_a_reader_watches(&engine, || {
         for version in 1..300 {
-            write(engine, "watched", plain(version, "v"));
-            flush(engine);
+            write(&engine, "watched", plain(version, "v"));
+            flush(&engine);
             engine.step(Step::Compact).unwrap();
         }
     });

@@ -151,6 +151,21 @@ fn a_closed_engine_has_no_doubtful_end() {
 }
 
 #[test]
+fn what_recovery_carried_into_a_new_segment_can_rot() {
+    // Given a log whose last group went over into a new segment, in which nothing was written since
+    let log = log_of(13);
+    drop(try_open(&log.disk, options()).unwrap());
+    let path = Path::new(DIRECTORY).join(files(&log.disk, ".log").pop().unwrap());
+    assert!(log.segments.iter().all(|(old, _)| *old != path));
+    let end = log.disk.contents(&path).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    // Then it has no doubtful end: all of it was durable before it had a name
+    for offset in 0..end {
+        let error = open_flipped(&log.disk, &path, offset).expect_err("rot is noticed");
+        assert_names(&error, &path, offset);
+    }
+}
+
+#[test]
 fn in_periodic_mode_only_what_was_synced_can_rot() {
     let options = Options { sync_mode: helenus_storage::SyncMode::Periodic, ..small() };
     let disk = SimulatedDisk::default();
