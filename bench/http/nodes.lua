@@ -19,7 +19,7 @@ function init(arguments)
     wrk.thread.addr = wrk.lookup(host, port)[1]
   end
   math.randomseed(number + 1)
-  next_key = number
+  next_key = math.floor(number * keys / 3)
 end
 
 function request()
