@@ -1,8 +1,8 @@
 //! Opening a data directory: what is on disk becomes an engine's state again.
 //!
-//! In this order: lock; read the manifest; open every live SSTable; replay the commit log; write a new
-//! manifest; start a new segment, whose header says where the old log ends; only then remove what is left
-//! over. Nothing that was there is written to. So a crash at any point, and any number of them, leads back
+//! In this order: lock; remove temporary files; read the manifest; open every live SSTable; replay the commit
+//! log; write a new manifest; start a new segment, whose header says where the old log ends; only then remove
+//! what else is left over. Nothing that was there is written to. So a crash at any point, and any number of them, leads back
 //! here with the same outcome.
 //!
 //! # Doubtful mutations
@@ -70,6 +70,8 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
         .map_err(|e| Error::io("lock", &lock_path, e))?
         .ok_or_else(|| Error::Locked { path: directory.into() })?;
     let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
+    // Nothing ever refers to them, and on a full disk they may be in the way.
+    remove(&**disk, directory, names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX)))?;
     let segments: BTreeSet<_> = names.iter().filter_map(|name| segment::parse_file_name(name)).collect();
     let (number, state) = read_manifest(&**disk, directory, &names)?;
 
@@ -102,9 +104,9 @@ fn read_manifest(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<
     if let Some(number) = names.iter().filter_map(|name| manifest::parse_file_name(name)).max() {
         return Ok((number, manifest::read(disk, directory, number)?));
     }
-    // The very first segment may be there: the first manifest is written after it. If it holds a mutation,
-    // replay will not know its table.
-    let stored = names.iter().find(|name| parse_table_name(name).is_some());
+    // The first manifest is durable before the first segment is created.
+    let is_stored = |name: &str| parse_table_name(name).is_some() || segment::parse_file_name(name).is_some();
+    let stored = names.iter().find(|name| is_stored(name));
     match stored {
         Some(name) => Err(missing(directory, &format!("a manifest (there is {name})"))),
         None => Ok((0, LiveState::default())),
@@ -239,21 +241,19 @@ fn remove_orphans(disk: &dyn Disk, directory: &Path, names: &[String], state: &L
     let live: BTreeSet<FileId> =
         state.tables.values().flat_map(|table| table.files.keys().copied()).collect();
     let is_orphan = |name: &str| {
-        name.ends_with(TEMPORARY_SUFFIX)
-            // The one in use was created after the names were listed.
-            || manifest::parse_file_name(name).is_some()
+        // The one in use was created after the names were listed.
+        manifest::parse_file_name(name).is_some()
             || segment::parse_file_name(name).is_some_and(|id| id < state.log_first)
             || parse_table_name(name).is_some_and(|id| !live.contains(&id))
     };
-    for name in names.iter().filter(|name| is_orphan(name)) {
+    remove(disk, directory, names.iter().filter(|name| is_orphan(name)))
+}
+
+fn remove<'a>(disk: &dyn Disk, directory: &Path, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
+    names.try_for_each(|name| {
         let path = directory.join(name);
-        match disk.remove(&path) {
-            // Recovery itself may have reused a temporary name.
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", path, e)),
-            _ => {}
-        }
-    }
-    Ok(())
+        disk.remove(&path).map_err(|e| Error::io("remove", path, e))
+    })
 }
 
 fn parse_table_name(name: &str) -> Option<FileId> {

@@ -132,7 +132,10 @@ fn a_failed_manifest_poisons_but_a_failed_flush_does_not() {
                 assert_eq!(files(&image, ".sst").len(), 1);
                 assert_eq!(files(&image, ".tmp"), Vec::<String>::new());
             }
-            Some(reason) => assert!(reason.contains("manifest-"), "{reason}"),
+            // Names that others created may have been lost with it.
+            Some(reason) => {
+                assert!(reason.contains("manifest-") || reason.starts_with("sync directory"), "{reason}");
+            }
         }
         drop(engine);
         let recovered = open(&image.crash(1, Damage::Forgotten), small());
