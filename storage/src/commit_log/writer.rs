@@ -261,3 +261,30 @@ fn group_bytes(mutations: &[(TableId, Mutation)]) -> usize {
 pub(crate) fn mutation_bytes(mutation: &Mutation) -> usize {
     frame::size(4 + mutation.encoded_len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::{Fault, Repeat, SimulatedDisk},
+        record::{Record, Timestamp},
+    };
+
+    #[test]
+    fn after_a_failed_sync_no_other_sync_of_the_log_succeeds() {
+        // Given a sync on another thread, which fails
+        let disk = SimulatedDisk::default();
+        let directory = Path::new("/log");
+        disk.create_dir_all(directory).unwrap();
+        let mut log =
+            LogWriter::create(Arc::new(disk.clone()), directory, SegmentId(1), 4096, 0, &[]).unwrap();
+        let mutation = Mutation::single("key", Record::plain(Timestamp(1), &b"value"[..]));
+        log.write(&[(TableId(1), mutation)]).unwrap();
+        let elsewhere = log.unsynced().unwrap();
+        disk.fail_at(disk.operations() + 1, Fault::Sync, Repeat::Once);
+        elsewhere.sync().unwrap_err();
+        // Then neither a seal nor a new segment says that what it should have covered is durable
+        assert!(log.seal().is_err());
+        assert!(log.rotate().is_err());
+    }
+}
