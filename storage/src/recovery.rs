@@ -2,8 +2,9 @@
 //!
 //! In this order: lock; remove temporary files; read the manifest; open every live SSTable; replay the commit
 //! log; write a new manifest; start a new segment, whose header says where the old log ends; only then remove
-//! what else is left over. Nothing that was there is written to. So a crash at any point, and any number of them, leads back
-//! here with the same outcome.
+//! what else is left over. Nothing that was there is written to; only a last segment that holds nothing but what
+//! it was born with is replaced by its like. So a crash at any point, and any number of them, leads back here
+//! with the same outcome.
 //!
 //! # Doubtful mutations
 //!
@@ -21,6 +22,8 @@ use std::{
     path::Path,
     sync::Arc,
 };
+
+use bytes::Bytes;
 
 use crate::{
     commit_log::{
@@ -81,14 +84,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
     // What the old manifest says may be in the page cache only, like the end of the log, and the new segment
     // will leave out what it calls flushed: so first the manifest.
     let mut manifest = Manifest::create(Arc::clone(disk), directory, number + 1, state.clone())?;
-    let log = LogWriter::create(
-        Arc::clone(disk),
-        directory,
-        end.newest.next(),
-        options.segment_bytes,
-        end.durable,
-        &end.doubtful,
-    )?;
+    let log = end.continued(disk, directory, options.segment_bytes)?;
     replay.insert_carried(log.start(), end.doubtful);
     let memtable_bytes = replay.memtable_bytes;
 
@@ -143,6 +139,25 @@ struct LogEnd {
     durable: u64,
     /// What was valid behind that: carried into the next segment.
     doubtful: Vec<(TableId, Mutation)>,
+    /// If `newest` was never written to after its birth: where its predecessor ends, and its frames.
+    unused: Option<(u64, Bytes)>,
+}
+
+impl LogEnd {
+    /// Starts the segment to go on in: the next one, or the newest once more if it is unused. Its name may not be
+    /// durable, when the sync of the directory failed, and only a new one will be.
+    fn continued(&self, disk: &Arc<dyn Disk>, directory: &Path, segment_bytes: u64) -> Result<LogWriter> {
+        let disk = Arc::clone(disk);
+        match &self.unused {
+            Some((end, frames)) => {
+                LogWriter::create_with(disk, directory, self.newest, segment_bytes, *end, frames)
+            }
+            None => {
+                let next = self.newest.next();
+                LogWriter::create(disk, directory, next, segment_bytes, self.durable, &self.doubtful)
+            }
+        }
+    }
 }
 
 /// Puts the commit log back into the memtables.
@@ -158,7 +173,8 @@ impl Replay<'_> {
     /// Replays every segment that is needed. What that puts into memory is what memtables held before, so
     /// [`Options::memtable_total_bytes`] bounds it.
     fn run(&mut self, disk: &dyn Disk, directory: &Path, found: &BTreeSet<SegmentId>) -> Result<LogEnd> {
-        let nothing = LogEnd { newest: self.state.log_newest, durable: 0, doubtful: Vec::new() };
+        let nothing =
+            LogEnd { newest: self.state.log_newest, durable: 0, doubtful: Vec::new(), unused: None };
         let Some(needed) = self.needed(found) else { return Ok(nothing) };
         let last = SegmentId(*needed.end());
         if let Some(lost) = needed.clone().map(SegmentId).find(|id| !found.contains(id)) {
@@ -182,7 +198,7 @@ impl Replay<'_> {
             }
             Ok(())
         })?;
-        Ok(LogEnd { newest: last, durable: tail.durable, doubtful })
+        Ok(LogEnd { newest: last, durable: tail.durable, doubtful, unused: stored.unused() })
     }
 
     /// From the first segment that the manifest needs to the last there is, or should be.

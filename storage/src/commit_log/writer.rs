@@ -87,12 +87,28 @@ impl LogWriter {
         if !carried.is_empty() {
             encode_group(&mut frames, LogPosition { segment: id, offset: start }, start, carried);
         }
-        let durable = start + frames.len() as u64;
+        Self::create_with(disk, directory, id, segment_bytes, predecessor_end, &frames)
+    }
+
+    /// As [`LogWriter::create`], with frames that are encoded already. Replaces a segment that was never written
+    /// to after its birth, whose frames these are.
+    ///
+    /// # Errors
+    /// As [`LogWriter::create`].
+    pub(crate) fn create_with(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        id: SegmentId,
+        segment_bytes: u64,
+        predecessor_end: u64,
+        frames: &[u8],
+    ) -> Result<Self> {
+        let durable = (HEADER_BYTES + frames.len()) as u64;
         // The settings may have changed since the carried mutations were accepted.
         let length = segment_bytes.max(durable + SEAL_BYTES as u64);
         let birth = Birth { length, durable, predecessor_end };
         let (path, file) =
-            header::create(&*disk, directory, &segment::file_name(id), (MAGIC, id.0), birth, &frames)?;
+            header::create(&*disk, directory, &segment::file_name(id), (MAGIC, id.0), birth, frames)?;
         Ok(Self {
             disk,
             directory: directory.into(),
