@@ -47,7 +47,8 @@ impl Background {
     }
 
     /// Starts the threads and reports failures. One that poisons the engine ends them all; a failed flush or
-    /// merge is tried again, after a wait that doubles from 100 ms to 30 s.
+    /// merge is tried again, after a wait that doubles from 100 ms to 30 s. Commits that fail one after the other
+    /// because the disk is full are reported once.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
@@ -111,13 +112,26 @@ impl Worker {
         let Shared { engine, bells, on_failure } = &*self.shared;
         let bell = bells.of(self.step);
         let mut retry = FIRST_RETRY;
+        let mut is_full = false;
         while bell.wait() {
             if self.step == Step::Sync && !bell.pause(engine.options().sync_interval) {
                 return;
             }
             match self.work() {
-                Ok(()) => retry = FIRST_RETRY,
+                Ok(worked) => {
+                    retry = FIRST_RETRY;
+                    is_full &= !worked;
+                }
                 Err(Error::Closed) => return,
+                // Those who waited were told, and those behind them should not wait to be told the same. Nor
+                // should a full disk be filled with reports.
+                Err(failure @ Error::StorageFull { .. }) if self.step == Step::Commit => {
+                    if !is_full {
+                        on_failure(self.step, &failure);
+                    }
+                    is_full = true;
+                    bell.ring();
+                }
                 Err(failure) => {
                     on_failure(self.step, &failure);
                     if engine.poisoned().is_some() {
@@ -134,14 +148,16 @@ impl Worker {
     }
 
     /// Works until there is nothing to do, or, since what is written meanwhile may wait an interval, syncs
-    /// once.
-    fn work(&self) -> Result<()> {
+    /// once. Answers whether there was anything.
+    fn work(&self) -> Result<bool> {
+        let mut worked = false;
         while self.shared.engine.step(self.step)? == StepOutcome::Worked {
+            worked = true;
             if self.step == Step::Sync || self.shared.bells.of(self.step).is_stopped() {
                 break;
             }
         }
-        Ok(())
+        Ok(worked)
     }
 }
 

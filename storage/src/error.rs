@@ -1,6 +1,9 @@
 //! What can go wrong in the engine, with what an operator needs to act on it.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
+
+/// The operation of an [`Error::Io`].
+pub(crate) const SYNC_DIRECTORY: &str = "sync directory";
 
 /// An error of the storage engine. Unless a variant says otherwise, the call that returned it changed
 /// nothing.
@@ -17,6 +20,13 @@ pub enum Error {
         path: PathBuf,
         /// The error of the operating system; shared, because every waiter of a group gets it.
         source: std::sync::Arc<std::io::Error>,
+    },
+    /// The disk has no room for a new file. Nothing changed: what was asked for is certainly not done, everything
+    /// else goes on, and the next attempt succeeds once there is room.
+    #[error("no space left on the disk for {}", path.display())]
+    StorageFull {
+        /// The file that would have been created.
+        path: PathBuf,
     },
     /// Stored bytes are not what was written: a checksum, magic number or length is wrong in a place that a
     /// crash cannot have left unfinished. The engine refuses to go on and names the place.
@@ -80,6 +90,24 @@ impl Error {
     /// Wraps an error of the operating system with what was tried on which path.
     pub fn io(operation: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { operation, path: path.into(), source: std::sync::Arc::new(source) }
+    }
+
+    /// As [`Error::io`] for a file that nothing refers to yet: that it cannot be completed for want of space
+    /// leaves nothing unknown.
+    pub(crate) fn new_file(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+        source: std::io::Error,
+    ) -> Self {
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::StorageFull { path: path.into() },
+            _ => Self::io(operation, path, source),
+        }
+    }
+
+    /// Whether it is the failed sync of a directory: names that others have created there may be lost too.
+    pub(crate) fn is_failed_directory_sync(&self) -> bool {
+        matches!(self, Self::Io { operation: SYNC_DIRECTORY, .. })
     }
 }
 

@@ -80,6 +80,14 @@ impl<'a> StoredSegment<'a> {
         if at == to { Ok(()) } else { Err(self.corrupt(to, "the segment ends within a frame")) }
     }
 
+    /// Where the segment's predecessor ends, and the frames it was born with, if nothing was ever written behind
+    /// them.
+    pub(crate) fn unused(&self) -> Option<(u64, Bytes)> {
+        let born = usize::try_from(self.birth.durable).ok()?;
+        let is_unused = self.contents.get(born..)?.iter().all(|&byte| byte == 0);
+        is_unused.then(|| (self.birth.predecessor_end, self.contents.slice(HEADER_BYTES..born)))
+    }
+
     /// Finds the end of the last segment of the log, the only one that may be torn.
     ///
     /// # Errors

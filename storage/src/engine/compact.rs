@@ -29,7 +29,7 @@ impl Engine {
         let ids: Vec<FileId> = inputs.iter().map(|input| input.file().id).collect();
         let mut edits: Vec<Edit> = ids.iter().map(|&id| Edit::RemoveFile { table, id }).collect();
         edits.extend(output.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record(&edits)?;
+        self.record_table(&edits, output.as_deref())?;
         tree.merged(&ids, output.as_ref());
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
         // Only now: until the manifest was durable, a crash would have needed them.

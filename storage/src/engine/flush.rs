@@ -20,7 +20,11 @@ impl Engine {
     pub(super) fn flush(&self) -> Result<StepOutcome> {
         let mut retired = self.flushing.lock();
         self.condition.check()?;
-        let Some((table, tree, oldest)) = self.oldest_switched() else { return Ok(StepOutcome::Idle) };
+        let Some((table, tree, oldest)) = self.oldest_switched() else {
+            // Unless the last flush could not: on a full disk this is what makes room.
+            self.trim_log()?;
+            return Ok(StepOutcome::Idle);
+        };
         let written = self.build_table(|mut writer| {
             for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
                 writer.add(&key, &record)?;
@@ -30,7 +34,7 @@ impl Engine {
         // In one frame: the position without the file would lose records.
         let mut edits = vec![Edit::Flushed { table, position: oldest.end }];
         edits.extend(written.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record(&edits)?;
+        self.record_table(&edits, written.as_deref())?;
         tree.flushed(&oldest.memtable, written.as_ref());
         self.memtable_bytes.fetch_sub(oldest.memtable.bytes(), Ordering::Relaxed);
         self.counted.flushes.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +62,7 @@ impl Engine {
         &self,
         build: impl FnOnce(TableWriter) -> Result<Option<TableFile>>,
     ) -> Result<Option<Arc<TableReader>>> {
-        let id = self.manifest.lock().new_file_id().inspect_err(|e| self.poison(e))?;
+        let id = self.manifest.lock().new_file_id().inspect_err(|e| drop(self.fail(e)))?;
         let disk = Arc::clone(&self.disk);
         let built =
             TableWriter::create(disk, &self.directory, id, &self.options).and_then(build).and_then(|file| {
@@ -69,10 +73,23 @@ impl Engine {
                     None => Ok(None),
                 }
             });
-        if built.is_err() {
+        if let Err(failure) = &built {
             self.discard(id);
+            if failure.is_failed_directory_sync() {
+                self.fail(failure);
+            }
         }
         built
+    }
+
+    /// Records edits that add a table.
+    pub(super) fn record_table(&self, edits: &[Edit], built: Option<&TableReader>) -> Result<()> {
+        self.record(edits).inspect_err(|failure| {
+            // After any other failure the edits may be there, and need the file.
+            if let (Error::StorageFull { .. }, Some(reader)) = (failure, built) {
+                self.discard(reader.file().id);
+            }
+        })
     }
 
     /// Removes what a failed attempt left, so that retries do not fill the disk. What cannot be removed is an

@@ -24,8 +24,13 @@
 //!
 //! A failed write or sync of the commit log or the manifest leaves unknown what is durable, and a second try
 //! may succeed without having written anything. So it poisons the engine: everything, reads too, answers
-//! [`Error::Poisoned`] until the directory is opened again, which reads what is really there. A failed flush
-//! or merge changes nothing, and can be tried again.
+//! [`Error::Poisoned`] until the directory is opened again, which reads what is really there. So does the
+//! failed sync of the directory, whoever asked for it: names that others created there may be lost with it. Any
+//! other failure of a flush or merge changes nothing, and it can be tried again.
+//!
+//! A full disk shows where a file is created, since log segments and manifests are preallocated, and a file
+//! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison. What was
+//! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
 //! Locks, in the order in which one thread may take them: flushing or compacting, log, manifest, queue.
 //!
@@ -199,7 +204,7 @@ impl Engine {
         if self.trees.load().contains_key(&table) {
             return Ok(());
         }
-        manifest.append(&[Edit::CreateTable { table }]).inspect_err(|e| self.poison(e))?;
+        manifest.append(&[Edit::CreateTable { table }]).inspect_err(|e| drop(self.fail(e)))?;
         self.trees.rcu(|trees| {
             let mut trees = BTreeMap::clone(trees);
             trees.insert(table, Arc::new(Tree::new(Vec::new())));
@@ -325,8 +330,15 @@ impl Engine {
     pub fn close(&self) -> Result<()> {
         self.condition.check()?;
         self.queue.refuse(Error::Closed);
-        while self.commit()? == StepOutcome::Worked {}
-        self.log.lock().seal().inspect_err(|e| self.poison(e))?;
+        loop {
+            match self.commit() {
+                Ok(StepOutcome::Idle) => break,
+                // Those who waited were told; there is always room for the seal.
+                Ok(StepOutcome::Worked) | Err(Error::StorageFull { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.log.lock().seal().inspect_err(|e| drop(self.fail(e)))?;
         self.condition.close();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
         drop((self.flushing.lock(), self.compacting.lock(), self.manifest.lock()));
@@ -367,16 +379,22 @@ impl Engine {
         self.trees.load().get(&table).map(Arc::clone).ok_or(Error::NoSuchTable(table.0))
     }
 
-    /// Shuts the engine: nobody knows what is durable. All who wait, and all later calls, are told.
-    fn poison(&self, failure: &Error) {
-        self.queue.fail(&self.condition.poison(failure));
+    /// Shuts the engine, since nobody knows what is durable, unless the failure says that nothing changed. All who
+    /// wait, and all later calls, are told. Answers what whoever caused it is to be told.
+    fn fail(&self, failure: &Error) -> Error {
+        if let Error::StorageFull { .. } = failure {
+            return failure.clone();
+        }
+        let told = self.condition.poison(failure);
+        self.queue.fail(&told);
+        told
     }
 
     /// Records edits durably; a failure poisons.
     fn record(&self, edits: &[Edit]) -> Result<()> {
         let mut manifest = self.manifest.lock();
         self.condition.check()?;
-        manifest.append(edits).inspect_err(|e| self.poison(e))
+        manifest.append(edits).inspect_err(|e| drop(self.fail(e)))
     }
 
     /// Records which segments the log consists of, unless the manifest knows as much; a failure poisons.
@@ -388,6 +406,6 @@ impl Engine {
         if (first, newest) == known {
             return Ok(());
         }
-        manifest.append(&[Edit::Log { first, newest }]).inspect_err(|e| self.poison(e))
+        manifest.append(&[Edit::Log { first, newest }]).inspect_err(|e| drop(self.fail(e)))
     }
 }

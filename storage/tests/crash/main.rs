@@ -142,9 +142,13 @@ impl Run {
         let mut context = Context::from_waker(Waker::noop());
         self.waiting.retain_mut(|(number, ticket)| match Pin::new(ticket).poll(&mut context) {
             Poll::Ready(outcome) => {
-                if outcome.is_ok() {
-                    self.oracle.acknowledged(*number);
-                    self.acknowledged_when_poisoned += usize::from(poisoned);
+                match outcome {
+                    Ok(()) => {
+                        self.oracle.acknowledged(*number);
+                        self.acknowledged_when_poisoned += usize::from(poisoned);
+                    }
+                    Err(Error::StorageFull { .. }) => self.oracle.refused(*number),
+                    Err(_) => {}
                 }
                 false
             }
@@ -262,6 +266,57 @@ fn fail(seed: u64, number: u64, fault: Fault, sync_mode: SyncMode) {
         verify(&image, &run.oracle, Promise::Durable, sync_mode)
             .unwrap_or_else(|error| panic!("{place}, {damage:?}: {error}"));
     }
+    // The process starts again, on a page cache that forgot what it owes; then the power fails.
+    let image = disk.crash(number, Damage::ProcessOnly);
+    drop(open(&image, sync_mode).unwrap_or_else(|error| panic!("{place}, restarted: {error}")));
+    let image = image.crash(number, Damage::Forgotten);
+    verify(&image, &run.oracle, Promise::Durable, sync_mode)
+        .unwrap_or_else(|error| panic!("{place}, restarted, then a power cut: {error}"));
+}
+
+/// Lets the disk be full from one operation on, for a while: nothing is poisoned, and all goes on afterwards.
+fn fill(seed: u64, number: u64, sync_mode: SyncMode) -> bool {
+    let disk = SimulatedDisk::new(seed);
+    let place = format!("seed {seed}, full from operation {number} on");
+    let engine = open(&disk, sync_mode).unwrap();
+    disk.fail_at(number, Fault::NoSpace, Repeat::Forever);
+    let mut run = Run::new(sync_mode);
+    let actions = actions(seed, length());
+    let (mut refused, mut full_for) = (0, 0);
+    for action in actions {
+        match run.act(&engine, action) {
+            Ok(()) | Err(Error::NoSuchTable(_)) => {}
+            Err(Error::StorageFull { .. }) => refused += 1,
+            Err(error) => panic!("{place}: {error}"),
+        }
+        run.collect_tickets(false);
+        full_for += usize::from(refused > 0);
+        if full_for == length() / 4 {
+            disk.make_room();
+        }
+    }
+    assert_eq!(engine.poisoned(), None, "{place}");
+    run.oracle.check(&engine, Promise::Acknowledged).unwrap_or_else(|error| panic!("{place}: {error}"));
+    for damage in [Damage::Forgotten, Damage::Subset, Damage::BothNames] {
+        let image = disk.crash(number, damage);
+        verify(&image, &run.oracle, Promise::Durable, sync_mode)
+            .unwrap_or_else(|error| panic!("{place}, {damage:?}: {error}"));
+    }
+    refused > 0
+}
+
+#[test]
+fn a_full_disk_refuses_and_loses_nothing() {
+    let mut refused = 0;
+    for seed in seeds() {
+        let disk = SimulatedDisk::new(seed);
+        Run::of(&disk, seed, SyncMode::Group, OnError::Stop);
+        for number in (20..=disk.operations()).step_by(23) {
+            let sync_mode = if number % 2 == 0 { SyncMode::Group } else { SyncMode::Periodic };
+            refused += usize::from(fill(seed, number, sync_mode));
+        }
+    }
+    assert!(refused > 30, "only {refused} workloads met a full disk");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_failed_flush_is_reported_and_tried_again() {
     let background = Background::start_reporting(Arc::clone(&engine), Box::new(on_failure)).unwrap();
     let (step, error) = reported.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!(step, Step::Flush);
-    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
     // The listener of the engine is the background's, so progress is watched from outside.
     while engine.counters().flushes < 2 {
         std::thread::yield_now();

@@ -5,6 +5,7 @@
 mod background;
 mod bounds;
 mod durability;
+mod full_disk;
 mod model;
 mod reads;
 mod rig;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use helenus_storage::{
     Engine, Error, Options, Record, Step,
-    disk::{Damage, SimulatedDisk},
+    disk::{Damage, Disk, SimulatedDisk},
 };
 
 use crate::rig::{DIRECTORY, everything, files, flush, open, plain, queue, small, try_open, write};
@@ -213,9 +213,11 @@ fn with_manifest() -> (SimulatedDisk, PathBuf, Vec<(String, Record)>) {
 #[test]
 fn a_damaged_byte_of_the_manifest_never_loses_anything_silently() {
     let (disk, path, records) = with_manifest();
-    let length = disk.contents(&path).unwrap().len();
+    let bytes = disk.contents(&path).unwrap();
+    // Behind it there are the zeros of edits to come.
+    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap();
     let mut refused = 0;
-    for offset in 0..length {
+    for offset in 0..bytes.len() {
         match open_flipped(&disk, &path, offset) {
             Ok(engine) => assert_eq!(contents(&engine), records, "damage at {offset}"),
             Err(error) => {
@@ -224,7 +226,7 @@ fn a_damaged_byte_of_the_manifest_never_loses_anything_silently() {
             }
         }
     }
-    assert!(refused > length * 3 / 4, "all but the last edit: {refused} of {length}");
+    assert!(refused > end * 3 / 4, "all but the last edit: {refused} of {end}");
 }
 
 #[test]
@@ -242,7 +244,6 @@ fn a_manifest_cut_short_never_loses_anything_silently() {
 
 #[test]
 fn a_missing_or_short_file_is_named() {
-    use helenus_storage::disk::Disk;
     let (disk, ..) = with_manifest();
     // A log of more than one segment, to lose the first, a middle one, and the newest
     let engine = try_open(&disk, options()).unwrap();
@@ -275,4 +276,15 @@ fn a_missing_or_short_file_is_named() {
         }
     }
     assert!(named >= 8, "{named}");
+}
+
+#[test]
+fn a_log_without_a_manifest_is_named() {
+    let disk = SimulatedDisk::default();
+    try_open(&disk, options()).unwrap().close().unwrap();
+    let manifest =
+        disk.files().into_iter().find(|path| path.to_str().unwrap().contains("manifest-")).unwrap();
+    disk.remove(&manifest).unwrap();
+    let refusal = try_open(&disk, options());
+    assert!(matches!(refusal, Err(Error::Corrupt { .. })), "{refusal:?}");
 }
