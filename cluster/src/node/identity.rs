@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     membership::handshake::{Greeting, PROTOCOL_VERSION},
+    message::ReplicaError,
     node::{
-        StartError, own_trees,
+        StartError,
+        local_store::LocalStore,
+        own_trees,
         randomness::{random_uuid, stream},
     },
     node_id::{ClusterId, Generation, HostId},
@@ -69,7 +72,7 @@ impl LocalIdentity {
         stored.generation = Generation(seconds.max(stored.generation.0.saturating_add(1)));
         // The generation only grows, so it serves as the record's timestamp: no clock decides what is newer.
         let timestamp = Timestamp(stored.generation.0);
-        write(engine, IDENTITY_KEY, timestamp, &stored).await?;
+        stored.save(engine, timestamp).await?;
 
         let cluster_id = OnceLock::new();
         if let Some(record) = own_trees::read(engine, own_trees::IDENTITY, CLUSTER_KEY)?
@@ -118,9 +121,11 @@ impl LocalIdentity {
     /// # Errors
     /// When storage fails; the node then belongs to no cluster yet, though it may find that it does after a
     /// restart.
-    pub async fn join_cluster(&self, engine: &Engine, id: ClusterId) -> Result<(), helenus_storage::Error> {
+    pub(crate) async fn join_cluster(&self, store: &LocalStore, id: ClusterId) -> Result<(), ReplicaError> {
         if self.cluster_id().is_none() {
-            write(engine, CLUSTER_KEY, Timestamp(1), &id).await?;
+            let record = Record::plain(Timestamp(1), own_trees::encode(&id));
+            store.apply(own_trees::IDENTITY, Mutation::single(CLUSTER_KEY, record)).await?;
+            store.sync().await?;
             self.cluster_id.get_or_init(|| id);
         }
         Ok(())
@@ -155,19 +160,14 @@ impl Stored {
         }
         Ok(())
     }
-}
 
-async fn write<T: Serialize>(
-    engine: &Engine,
-    key: &'static [u8],
-    timestamp: Timestamp,
-    value: &T,
-) -> Result<(), helenus_storage::Error> {
-    let record = Record::plain(timestamp, own_trees::encode(value));
-    engine.apply(own_trees::IDENTITY, Mutation::single(key, record))?.await?;
-    // Twice in a node's life and once per start: whatever the sync mode, who it is must not be forgotten.
-    if engine.options().sync_mode == SyncMode::Periodic {
-        engine.step(Step::Sync)?;
+    /// Whatever the sync mode, who it is must not be forgotten. Start-up only: it may wait for the disk.
+    async fn save(&self, engine: &Engine, timestamp: Timestamp) -> Result<(), helenus_storage::Error> {
+        let record = Record::plain(timestamp, own_trees::encode(self));
+        engine.apply(own_trees::IDENTITY, Mutation::single(IDENTITY_KEY, record))?.await?;
+        if engine.options().sync_mode == SyncMode::Periodic {
+            engine.step(Step::Sync)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
