@@ -109,7 +109,9 @@ where
         End::Closed => tracing::debug!(%peer, "connection of a peer closed"),
         End::Damaged(reason) => {
             inbound.counters.damaged.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%peer, host_id = %greeted.theirs.host_id, reason, "connection of a peer cut");
+            if inbound.refusals.may_say(&format!("{} {reason}", peer.ip()), Instant::now()) {
+                tracing::warn!(%peer, host_id = %greeted.theirs.host_id, reason, "connection of a peer cut");
+            }
         }
         // Ends when the last answer is written: the tasks that make them hold the other end of its queue.
         End::Stopping => drop(writer.await),
