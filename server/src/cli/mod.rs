@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 pub mod endpoint;
 pub mod local;
+mod open_files;
 pub mod output;
 pub mod serve;
 
