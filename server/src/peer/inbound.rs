@@ -6,10 +6,11 @@ use std::{
     fmt::Display,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, poll};
 use helenus_cluster::{
     message::{Header, Message, ReplicaError, Request, Response},
     wire::{self, Encoded, WireError},
@@ -153,7 +154,7 @@ where
         };
         let Ok(place) = place else { return End::Closed };
         match wire::decode_request(Encoded { head: frame.head, payload: frame.payload }) {
-            Ok(request) => spawn_answer(request, frame.correlation, place, answers.clone(), inbound),
+            Ok(request) => begin_answer(request, frame.correlation, place, &answers, inbound).await,
             Err(WireError::Unsupported { verb, version, header }) => {
                 let error = ReplicaError::Unsupported { verb, version };
                 let response = failed(inbound, &header, error);
@@ -167,17 +168,24 @@ where
     }
 }
 
-/// A task per request: the slow ones do not hold up the others, and the processors share the work.
-fn spawn_answer(
+/// Answers on the spot what needs no wait, such as a read from memory: a task would cost more than the answer. All
+/// else gets a task, so that the slow ones do not hold up the others.
+async fn begin_answer(
     request: Message<Request>,
     correlation: u64,
     place: OwnedSemaphorePermit,
-    answers: mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Answer>,
     inbound: &Arc<Inbound>,
 ) {
-    let answering = (inbound.answer)(request);
+    let mut answering = (inbound.answer)(request);
     let max_frame_bytes = inbound.settings.max_frame_bytes;
-    let kill = inbound.kill.clone();
+    if let Poll::Ready(response) = poll!(&mut answering) {
+        let frame = response_frame(&response, correlation, max_frame_bytes);
+        // There is room for an answer to each request that has a place.
+        let _ = answers.send(Answer { frame, _place: place }).await;
+        return;
+    }
+    let (kill, answers) = (inbound.kill.clone(), answers.clone());
     inbound.tasks.spawn(async move {
         let Some(response) = kill.run_until_cancelled(answering).await else { return };
         let frame = response_frame(&response, correlation, max_frame_bytes);

@@ -27,7 +27,7 @@
 //!    header, and sends all of it with one system call. From here on the loss of the connection means `Lost` (the
 //!    request may have been done); before, `Unreachable` (certainly not).
 //! 4. The listener takes a place for the request (count and bytes; when there is none it reads no further, and TCP
-//!    passes the pressure back), decodes it and starts a task that asks the node.
+//!    passes the pressure back), decodes it and asks the node, in a task of its own unless it answers at once.
 //! 5. The answer goes out with all others that are ready, and to its caller by its correlation. If the deadline has
 //!    passed meanwhile, the call has ended as `TimedOut` and the answer is dropped.
 //!
