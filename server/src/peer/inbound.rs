@@ -13,6 +13,7 @@ use std::{
 use futures_util::{StreamExt, poll};
 use helenus_cluster::{
     message::{Header, Message, ReplicaError, Request, Response},
+    node_id::ClusterId,
     wire::{self, Encoded, WireError},
 };
 use tokio::{
@@ -59,6 +60,30 @@ struct Answer {
     _place: OwnedSemaphorePermit,
 }
 
+/// Whether both ends still are of one cluster.
+///
+/// A node without a cluster talks to every cluster of its name, and its connections outlive that. Without a second
+/// look, a cluster that once listed it as joining would go on writing to it after it has joined another one.
+struct Kinship {
+    /// The cluster of the other end when it greeted.
+    theirs: Option<ClusterId>,
+    /// Whether this node belongs to that cluster, which it does for ever.
+    is_settled: bool,
+}
+
+impl Kinship {
+    /// Exchanges pass: they name their cluster themselves, and are how a node learns of one. So does a node that had
+    /// no cluster: it knew nobody to send requests to, and greets anew for the first of them.
+    fn allows(&mut self, request: &Request, greeting: &GreetingProvider) -> bool {
+        if self.is_settled || matches!(request, Request::Exchange(_)) {
+            return true;
+        }
+        let (Some(ours), Some(theirs)) = (greeting().cluster_id, self.theirs) else { return true };
+        self.is_settled = ours == theirs;
+        self.is_settled
+    }
+}
+
 /// Why no further request is read.
 enum End {
     Closed,
@@ -102,8 +127,9 @@ where
 
     let (answers, outgoing) = mpsc::channel(settings.concurrent_requests);
     let mut writer = AbortOnDropHandle::new(tokio::spawn(write_answers(greeted.writer, outgoing)));
+    let kinship = Kinship { theirs: greeted.theirs.cluster_id, is_settled: false };
     let end = tokio::select! {
-        end = read_requests(&mut greeted.frames, answers, &inbound) => end,
+        end = read_requests(&mut greeted.frames, answers, kinship, &inbound) => end,
         _ = &mut writer => End::Closed,
     };
     match end {
@@ -122,6 +148,7 @@ where
 async fn read_requests<R>(
     frames: &mut FramedRead<R, FrameCodec>,
     answers: mpsc::Sender<Answer>,
+    mut kinship: Kinship,
     inbound: &Arc<Inbound>,
 ) -> End
 where
@@ -154,6 +181,9 @@ where
         };
         let Ok(place) = place else { return End::Closed };
         match wire::decode_request(Encoded { head: frame.head, payload: frame.payload }) {
+            Ok(request) if !kinship.allows(&request.body, &inbound.greeting) => {
+                return End::Damaged("this node has joined another cluster since it was greeted".to_owned());
+            }
             Ok(request) => begin_answer(request, frame.correlation, place, &answers, inbound).await,
             Err(WireError::Unsupported { verb, version, header }) => {
                 let error = ReplicaError::Unsupported { verb, version };
