@@ -120,10 +120,10 @@ impl TestCluster {
     }
 
     /// Starts the process of a node that may have so many files open.
-    pub fn spawn_with_open_files(&self, number: usize, limit: u32) {
+    pub fn spawn_with_open_files(&self, number: usize, limit: u32, settings: &[&str]) {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_helenus")]);
-        self.spawn_command(command, number, &[]);
+        self.spawn_command(command, number, settings);
     }
 
     fn spawn_command(&self, mut command: Command, number: usize, settings: &[&str]) {
