@@ -279,8 +279,7 @@ impl KnownCluster {
         saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
         // Durable before the id: see `saved_cluster`.
         if let Some(cluster_id) = changes.cluster_id {
-            let joined = self.identity.join_cluster(self.store.engine(), cluster_id).await;
-            joined.map_err(super::local_store::as_answer)?;
+            self.identity.join_cluster(&self.store, cluster_id).await?;
         }
         Ok(())
     }

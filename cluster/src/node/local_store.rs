@@ -113,7 +113,7 @@ impl LocalStore {
 }
 
 /// What a peer is told of a storage error.
-pub(crate) fn as_answer(error: Error) -> ReplicaError {
+fn as_answer(error: Error) -> ReplicaError {
     match error {
         Error::Overloaded { what } => ReplicaError::Overloaded(what.to_owned()),
         Error::NoSuchTable(table) => ReplicaError::NoSuchTable(table),

@@ -361,7 +361,8 @@ impl Node {
             return Err(ReplicaError::Expired);
         }
         self.clock.observe(header.timestamp);
-        // Past the deadline nobody listens; what was begun goes on all the same.
+        // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
+        // saved and not published is learned again.
         match tokio::time::timeout(header.remaining, self.perform(header, body)).await {
             Ok(response) => response,
             Err(_) => Err(ReplicaError::Expired),

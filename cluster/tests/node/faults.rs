@@ -1,6 +1,6 @@
 //! What happens to a request when processes, connections and clients die around it.
 
-use std::time::Duration;
+use std::{ops::Bound, time::Duration};
 
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
@@ -218,4 +218,23 @@ async fn a_stalled_disk_of_the_coordinator_makes_no_request_wait_beyond_its_dead
 
     assert!(matches!(late, Err(RequestError::Timeout { required: 3, received: 2, .. })), "{late:?}");
     assert!(asked.elapsed() < Duration::from_millis(2100), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_its_own_replica_keeps_a_write_from_no_other() {
+    // Room for one write that is answered and waits for late replicas, and a paused replica that takes it.
+    let cluster = Cluster::with(3, |settings| settings.max_requests = 1).await;
+    cluster.pause("n3");
+    cluster.put("n1", "first", "value", Quorum).await.expect("n1 and n2 suffice");
+
+    cluster.close_storage("n1");
+    for number in 0..8 {
+        let failed = cluster.put("n1", &format!("key {number}"), "value", All).await;
+        assert!(matches!(failed, Err(RequestError::Failed { .. })), "n1 fails at once: {failed:?}");
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let n2 = &cluster.processes["n2"].storage.engine;
+    let records = n2.scan(DEFAULT_TABLE_ID, (Bound::Unbounded, Bound::Unbounded), 10).expect("a sound disk");
+    assert_eq!(records.len(), 9, "every write was sent to n2 all the same");
 }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod endpoint;
 mod entrance;
 pub mod local;
+mod open_files;
 pub mod output;
 pub mod serve;
 

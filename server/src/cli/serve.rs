@@ -36,6 +36,7 @@ use tokio::{
 use super::{
     Logged, SettingsArgs,
     entrance::{Entrance, PeerAddress},
+    open_files,
 };
 use crate::{
     config::Config,
@@ -74,8 +75,9 @@ impl Serve {
         if self.new_session {
             rustix::process::setsid().context("cannot leave the session")?;
         }
-        let config = self.settings.load()?.config;
+        let mut config = self.settings.load()?.config;
         telemetry::start_logs(config.log.format, &config.log.filter)?;
+        open_files::share_out(&mut config);
         let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
         // Gossip must be heard while requests keep every other thread busy.
         let membership =
@@ -241,8 +243,10 @@ impl RunningNode {
         self.transport.stop().await;
         let (engine, background) = (self.engine, self.background);
         tokio::task::spawn_blocking(move || {
+            // First: a merge in progress gives up when the engine closes, and would run to its end otherwise.
+            let closed = engine.close();
             background.stop();
-            engine.close()
+            closed
         })
         .await?
         .context("cannot close storage")
@@ -256,7 +260,10 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Backgroun
         tokio::task::spawn_blocking(move || Engine::open(Arc::new(OsDisk), &directory, options)).await?;
     let engine =
         Arc::new(opened.with_context(|| format!("cannot open {}", config.node.data_directory.display()))?);
-    let background = Background::start(Arc::clone(&engine)).context("cannot start the threads of storage")?;
+    let report =
+        |step, error: &_| tracing::error!(?step, error = %error, "storage could not do a piece of work");
+    let background = Background::start_reporting(Arc::clone(&engine), Box::new(report))
+        .context("cannot start the threads of storage")?;
     Ok((engine, background))
 }
 

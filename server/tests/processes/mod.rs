@@ -122,10 +122,20 @@ impl TestCluster {
 
     /// Starts the process of a node with further settings (`section.key=value`).
     pub fn spawn_with(&self, number: usize, settings: &[&str]) {
+        self.spawn_command(Command::new(env!("CARGO_BIN_EXE_helenus")), number, settings);
+    }
+
+    /// Starts the process of a node that may have so many files open.
+    pub fn spawn_with_open_files(&self, number: usize, limit: u32, settings: &[&str]) {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_helenus")]);
+        self.spawn_command(command, number, settings);
+    }
+
+    fn spawn_command(&self, mut command: Command, number: usize, settings: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path(number)).expect("a log file");
         let data = self.data_directory(number);
         let count = self.nodes.len().min(3);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
         command.arg("serve");
         for setting in [
             format!("cluster.name=\"{}\"", self.network),
