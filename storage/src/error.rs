@@ -23,7 +23,7 @@ pub enum Error {
     },
     /// The disk has no room for a new file. Nothing changed: what was asked for is certainly not done, everything
     /// else goes on, and the next attempt succeeds once there is room.
-    // The words of the operating system: replicas tell each other errors as text, and 507 is told by these.
+    // The words of the operating system, which operators look for.
     #[error("create {}: No space left on device", path.display())]
     StorageFull {
         /// The file that would have been created.
