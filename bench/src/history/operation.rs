@@ -104,7 +104,9 @@ impl FromStr for Level {
             number => match number.parse() {
                 Ok(count @ 1..) => Self::Count(count),
                 _ => {
-                    return Err(format!("`{text}` is no level; use one, two, three, quorum, all or a number"));
+                    return Err(format!(
+                        "`{text}` is no level; use one, two, three, quorum, all or a number"
+                    ));
                 }
             },
         })

@@ -39,7 +39,7 @@ mod log_limit;
 mod membership_loop;
 mod own_trees;
 mod peers;
-mod randomness;
+pub(crate) mod randomness;
 mod replica;
 mod saved_cluster;
 mod status;
