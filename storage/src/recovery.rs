@@ -175,7 +175,10 @@ impl Replay<'_> {
         let mut doubtful = Vec::new();
         stored.visit(tail.durable, tail.end, &mut |position, table, mutation| {
             if position >= self.flushed(&stored, position, table)? {
+                crate::sometimes!("doubtful mutations were carried over");
                 doubtful.push((table, mutation));
+            } else {
+                crate::sometimes!("a doubtful mutation was flushed already");
             }
             Ok(())
         })?;
@@ -194,9 +197,12 @@ impl Replay<'_> {
             if position >= self.flushed(stored, position, table)? {
                 let tree = &self.trees[&table];
                 if tree.active_bytes() >= self.options.memtable_bytes {
+                    crate::sometimes!("replay filled a memtable");
                     tree.switch(position);
                 }
                 self.insert(position, table, mutation);
+            } else {
+                crate::sometimes!("replay skipped what was flushed");
             }
             Ok(())
         })
@@ -245,6 +251,7 @@ fn remove_orphans(disk: &dyn Disk, directory: &Path, names: &[String], state: &L
             || parse_table_name(name).is_some_and(|id| !live.contains(&id))
     };
     for name in names.iter().filter(|name| is_orphan(name)) {
+        crate::sometimes!("recovery removed an orphan");
         let path = directory.join(name);
         match disk.remove(&path) {
             // Recovery itself may have reused a temporary name.

@@ -353,16 +353,21 @@ impl Node {
     async fn answer(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
         let is_exchange = matches!(body, Request::Exchange(_));
         if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
+            helenus_storage::sometimes!("a message was meant for another node");
             return Err(ReplicaError::WrongTarget);
         }
         if header.remaining.is_zero() {
+            helenus_storage::sometimes!("an expired request was dropped");
             return Err(ReplicaError::Expired);
         }
         self.clock.observe(header.timestamp);
         // Past the deadline nobody listens; what was begun goes on all the same.
         match tokio::time::timeout(header.remaining, self.perform(header, body)).await {
             Ok(response) => response,
-            Err(_) => Err(ReplicaError::Expired),
+            Err(_) => {
+                helenus_storage::sometimes!("a request expired while it was done");
+                Err(ReplicaError::Expired)
+            }
         }
     }
 

@@ -94,11 +94,20 @@ impl SimulatedCluster {
     }
 
     /// Ends what is still wrong with network, clocks and disks.
-    pub fn heal(&self) {
+    ///
+    /// Where clocks jumped beyond the drift that nodes accept, the nodes are restarted too. A node stamps no write earlier
+    /// than the one before, so after such a jump forward and back the others refuse its writes until the time is
+    /// reached; that nodes would notice it themselves is not promised yet.
+    pub async fn heal(&self) {
         self.network.set_weather(Weather::CALM);
         for machine in &self.machines {
             machine.repair_disk();
             machine.parts.clock.correct(i64::from(machine.parts.number) * 100);
+        }
+        if self.shape.has_wild_clocks() {
+            for machine in &self.machines {
+                machine.stop().await;
+            }
         }
     }
 

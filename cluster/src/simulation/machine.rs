@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use rand::RngExt;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::Notify,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -92,23 +92,37 @@ pub(super) struct Process {
 }
 
 /// Whether a machine's processes run at the moment; paused ones stand still.
+///
+/// Not tokio's `watch`: it wakes its waiters in an order that it draws from the thread's own generator.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Awake(Arc<watch::Sender<u32>>);
+pub(super) struct Awake(Arc<Pauses>);
+
+#[derive(Debug, Default)]
+struct Pauses {
+    count: Mutex<u32>,
+    over: Notify,
+}
 
 impl Awake {
     /// Waits until nothing pauses it.
     pub(super) async fn awake(&self) {
-        let mut pauses = self.0.subscribe();
-        // The sender lives as long as we do.
-        let _ = pauses.wait_for(|pauses| *pauses == 0).await;
+        loop {
+            let over = self.0.over.notified();
+            if *self.0.count.lock() == 0 {
+                return;
+            }
+            over.await;
+        }
     }
 
     pub(super) fn pause(&self) {
-        self.0.send_modify(|pauses| *pauses += 1);
+        *self.0.count.lock() += 1;
     }
 
     pub(super) fn resume(&self) {
-        self.0.send_modify(|pauses| *pauses = pauses.saturating_sub(1));
+        let mut count = self.0.count.lock();
+        *count = count.saturating_sub(1);
+        self.0.over.notify_waiters();
     }
 }
 
@@ -352,6 +366,7 @@ impl Machine {
     /// No fault of the simulation rots what was synced: a disk that a node refuses was damaged by the node.
     fn judge(&self, error: &StartError) {
         self.parts.trace.count("starts that failed");
+        self.parts.trace.explain(self.parts.number, error);
         let is_ours = match error {
             StartError::Storage(Error::Corrupt { .. } | Error::Locked { .. } | Error::NoSuchTable(_))
             | StartError::Identity(_) => false,

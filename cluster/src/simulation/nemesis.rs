@@ -184,6 +184,12 @@ impl Nemesis<'_> {
             Fault::ClockJump { node, by, forward } => {
                 let by = i64::try_from(by.as_micros()).unwrap_or(0) * if forward { 1 } else { -1 };
                 let clock = self.cluster.clock(node);
+                let drift = i64::try_from(self.cluster.shape().settings.allowed_drift.as_micros());
+                let bound = drift.unwrap_or(i64::MAX) * 2 / 5;
+                // Jumps add up; the clocks of any two nodes stay within the drift all the same, unless wild.
+                if !self.cluster.shape().has_wild_clocks() && (clock.error_us() + by).abs() > bound {
+                    return;
+                }
                 clock.jump(by);
                 sleep(self.lasts).await;
                 clock.jump(-by);

@@ -125,8 +125,11 @@ impl Network {
         state.break_connections(|a, b| a == number || b == number);
     }
 
+    /// From now on. What is sent does not wait for what is late in the weather before.
     pub(super) fn set_weather(&self, weather: Weather) {
-        self.shared.state.lock().weather = weather;
+        let mut state = self.shared.state.lock();
+        state.weather = weather;
+        state.arrivals.clear();
     }
 
     /// Changes one direction of a link.

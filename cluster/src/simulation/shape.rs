@@ -67,6 +67,11 @@ impl Shape {
         }
     }
 
+    /// Whether clocks jump further than nodes accept: then writes may fail, and nothing else may.
+    pub fn has_wild_clocks(&self) -> bool {
+        self.clock_jumps > 1.0
+    }
+
     /// Whether what is acknowledged survives a power cut.
     pub fn is_durable(&self) -> bool {
         self.options.sync_mode == SyncMode::Group

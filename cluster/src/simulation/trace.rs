@@ -58,6 +58,13 @@ impl Trace {
         }
     }
 
+    /// Tells whoever reads a verbose trace why something happened.
+    pub(super) fn explain(&self, node: u32, why: &dyn std::fmt::Display) {
+        if self.verbose {
+            eprintln!("                 n{node} {why}");
+        }
+    }
+
     /// Counts one more of something that was done to the cluster.
     pub fn count(&self, what: &'static str) {
         *self.state.lock().counts.entry(what).or_default() += 1;

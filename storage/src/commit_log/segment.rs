@@ -116,6 +116,7 @@ pub(crate) fn read_birth(disk: &dyn Disk, directory: &Path, id: SegmentId) -> Re
 pub(crate) fn create_afresh(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>> {
     match disk.create(path) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            crate::sometimes!("a temporary file was in the way");
             disk.remove(path).map_err(|e| Error::io("remove", path, e))?;
             disk.create(path).map_err(|e| Error::io("create", path, e))
         }

@@ -31,6 +31,7 @@ impl Engine {
         edits.extend(output.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
         self.record(&edits)?;
         tree.merged(&ids, output.as_ref());
+        crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
         // Only now: until the manifest was durable, a crash would have needed them.
         for id in ids {

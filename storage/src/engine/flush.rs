@@ -21,6 +21,9 @@ impl Engine {
         let mut retired = self.flushing.lock();
         self.condition.check()?;
         let Some((table, tree, oldest)) = self.oldest_switched() else { return Ok(StepOutcome::Idle) };
+        if !self.queue.is_empty() {
+            crate::sometimes!("a flush ran while a commit waited");
+        }
         let written = self.build_table(|mut writer| {
             for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
                 writer.add(&key, &record)?;
@@ -69,6 +72,7 @@ impl Engine {
                 }
             });
         if built.is_err() {
+            crate::sometimes!("a flush or merge failed and was cleaned up");
             self.discard(id);
         }
         built
@@ -93,6 +97,7 @@ impl Engine {
         let first = needed.min().unwrap_or(newest).min(newest);
         self.record_log(first, newest)?;
         for id in self.log_oldest.load(Ordering::Relaxed)..first.0 {
+            crate::sometimes!("a log segment was removed");
             let path = self.directory.join(segment::file_name(SegmentId(id)));
             match self.disk.remove(&path) {
                 // It was removed, but we were told that it was not.

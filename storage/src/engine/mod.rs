@@ -368,6 +368,7 @@ impl Engine {
 
     /// Shuts the engine: nobody knows what is durable. All who wait, and all later calls, are told.
     fn poison(&self, failure: &Error) {
+        crate::sometimes!("the engine was poisoned");
         self.queue.fail(&self.condition.poison(failure));
     }
 

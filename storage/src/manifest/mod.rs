@@ -154,6 +154,7 @@ impl Manifest {
     }
 
     fn rewrite(&mut self) -> Result<()> {
+        crate::sometimes!("the manifest was rewritten");
         let old = std::mem::take(&mut self.path);
         let next_file = self.next_file;
         let state = std::mem::take(&mut self.state);

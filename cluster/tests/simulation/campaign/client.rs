@@ -142,9 +142,19 @@ impl Heard {
         let (outcome, detail) = match reply {
             Reply::Answer(Ok(_)) | Reply::Refused => (Outcome::Failed, "nobody listens there".to_owned()),
             Reply::Silence(why) => (Outcome::Unknown, why.to_owned()),
-            Reply::Answer(Err(error)) => (outcome_of(&error), error.to_string()),
+            Reply::Answer(Err(error)) => (outcome_of(&error), describe(&error)),
         };
         Self { outcome, timestamp: None, seen: None, replicas: None, detail: Some(detail) }
+    }
+}
+
+fn describe(error: &RequestError) -> String {
+    match error {
+        RequestError::Failed { failures, .. } => {
+            let failures: Vec<String> = failures.iter().map(|(_, failure)| failure.to_string()).collect();
+            format!("{error}: {}", failures.join(", "))
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -33,7 +33,7 @@ pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
 /// clients hit them, or by a client's own haste.
 fn must_be_available(plan: &Plan) -> bool {
     let Shape { weather, settings, options, most_calls, step_time, .. } = &plan.shape;
-    let least = settings.write_timeout.min(settings.read_timeout);
+    let least = least_timeout(&plan.shape);
     weather.is_fair()
         && weather.slow_path == 0.0
         && (weather.mean_jitter + weather.least_delay + *step_time) * 20 < least
@@ -84,13 +84,21 @@ pub fn as_history(plan: &Plan, disturbed: &[Disturbed]) -> Vec<FaultEvent> {
             Fault::Flap { a, b, .. } => add(cut(*a, *b, Silence::Broken)),
             Fault::Slow { node, delay } => {
                 let delay_ms = delay.as_millis() as u32;
-                of(*node).for_each(|(a, b)| add(Known::Slow { a, b, delay_ms }));
+                let is_hopeless = *delay * 20 > least_timeout(&plan.shape);
+                of(*node).for_each(|(a, b)| {
+                    add(if is_hopeless { cut(a, b, Silence::Held) } else { Known::Slow { a, b, delay_ms } });
+                });
             }
             Fault::Noise { node, .. } => of(*node).for_each(|(a, b)| add(cut(a, b, Silence::Held))),
             Fault::Flush { .. } => {}
         }
     }
     events
+}
+
+/// The coordinators' own deadline is earlier than the clients'.
+fn least_timeout(shape: &Shape) -> Duration {
+    shape.settings.write_timeout.min(shape.settings.read_timeout)
 }
 
 fn cut(a: u32, b: u32, silence: Silence) -> Known {

@@ -116,7 +116,7 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
             clients.work(Phase::Disturbed, plan.disturbed),
         );
         history.faults = judge::as_history(plan, &disturbed);
-        cluster.heal();
+        cluster.heal().await;
         if cluster.settles(RECOVERY).await {
             clients.work(Phase::Healed, HEALED).await;
             read_everything(&clients).await;
