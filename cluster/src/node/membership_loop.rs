@@ -118,7 +118,7 @@ impl MembershipLoop {
                     self.on_met(met);
                 }
                 () = cluster.news() => next_round = next_round.min(last_round + self.interval / NEWS_DIVISOR),
-                hosts = cluster.signs_of_life() => {
+                hosts = cluster.members_in_doubt() => {
                     let picture = cluster.picture();
                     let destinations = hosts.into_iter().filter_map(|host_id| picture.destination(host_id));
                     calls.extend(self.call_idle(destinations, &mut busy));
