@@ -5,8 +5,8 @@ mod setting;
 
 use helenus_cluster::{
     membership::{
-        CallFailure, Changes, Exchange, Flaw, Liveness, Member, MemberState, Note, Remembered, View,
-        formation::default_replication_factor, member,
+        CallFailure, Changes, Exchange, Flaw, Liveness, Member, MemberState, Note, Remembered, SignOfLife,
+        View, formation::default_replication_factor, member,
     },
     node_id::{ClusterId, Generation},
     table::{DEFAULT_TABLE, Table},
@@ -300,6 +300,27 @@ fn a_member_is_up_while_its_connection_is() {
         assert!(!liveness.is_up(host(2)));
         liveness.on_answer(host(2));
     }
+}
+
+#[test]
+fn what_a_member_sends_makes_it_up_unless_a_call_has_shown_the_contrary() {
+    let mut liveness = Liveness::default();
+    assert!(!liveness.is_settled(host(2)));
+    assert_eq!(liveness.on_heard(host(2)), SignOfLife::IsUp);
+    assert_eq!(liveness.on_heard(host(2)), SignOfLife::WasUp);
+    assert!(liveness.is_settled(host(2)));
+
+    liveness.on_failure(host(2), CallFailure::Lost);
+    assert_eq!(liveness.on_heard(host(2)), SignOfLife::Unproven);
+    assert!(!liveness.is_up(host(2)));
+    assert!(liveness.is_settled(host(2)), "it is known to be down");
+
+    liveness.on_answer(host(2));
+    assert_eq!(liveness.on_heard(host(2)), SignOfLife::WasUp);
+
+    liveness.on_failure(host(3), CallFailure::TimedOut);
+    assert!(liveness.is_settled(host(3)), "it was tried");
+    assert_eq!(liveness.on_heard(host(3)), SignOfLife::IsUp, "silence is no proof of the contrary");
 }
 
 /// Descriptions of two members that disagree in all ways that do not make them malformed.

@@ -39,6 +39,8 @@ fn a_paused_node_makes_no_quorum_request_through_the_others_fail() {
     let cluster = TestCluster::start(3);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also when an assertion below fails: the scope waits for its workers.
+        let finish = OnDrop(|| done.store(true, Ordering::Relaxed));
         let workers: Vec<_> = (1..=2)
             .map(|node| {
                 let (cluster, done) = (&cluster, &done);
@@ -70,7 +72,7 @@ fn a_paused_node_makes_no_quorum_request_through_the_others_fail() {
         assert_eq!(reply.status, 504, "a paused node is silent, not dead");
         assert_eq!(reply.json()["type"], "/problems/read-timeout");
         cluster.resume(3);
-        done.store(true, Ordering::Relaxed);
+        drop(finish);
         for worker in workers {
             assert!(worker.join().expect("no request failed") > 0);
         }
@@ -148,6 +150,14 @@ fn sigterm_stops_a_node_cleanly_and_its_acknowledged_writes_are_there_afterwards
     cluster.spawn(1);
     cluster.wait_until_ready(1);
     assert_eq!(cluster.request("GET", 1, "/v1/kv/default/k?consistency=one", None).body, b"v");
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
 }
 
 fn wait_until_dead(cluster: &TestCluster, observer: usize, dead: usize) {

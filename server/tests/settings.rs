@@ -212,6 +212,42 @@ error: one memtable (16MiB) must fit into the total of all (8MiB)
 }
 
 #[test]
+fn the_largest_write_must_fit_everywhere_on_its_way() {
+    let text = load(Some("[http]\nmax_value = \"1MiB\"\n"), &[], &["peer.max_frame=1087KiB"]);
+    assert_eq!(
+        text.expect_err("a frame holds more than the value"),
+        "\
+error: the largest value (1MiB) must fit into a frame between nodes (1087KiB)
+ --> node.toml:2:13
+  |
+2 | max_value = \"1MiB\"
+  |             ^^^^^^ `http.max_value` is set here
+  |
+ ::: command line:1:22
+  |
+1 | --set peer.max_frame=1087KiB
+  |                      ------- `peer.max_frame` is set here"
+    );
+    for (too_little, what) in [
+        ("storage.segment_size=2175KiB", "must fit into half a segment (2175KiB)"),
+        ("storage.commit_queue=1087KiB", "must fit into the commit queue (1087KiB)"),
+        ("http.max_value=2MiB", "must fit into the memory of bodies (1MiB)"),
+    ] {
+        let given = ["http.max_value=1MiB", "http.max_body_memory=1MiB", too_little];
+        let text = load(None, &[], &given).expect_err(too_little);
+        assert!(text.contains(what), "{text}");
+    }
+    let just_enough = [
+        "http.max_value=1MiB",
+        "peer.max_frame=1088KiB",
+        "storage.segment_size=2176KiB",
+        "storage.commit_queue=1088KiB",
+        "http.max_body_memory=1MiB",
+    ];
+    assert!(load(None, &[], &just_enough).is_ok());
+}
+
+#[test]
 fn a_file_that_is_not_toml_is_shown_with_line_and_caret() {
     let text = report("[http\nlisten = \"127.0.0.1:1\"\n[log]\nformat = text\n");
     assert!(text.contains("error: this is not TOML: "), "{text}");

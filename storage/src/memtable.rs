@@ -1,9 +1,10 @@
 //! The memtable: the newest record of each key, in memory, ordered.
 //!
-//! One node per key, and the record in a cell of it, because overwriting a key of `crossbeam_skiplist` 0.1.3 is not
-//! atomic for readers: `insert` unlinks the old node before it links the new one, and a reader in between would fall through to
-//! an older record in an SSTable. So a node is never replaced; its record is reconciled under the node's own lock.
-//! Rejected: versions as part of the key, which leave garbage on hot keys and buy snapshots that nobody asks for.
+//! One node per key, and the record in a cell of it, because overwriting a key of `crossbeam_skiplist` 0.1.3
+//! is not atomic for readers: `insert` unlinks the old node before it links the new one, and a reader in
+//! between would fall through to an older record in an SSTable. So a node is never replaced; its record is
+//! reconciled under the node's own lock. Rejected: versions as part of the key, which leave garbage on hot
+//! keys and buy snapshots that nobody asks for.
 //!
 //! Only the commit step (and recovery) inserts; readers never wait for more than one cell.
 
@@ -38,9 +39,9 @@ pub(crate) struct Memtable {
 }
 
 impl Memtable {
-    /// Inserts the rows of a mutation that was logged at `position`, and answers by how many bytes the memtable
-    /// grew (less than nothing when a record made room). Not to be called by two threads at once. Keeps the
-    /// mutation's buffers alive: see [`detached`].
+    /// Inserts the rows of a mutation that was logged at `position`, and answers by how many bytes the
+    /// memtable grew (less than nothing when a record made room). Not to be called by two threads at once.
+    /// Keeps the mutation's buffers alive: see [`detached`].
     pub(crate) fn insert(&self, position: LogPosition, mutation: Mutation) -> isize {
         // Positions ascend, so the first one stays the smallest.
         self.first_position.get_or_init(|| position);

@@ -6,13 +6,13 @@
 //!          └───────────────► └────────────────────────────────► └─► fewer SSTables
 //! ```
 //!
-//! A [`View`] never changes; every transition swaps in another one, so a reader sees each record at least once, wherever it
-//! moves meanwhile (Cassandra calls it `Tracker.View`, RocksDB the `SuperVersion`).
+//! A [`View`] never changes; every transition swaps in another one, so a reader sees each record at least
+//! once, wherever it moves meanwhile (Cassandra calls it `Tracker.View`, RocksDB the `SuperVersion`).
 //!
 //! A get may not stop at the first hit, since records arrive in any order: a hint or a repair may put an old
-//! timestamp into a new file. It reads all memtables, then SSTables from the newest timestamp down, until what it has
-//! is newer than anything in those that are left. Strictly newer: with equal timestamps the kind or the bytes decide
-//! ([`Record::reconcile`]), so such a table has to be read.
+//! timestamp into a new file. It reads all memtables, then SSTables from the newest timestamp down, until
+//! what it has is newer than anything in those that are left. Strictly newer: with equal timestamps the kind
+//! or the bytes decide ([`Record::reconcile`]), so such a table has to be read.
 
 use std::{ops::Bound, sync::Arc};
 
@@ -86,8 +86,8 @@ impl Tree {
         self.view.load().active.bytes()
     }
 
-    /// Replaces the active memtable by an empty one, unless it is empty already; `end` is where the log ends. For
-    /// the holder of the commit lock: nobody is inserting.
+    /// Replaces the active memtable by an empty one, unless it is empty already; `end` is where the log ends.
+    /// For the holder of the commit lock: nobody is inserting.
     pub(crate) fn switch(&self, end: LogPosition) -> bool {
         if self.view.load().active.is_empty() {
             return false;

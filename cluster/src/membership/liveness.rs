@@ -1,4 +1,4 @@
-//! Which members are up, by the plainest rule: those whose connection is.
+//! Which members are up, by the plainest rule: those that this node's connections reach.
 
 use std::collections::BTreeSet;
 
@@ -21,10 +21,28 @@ pub enum CallFailure {
     Local,
 }
 
+/// What an incoming exchange says about its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignOfLife {
+    /// Nothing new: it was up.
+    WasUp,
+    /// It is up now.
+    IsUp,
+    /// That it lives, and can reach this node; not that this node can reach it. Worth an attempt at once.
+    Unproven,
+}
+
 /// The members that are up. All others are down, those never spoken to included.
+///
+/// This node's own calls have the last word: requests go the way of its calls, and a cable may be cut in one direction
+/// only. So what a member sends makes it up only while no call has shown the contrary.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Liveness {
     up: BTreeSet<HostId>,
+    /// Those that the last decisive call did not reach.
+    failing: BTreeSet<HostId>,
+    /// Those that were called, whatever came of it.
+    tried: BTreeSet<HostId>,
 }
 
 impl Liveness {
@@ -33,15 +51,35 @@ impl Liveness {
         self.up.contains(&host_id)
     }
 
+    /// Whether it is known how things stand with a member: it is up, or a call to it has ended.
+    pub fn is_settled(&self, host_id: HostId) -> bool {
+        self.is_up(host_id) || self.tried.contains(&host_id)
+    }
+
     /// A member has answered a call; whether that makes it up again.
     pub fn on_answer(&mut self, host_id: HostId) -> bool {
+        self.tried.insert(host_id);
+        self.failing.remove(&host_id);
         self.up.insert(host_id)
+    }
+
+    /// A member has begun an exchange.
+    pub fn on_heard(&mut self, host_id: HostId) -> SignOfLife {
+        if self.failing.contains(&host_id) {
+            SignOfLife::Unproven
+        } else if self.up.insert(host_id) {
+            SignOfLife::IsUp
+        } else {
+            SignOfLife::WasUp
+        }
     }
 
     /// A call to a member has failed; whether that makes it down.
     pub fn on_failure(&mut self, host_id: HostId, why: CallFailure) -> bool {
+        self.tried.insert(host_id);
         match why {
             CallFailure::Unreachable | CallFailure::Lost | CallFailure::Refused | CallFailure::WrongHost => {
+                self.failing.insert(host_id);
                 self.up.remove(&host_id)
             }
             CallFailure::TimedOut | CallFailure::Local => false,

@@ -7,8 +7,9 @@
 //! costs n² messages of n facts; scuttlebutt gossip sends digests and differences to a few peers instead, and can
 //! take its place without touching the merge.
 //!
-//! A member is *up* while its connection is ([`Liveness`]): a lost or refused one makes it down, an answer makes it
-//! up, mere silence leaves it. Phi accrual takes that place later.
+//! A member is *up* while this node's connection to it is ([`Liveness`]): a lost or refused one makes it down, an
+//! answer makes it up, mere silence leaves it. What a member sends makes it up too, unless a call has failed since:
+//! then it is called at once, and that call decides. Phi accrual takes that place later.
 //!
 //! # How a cluster begins
 //!
@@ -67,7 +68,7 @@ pub mod view;
 pub use changes::{Changes, Note};
 pub use formation::{Formation, FormationVerdict};
 pub use join::{Join, JoinVerdict};
-pub use liveness::{CallFailure, Liveness};
+pub use liveness::{CallFailure, Liveness, SignOfLife};
 pub use member::{Exchange, Flaw, Member, MemberState};
 pub use tables::Tables;
 pub use view::{Remembered, View};

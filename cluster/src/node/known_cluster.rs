@@ -10,7 +10,13 @@
 //! page of [`crate::membership`] holds. Which peer is up is kept beside the picture: it changes at once, is never
 //! saved, and is nobody's fact but this node's.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -26,7 +32,9 @@ use super::{
     user_records::{Intent, UserRecords},
 };
 use crate::{
-    membership::{CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, View},
+    membership::{
+        CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, SignOfLife, View,
+    },
     message::ReplicaError,
     node_id::{ClusterId, HostId},
     partitioning::{Ring, Token},
@@ -90,6 +98,11 @@ pub(crate) struct KnownCluster {
     store: Arc<LocalStore>,
     picture: ArcSwap<Picture>,
     liveness: RwLock<Liveness>,
+    /// Members whose sign of life only a call can confirm.
+    unproven: Mutex<BTreeSet<HostId>>,
+    sign_of_life: Notify,
+    /// Whether the members known at the start were met; never taken back.
+    met: AtomicBool,
     /// Held by whoever changes the picture, from merge to publication.
     writer: tokio::sync::Mutex<Writer>,
     user_records: UserRecords,
@@ -140,6 +153,9 @@ impl KnownCluster {
             store,
             picture: ArcSwap::from_pointee(Picture::of(view)),
             liveness: RwLock::default(),
+            unproven: Mutex::default(),
+            sign_of_life: Notify::new(),
+            met: AtomicBool::new(false),
             writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default() }),
             user_records: UserRecords::default(),
             user_records_saved: OnceCell::new(),
@@ -175,16 +191,26 @@ impl KnownCluster {
         theirs: &Exchange,
         now: Timestamp,
     ) -> Result<Exchange, ReplicaError> {
-        self.learn(sender, theirs, now).await?;
+        self.merge(sender, theirs, now, Self::mark_heard).await?;
         Ok(self.exchange())
     }
 
-    /// Learns from an exchange, durably; its sender is up.
+    /// Learns from the answer to an exchange, durably; its sender is up.
     pub(crate) async fn learn(
         &self,
         sender: HostId,
         theirs: &Exchange,
         now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        self.merge(sender, theirs, now, Self::mark_up).await
+    }
+
+    async fn merge(
+        &self,
+        sender: HostId,
+        theirs: &Exchange,
+        now: Timestamp,
+        mark: fn(&Self, HostId),
     ) -> Result<(), ReplicaError> {
         if sender == self.identity.host_id() {
             return Ok(());
@@ -198,7 +224,7 @@ impl KnownCluster {
             self.publish(view.clone());
         }
         if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
-            self.mark_up(sender);
+            mark(self, sender);
         }
         writer.join.on_exchange(&view, sender, theirs);
         self.move_on(&mut writer, view).await
@@ -254,8 +280,7 @@ impl KnownCluster {
         saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
         // Durable before the id: see `saved_cluster`.
         if let Some(cluster_id) = changes.cluster_id {
-            let joined = self.identity.join_cluster(self.store.engine(), cluster_id).await;
-            joined.map_err(super::local_store::as_answer)?;
+            self.identity.join_cluster(&self.store, cluster_id).await?;
         }
         Ok(())
     }
@@ -283,7 +308,8 @@ impl KnownCluster {
     /// Why the node does not serve yet, if so.
     pub(crate) fn starting(&self) -> Option<String> {
         if self.picture.load().is_ring_known() {
-            return None;
+            let is_met = self.met.load(Ordering::Acquire);
+            return (!is_met).then(|| "it has not tried to reach all members yet".to_owned());
         }
         let why = self.waiting_for.lock().clone();
         Some(why.unwrap_or_else(|| "no seed has answered yet".to_owned()))
@@ -296,6 +322,13 @@ impl KnownCluster {
         }
         let why = self.waiting_for.lock().clone();
         Some(why.unwrap_or_else(|| "no member has answered yet".to_owned()))
+    }
+
+    /// Why another member is still joining, if it is and this node can tell: members do not tell each other their
+    /// reasons, but whoever holds user records keeps every newcomer from becoming normal.
+    pub(crate) fn why_others_join(&self, member: &Member) -> Option<String> {
+        let is_kept_out = member.state == MemberState::Joining && self.user_records.do_exist();
+        is_kept_out.then(|| "user records exist already; streaming is not available yet".to_owned())
     }
 
     /// Notes for the status and, if it is new, for the log why the node cannot go on.
@@ -312,13 +345,49 @@ impl KnownCluster {
         host_id == self.identity.host_id() || self.liveness.read().is_up(host_id)
     }
 
+    /// A member has answered a call.
     fn mark_up(&self, host_id: HostId) {
         let picture = self.picture.load();
         let Some(member) = picture.view.member(host_id) else { return };
-        if !self.liveness.read().is_up(host_id) && self.liveness.write().on_answer(host_id) {
+        if self.liveness.write().on_answer(host_id) {
             helenus_storage::sometimes!("a peer came up");
             tracing::info!(host = %host_id, address = member.address, "peer is up");
         }
+    }
+
+    /// A member has called.
+    fn mark_heard(&self, host_id: HostId) {
+        let picture = self.picture.load();
+        let Some(member) = picture.view.member(host_id) else { return };
+        let heard = self.liveness.write().on_heard(host_id);
+        match heard {
+            SignOfLife::WasUp => {}
+            SignOfLife::IsUp => {
+                tracing::info!(host = %host_id, address = member.address, "peer is up");
+            }
+            SignOfLife::Unproven => {
+                self.unproven.lock().insert(host_id);
+                self.sign_of_life.notify_one();
+            }
+        }
+    }
+
+    /// Waits for members that seem to live again though calls to them have failed; they are to be called at once.
+    pub(crate) async fn signs_of_life(&self) -> BTreeSet<HostId> {
+        self.sign_of_life.notified().await;
+        std::mem::take(&mut *self.unproven.lock())
+    }
+
+    /// Whether the ring is known and it was tried to reach every other member of it.
+    pub(crate) fn has_tried_all(&self) -> bool {
+        let picture = self.picture.load();
+        let liveness = self.liveness.read();
+        picture.is_ring_known() && picture.view.others().all(|member| liveness.is_settled(member.host_id))
+    }
+
+    /// From now on the node serves, whoever else comes.
+    pub(crate) fn serve(&self) {
+        self.met.store(true, Ordering::Release);
     }
 
     /// A call to a member has failed.

@@ -113,10 +113,11 @@ impl LocalStore {
 }
 
 /// What a peer is told of a storage error.
-pub(crate) fn as_answer(error: Error) -> ReplicaError {
+fn as_answer(error: Error) -> ReplicaError {
     match error {
         Error::Overloaded { what } => ReplicaError::Overloaded(what.to_owned()),
         Error::NoSuchTable(table) => ReplicaError::NoSuchTable(table),
+        error @ Error::StorageFull { .. } => ReplicaError::StorageFull(error.to_string()),
         Error::Closed => ReplicaError::NotServing("its storage is closed".to_owned()),
         error => ReplicaError::Storage(error.to_string()),
     }
@@ -124,7 +125,7 @@ pub(crate) fn as_answer(error: Error) -> ReplicaError {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{io, path::Path};
 
     use helenus_storage::{Options, disk::SimulatedDisk};
 
@@ -158,6 +159,15 @@ mod tests {
         assert_eq!((first, second), (Ok(None), Ok(None)));
         assert!(matches!(third, Err(ReplicaError::Overloaded(_))), "{third:?}");
         assert_eq!(store.get_cold(TABLE, key).await, Ok(None), "there is room again");
+    }
+
+    #[test]
+    fn a_full_file_system_is_told_apart_from_a_broken_one() {
+        let full = as_answer(Error::StorageFull { path: "/data/1.log".into() });
+        let broken = as_answer(Error::io("write", "/data/1.log", io::ErrorKind::Other.into()));
+
+        assert!(matches!(full, ReplicaError::StorageFull(why) if why.contains("/data/1.log")));
+        assert!(matches!(broken, ReplicaError::Storage(_)));
     }
 
     #[tokio::test]

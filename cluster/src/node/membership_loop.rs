@@ -4,6 +4,7 @@
 //!   every interval, or soon after news ──> one call per peer, all at once, each at most 2 s
 //!                                             │ answer: learn it (merge, save, publish); the peer is up
 //!                                             └ error:  the peer is down, if the connection is gone
+//!   as soon as every member was tried once, or 2 s after the ring is known: the node serves
 //!   while the node belongs to no cluster: what the seeds answered decides whether it forms one
 //! ```
 //!
@@ -36,6 +37,9 @@ use crate::{
 
 /// How long an exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a node that knows its ring puts off serving because of members that it has not reached. A member whose
+/// process is dead is known to be so at once; this is for those whose machine says nothing.
+const MEETING_TIMEOUT: Duration = Duration::from_secs(2);
 /// News is passed on after this part of the interval, so that a cluster forms in a few rounds, not intervals.
 const NEWS_DIVISOR: u32 = 10;
 
@@ -46,12 +50,25 @@ pub(super) struct MembershipLoop {
     seeds: Vec<String>,
     configured_factor: Option<u32>,
     formation: Formation,
+    meeting: Meeting,
     /// Who was found at a seed's address.
     met: BTreeMap<String, HostId>,
     peers: Arc<Peers>,
     cluster: Arc<KnownCluster>,
     random: Stream,
     stop: CancellationToken,
+}
+
+/// How far the node is in meeting its members, which it does once before it serves: it would call all of them dead,
+/// and the first requests unavailable.
+#[derive(Debug, Clone, Copy)]
+enum Meeting {
+    /// It does not know them yet.
+    Unknown,
+    /// It waits for the first calls to end, until then at most.
+    Until(Instant),
+    /// It serves.
+    Over,
 }
 
 /// How a call ended: the sender of the answer and its cluster.
@@ -73,6 +90,7 @@ impl MembershipLoop {
             seeds: settings.seeds.clone(),
             configured_factor: settings.default_replication_factor,
             formation: Formation::new(&settings.advertise, &settings.seeds),
+            meeting: Meeting::Unknown,
             met: BTreeMap::new(),
             cluster: Arc::clone(&peers.cluster),
             peers,
@@ -91,6 +109,7 @@ impl MembershipLoop {
         let cluster = Arc::clone(&self.cluster);
         loop {
             self.form_if_due().await;
+            let meeting_ends = self.meet_members();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -99,17 +118,46 @@ impl MembershipLoop {
                     self.on_met(met);
                 }
                 () = cluster.news() => next_round = next_round.min(last_round + self.interval / NEWS_DIVISOR),
+                hosts = cluster.signs_of_life() => {
+                    let picture = cluster.picture();
+                    let destinations = hosts.into_iter().filter_map(|host_id| picture.destination(host_id));
+                    calls.extend(self.call_idle(destinations, &mut busy));
+                }
+                () = sleep_until(meeting_ends.unwrap_or(next_round)), if meeting_ends.is_some() => {}
                 () = sleep_until(next_round) => {
-                    for destination in self.destinations() {
-                        if busy.insert(destination.clone()) {
-                            calls.push(Box::pin(meet(Arc::clone(&self.peers), destination)));
-                        }
-                    }
+                    calls.extend(self.call_idle(self.destinations(), &mut busy));
                     last_round = Instant::now();
                     next_round = last_round + self.interval;
                 }
             }
         }
+    }
+
+    /// Lets the node serve if it has met its members or waited long enough for them. Returns when to ask again at the
+    /// latest.
+    fn meet_members(&mut self) -> Option<Instant> {
+        if let Meeting::Unknown = self.meeting
+            && self.cluster.picture().is_ring_known()
+        {
+            self.meeting = Meeting::Until(Instant::now() + MEETING_TIMEOUT);
+        }
+        let Meeting::Until(end) = self.meeting else { return None };
+        if !self.cluster.has_tried_all() && Instant::now() < end {
+            return Some(end);
+        }
+        self.meeting = Meeting::Over;
+        self.cluster.serve();
+        None
+    }
+
+    /// Calls those that are not being called already.
+    fn call_idle(
+        &self,
+        destinations: impl IntoIterator<Item = Destination>,
+        busy: &mut BTreeSet<Destination>,
+    ) -> Vec<BoxFuture<'static, Met>> {
+        let idle = destinations.into_iter().filter(|destination| busy.insert(destination.clone()));
+        idle.map(|destination| Box::pin(meet(Arc::clone(&self.peers), destination)) as _).collect()
     }
 
     /// All members but this node, and the seeds that are nobody's address yet.

@@ -206,7 +206,8 @@ pub struct Failure {
 /// Whether a node serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// It takes requests.
+    /// It takes requests: it knows the ring, and how things stand with each member as far as one call tells. It needs
+    /// no other node for that, and waits two seconds at most for those that say nothing.
     Ready,
     /// Not yet, and why.
     Starting(String),
@@ -245,7 +246,8 @@ pub struct MemberStatus {
     /// Where it is in its life.
     #[serde(serialize_with = "serialize_state")]
     pub state: MemberState,
-    /// Why it is still joining, if it is and the node knows.
+    /// Why it is still joining, if it is and the node that was asked knows: of itself always, of others if it holds
+    /// user records.
     pub why: Option<String>,
     /// Number of its tokens.
     pub tokens: usize,
@@ -361,7 +363,8 @@ impl Node {
             return Err(ReplicaError::Expired);
         }
         self.clock.observe(header.timestamp);
-        // Past the deadline nobody listens; what was begun goes on all the same.
+        // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
+        // saved and not published is learned again.
         match tokio::time::timeout(header.remaining, self.perform(header, body)).await {
             Ok(response) => response,
             Err(_) => {

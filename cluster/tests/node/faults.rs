@@ -1,6 +1,6 @@
 //! What happens to a request when processes, connections and clients die around it.
 
-use std::time::Duration;
+use std::{ops::Bound, time::Duration};
 
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
@@ -116,6 +116,45 @@ async fn a_node_cut_off_is_down_until_the_cable_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_can_call_but_not_be_called_is_down_and_stays_so() {
+    let cluster = Cluster::of(3).await;
+
+    cluster.network.cut("n1", "n3");
+    cluster.until("n1 notices", |c| c.sees_down("n1", "n3")).await;
+
+    // n3 goes on calling n1, and is answered.
+    let later = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < later {
+        assert!(cluster.sees_down("n1", "n3"), "requests to n3 would fail");
+        assert!(cluster.sees_up("n3", "n1"), "requests to n1 are answered");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(
+        matches!(
+            cluster.put("n1", "key", "value", All).await,
+            Err(RequestError::Unavailable { required: 3, alive: 2, .. })
+        ),
+        "nothing is sent"
+    );
+
+    cluster.network.heal("n1", "n3");
+    cluster.until("they meet again", |c| c.agrees_on(3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_comes_back_is_up_as_soon_as_it_calls() {
+    let mut cluster = Cluster::with(3, |settings| settings.exchange_interval = Duration::from_secs(10)).await;
+    cluster.kill("n3").await;
+    cluster.until("the death is known", |c| c.sees_down("n1", "n3") && c.sees_down("n2", "n3")).await;
+
+    cluster.start("n3").await;
+    let started = Instant::now();
+    cluster.until("it is back", |c| c.agrees_on(3)).await;
+
+    assert!(started.elapsed() < Duration::from_millis(100), "not at the next round: {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_node_goes_on_where_it_was() {
     let cluster = Cluster::of(3).await;
     cluster.pause("n3");
@@ -179,4 +218,23 @@ async fn a_stalled_disk_of_the_coordinator_makes_no_request_wait_beyond_its_dead
 
     assert!(matches!(late, Err(RequestError::Timeout { required: 3, received: 2, .. })), "{late:?}");
     assert!(asked.elapsed() < Duration::from_millis(2100), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_its_own_replica_keeps_a_write_from_no_other() {
+    // Room for one write that is answered and waits for late replicas, and a paused replica that takes it.
+    let cluster = Cluster::with(3, |settings| settings.max_requests = 1).await;
+    cluster.pause("n3");
+    cluster.put("n1", "first", "value", Quorum).await.expect("n1 and n2 suffice");
+
+    cluster.close_storage("n1");
+    for number in 0..8 {
+        let failed = cluster.put("n1", &format!("key {number}"), "value", All).await;
+        assert!(matches!(failed, Err(RequestError::Failed { .. })), "n1 fails at once: {failed:?}");
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let n2 = &cluster.processes["n2"].storage.engine;
+    let records = n2.scan(DEFAULT_TABLE_ID, (Bound::Unbounded, Bound::Unbounded), 10).expect("a sound disk");
+    assert_eq!(records.len(), 9, "every write was sent to n2 all the same");
 }

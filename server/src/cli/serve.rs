@@ -1,10 +1,12 @@
 //! `helenus serve`: one node in the foreground, from its settings to its last sync.
 //!
 //! ```text
-//!   bind both listeners ─▶ open storage (replays the log) ─▶ identity ─▶ node ─▶ serve peers ─▶ serve clients
+//!   bind both addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
+//!     ─▶ listen to peers ─▶ serve clients
 //!   close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
 //! ```
 //!
+//! A signal during the start ends the process at once, which is what a crash would do: nothing was acknowledged yet.
 //! A second signal ends the process at once; that loses nothing that was acknowledged. SIGHUP does nothing. When a
 //! sync has failed the process exits with 1 without any further write: whoever supervises it starts it again, and
 //! the replay of the log finds out what is durable.
@@ -26,19 +28,21 @@ use helenus_storage::{Engine, background::Background, disk::OsDisk};
 use rustix::rand::GetRandomFlags;
 use serde_json::json;
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, Handle},
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Logged, SettingsArgs};
+use super::{
+    Logged, SettingsArgs,
+    entrance::{Entrance, PeerAddress},
+    open_files,
+};
 use crate::{
     config::Config,
-    http::{self, Api, Surface},
-    listen::{Listener, Server},
+    listen::Server,
     peer::{GreetingProvider, PeerListener, TcpTransport},
-    telemetry::{self, Metrics},
+    telemetry,
 };
 
 /// How often storage is asked whether it still works. Clients get errors from the first moment on; this is how late
@@ -71,8 +75,9 @@ impl Serve {
         if self.new_session {
             rustix::process::setsid().context("cannot leave the session")?;
         }
-        let config = self.settings.load()?.config;
+        let mut config = self.settings.load()?.config;
         telemetry::start_logs(config.log.format, &config.log.filter)?;
+        open_files::share_out(&mut config);
         let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
         // Gossip must be heard while requests keep every other thread busy.
         let membership =
@@ -91,13 +96,20 @@ impl Serve {
 
 async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let node = tokio::select! {
+    let (entrance, peers) = Entrance::open(config).await?;
+    let started = tokio::select! {
         biased;
-        () = signals.told_to_stop() => return Ok(()),
-        started = RunningNode::start(config, spawners) => started?,
+        () = signals.told_to_stop() => None,
+        started = RunningNode::start(config, spawners, &entrance, peers) => Some(started?),
+    };
+    let clients = entrance.clients;
+    let Some(node) = started else {
+        tracing::info!("stopping before the node has started");
+        clients.stop(config.http.drain_timeout.get()).await;
+        return Ok(());
     };
     if let Some(path) = ready_file {
-        node.write_ready_file(path)?;
+        node.write_ready_file(path, clients.local_address())?;
     }
     let reason = tokio::select! {
         biased;
@@ -115,7 +127,7 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
     tokio::select! {
         biased;
         () = signals.told_to_stop() => anyhow::bail!("a second signal stopped the node at once"),
-        stopped = node.stop(config.http.drain_timeout.get()) => stopped?,
+        stopped = node.stop(clients, config.http.drain_timeout.get()) => stopped?,
     }
     tracing::info!("stopped");
     Ok(())
@@ -128,21 +140,18 @@ struct RunningNode {
     node: Arc<Node>,
     transport: Arc<TcpTransport>,
     peers: PeerListener,
-    clients: Server,
     /// Where others are told to reach it.
     advertised: String,
 }
 
 impl RunningNode {
-    async fn start(config: &Config, spawners: Spawners) -> anyhow::Result<Self> {
-        warn_if_open(config.http.listen);
-        let clients = Listener::bind(config.http.listen, config.listener_settings())
-            .await
-            .with_context(|| format!("cannot listen for clients on {}", config.http.listen))?;
-        let peer_socket = TcpListener::bind(config.peer.listen)
-            .await
-            .with_context(|| format!("cannot listen for other nodes on {}", config.peer.listen))?;
-        let settings = config.cluster_settings(peer_socket.local_addr()?);
+    async fn start(
+        config: &Config,
+        spawners: Spawners,
+        entrance: &Entrance,
+        peers: PeerAddress,
+    ) -> anyhow::Result<Self> {
+        let settings = config.cluster_settings(peers.address);
         let advertised = settings.advertise.clone();
         let (engine, background) = open_storage(config).await?;
 
@@ -165,11 +174,13 @@ impl RunningNode {
             identity,
             engine: Arc::clone(&engine),
             transport: Arc::clone(&transport) as _,
-            clock: Arc::clone(&clock),
+            clock,
             seed,
             spawners,
             inline_reads: false,
         };
+        // Before the node calls others, which call back at once.
+        let socket = peers.listen().context("cannot listen for other nodes")?;
         let node = Node::start(parts).await?;
 
         let answer = {
@@ -179,29 +190,25 @@ impl RunningNode {
                 Box::pin(async move { node.handle(request).await }) as _
             })
         };
-        let peers = PeerListener::start(peer_socket, greeting, answer, &peer_settings, &Handle::current())?;
-        let metrics = {
-            let engine = Arc::clone(&engine);
-            Arc::new(Metrics::new(move || engine.counters()))
-        };
-        let open_connections = metrics.open_connections();
-        let api = Api::new(Arc::clone(&node) as _, clock, metrics, config.request_limits(), random_seed()?);
-        let clients = clients.serve(http::router(&api, Surface::Both), api.refuse(), open_connections);
+        let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &Handle::current())?;
+        // The metrics ask it as soon as the node answers.
+        entrance.engine.get_or_init(|| Arc::clone(&engine));
+        entrance.api.begin(Arc::clone(&node) as _);
         tracing::info!(
             host_id = %node.host_id(),
-            http = %clients.local_address(),
+            http = %entrance.clients.local_address(),
             peers = %peers.local_address(),
             advertised,
             "serving"
         );
-        Ok(Self { engine, background, node, transport, peers, clients, advertised })
+        Ok(Self { engine, background, node, transport, peers, advertised })
     }
 
-    fn write_ready_file(&self, path: &Path) -> anyhow::Result<()> {
+    fn write_ready_file(&self, path: &Path, http: SocketAddr) -> anyhow::Result<()> {
         let text = json!({
             "pid": std::process::id(),
             "host_id": self.node.host_id(),
-            "http": self.clients.local_address(),
+            "http": http,
             "peer": self.peers.local_address(),
             "advertise": self.advertised,
         });
@@ -225,9 +232,9 @@ impl RunningNode {
     }
 
     /// Lets what was begun end, in `grace` at most, and makes everything durable.
-    async fn stop(self, grace: Duration) -> anyhow::Result<()> {
+    async fn stop(self, clients: Server, grace: Duration) -> anyhow::Result<()> {
         self.node.drain();
-        let cut = self.clients.stop(grace).await;
+        let cut = clients.stop(grace).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut before their replies were through");
         }
@@ -236,8 +243,10 @@ impl RunningNode {
         self.transport.stop().await;
         let (engine, background) = (self.engine, self.background);
         tokio::task::spawn_blocking(move || {
+            // First: a merge in progress gives up when the engine closes, and would run to its end otherwise.
+            let closed = engine.close();
             background.stop();
-            engine.close()
+            closed
         })
         .await?
         .context("cannot close storage")
@@ -251,21 +260,15 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Backgroun
         tokio::task::spawn_blocking(move || Engine::open(Arc::new(OsDisk), &directory, options)).await?;
     let engine =
         Arc::new(opened.with_context(|| format!("cannot open {}", config.node.data_directory.display()))?);
-    let background = Background::start(Arc::clone(&engine)).context("cannot start the threads of storage")?;
+    let report =
+        |step, error: &_| tracing::error!(?step, error = %error, "storage could not do a piece of work");
+    let background = Background::start_reporting(Arc::clone(&engine), Box::new(report))
+        .context("cannot start the threads of storage")?;
     Ok((engine, background))
 }
 
-fn warn_if_open(listen: SocketAddr) {
-    if !listen.ip().is_loopback() {
-        tracing::warn!(
-            %listen,
-            "the HTTP API has no authentication: whoever reaches this address reads and writes everything"
-        );
-    }
-}
-
 /// From the operating system; every start has another.
-fn random_seed() -> anyhow::Result<u64> {
+pub(super) fn random_seed() -> anyhow::Result<u64> {
     let mut seed = [0; 8];
     // So few bytes come whole or not at all.
     rustix::rand::getrandom(&mut seed, GetRandomFlags::empty()).context("the system gives no randomness")?;

@@ -25,7 +25,10 @@ use super::{
     Api, Limits,
     problem::{Kind, Problem},
 };
-use crate::listen::Refusal;
+use crate::{listen::Refusal, telemetry::Seldom};
+
+/// Log lines about requests that failed: the log is the process's.
+static FAILURES: Seldom = Seldom::new();
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("helenus-request-id");
 
@@ -131,7 +134,10 @@ fn finish(mut reply: Response, request_id: &str) -> Response {
         reply.headers_mut().insert(hyper::header::CONTENT_LENGTH, length);
         *reply.body_mut() = Body::from(body);
         if reply.status() == StatusCode::INTERNAL_SERVER_ERROR || problem.kind == Kind::StorageFull {
-            tracing::error!(%request_id, detail = problem.detail, "request failed");
+            // A broken disk fails every request: the metrics count them, the log gives examples.
+            if let Some(left_out) = FAILURES.may_say(Instant::now()) {
+                tracing::error!(%request_id, detail = problem.detail, left_out, "request failed");
+            }
         }
     }
     label(&mut reply, request_id);

@@ -65,7 +65,9 @@ pub(super) fn conclude(api: &Arc<Api>, operation: Operation, start: Instant, end
     let problem = reply.extensions().get::<Problem>().map(|problem| problem.kind);
     api.metrics.record(operation, level, problem, start.elapsed());
     let headers = reply.headers_mut();
-    headers.insert(COORDINATOR, api.coordinator.clone());
+    if let Some(at_work) = api.at_work.get() {
+        headers.insert(COORDINATOR, at_work.coordinator.clone());
+    }
     if let (Some(level), Some((required, acknowledged))) = (level, counts) {
         headers.insert(CONSISTENCY, consistency(level, required, acknowledged));
     }

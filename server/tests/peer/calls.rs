@@ -136,6 +136,21 @@ async fn a_request_that_nobody_waits_for_when_its_turn_comes_is_not_sent() {
 }
 
 #[tokio::test]
+async fn a_write_is_sent_though_nobody_waits_for_its_answer() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let destination = at(socket.local_addr().unwrap());
+    let transport = transport();
+    drop(transport.call(&destination, write("given up", b"value".to_vec()), far()));
+
+    let mut by_hand = ByHand::over(socket.accept().await.unwrap().0);
+    by_hand.welcome().await;
+    let sent = by_hand.next_frame().await.unwrap();
+
+    let request = decode_request(Encoded { head: sent.head, payload: sent.payload }).unwrap();
+    assert!(matches!(request.body, Request::Write { .. }), "{request:?}");
+}
+
+#[tokio::test]
 async fn a_late_answer_finds_nobody_and_the_next_call_gets_its_own() {
     let release = Arc::new(Semaphore::new(0));
     let gate = Arc::clone(&release);

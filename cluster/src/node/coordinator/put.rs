@@ -113,7 +113,7 @@ impl Coordinator {
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
-        let mut fan_out = self.send_write(&plan, &mut trace);
+        let mut fan_out = self.send_write(&plan, &mut trace).await;
         drop(plan);
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
@@ -181,11 +181,11 @@ impl Coordinator {
         }
     }
 
-    fn send_write(&self, plan: &Plan, trace: &mut Trace) -> FanOut<bool> {
+    async fn send_write(&self, plan: &Plan, trace: &mut Trace) -> FanOut<bool> {
         let mut fan_out = FanOut::until(plan.goal.deadline, self.stop.clone());
         for &host in &plan.alive {
             trace.note(|| format!("sent to {host}"));
-            fan_out.add(host, self.write_at(host, plan));
+            fan_out.add(host, self.write_at(host, plan)).await;
         }
         fan_out
     }
