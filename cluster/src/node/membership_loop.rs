@@ -51,6 +51,7 @@ pub(super) struct MembershipLoop {
     configured_factor: Option<u32>,
     formation: Formation,
     meeting: Meeting,
+    is_clock_off: bool,
     /// Who was found at a seed's address.
     met: BTreeMap<String, HostId>,
     peers: Arc<Peers>,
@@ -91,6 +92,7 @@ impl MembershipLoop {
             configured_factor: settings.default_replication_factor,
             formation: Formation::new(&settings.advertise, &settings.seeds),
             meeting: Meeting::Unknown,
+            is_clock_off: false,
             met: BTreeMap::new(),
             cluster: Arc::clone(&peers.cluster),
             peers,
@@ -109,6 +111,7 @@ impl MembershipLoop {
         let cluster = Arc::clone(&self.cluster);
         loop {
             self.form_if_due().await;
+            self.watch_clock();
             let meeting_ends = self.meet_members();
             tokio::select! {
                 biased;
@@ -148,6 +151,23 @@ impl MembershipLoop {
         self.meeting = Meeting::Over;
         self.cluster.serve();
         None
+    }
+
+    /// Tells the operator when the clock keeps the node from coordinating writes, and when that is over.
+    fn watch_clock(&mut self) {
+        match self.peers.clock.skew() {
+            Some(why) => {
+                self.is_clock_off = true;
+                if self.cluster.log_limit.allows("the clock is off") {
+                    tracing::warn!("the clock of this node is off, so it coordinates no writes: {why}");
+                }
+            }
+            None if self.is_clock_off => {
+                self.is_clock_off = false;
+                tracing::info!("the clock of this node is fine again, so it coordinates writes");
+            }
+            None => {}
+        }
     }
 
     /// Calls those that are not being called already.
@@ -243,15 +263,23 @@ impl MembershipLoop {
 async fn meet(peers: Arc<Peers>, destination: Destination) -> Met {
     let deadline = Instant::now() + EXCHANGE_TIMEOUT;
     let request = Request::Exchange(peers.cluster.exchange());
+    let sent = peers.clock.now();
     let answer = peers.call_anyone(&destination, TrafficClass::Control, request, deadline, None).await;
+    let received = peers.clock.now();
     let result = match answer {
         Err(error) => Err(error),
         Ok(answer) => match answer.body {
             Response::Exchange(theirs) => {
                 let sender = answer.header.sender;
                 let cluster_id = theirs.cluster_id;
-                match peers.cluster.learn(sender, &theirs, peers.clock.now()).await {
-                    Ok(()) => Ok((sender, cluster_id)),
+                match peers.cluster.learn(sender, &theirs, received).await {
+                    Ok(()) => {
+                        // In one turn with the end of the call, so before the node serves because of it.
+                        if sender != peers.identity.host_id() && peers.cluster.is_up(sender) {
+                            peers.clock.compare(sender, answer.header.timestamp, sent, received);
+                        }
+                        Ok((sender, cluster_id))
+                    }
                     Err(error) => {
                         Err(CallError::Malformed { reason: format!("what it told was not saved: {error}") })
                     }
