@@ -4,6 +4,7 @@
 //!   every interval, or soon after news ──> one call per peer, all at once, each at most 2 s
 //!                                             │ answer: learn it (merge, save, publish); the peer is up
 //!                                             └ error:  the peer is down, if the connection is gone
+//!   a connection is lost ──> one call to that peer at once, if it was up: whether that fails says if it is down
 //!   as soon as every member was tried once, or 2 s after the ring is known: the node serves
 //!   while the node belongs to no cluster: what the seeds answered decides whether it forms one
 //! ```
@@ -52,6 +53,8 @@ pub(super) struct MembershipLoop {
     formation: Formation,
     meeting: Meeting,
     is_clock_off: bool,
+    /// Members that were just called because a connection to them was lost.
+    asked_after: BTreeMap<HostId, Instant>,
     /// Who was found at a seed's address.
     met: BTreeMap<String, HostId>,
     peers: Arc<Peers>,
@@ -93,6 +96,7 @@ impl MembershipLoop {
             formation: Formation::new(&settings.advertise, &settings.seeds),
             meeting: Meeting::Unknown,
             is_clock_off: false,
+            asked_after: BTreeMap::new(),
             met: BTreeMap::new(),
             cluster: Arc::clone(&peers.cluster),
             peers,
@@ -122,9 +126,11 @@ impl MembershipLoop {
                 }
                 () = cluster.news() => next_round = next_round.min(last_round + self.interval / NEWS_DIVISOR),
                 hosts = cluster.signs_of_life() => {
-                    let picture = cluster.picture();
-                    let destinations = hosts.into_iter().filter_map(|host_id| picture.destination(host_id));
-                    calls.extend(self.call_idle(destinations, &mut busy));
+                    calls.extend(self.call_members(hosts, &mut busy));
+                }
+                hosts = self.peers.transport.lost_connections() => {
+                    let hosts = hosts.into_iter().filter(|host_id| self.is_to_be_asked_after(*host_id)).collect();
+                    calls.extend(self.call_members(hosts, &mut busy));
                 }
                 () = sleep_until(meeting_ends.unwrap_or(next_round)), if meeting_ends.is_some() => {}
                 () = sleep_until(next_round) => {
@@ -168,6 +174,30 @@ impl MembershipLoop {
             }
             None => {}
         }
+    }
+
+    /// Whether a lost connection is worth a call at once. One to a member that is down is expected; and whoever answers
+    /// each call and then breaks the connection is not called without end: the next round is soon enough.
+    fn is_to_be_asked_after(&mut self, host_id: HostId) -> bool {
+        let now = Instant::now();
+        let pause = self.interval / NEWS_DIVISOR;
+        self.asked_after.retain(|_, at| now.duration_since(*at) < pause);
+        if !self.cluster.is_up(host_id) || self.asked_after.contains_key(&host_id) {
+            return false;
+        }
+        self.asked_after.insert(host_id, now);
+        true
+    }
+
+    /// Calls members that are not being called already.
+    fn call_members(
+        &self,
+        hosts: BTreeSet<HostId>,
+        busy: &mut BTreeSet<Destination>,
+    ) -> Vec<BoxFuture<'static, Met>> {
+        let picture = self.cluster.picture();
+        let destinations = hosts.into_iter().filter_map(|host_id| picture.destination(host_id));
+        self.call_idle(destinations, busy)
     }
 
     /// Calls those that are not being called already.
