@@ -59,7 +59,9 @@ impl NodeClock {
     /// Takes notice of another node's reading, or of a record's timestamp. One beyond the allowed drift is not
     /// followed; writes stamped with it are refused where they arrive, so nothing more is to be done about it here.
     pub(crate) fn observe(&self, timestamp: Timestamp) {
-        let _: Observed = self.hybrid.observe(timestamp, self.wall.now(), self.allowed_drift);
+        if self.hybrid.observe(timestamp, self.wall.now(), self.allowed_drift) == Observed::TooFarAhead {
+            helenus_storage::sometimes!("a remote clock was not followed");
+        }
     }
 
     /// The highest write timestamp that is accepted now.
