@@ -68,9 +68,10 @@ impl Liveness {
         self.up.contains(&host_id)
     }
 
-    /// Whether it is known how things stand with a member: it is up, or a call to it has ended.
+    /// Whether a call to a member has ended, whatever came of it. That the member has called is not enough: only the
+    /// answer to a call of this node tells how their clocks stand ([`super::clock_watch`]).
     pub fn is_settled(&self, host_id: HostId) -> bool {
-        self.is_up(host_id) || self.tried.contains(&host_id)
+        self.tried.contains(&host_id)
     }
 
     /// A member has answered a call; whether that makes it up again.

@@ -298,10 +298,11 @@ impl Node {
     /// When storage fails or holds what does not decode.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
-        let clock = Arc::new(NodeClock::new(clock, settings.allowed_drift));
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
+        let clock = NodeClock::new(clock, settings.allowed_drift, store.newest_user_timestamp()?);
+        let clock = Arc::new(clock);
         let peers = Arc::new(Peers {
             identity: Arc::clone(&identity),
             clock: Arc::clone(&clock),

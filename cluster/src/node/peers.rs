@@ -66,6 +66,9 @@ impl Peers {
             Err(error) => {
                 if let Some(host_id) = to.host_id {
                     self.cluster.on_failure(host_id, error, began);
+                    if !self.cluster.is_up(host_id) {
+                        self.clock.forget(host_id);
+                    }
                 }
             }
         }

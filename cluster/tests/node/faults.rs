@@ -192,6 +192,37 @@ async fn a_connection_lost_after_the_reply_is_noticed_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_death_that_breaks_connections_is_known_at_once_to_idle_nodes() {
+    let mut cluster = Cluster::with(3, |settings| settings.exchange_interval = Duration::from_secs(10)).await;
+    cluster.network.tell_losses();
+
+    cluster.kill("n3").await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+
+    for observer in ["n1", "n2"] {
+        assert!(cluster.sees_down(observer, "n3"), "{observer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_again_and_again_makes_no_live_peer_down_and_no_storm_of_calls() {
+    let cluster = Cluster::of(3).await;
+    let before = cluster.network.calls();
+
+    for _ in 0..1000 {
+        cluster.network.break_connection("n1", "n2");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(cluster.sees_up("n1", "n2"));
+    }
+
+    let calls = cluster.network.calls() - before;
+    assert!(
+        (10..40).contains(&calls),
+        "{calls} calls in a second: two per node, and one per tenth of the interval"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn silent_peers_do_not_delay_the_news_of_others() {
     let mut cluster = Cluster::of(5).await;
     for name in ["n2", "n3", "n4"] {

@@ -51,9 +51,10 @@
 //! # Up and down
 //!
 //! There is no ping: membership calls every peer once per interval, and the outcome of those calls says whether it
-//! is up. A process that dies (its kernel closes the connection) is noticed by the calls that are under way, else by
-//! the next one; a machine that vanishes after `silence_timeout` by the kernel's probes (`socket`); a paused process by
-//! nothing but the deadlines of calls.
+//! is up. The loss of a connection that stood, idle or not, is told to membership, which then calls that peer without
+//! waiting for the interval. So a process that dies (its kernel closes the connection) is down within a
+//! round trip; a machine that vanishes after `silence_timeout` by the kernel's probes (`socket`); a paused process by nothing but
+//! the deadlines of calls.
 //!
 //! Reading order: [`settings`], [`frame`], [`greeting`], then the calling side ([`client`], `outbox`, `link`,
 //! `backoff`) and the answering side ([`listener`], `inbound`).
