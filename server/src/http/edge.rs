@@ -80,6 +80,9 @@ pub(super) fn refuse(api: &Api, refusal: Refusal) -> Response<Bytes> {
         Refusal::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
             Problem::new(Kind::HeadersTooLarge, "the head of the request is too large")
         }
+        Refusal::Fragment => {
+            Problem::bad_field("target", "the request target has a raw `#`; in a key it is written %23")
+        }
         Refusal::Malformed(_) => Problem::new(Kind::BadRequest, "the head of the request is malformed"),
     };
     let request_id = format!("{:016x}", api.numbers.next());
