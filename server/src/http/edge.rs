@@ -22,7 +22,7 @@ use hyper::{
 };
 
 use super::{
-    Api, Limits,
+    Api, Limits, parameters,
     problem::{Kind, Problem},
 };
 use crate::{listen::Refusal, telemetry::Seldom};
@@ -120,6 +120,7 @@ fn check_head(request: &Request, limits: &Limits) -> Result<(), Problem> {
             ),
         ));
     }
+    parameters::known_headers(headers)?;
     // RFC 9112, section 3.2: exactly one Host, on HTTP/1.1.
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
