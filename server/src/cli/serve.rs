@@ -39,6 +39,7 @@ use tokio::{
 
 use super::{
     Logged, SettingsArgs,
+    coordinator::Coordinator,
     entrance::{Entrance, PeerAddress},
     open_files,
 };
@@ -200,7 +201,8 @@ impl RunningNode {
         let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &Handle::current())?;
         // The metrics ask it as soon as the node answers.
         entrance.engine.get_or_init(|| Arc::clone(&engine));
-        entrance.api.begin(Arc::clone(&node) as _);
+        let coordinator = Coordinator { node: Arc::clone(&node), transport: Arc::clone(&transport) };
+        entrance.api.begin(Arc::new(coordinator));
         tracing::info!(
             host_id = %node.host_id(),
             http = %entrance.clients.local_address(),
