@@ -24,7 +24,8 @@ pub enum Error {
     },
     /// The disk has no room for a new file. Nothing changed: what was asked for is certainly not done, everything
     /// else goes on, and the next attempt succeeds once there is room.
-    #[error("no space left on the disk for {}", path.display())]
+    // The words of the operating system, which operators look for.
+    #[error("create {}: No space left on device", path.display())]
     StorageFull {
         /// The file that would have been created.
         path: PathBuf,

@@ -30,7 +30,8 @@
 //! ```
 //!
 //! A segment is created after its predecessor was synced: under a temporary name, with a header that says
-//! where the predecessor ends, synced, then renamed.
+//! where the predecessor ends, synced, then renamed. Since it is preallocated, a full disk shows there, before
+//! anything of a group is written.
 //!
 //! # Torn tail or rot
 //!

@@ -28,6 +28,7 @@ fn write_until_full(engine: &Engine) -> u64 {
             Ok(_) => ticket.wait().unwrap(),
             Err(failure) => {
                 assert!(matches!(failure, Error::StorageFull { .. }), "{failure}");
+                assert!(failure.to_string().contains("No space left on device"), "{failure}");
                 assert!(matches!(ticket.wait(), Err(Error::StorageFull { .. })));
                 return n;
             }
