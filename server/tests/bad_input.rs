@@ -265,6 +265,13 @@ async fn headers() {
         ("Prefer: wait=31\r\n", 400, "bad-request", "timeout_ms"),
         ("Prefer: wait=soon\r\n", 400, "bad-request", "timeout_ms"),
         ("Prefer: respond-async, wait=30\r\n", 200, "", ""),
+        ("Helenus-TTL: 01\r\n", 400, "bad-request", "ttl"),
+        ("Helenus-Consistency: 01\r\n", 400, "invalid-consistency", "consistency"),
+        // A misspelt header must not silently weaken a request.
+        ("Helenus-Consistancy: all\r\n", 400, "bad-request", "helenus-consistancy"),
+        ("Helenus-: x\r\n", 400, "bad-request", "helenus-"),
+        ("Helenus-Meta-Anything: x\r\nHelenusX: y\r\n", 200, "", ""),
+        ("Helenus-Session: from a later build\r\n", 200, "", ""),
         ("If-Match: \"x\"\r\n", 501, "not-implemented", "if-match"),
         ("If-None-Match: *\r\n", 501, "not-implemented", "if-none-match"),
         ("Content-Type: a/b\r\nContent-Type: a/b\r\n", 400, "bad-request", "Content-Type"),
@@ -292,7 +299,7 @@ async fn headers() {
             field,
         ));
     }
-    rows.push(row(request("PUT", "/v1/kv/default/k?ttl=1", "Helenus-TTL: 01\r\n"), 200, "", ""));
+    rows.push(row(request("PUT", "/v1/kv/default/k?ttl=1", "Helenus-TTL: 1\r\n"), 200, "", ""));
     let meta = |bytes: usize| put(&format!("Helenus-Meta-A: {}\r\n", "x".repeat(bytes)));
     rows.push(row(meta(8 << 10), 431, "headers-too-large", ""));
     rows.push(row(meta((8 << 10) - "helenus-meta-a".len()), 200, "", ""));
@@ -323,6 +330,11 @@ async fn request_lines() {
         row(&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], 400, "bad-request", ""),
         row("GET http://h/livez HTTP/1.1\r\nHost: h\r\n\r\n", 200, "", ""),
         row("CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", 400, "bad-request", ""),
+        // Hyper would drop what follows, and another key would be written.
+        row(request("PUT", "/v1/kv/default/frag#b", ""), 400, "bad-request", "target"),
+        row(request("PUT", "/v1/kv/default/frag?ttl=1#b", ""), 400, "bad-request", "target"),
+        row(request("PUT", "http://h/v1/kv/default/frag#", ""), 400, "bad-request", "target"),
+        row(request("PUT", "/v1/kv/default/frag%23b", "X: #\r\n"), 200, "", ""),
         row("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", 404, "no-such-route", ""),
         row(request("GET", &format!("/v1/kv/default/k?x={long}"), ""), 414, "key-too-large", ""),
         row(request("GET", &format!("/{longer}"), ""), 431, "headers-too-large", ""),

@@ -217,7 +217,8 @@ fn the_largest_write_must_fit_everywhere_on_its_way() {
     assert_eq!(
         text.expect_err("a frame holds more than the value"),
         "\
-error: the largest value (1MiB) must fit into a frame between nodes (1087KiB)
+error: a frame between nodes (1087KiB) must be at least 1088KiB: the largest value (1MiB) with its key and metadata \
+(64KiB)
  --> node.toml:2:13
   |
 2 | max_value = \"1MiB\"
@@ -229,8 +230,8 @@ error: the largest value (1MiB) must fit into a frame between nodes (1087KiB)
   |                      ------- `peer.max_frame` is set here"
     );
     for (too_little, what) in [
-        ("storage.segment_size=2175KiB", "must fit into half a segment (2175KiB)"),
-        ("storage.commit_queue=1087KiB", "must fit into the commit queue (1087KiB)"),
+        ("storage.segment_size=2175KiB", "a segment (2175KiB) must be at least 2176KiB"),
+        ("storage.commit_queue=1087KiB", "the commit queue (1087KiB) must be at least 1088KiB"),
         ("http.max_value=2MiB", "must fit into the memory of bodies (1MiB)"),
     ] {
         let given = ["http.max_value=1MiB", "http.max_body_memory=1MiB", too_little];

@@ -38,7 +38,6 @@ impl Entrance {
     pub(super) async fn open(config: &Config) -> anyhow::Result<(Self, PeerAddress)> {
         warn_if_open(config.http.listen);
         let listener = Listener::bind(config.http.listen, config.listener_settings())
-            .await
             .with_context(|| format!("cannot listen for clients on {}", config.http.listen))?;
         let peers = PeerAddress::bind(config.peer.listen)
             .with_context(|| format!("cannot listen for other nodes on {}", config.peer.listen))?;

@@ -24,7 +24,11 @@ use helenus_cluster::{
     node::{Node, Parts, Spawners, identity::LocalIdentity},
     time::{SystemClock, WallClock},
 };
-use helenus_storage::{Engine, background::Background, disk::OsDisk};
+use helenus_storage::{
+    Engine, Step,
+    background::{Background, FailureListener},
+    disk::OsDisk,
+};
 use rustix::rand::GetRandomFlags;
 use serde_json::json;
 use tokio::{
@@ -35,6 +39,7 @@ use tokio::{
 
 use super::{
     Logged, SettingsArgs,
+    coordinator::Coordinator,
     entrance::{Entrance, PeerAddress},
     open_files,
 };
@@ -42,12 +47,15 @@ use crate::{
     config::Config,
     listen::Server,
     peer::{GreetingProvider, PeerListener, TcpTransport},
-    telemetry,
+    telemetry::{self, Seldom},
 };
 
 /// How often storage is asked whether it still works. Clients get errors from the first moment on; this is how late
 /// the process ends.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often the log says that flushes or merges fail.
+const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long requests of other nodes may take to end when the node stops.
 const PEER_GRACE: Duration = Duration::from_secs(1);
@@ -193,7 +201,8 @@ impl RunningNode {
         let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &Handle::current())?;
         // The metrics ask it as soon as the node answers.
         entrance.engine.get_or_init(|| Arc::clone(&engine));
-        entrance.api.begin(Arc::clone(&node) as _);
+        let coordinator = Coordinator { node: Arc::clone(&node), transport: Arc::clone(&transport) };
+        entrance.api.begin(Arc::new(coordinator));
         tracing::info!(
             host_id = %node.host_id(),
             http = %entrance.clients.local_address(),
@@ -260,11 +269,26 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Backgroun
         tokio::task::spawn_blocking(move || Engine::open(Arc::new(OsDisk), &directory, options)).await?;
     let engine =
         Arc::new(opened.with_context(|| format!("cannot open {}", config.node.data_directory.display()))?);
-    let report =
-        |step, error: &_| tracing::error!(?step, error = %error, "storage could not do a piece of work");
-    let background = Background::start_reporting(Arc::clone(&engine), Box::new(report))
+    let background = Background::start_reporting(Arc::clone(&engine), report_failures())
         .context("cannot start the threads of storage")?;
     Ok((engine, background))
+}
+
+/// Says what storage could not do. Flushes and merges are tried again, and one that meets a damaged block fails for ever:
+/// its line comes once in [`FAILURE_PAUSE`], the metrics count each attempt.
+fn report_failures() -> FailureListener {
+    let lines = Step::ALL.map(|_| Seldom::every(FAILURE_PAUSE));
+    Box::new(move |step, error| match step {
+        Step::Commit | Step::Sync => {
+            tracing::error!(step = step.name(), %error, "storage could not do a piece of work");
+        }
+        Step::Flush | Step::Compact => {
+            if let Some(left_out) = lines[step as usize].may_say(std::time::Instant::now()) {
+                let step = step.name();
+                tracing::warn!(step, %error, left_out, "storage could not do a piece of work and tries again");
+            }
+        }
+    })
 }
 
 /// From the operating system; every start has another.

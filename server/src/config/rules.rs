@@ -1,6 +1,6 @@
 //! What settings demand of each other.
 
-use super::{schema::Config, value::Auto};
+use super::{quantity::Size, schema::Config, value::Auto};
 
 /// A demand that involves several settings.
 pub(super) struct Rule {
@@ -12,6 +12,17 @@ pub(super) struct Rule {
 
 /// What a stored value needs besides itself: key, content type, metadata, checksums.
 const ENVELOPE_BYTES: u64 = 64 << 10;
+
+/// Says that the largest write does not fit.
+fn too_small_for_a_write(what: &str, is: Size, needed_bytes: u64, value: Size) -> Option<String> {
+    (is.bytes() < needed_bytes).then(|| {
+        format!(
+            "{what} ({is}) must be at least {}: the largest value ({value}) with its key and metadata ({})",
+            Size::of_bytes(needed_bytes),
+            Size::of_bytes(ENVELOPE_BYTES)
+        )
+    })
+}
 
 /// Every rule.
 pub(super) const RULES: &[Rule] = &[
@@ -41,24 +52,22 @@ pub(super) const RULES: &[Rule] = &[
         settings: &["http.max_value", "storage.segment_size"],
         broken: |config| {
             let (value, segment) = (config.http.max_value, config.storage.segment_size);
-            (value.bytes() + ENVELOPE_BYTES > segment.bytes() / 2)
-                .then(|| format!("the largest value ({value}) must fit into half a segment ({segment})"))
+            let needed_bytes = 2 * (value.bytes() + ENVELOPE_BYTES);
+            too_small_for_a_write("a segment", segment, needed_bytes, value).map(|what| what + ", twice")
         },
     },
     Rule {
         settings: &["http.max_value", "storage.commit_queue"],
         broken: |config| {
             let (value, queue) = (config.http.max_value, config.storage.commit_queue);
-            (value.bytes() + ENVELOPE_BYTES > queue.bytes())
-                .then(|| format!("the largest value ({value}) must fit into the commit queue ({queue})"))
+            too_small_for_a_write("the commit queue", queue, value.bytes() + ENVELOPE_BYTES, value)
         },
     },
     Rule {
         settings: &["http.max_value", "peer.max_frame"],
         broken: |config| {
             let (value, frame) = (config.http.max_value, config.peer.max_frame);
-            (value.bytes() + ENVELOPE_BYTES > frame.bytes())
-                .then(|| format!("the largest value ({value}) must fit into a frame between nodes ({frame})"))
+            too_small_for_a_write("a frame between nodes", frame, value.bytes() + ENVELOPE_BYTES, value)
         },
     },
     Rule {

@@ -69,8 +69,8 @@ impl Bodies {
                     return Err(Problem::bad_field("body", "the body broke off or is malformed").closing());
                 }
                 Err(_) => {
-                    let detail =
-                        format!("after {:?} only {received} bytes of the body are here", start.elapsed());
+                    let seconds = start.elapsed().as_secs_f64();
+                    let detail = format!("after {seconds:.1} s only {received} bytes of the body are here");
                     return Err(Problem::new(Kind::RequestTimeout, detail).not_sent(Access::Write).closing());
                 }
             };

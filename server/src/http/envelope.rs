@@ -23,7 +23,7 @@ pub(crate) const MAX_METADATA_BYTES: usize = 8 << 10;
 const BARE: u8 = 0;
 const DESCRIBED: u8 = 1;
 
-const META_PREFIX: &str = "helenus-meta-";
+pub(super) const META_PREFIX: &str = "helenus-meta-";
 const DEFAULT_TYPE: &[u8] = b"application/octet-stream";
 
 /// Stored bytes that no build before this one can have written.

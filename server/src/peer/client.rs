@@ -91,6 +91,18 @@ impl TcpTransport {
         self.shared.links.read().count
     }
 
+    /// Which nodes do not talk to this one when it calls, and why; in the order of their addresses.
+    pub fn refusals(&self) -> Vec<String> {
+        let links = self.shared.links.read();
+        let said = |(to, peer): (&Destination, &PeerLinks)| match peer.backoff.lock().last_failure() {
+            Some(error @ CallError::Refused(_)) => Some(format!("{}: {error}", to.address)),
+            _ => None,
+        };
+        let mut refusals: Vec<String> = links.peers.iter().filter_map(said).collect();
+        refusals.sort_unstable();
+        refusals
+    }
+
     /// Closes all connections and ends all calls; takes none any more. Returns when its tasks have ended.
     pub async fn stop(&self) {
         self.shared.stop.cancel();
