@@ -52,6 +52,9 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(200);
 /// How long requests of other nodes may take to end when the node stops.
 const PEER_GRACE: Duration = Duration::from_secs(1);
 
+/// How long a stop waits for replicas that were sent a write and have not answered, though the client has its reply.
+const LATE_COPIES_GRACE: Duration = Duration::from_secs(2);
+
 /// `helenus serve`.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example: helenus serve --config config/node.toml --set http.listen=127.0.0.1:8080")]
@@ -234,12 +237,13 @@ impl RunningNode {
     /// Lets what was begun end, in `grace` at most, and makes everything durable.
     async fn stop(self, clients: Server, grace: Duration) -> anyhow::Result<()> {
         self.node.drain();
+        let end = Instant::now() + grace;
         let cut = clients.stop(grace).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut before their replies were through");
         }
         self.peers.stop(Instant::now() + PEER_GRACE).await;
-        self.node.stop().await;
+        self.node.stop(end.min(Instant::now() + LATE_COPIES_GRACE)).await;
         self.transport.stop().await;
         let (engine, background) = (self.engine, self.background);
         tokio::task::spawn_blocking(move || {
