@@ -1,7 +1,7 @@
 //! `helenus serve`: one node in the foreground, from its settings to its last sync.
 //!
 //! ```text
-//!   bind both addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
+//!   bind all addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
 //!     ─▶ listen to peers ─▶ serve clients
 //!   close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
 //! ```
@@ -13,7 +13,6 @@
 
 use std::{
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -35,12 +34,11 @@ use tokio::{
 
 use super::{
     Logged, SettingsArgs,
-    entrance::{Entrance, PeerAddress},
+    entrance::{Doors, Entrance, PeerAddress},
     open_files,
 };
 use crate::{
     config::Config,
-    listen::Server,
     peer::{GreetingProvider, PeerListener, TcpTransport},
     telemetry,
 };
@@ -105,14 +103,14 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
         () = signals.told_to_stop() => None,
         started = RunningNode::start(config, spawners, &entrance, peers) => Some(started?),
     };
-    let clients = entrance.clients;
+    let doors = entrance.doors;
     let Some(node) = started else {
         tracing::info!("stopping before the node has started");
-        clients.stop(config.http.drain_timeout.get()).await;
+        doors.close(config.http.drain_timeout.get()).await;
         return Ok(());
     };
     if let Some(path) = ready_file {
-        node.write_ready_file(path, clients.local_address())?;
+        node.write_ready_file(path, &doors)?;
     }
     let reason = tokio::select! {
         biased;
@@ -130,7 +128,7 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
     tokio::select! {
         biased;
         () = signals.told_to_stop() => anyhow::bail!("a second signal stopped the node at once"),
-        stopped = node.stop(clients, config.http.drain_timeout.get()) => stopped?,
+        stopped = node.stop(doors, config.http.drain_timeout.get()) => stopped?,
     }
     tracing::info!("stopped");
     Ok(())
@@ -199,7 +197,8 @@ impl RunningNode {
         entrance.api.begin(Arc::clone(&node) as _);
         tracing::info!(
             host_id = %node.host_id(),
-            http = %entrance.clients.local_address(),
+            http = %entrance.doors.clients_address(),
+            admin = %entrance.doors.operators_address(),
             peers = %peers.local_address(),
             advertised,
             "serving"
@@ -207,11 +206,12 @@ impl RunningNode {
         Ok(Self { engine, background, node, transport, peers, advertised })
     }
 
-    fn write_ready_file(&self, path: &Path, http: SocketAddr) -> anyhow::Result<()> {
+    fn write_ready_file(&self, path: &Path, doors: &Doors) -> anyhow::Result<()> {
         let text = json!({
             "pid": std::process::id(),
             "host_id": self.node.host_id(),
-            "http": http,
+            "http": doors.clients_address(),
+            "admin": doors.operators_address(),
             "peer": self.peers.local_address(),
             "advertise": self.advertised,
         });
@@ -235,10 +235,10 @@ impl RunningNode {
     }
 
     /// Lets what was begun end, in `grace` at most, and makes everything durable.
-    async fn stop(self, clients: Server, grace: Duration) -> anyhow::Result<()> {
+    async fn stop(self, doors: Doors, grace: Duration) -> anyhow::Result<()> {
         self.node.drain();
         let end = Instant::now() + grace;
-        let cut = clients.stop(grace).await;
+        let cut = doors.close(grace).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut before their replies were through");
         }
