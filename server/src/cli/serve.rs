@@ -80,7 +80,8 @@ impl Serve {
         telemetry::start_logs(config.log.format, &config.log.filter)?;
         open_files::share_out(&mut config);
         let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
-        // Gossip must be heard while requests keep every other thread busy.
+        // What this node asks about membership is asked, and its answers are heard, while requests keep every other
+        // thread busy. What others ask of it arrives among the requests: only a frame tells its class.
         let membership =
             Builder::new_multi_thread().worker_threads(1).thread_name("membership").enable_all().build()?;
         let spawners =
@@ -165,11 +166,8 @@ impl RunningNode {
             Arc::new(move || identity.greeting())
         };
         let peer_settings = config.peer_settings(random_seed()?);
-        let transport = Arc::new(TcpTransport::new(
-            Arc::clone(&greeting),
-            peer_settings.clone(),
-            spawners.requests.clone(),
-        ));
+        let transport =
+            Arc::new(TcpTransport::new(Arc::clone(&greeting), peer_settings.clone(), spawners.clone()));
         let parts = Parts {
             settings,
             identity,

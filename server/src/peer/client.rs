@@ -6,11 +6,14 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     membership::handshake::Greeting,
     message::{Message, Request, Response, TrafficClass},
-    node::transport::{CallError, Destination, Transport},
+    node::{
+        Spawners,
+        transport::{CallError, Destination, Transport},
+    },
     wire,
 };
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -39,7 +42,7 @@ pub(super) struct Shared {
     /// Calls are submitted under the read lock, links retired under the write lock: no call meets a retired link.
     links: RwLock<Links>,
     tasks: TaskTracker,
-    runtime: Handle,
+    spawners: Spawners,
 }
 
 #[derive(Debug, Default)]
@@ -57,8 +60,9 @@ struct PeerLinks {
 }
 
 impl TcpTransport {
-    /// A transport without connections, whose tasks will run on `runtime`.
-    pub fn new(greeting: GreetingProvider, settings: PeerSettings, runtime: Handle) -> Self {
+    /// A transport without connections. The task of each will run where its class of traffic belongs: control is heard
+    /// while requests keep their own threads busy.
+    pub fn new(greeting: GreetingProvider, settings: PeerSettings, spawners: Spawners) -> Self {
         let shared = Shared {
             settings: settings.within_reason(),
             greeting,
@@ -66,7 +70,7 @@ impl TcpTransport {
             stop: CancellationToken::new(),
             links: RwLock::default(),
             tasks: TaskTracker::new(),
-            runtime,
+            spawners,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -159,7 +163,11 @@ impl Shared {
             backoff: Arc::clone(&peer.backoff),
             outbox: Arc::new(Outbox::new(&self.settings)),
         });
-        self.tasks.spawn_on(Arc::clone(&link).run(Arc::clone(self)), &self.runtime);
+        let runtime = match class {
+            TrafficClass::Control => &self.spawners.membership,
+            TrafficClass::Request => &self.spawners.requests,
+        };
+        self.tasks.spawn_on(Arc::clone(&link).run(Arc::clone(self)), runtime);
         *peer.slot(class) = Some(link);
         links.count += 1;
         Ok(())
