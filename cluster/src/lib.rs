@@ -7,7 +7,8 @@
 //! Reading order (and dependency order): [`settings`], [`node_id`], [`time`], [`hybrid_clock`] and [`consistency`]
 //! are the words; [`table`] and [`membership`] are what nodes know of the cluster; [`partitioning`] puts keys and
 //! members on a ring, [`placement`] picks the replicas; [`message`] is what nodes say to each other, [`error`] what
-//! they say to clients; [`quorum`] counts replicas' answers; [`wire`] makes messages bytes; [`node`] runs it all.
+//! they say to clients; [`quorum`] counts replicas' answers; [`wire`] makes messages bytes; [`node`] runs it all;
+//! `simulation`, behind the feature of that name, runs whole clusters of them in one process.
 
 pub mod consistency;
 pub mod error;
@@ -20,6 +21,8 @@ pub mod partitioning;
 pub mod placement;
 pub mod quorum;
 pub mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod table;
 pub mod time;
 pub mod wire;

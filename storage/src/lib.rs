@@ -6,7 +6,7 @@
 //! [`sstable`] are the three places a record lives in; [`mod@merge`] reads several of them as one; `manifest`
 //! says which SSTables are live; `compaction` makes fewer of them; `tree` puts memtables and SSTables of one
 //! table together; `recovery` opens a data directory; [`engine`] is the door; [`background`] the threads that
-//! loop on [`Engine::step`].
+//! loop on [`Engine::step`]. [`marks`] are assertions for all of them.
 
 pub mod background;
 pub mod commit_log;
@@ -15,6 +15,7 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 mod manifest;
+pub mod marks;
 mod memtable;
 pub mod merge;
 pub mod options;

@@ -101,6 +101,9 @@ impl Record {
     /// The version that wins. Commutative, associative, idempotent.
     #[must_use]
     pub fn reconcile(self, other: Self) -> Self {
+        if self.timestamp == other.timestamp && self != other {
+            crate::sometimes!("two versions had one timestamp");
+        }
         if other.supersedes(&self) { other } else { self }
     }
 

@@ -194,7 +194,10 @@ impl Replay<'_> {
         let mut doubtful = Vec::new();
         stored.visit(tail.durable, tail.end, &mut |position, table, mutation| {
             if position >= self.flushed(&stored, position, table)? {
+                crate::sometimes!("doubtful mutations were carried over");
                 doubtful.push((table, mutation));
+            } else {
+                crate::sometimes!("a doubtful mutation was flushed already");
             }
             Ok(())
         })?;
@@ -213,9 +216,12 @@ impl Replay<'_> {
             if position >= self.flushed(stored, position, table)? {
                 let tree = &self.trees[&table];
                 if tree.active_bytes() >= self.options.memtable_bytes {
+                    crate::sometimes!("replay filled a memtable");
                     tree.switch(position);
                 }
                 self.insert(position, table, mutation);
+            } else {
+                crate::sometimes!("replay skipped what was flushed");
             }
             Ok(())
         })
@@ -267,6 +273,7 @@ fn remove_orphans(disk: &dyn Disk, directory: &Path, names: &[String], state: &L
 
 fn remove<'a>(disk: &dyn Disk, directory: &Path, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
     names.try_for_each(|name| {
+        crate::sometimes!("recovery removed an orphan");
         let path = directory.join(name);
         disk.remove(&path).map_err(|e| Error::io("remove", path, e))
     })

@@ -130,12 +130,17 @@ impl Tree {
         let mut hash = None;
         for table in &view.tables {
             if is_unbeatable(newest.as_ref(), table) {
+                crate::sometimes!("older tables were not read");
                 break;
             }
-            if table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key)))
-                && let Some(record) = table.get(key)?
-            {
-                newest = reconcile(newest, record);
+            if !table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key))) {
+                continue;
+            }
+            match table.get(key)? {
+                Some(record) => newest = reconcile(newest, record),
+                None => {
+                    crate::sometimes!("a filter was wrong about a key");
+                }
             }
         }
         Ok(newest)
@@ -210,7 +215,12 @@ fn is_unbeatable(found: Option<&Record>, table: &TableReader) -> bool {
 
 fn reconcile(found: Option<Record>, record: Record) -> Option<Record> {
     Some(match found {
-        Some(found) => found.reconcile(record),
+        Some(found) => {
+            if found.timestamp > record.timestamp {
+                crate::sometimes!("a later read table held an older version");
+            }
+            found.reconcile(record)
+        }
         None => record,
     })
 }

@@ -81,25 +81,33 @@ impl<'a> Expiring<'a> {
                     (write, format!("{what}, which cannot be less than {least:?} or more than {most:?}"))
                 })
             }
-            Seen::Tombstone { timestamp } if !self.may_be_deleted(timestamp) => {
+            Seen::Tombstone { timestamp } => {
                 // With several writes of one timestamp, any of them may be the one that expired.
                 let writes = self.by_timestamp.get(&timestamp)?;
                 let &(write, ttl) = writes.iter().min_by_key(|(write, ttl)| write.invoked.plus(*ttl))?;
+                if self.may_be_deleted(timestamp, write, skew) {
+                    return None;
+                }
                 let end = write.invoked.plus(ttl);
                 (read.returned.plus(skew) < end).then(|| {
                     let early = end.since(read.returned);
                     (write, format!("@{} lives {ttl:?} and is gone {early:?} too early", timestamp.0))
                 })
             }
-            Seen::Tombstone { .. } | Seen::Garbage { .. } | Seen::Absent => None,
+            Seen::Garbage { .. } | Seen::Absent => None,
         }
     }
 
-    fn may_be_deleted(&self, timestamp: Timestamp) -> bool {
+    /// Whether the tombstone that stands where `write` was may be that of a delete. One whose timestamp nobody knows may
+    /// have that of the write only if both were stamped at about the same time.
+    fn may_be_deleted(&self, timestamp: Timestamp, write: &Operation, skew: Duration) -> bool {
+        let is_near = |delete: &Operation| {
+            delete.invoked <= write.returned.plus(skew) && write.invoked <= delete.returned.plus(skew)
+        };
         self.deletes.iter().any(|delete| match (delete.timestamp, delete.action) {
             (Some(stamp), _) => stamp == timestamp,
             (None, Action::Delete { client_timestamp: Some(stamp) }) => stamp == timestamp,
-            (None, _) => false,
+            (None, _) => is_near(delete),
         })
     }
 }

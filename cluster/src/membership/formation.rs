@@ -70,6 +70,7 @@ impl Formation {
         let heard = |what: Heard| self.seeds.iter().filter(move |(_, heard)| **heard == what);
         let names = |what: Heard| heard(what).map(|(seed, _)| seed.as_str()).collect::<Vec<_>>().join(", ");
         if heard(Heard::Cluster).next().is_some() {
+            helenus_storage::sometimes!("a first seed found its cluster");
             let why = format!("waiting to be listed by the cluster of {}", names(Heard::Cluster));
             return FormationVerdict::Wait { why };
         }
@@ -79,6 +80,7 @@ impl Formation {
             return FormationVerdict::Wait { why };
         }
         if heard(Heard::Nothing).next().is_some() {
+            helenus_storage::sometimes!("a formation waits for seeds");
             let why = format!("asking the other seeds for a cluster: {}", names(Heard::Nothing));
             return FormationVerdict::Wait { why };
         }

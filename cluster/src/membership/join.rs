@@ -73,15 +73,18 @@ impl Join {
             (!members.is_empty()).then(|| names(&members))
         };
         if let Some(who) = who(Some(Heard::HasRecords)) {
+            helenus_storage::sometimes!("a join waits since records exist");
             return wait(format!("user records exist already, on {who}; streaming is not available yet"));
         }
         if let Some(who) = who(Some(Heard::DoesNotList)) {
+            helenus_storage::sometimes!("a join waits to be listed");
             return wait(format!("{who} does not list this node"));
         }
         if let Some(who) = who(Some(Heard::ListsOthers)) {
             return wait(format!("{who} lists members that this node does not believe"));
         }
         if let Some(who) = who(None) {
+            helenus_storage::sometimes!("a join waits for an answer");
             return wait(format!("waiting for an answer of {who}"));
         }
         JoinVerdict::BecomeNormal

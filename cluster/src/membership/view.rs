@@ -256,6 +256,7 @@ impl View {
             return Ok(false);
         }
         check_not_far_future(claim.generation.0, now)?;
+        helenus_storage::sometimes!("a claim about this node was outbid");
         outbid(own, claimed);
         changes.note(Note::OwnDescriptionDisputed);
         Ok(true)

@@ -38,7 +38,9 @@ impl NodeClock {
     /// Takes notice of another node's reading. One beyond the allowed drift is not followed; writes stamped with it
     /// are refused where they arrive, so nothing more is to be done about it here.
     pub(crate) fn observe(&self, remote: Timestamp) {
-        let _: Observed = self.hybrid.observe(remote, self.wall.now(), self.allowed_drift);
+        if self.hybrid.observe(remote, self.wall.now(), self.allowed_drift) == Observed::TooFarAhead {
+            helenus_storage::sometimes!("a remote clock was not followed");
+        }
     }
 
     /// The highest write timestamp that is accepted now.

@@ -4,10 +4,11 @@
 //! with each start. All of it is durable before anyone hears of it: a node that forgot its tokens, or used a
 //! generation twice, would contradict itself in front of the others.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use helenus_storage::{Engine, Mutation, Record, Step, SyncMode, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     membership::handshake::{Greeting, PROTOCOL_VERSION},
@@ -26,6 +27,10 @@ use crate::{
 
 /// The partitioner of this build; clusters of another one are refused.
 pub(crate) const PARTITIONER: Partitioner = Partitioner::Murmur3;
+
+/// How often an overloaded engine is asked again, and for how long: flushes make room.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
+const MOST_WAIT_FOR_ROOM: Duration = Duration::from_secs(60);
 
 const IDENTITY_KEY: &[u8] = b"identity";
 const CLUSTER_KEY: &[u8] = b"cluster";
@@ -169,11 +174,29 @@ impl Stored {
     /// Whatever the sync mode, who it is must not be forgotten. Start-up only: it may wait for the disk.
     async fn save(&self, engine: &Engine, timestamp: Timestamp) -> Result<(), helenus_storage::Error> {
         let record = Record::plain(timestamp, own_trees::encode(self));
-        engine.apply(own_trees::IDENTITY, Mutation::single(IDENTITY_KEY, record))?.await?;
+        when_there_is_room(engine, Mutation::single(IDENTITY_KEY, record)).await?.await?;
         if engine.options().sync_mode == SyncMode::Periodic {
             engine.step(Step::Sync)?;
         }
         Ok(())
+    }
+}
+
+/// Applies a mutation, and waits if the engine is overloaded. It may be from the first moment on: a node that crashes
+/// again and again before it could flush leaves a longer log each time. If it gave up then, it could never start again.
+async fn when_there_is_room(
+    engine: &Engine,
+    mutation: Mutation,
+) -> Result<helenus_storage::Ticket, helenus_storage::Error> {
+    let deadline = Instant::now() + MOST_WAIT_FOR_ROOM;
+    loop {
+        match engine.apply(own_trees::IDENTITY, mutation.clone()) {
+            Err(helenus_storage::Error::Overloaded { .. }) if Instant::now() < deadline => {
+                helenus_storage::sometimes!("a starting node waited for room in its log");
+                sleep(WAIT_FOR_ROOM).await;
+            }
+            applied => return applied,
+        }
     }
 }
 

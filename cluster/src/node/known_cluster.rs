@@ -253,6 +253,7 @@ impl KnownCluster {
         let mut writer = self.writer.lock().await;
         let mut view = self.picture.load().view.clone();
         if view.cluster_id().is_some() {
+            helenus_storage::sometimes!("another cluster was found while forming one");
             return Ok(());
         }
         view.form(cluster_id, factor);
@@ -349,6 +350,7 @@ impl KnownCluster {
         let picture = self.picture.load();
         let Some(member) = picture.view.member(host_id) else { return };
         if self.liveness.write().on_answer(host_id) {
+            helenus_storage::sometimes!("a peer came up");
             tracing::info!(host = %host_id, address = member.address, "peer is up");
         }
     }
@@ -399,6 +401,7 @@ impl KnownCluster {
             CallError::Overloaded | CallError::Malformed { .. } => CallFailure::Local,
         };
         if self.liveness.write().on_failure(host_id, why) {
+            helenus_storage::sometimes!("a peer went down");
             let address = self.picture.load().view.member(host_id).map(|member| member.address.clone());
             tracing::warn!(host = %host_id, address, "peer is down: {error}");
         }

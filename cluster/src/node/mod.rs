@@ -39,7 +39,7 @@ mod log_limit;
 mod membership_loop;
 mod own_trees;
 mod peers;
-mod randomness;
+pub(crate) mod randomness;
 mod replica;
 mod saved_cluster;
 mod status;
@@ -359,9 +359,11 @@ impl Node {
     async fn answer(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
         let is_exchange = matches!(body, Request::Exchange(_));
         if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
+            helenus_storage::sometimes!("a message was meant for another node");
             return Err(ReplicaError::WrongTarget);
         }
         if header.remaining.is_zero() {
+            helenus_storage::sometimes!("an expired request was dropped");
             return Err(ReplicaError::Expired);
         }
         self.clock.observe(header.timestamp);
@@ -369,7 +371,10 @@ impl Node {
         // saved and not published is learned again.
         match tokio::time::timeout(header.remaining, self.perform(header, body)).await {
             Ok(response) => response,
-            Err(_) => Err(ReplicaError::Expired),
+            Err(_) => {
+                helenus_storage::sometimes!("a request expired while it was done");
+                Err(ReplicaError::Expired)
+            }
         }
     }
 

@@ -33,6 +33,7 @@ impl Replica {
         check_user_table(table)?;
         let latest_accepted = self.clock.latest_accepted();
         if mutation.rows.iter().any(|(_, record)| record.timestamp > latest_accepted) {
+            helenus_storage::sometimes!("a replica refused a timestamp");
             return Err(ReplicaError::ClockSkew);
         }
         // Before the apply, so that no joining node is told otherwise once the record exists.

@@ -61,6 +61,7 @@ impl Tally {
         }
         let alive = count(tally.candidates.len());
         if alive < required {
+            helenus_storage::sometimes!("too few replicas were alive");
             return Err(RequestError::Unavailable { level, required, alive });
         }
         Ok(tally)
@@ -90,6 +91,9 @@ impl Tally {
         if acknowledged >= self.required {
             Verdict::Reached { acknowledged }
         } else if possible < self.required {
+            if self.candidates.iter().any(|(_, word)| *word == Word::None) {
+                helenus_storage::sometimes!("a level was out of reach early");
+            }
             Verdict::OutOfReach { silent: self.is_any_silent() }
         } else {
             Verdict::Pending
@@ -140,7 +144,10 @@ impl Tally {
                 *word = new;
                 true
             }
-            _ => false,
+            _ => {
+                helenus_storage::sometimes!("a replica had its word already");
+                false
+            }
         }
     }
 

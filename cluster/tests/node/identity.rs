@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use helenus_cluster::{
+    consistency::Consistency::One,
     membership::MemberState,
     message::{Header, Message, Request, TrafficClass},
-    node::StartError,
+    node::{Readiness, StartError},
     node_id::Generation,
     table::DEFAULT_TABLE_ID,
     time::Timestamp,
 };
+
+use helenus_storage::disk::Damage;
 
 use crate::support::Cluster;
 
@@ -76,4 +79,22 @@ async fn a_data_directory_of_another_cluster_is_refused_at_the_start() {
 
     let Err(StartError::Identity(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("`test`") && text.contains("`other`"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_crashed_before_it_could_flush_starts_however_often_that_was() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.put("n1", "key", "value", One).await.expect("one of one");
+    cluster.kill("n1").await;
+    // Each recovery goes on in a new segment of the log, and dies before anything makes the log shorter.
+    for _ in 0..40 {
+        let machine = &cluster.machines["n1"];
+        machine.open_storage().die();
+        machine.disk.restart(machine.seed, Damage::Forgotten);
+    }
+
+    cluster.start("n1").await;
+    cluster.until("it serves", |c| c.node("n1").readiness() == Readiness::Ready).await;
+
+    assert_eq!(cluster.get("n1", "key", One).await, Ok(Some("value".to_owned())));
 }

@@ -79,6 +79,7 @@ pub(crate) fn create(
 fn create_afresh(disk: &dyn Disk, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
     match disk.create(path) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            crate::sometimes!("a temporary file was in the way");
             disk.remove(path)?;
             disk.create(path)
         }

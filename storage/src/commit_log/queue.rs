@@ -84,11 +84,13 @@ impl CommitQueue {
         // One that is larger than the whole bound is accepted when it is alone.
         let was_empty = state.groups.is_empty();
         if !was_empty && state.size_bytes + size_bytes > self.limit_bytes {
+            crate::sometimes!("the commit queue was full");
             return Err(Error::Overloaded { what: "too many bytes wait for the commit log" });
         }
         state.size_bytes += size_bytes;
         match state.groups.back_mut() {
             Some(group) if group.size_bytes + size_bytes <= self.group_bytes => {
+                crate::sometimes!("one group had several mutations");
                 group.mutations.push((table, mutation));
                 group.size_bytes += size_bytes;
                 Ok((Ticket::new(Arc::clone(&group.outcome), group.mutations.len() - 1), was_empty))
@@ -129,6 +131,7 @@ impl CommitQueue {
             std::mem::take(&mut state.groups)
         };
         for group in groups {
+            crate::sometimes!("a waiting group was told of a failure");
             group.resolve(Err(error.clone()));
         }
     }

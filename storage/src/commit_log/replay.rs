@@ -106,7 +106,10 @@ impl<'a> StoredSegment<'a> {
                     tail.durable = tail.durable.max(durable.min(tail.end));
                 }
                 MUTATION => {}
-                SEAL => return Ok(Tail { durable: tail.end, ..tail }),
+                SEAL => {
+                    crate::sometimes!("a sealed segment was replayed");
+                    return Ok(Tail { durable: tail.end, ..tail });
+                }
                 // Its checksum is right, so a later build wrote it.
                 kind => return Err(self.corrupt(tail.end, &format!("unknown frame kind {kind}"))),
             }
@@ -123,7 +126,12 @@ impl<'a> StoredSegment<'a> {
                 at,
                 &format!("no valid frame, though the one at {witness} says that data was durable here"),
             )),
-            None => Ok(()),
+            None => {
+                if self.contents.get(at as usize..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+                    crate::sometimes!("a torn tail was cut");
+                }
+                Ok(())
+            }
         }
     }
 

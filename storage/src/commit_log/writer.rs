@@ -222,6 +222,7 @@ impl LogWriter {
 
     /// Goes on in the next segment, whose header says where this one ends.
     fn rotate(&mut self) -> Result<()> {
+        crate::sometimes!("the log went on in a new segment");
         self.sync()?;
         let disk = Arc::clone(&self.disk);
         let next =

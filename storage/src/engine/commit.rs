@@ -19,6 +19,7 @@ impl Engine {
         let mut log = self.log.lock();
         let Some(group) = self.queue.take() else { return Ok(StepOutcome::Idle) };
         if let Err(shut) = self.condition.check() {
+            crate::sometimes!("a shut engine was asked to commit");
             group.resolve(Err(shut.clone()));
             return Err(shut);
         }
@@ -42,6 +43,10 @@ impl Engine {
         self.counted.mutations.fetch_add(mutations.len() as u64, Ordering::Relaxed);
         self.counted.written_bytes.fetch_add(size_bytes, Ordering::Relaxed);
 
+        crate::always!(
+            self.options.sync_mode == SyncMode::Periodic || log.unsynced().is_none(),
+            "nothing is acknowledged before it is synced"
+        );
         let trees = self.trees.load();
         let mut grown = 0;
         for (table, mutation) in mutations {
@@ -95,6 +100,11 @@ impl Engine {
             let view = tree.view();
             let is_full = view.active.bytes() >= self.options.memtable_bytes;
             let is_old = view.active.first_position().is_some_and(|first| first.segment.0 < oldest_kept);
+            if is_full {
+                crate::sometimes!("a memtable was full");
+            } else if is_old {
+                crate::sometimes!("a memtable held the oldest of a long log");
+            }
             if is_full || is_old {
                 switched |= tree.switch(log.end());
             }
@@ -102,6 +112,7 @@ impl Engine {
         let is_half_used =
             self.memtable_bytes.load(Ordering::Relaxed) >= self.options.memtable_total_bytes / 2;
         if is_half_used && self.oldest_switched().is_none() {
+            crate::sometimes!("memory was half used and nothing on its way out");
             let largest = trees.values().max_by_key(|tree| tree.active_bytes());
             switched |= largest.map(Arc::clone).is_some_and(|tree| tree.switch(log.end()));
         }
@@ -113,12 +124,14 @@ impl Engine {
     /// Whether memory and log have room for more.
     pub(super) fn check_load(&self) -> Result<()> {
         if self.memtable_bytes.load(Ordering::Relaxed) >= self.options.memtable_total_bytes {
+            crate::sometimes!("memtables were full");
             return Err(Error::Overloaded { what: "too many bytes wait to be flushed" });
         }
         let newest = self.log_newest.load(Ordering::Relaxed);
         let segments = newest.saturating_sub(self.log_oldest.load(Ordering::Relaxed)) + 1;
         // Twice, so that writers do not stop as soon as the flush that will make room begins.
         if segments > self.kept_segments().saturating_mul(2) + 1 {
+            crate::sometimes!("the log was too long");
             return Err(Error::Overloaded { what: "too many commit log segments wait to be flushed" });
         }
         Ok(())

@@ -25,6 +25,9 @@ impl Engine {
             self.trim_log()?;
             return Ok(StepOutcome::Idle);
         };
+        if !self.queue.is_empty() {
+            crate::sometimes!("a flush ran while a commit waited");
+        }
         let written = self.build_table(|mut writer| {
             for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
                 writer.add(&key, &record)?;
@@ -74,6 +77,7 @@ impl Engine {
                 }
             });
         if let Err(failure) = &built {
+            crate::sometimes!("a flush or merge failed and was cleaned up");
             self.discard(id);
             if failure.is_failed_directory_sync() {
                 self.fail(failure);
@@ -111,6 +115,7 @@ impl Engine {
         let first = needed.min().unwrap_or(newest).min(newest);
         self.record_log(first, newest)?;
         for id in self.log_oldest.load(Ordering::Relaxed)..first.0 {
+            crate::sometimes!("a log segment was removed");
             let path = self.directory.join(segment::file_name(SegmentId(id)));
             match self.disk.remove(&path) {
                 // It was removed, but we were told that it was not.

@@ -385,6 +385,7 @@ impl Engine {
         if let Error::StorageFull { .. } = failure {
             return failure.clone();
         }
+        crate::sometimes!("the engine was poisoned");
         let told = self.condition.poison(failure);
         self.queue.fail(&told);
         told

@@ -159,6 +159,7 @@ impl Manifest {
 
     /// Goes on in a new file with room for at least so many bytes.
     fn rewrite(&mut self, room: u64) -> Result<()> {
+        crate::sometimes!("the manifest was rewritten");
         let (disk, state) = (Arc::clone(&self.disk), self.state.clone());
         let next = Self::with_room(disk, &self.directory, self.number + 1, state, room)?;
         let old = std::mem::replace(self, Self { next_file: self.next_file, ..next });

@@ -54,7 +54,10 @@ impl Coordinator {
                         quorum.on_failure(answer.from, missing);
                     }
                 },
-                None => quorum.on_deadline(),
+                None => {
+                    helenus_storage::sometimes!("a read met its deadline");
+                    quorum.on_deadline();
+                }
             }
         }
         match quorum.verdict() {

@@ -160,9 +160,10 @@ impl Coordinator {
             Readiness::Starting(reason) => return Err(RequestError::Starting(reason)),
             Readiness::Draining => return Err(RequestError::Draining),
         }
-        Arc::clone(&self.waiting)
-            .try_acquire_owned()
-            .map_err(|_| RequestError::Overloaded("too many requests are under way"))
+        Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
+            helenus_storage::sometimes!("a coordinator was full");
+            RequestError::Overloaded("too many requests are under way")
+        })
     }
 
     fn goal(&self, options: &RequestOptions, default: (Consistency, Duration)) -> Goal {

@@ -65,6 +65,9 @@ impl Coordinator {
         let intent = self.cluster.intend_user_record();
         let target = self.place(&request.table, &request.key, trace)?;
         let alive = self.alive(target.placement.all());
+        if !target.placement.pending.is_empty() {
+            helenus_storage::sometimes!("a write went to a joining node");
+        }
         let pending = u32::try_from(target.placement.pending.len()).unwrap_or(u32::MAX);
         let quorum = WriteQuorum::new(goal.level, required, pending, alive.iter().copied())?;
         intent.hold();
@@ -77,6 +80,7 @@ impl Coordinator {
         let Some(timestamp) = given else { return Ok(self.clock.stamp()) };
         let max = self.clock.latest_accepted();
         if timestamp == Timestamp(0) || timestamp > max {
+            helenus_storage::sometimes!("a client's timestamp was out of range");
             return Err(RequestError::TimestampOutOfRange { timestamp, max });
         }
         Ok(timestamp)
@@ -105,6 +109,7 @@ impl Coordinator {
         let (goal, timestamp) = (plan.goal, plan.timestamp);
         let mut quorum = plan.quorum.clone();
         if let Err(error) = self.note_durably_that_records_exist(&plan).await {
+            helenus_storage::sometimes!("that records exist could not be saved");
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
@@ -114,6 +119,9 @@ impl Coordinator {
             match fan_out.next().await {
                 Some(answer) => match answer.result {
                     Ok(owned) => {
+                        if !owned {
+                            helenus_storage::sometimes!("a write was applied by no owner");
+                        }
                         trace.note_at(answer.from, || {
                             if owned {
                                 "applied".to_owned()
@@ -128,7 +136,10 @@ impl Coordinator {
                         quorum.on_failure(answer.from, missing);
                     }
                 },
-                None => quorum.on_deadline(),
+                None => {
+                    helenus_storage::sometimes!("a write met its deadline");
+                    quorum.on_deadline();
+                }
             }
         }
         let outcome = match quorum.verdict() {
@@ -138,10 +149,16 @@ impl Coordinator {
             Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
         };
         // A client that has hung up does not hear it.
-        let _: Result<(), _> = reply.send(outcome);
+        if reply.send(outcome).is_err() {
+            helenus_storage::sometimes!("a client had hung up");
+        }
         drop(permit);
         if let Ok(_late) = self.late.try_acquire() {
-            while fan_out.next().await.is_some() {}
+            while fan_out.next().await.is_some() {
+                helenus_storage::sometimes!("a late acknowledgement came");
+            }
+        } else {
+            helenus_storage::sometimes!("late replicas were not awaited");
         }
     }
 

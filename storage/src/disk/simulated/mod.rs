@@ -126,6 +126,13 @@ impl SimulatedDisk {
         state.boot_with(directories);
     }
 
+    /// Disarms all faults and a power cut that is yet to come. What they did stays.
+    pub fn repair(&self) {
+        let mut state = self.state.lock();
+        state.faults = fault::Faults::default();
+        state.crash_at = None;
+    }
+
     /// Paths of all files, ascending.
     pub fn files(&self) -> Vec<PathBuf> {
         let state = self.state.lock();

@@ -1,0 +1,217 @@
+//! The cluster as a whole: machines on a network, what clients ask of it, what is done to it.
+
+use std::{sync::Arc, time::Duration};
+
+use helenus_storage::disk::Damage;
+use rand::RngExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    clock::SimulatedClock,
+    machine::{Machine, MachineParts},
+    network::{Network, address},
+    shape::Shape,
+    trace::Trace,
+    weather::Weather,
+};
+use crate::{
+    error::RequestError,
+    membership::MemberState,
+    node::{
+        ClusterStatus, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest,
+        randomness::{Stream, stream},
+    },
+    settings::Settings,
+};
+
+/// What a client hears.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply<T> {
+    /// The coordinator's answer.
+    Answer(Result<T, RequestError>),
+    /// Nobody listens there: nothing was sent.
+    Refused,
+    /// No answer, and why not: nothing is known.
+    Silence(&'static str),
+}
+
+/// A cluster of real nodes in memory, on the paused current-thread runtime of the caller.
+#[derive(Debug)]
+pub struct SimulatedCluster {
+    shape: Shape,
+    seed: u64,
+    trace: Trace,
+    pub(super) network: Network,
+    machines: Vec<Arc<Machine>>,
+}
+
+impl SimulatedCluster {
+    /// Starts the machines of a seed. A verbose trace prints each event.
+    pub fn start(seed: u64, shape: Shape, verbose: bool) -> Arc<Self> {
+        let trace = Trace::begin(verbose);
+        let weather = if shape.rough_formation { shape.weather } else { Weather::CALM };
+        let network = Network::new(trace.clone(), stream(seed, "network"), weather, shape.most_calls);
+        let mut seeds = stream(seed, "machines");
+        let machines = (1..=shape.nodes)
+            .zip(&shape.clocks)
+            .map(|(number, &(offset_us, drift_ppm))| {
+                Machine::new(MachineParts {
+                    number,
+                    seed: seeds.random(),
+                    settings: Settings { advertise: address(number), ..shape.settings.clone() },
+                    options: shape.options.clone(),
+                    step_time: shape.step_time,
+                    clock: Arc::new(SimulatedClock::new(trace.begun(), offset_us, drift_ppm)),
+                    network: network.clone(),
+                    trace: trace.clone(),
+                })
+            })
+            .collect::<Vec<_>>();
+        for machine in &machines {
+            tokio::spawn(Arc::clone(machine).supervise());
+        }
+        Arc::new(Self { shape, seed, trace, network, machines })
+    }
+
+    /// Waits until the nodes are one cluster; if the shape says so, in bad weather and while they die. Whether they
+    /// became one within a virtual minute of good weather.
+    pub async fn form(&self) -> bool {
+        if self.shape.rough_formation {
+            let mut random = self.stream("formation");
+            for _ in 0..random.random_range(0..12) {
+                sleep(Duration::from_millis(random.random_range(0..1500))).await;
+                let node = random.random_range(1..=self.shape.nodes);
+                let damage = Damage::ALL[random.random_range(0..Damage::ALL.len())];
+                let durable = self.shape.is_durable();
+                self.trace.count("crashes while forming");
+                self.machine(node).die(if durable { damage } else { Damage::ProcessOnly });
+            }
+        }
+        self.network.set_weather(Weather::CALM);
+        let formed = self.settles(Duration::from_secs(60)).await;
+        self.network.set_weather(self.shape.weather);
+        formed
+    }
+
+    /// Ends what is still wrong with network, clocks and disks.
+    ///
+    /// Where clocks jumped beyond the drift that nodes accept, the nodes are restarted too. A node stamps no write earlier
+    /// than the one before, so after such a jump forward and back the others refuse its writes until the time is
+    /// reached; that nodes would notice it themselves is not promised yet.
+    pub async fn heal(&self) {
+        self.network.set_weather(Weather::CALM);
+        for machine in &self.machines {
+            machine.repair_disk();
+            machine.parts.clock.correct(i64::from(machine.parts.number) * 100);
+        }
+        if self.shape.has_wild_clocks() {
+            for machine in &self.machines {
+                machine.stop().await;
+            }
+        }
+    }
+
+    /// Waits until every node serves and sees every other as normal and up; whether that was so in time.
+    pub async fn settles(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        while !self.is_settled() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        true
+    }
+
+    fn is_settled(&self) -> bool {
+        (1..=self.shape.nodes).all(|number| {
+            let Some((node, _)) = self.machine(number).process() else { return false };
+            let members = node.status().members;
+            node.readiness() == Readiness::Ready
+                && members.len() == self.machines.len()
+                && members.iter().all(|member| member.up && member.state == MemberState::Normal)
+        })
+    }
+
+    /// Asks a node to coordinate a write; the client waits no longer than its patience.
+    pub async fn write(
+        &self,
+        coordinator: u32,
+        request: WriteRequest,
+        patience: Duration,
+    ) -> Reply<WriteOutcome> {
+        self.ask(coordinator, patience, async |node| node.write(request).await.map_err(|f| f.error)).await
+    }
+
+    /// Asks a node to coordinate a read; the client waits no longer than its patience.
+    pub async fn read(
+        &self,
+        coordinator: u32,
+        request: ReadRequest,
+        patience: Duration,
+    ) -> Reply<ReadOutcome> {
+        self.ask(coordinator, patience, async |node| node.read(request).await.map_err(|f| f.error)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        coordinator: u32,
+        patience: Duration,
+        question: impl AsyncFnOnce(Arc<Node>) -> Result<T, RequestError>,
+    ) -> Reply<T> {
+        let machine = self.machine(coordinator);
+        let Some((node, life)) = machine.process() else { return Reply::Refused };
+        let answered = async {
+            machine.awake.awake().await;
+            let answer = question(node).await;
+            machine.awake.awake().await;
+            answer
+        };
+        tokio::select! {
+            biased;
+            () = life.cancelled() => Reply::Silence("the coordinator died"),
+            () = sleep(patience) => Reply::Silence("the client gave up"),
+            answer = answered => Reply::Answer(answer),
+        }
+    }
+
+    /// The cluster as a node sees it, if it runs.
+    pub fn status(&self, node: u32) -> Option<ClusterStatus> {
+        self.machine(node).process().map(|(node, _)| node.status())
+    }
+
+    /// A node's wall clock.
+    pub fn clock(&self, node: u32) -> &SimulatedClock {
+        &self.machine(node).parts.clock
+    }
+
+    /// What it is made of.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// What happened.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The random stream of a purpose.
+    pub fn stream(&self, purpose: &str) -> Stream {
+        stream(self.seed, purpose)
+    }
+
+    pub(super) fn machine(&self, number: u32) -> &Arc<Machine> {
+        &self.machines[number as usize - 1]
+    }
+
+    /// Waits until a node serves, but not for ever: other faults may hold it.
+    pub(super) async fn serves(&self, number: u32) {
+        let serving = async {
+            while self.machine(number).process().is_none() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Late or not, the caller goes on.
+        let _: Result<(), _> = timeout(Duration::from_secs(30), serving).await;
+    }
+}

@@ -1,0 +1,135 @@
+//! What a seed makes of the cluster itself: its size, its settings and the network it lives in.
+//!
+//! Tiny bounds and odd settings are where rare paths lie (FoundationDB calls it buggification). Here they are
+//! settings, never other code: a memtable of one record, a segment for a handful, a timeout that some requests miss.
+
+use std::time::Duration;
+
+use helenus_storage::{Options, SyncMode};
+use rand::RngExt;
+
+use super::weather::Weather;
+use crate::{
+    node::randomness::{Stream, stream},
+    settings::Settings,
+};
+
+/// A cluster before anything is done to it.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Nodes 1..=nodes.
+    pub nodes: u32,
+    /// Replicas of each key.
+    pub factor: u32,
+    /// Of every node, but for its own address.
+    pub settings: Settings,
+    /// Of every engine.
+    pub options: Options,
+    /// Time that a step of an engine takes, at most.
+    pub step_time: Duration,
+    /// The network until everything is healed.
+    pub weather: Weather,
+    /// Calls that a node may have under way to another.
+    pub most_calls: usize,
+    /// Offset of each clock, in microseconds, and its drift, in millionths.
+    pub clocks: Vec<(i64, i64)>,
+    /// How far clocks jump, in units of the drift that nodes accept.
+    pub clock_jumps: f64,
+    /// Whether the network is as bad, and nodes die, while the cluster forms.
+    pub rough_formation: bool,
+}
+
+impl Shape {
+    /// Draws the cluster of a seed; of a given number of nodes, if so wished.
+    pub fn draw(seed: u64, nodes: Option<u32>) -> Self {
+        let mut random = stream(seed, "shape");
+        let drawn = [3, 3, 4, 5, 5, 6, 7][random.random_range(0..7)];
+        let nodes = nodes.unwrap_or(drawn);
+        let factor = [1, 2, 3, 3, 3, 3, 3, 5][random.random_range(0..8)].min(nodes);
+        let settings = settings(&mut random, nodes, factor);
+        let drift_us = i64::try_from(settings.allowed_drift.as_micros()).unwrap_or(i64::MAX);
+        // Any two clocks are within the drift, a jump aside.
+        let worst = if random.random_bool(0.5) { drift_us / 8 } else { 2_000 };
+        let clocks = (0..nodes)
+            .map(|_| (random.random_range(-worst..=worst), random.random_range(-200..=200)))
+            .collect();
+        Self {
+            nodes,
+            factor,
+            options: options(&mut random),
+            step_time: Duration::from_millis(random.random_range(0..12)),
+            weather: weather(&mut random),
+            most_calls: if random.random_bool(0.1) { 8 } else { 256 },
+            clocks,
+            clock_jumps: if random.random_bool(0.3) { 3.0 } else { 0.3 },
+            rough_formation: random.random_bool(0.3),
+            settings,
+        }
+    }
+
+    /// Whether clocks jump further than nodes accept: then writes may fail, and nothing else may.
+    pub fn has_wild_clocks(&self) -> bool {
+        self.clock_jumps > 1.0
+    }
+
+    /// Whether what is acknowledged survives a power cut.
+    pub fn is_durable(&self) -> bool {
+        self.options.sync_mode == SyncMode::Group
+    }
+}
+
+fn settings(random: &mut Stream, nodes: u32, factor: u32) -> Settings {
+    let seeds = random.random_range(1..=nodes.min(3));
+    let millis =
+        |random: &mut Stream| Duration::from_millis([150, 500, 2000, 2000][random.random_range(0..4)]);
+    Settings {
+        cluster_name: "simulated".to_owned(),
+        seeds: (1..=seeds).map(super::network::address).collect(),
+        num_tokens: [1, 4, 16][random.random_range(0..3)],
+        default_replication_factor: Some(factor),
+        write_timeout: millis(random),
+        read_timeout: millis(random),
+        allowed_drift: Duration::from_secs([5, 60, 60][random.random_range(0..3)]),
+        exchange_interval: Duration::from_millis([300, 1000, 1000, 2000][random.random_range(0..4)]),
+        max_requests: if random.random_bool(0.1) { 16 } else { 4096 },
+        ..Settings::default()
+    }
+}
+
+fn options(random: &mut Stream) -> Options {
+    let segment_bytes = [8 << 10, 32 << 10, 256 << 10][random.random_range(0..3)];
+    let memtable_bytes = [1, 2 << 10, 16 << 10, 64 << 10][random.random_range(0..4)];
+    let is_periodic = random.random_bool(0.1);
+    Options {
+        sync_mode: if is_periodic { SyncMode::Periodic } else { SyncMode::Group },
+        sync_interval: Duration::from_millis(random.random_range(10..1000)),
+        segment_bytes,
+        commit_log_bytes: segment_bytes * random.random_range(2..16),
+        commit_queue_bytes: if random.random_bool(0.1) { 16 << 10 } else { 4 << 20 },
+        memtable_bytes,
+        memtable_total_bytes: if random.random_bool(0.1) { 32 << 10 } else { 4 << 20 },
+        block_bytes: [64, 512, 16 << 10][random.random_range(0..3)],
+        restart_interval: [1, 3, 16][random.random_range(0..3)],
+        bloom_fp_rate: [0.01, 0.5][random.random_range(0..2)],
+        merge_min_tables: random.random_range(2..=4),
+        merge_max_tables: [4, 8, 32][random.random_range(0..3)],
+    }
+}
+
+fn weather(random: &mut Stream) -> Weather {
+    if random.random_bool(0.5) {
+        return Weather { reorders: random.random_bool(0.3), ..Weather::CALM };
+    }
+    let share = |random: &mut Stream, most: f64| {
+        if random.random_bool(0.5) { random.random_range(0.0..most) } else { 0.0 }
+    };
+    Weather {
+        least_delay: Duration::from_millis(random.random_range(0..10)),
+        mean_jitter: Duration::from_millis(random.random_range(0..40)),
+        slow_path: share(random, 0.01),
+        loss: share(random, 0.03),
+        duplicates: share(random, 0.1),
+        corruption: share(random, 0.02),
+        reorders: random.random(),
+    }
+}

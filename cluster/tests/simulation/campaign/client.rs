@@ -1,0 +1,219 @@
+//! Clients: they do what they wish, one thing at a time, and write down what they saw.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use helenus_bench::history::{
+    Acknowledgement, Action, Level, Moment, Operation, Outcome, Phase, Seen, Timestamp,
+};
+use helenus_cluster::{
+    consistency::Consistency,
+    error::RequestError,
+    node::{Change, Met, ReadOutcome, ReadRequest, RequestOptions, WriteOutcome, WriteRequest},
+    simulation::{Reply, SimulatedCluster},
+    table::DEFAULT_TABLE,
+};
+use helenus_storage::RecordKind;
+use parking_lot::Mutex;
+use rand::RngExt;
+use tokio::time::{Instant, sleep};
+
+use super::workload::{Surroundings, Values, Wish, Workload, bytes_of, value_of};
+
+/// What all clients of a run share.
+pub struct Clients {
+    pub cluster: Arc<SimulatedCluster>,
+    pub workload: Workload,
+    pub values: Mutex<Values>,
+    pub operations: Mutex<Vec<Operation>>,
+}
+
+impl Clients {
+    /// Lets all clients work for a time.
+    pub async fn work(self: &Arc<Self>, phase: Phase, duration: Duration) {
+        let end = Instant::now() + duration;
+        let tasks: Vec<_> = (1..=self.workload.clients)
+            .map(|client| tokio::spawn(Arc::clone(self).client(client, phase, end)))
+            .collect();
+        for task in tasks {
+            task.await.expect("a client does not panic");
+        }
+    }
+
+    async fn client(self: Arc<Self>, client: u32, phase: Phase, end: Instant) {
+        let mut random = self.cluster.stream(&format!("client {client} {phase:?}"));
+        let shape = self.cluster.shape();
+        loop {
+            sleep(self.workload.think.mul_f64(random.random::<f64>() * 2.0)).await;
+            if Instant::now() >= end {
+                return;
+            }
+            let surroundings = Surroundings { cluster: &self.cluster, shape };
+            let mut wish = self.workload.wish(&mut random, &mut self.values.lock(), &surroundings);
+            if phase != Phase::Disturbed {
+                wish.patience = self.workload.patience;
+            }
+            self.perform(client, phase, wish).await;
+        }
+    }
+
+    /// Does one thing and writes it down.
+    pub async fn perform(&self, client: u32, phase: Phase, wish: Wish) {
+        let Wish { key, action, level, coordinator, patience } = wish;
+        let invoked = self.moment();
+        let heard = match action {
+            Action::Read => {
+                let request =
+                    ReadRequest { table: DEFAULT_TABLE.to_owned(), key: bytes(&key), options: at(level) };
+                Heard::of_read(self.cluster.read(coordinator, request, patience).await)
+            }
+            Action::Write { value, ttl_s, client_timestamp } => {
+                let value = bytes_of(value, self.workload.padding).into();
+                let ttl = ttl_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
+                let request = write(&key, Change::Put { value, ttl }, level, client_timestamp);
+                Heard::of_write(self.cluster.write(coordinator, request, patience).await)
+            }
+            Action::Delete { client_timestamp } => {
+                let request = write(&key, Change::Delete, level, client_timestamp);
+                Heard::of_write(self.cluster.write(coordinator, request, patience).await)
+            }
+        };
+        let returned = self.moment();
+        let mut operations = self.operations.lock();
+        let Heard { outcome, timestamp, seen, replicas, detail } = heard;
+        let id = operations.len() as u64;
+        let stamp = timestamp.map_or(0, |stamp| stamp.0);
+        self.cluster.trace().note(coordinator, "operation", &[id, outcome as u64, stamp, returned.0]);
+        operations.push(Operation {
+            id,
+            client,
+            key,
+            action,
+            level,
+            coordinator,
+            phase,
+            invoked,
+            returned,
+            outcome,
+            timestamp,
+            seen,
+            replicas,
+            detail,
+        });
+    }
+
+    fn moment(&self) -> Moment {
+        Moment(self.cluster.trace().moment_us())
+    }
+}
+
+/// What a client heard, in the words of a history.
+struct Heard {
+    outcome: Outcome,
+    timestamp: Option<Timestamp>,
+    seen: Option<Seen>,
+    replicas: Option<Acknowledgement>,
+    detail: Option<String>,
+}
+
+impl Heard {
+    fn of_write(reply: Reply<WriteOutcome>) -> Self {
+        match reply {
+            Reply::Answer(Ok(outcome)) => {
+                Self { timestamp: Some(Timestamp(outcome.timestamp.0)), ..Self::answered(None, &outcome.met) }
+            }
+            other => Self::not_done(other),
+        }
+    }
+
+    fn of_read(reply: Reply<ReadOutcome>) -> Self {
+        match reply {
+            Reply::Answer(Ok(outcome)) => Self::answered(Some(seen(&outcome)), &outcome.met),
+            other => Self::not_done(other),
+        }
+    }
+
+    fn answered(seen: Option<Seen>, met: &Met) -> Self {
+        let replicas = Acknowledgement { required: met.required, acknowledged: met.acknowledged };
+        Self { outcome: Outcome::Ok, timestamp: None, seen, replicas: Some(replicas), detail: None }
+    }
+
+    fn not_done<T>(reply: Reply<T>) -> Self {
+        let (outcome, detail) = match reply {
+            Reply::Answer(Ok(_)) | Reply::Refused => (Outcome::Failed, "nobody listens there".to_owned()),
+            Reply::Silence(why) => (Outcome::Unknown, why.to_owned()),
+            Reply::Answer(Err(error)) => (outcome_of(&error), describe(&error)),
+        };
+        Self { outcome, timestamp: None, seen: None, replicas: None, detail: Some(detail) }
+    }
+}
+
+fn describe(error: &RequestError) -> String {
+    match error {
+        RequestError::Failed { failures, .. } => {
+            let failures: Vec<String> = failures.iter().map(|(_, failure)| failure.to_string()).collect();
+            format!("{error}: {}", failures.join(", "))
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// What is known of a request after an error.
+fn outcome_of(error: &RequestError) -> Outcome {
+    match error {
+        RequestError::NoSuchTable(_)
+        | RequestError::InvalidConsistency { .. }
+        | RequestError::UnsupportedConsistency(_) => Outcome::Rejected,
+        // Refused for good reason when a clock was put back after the client had looked at it.
+        RequestError::TimestampOutOfRange { .. }
+        | RequestError::Unavailable { .. }
+        | RequestError::Overloaded(_)
+        | RequestError::Starting(_)
+        | RequestError::Draining
+        | RequestError::ClockSkew(_) => Outcome::Failed,
+        _ => Outcome::Unknown,
+    }
+}
+
+fn seen(outcome: &ReadOutcome) -> Seen {
+    let Some(record) = &outcome.record else { return Seen::Absent };
+    let timestamp = Timestamp(record.timestamp.0);
+    let (value, ttl_left_s) = match &record.kind {
+        RecordKind::Tombstone { .. } => return Seen::Tombstone { timestamp },
+        RecordKind::Plain { value } => (value, None),
+        RecordKind::Expiring { value, expires_at } => {
+            let left_us = expires_at.0.saturating_sub(outcome.now.0);
+            (value, Some(left_us.div_ceil(1_000_000)))
+        }
+    };
+    match value_of(value) {
+        Some(value) => Seen::Value { value, timestamp, ttl_left_s },
+        None => Seen::Garbage { timestamp, bytes: value.escape_ascii().to_string() },
+    }
+}
+
+fn write(key: &str, change: Change, level: Level, client_timestamp: Option<Timestamp>) -> WriteRequest {
+    WriteRequest {
+        table: DEFAULT_TABLE.to_owned(),
+        key: bytes(key),
+        change,
+        options: at(level),
+        timestamp: client_timestamp.map(|stamp| helenus_storage::Timestamp(stamp.0)),
+    }
+}
+
+fn bytes(key: &str) -> Bytes {
+    Bytes::copy_from_slice(key.as_bytes())
+}
+
+fn at(level: Level) -> RequestOptions {
+    let consistency = match level {
+        Level::One => Consistency::One,
+        Level::Two => Consistency::Two,
+        Level::Three => Consistency::Three,
+        Level::Quorum => Consistency::Quorum,
+        Level::All => Consistency::All,
+        Level::Count(count) => Consistency::Count(count),
+    };
+    RequestOptions { consistency: Some(consistency), ..RequestOptions::default() }
+}

@@ -1,0 +1,221 @@
+//! One run of one plan: form, disturb, heal, look.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use helenus_bench::{
+    checkers::Violation,
+    history::{Action, FORMAT, Header, History, Level, MemberView, Moment, Phase, View},
+};
+use helenus_cluster::{
+    membership::MemberState,
+    simulation::{SimulatedCluster, disturb},
+};
+use parking_lot::Mutex;
+use tokio::runtime::Builder;
+
+use super::{
+    client::Clients,
+    judge,
+    plan::Plan,
+    workload::{Values, Wish},
+};
+
+/// How long clients work after the heal.
+const HEALED: Duration = Duration::from_secs(10);
+/// How soon a healed cluster must be whole.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Run {
+    /// A hash over everything that happened.
+    pub trace: u64,
+    pub events: u64,
+    pub simulated: Duration,
+    pub operations: u64,
+    pub counts: BTreeMap<&'static str, u64>,
+    pub violations: Vec<Violation>,
+    /// What is wrong beyond what clients saw.
+    pub accusations: Vec<String>,
+    /// For the timeline of a violation.
+    pub history: History,
+}
+
+impl Run {
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty() && self.accusations.is_empty()
+    }
+
+    /// What kind of wrong it is: who found it.
+    pub fn verdict(&self) -> BTreeSet<String> {
+        let violations = self.violations.iter().map(|violation| violation.checker.name().to_owned());
+        let accusations = self.accusations.iter().map(|what| what.split(':').next().unwrap_or("").to_owned());
+        violations.chain(accusations).collect()
+    }
+}
+
+/// Carries out a plan. Two calls with equal plans have equal traces.
+pub fn run(plan: &Plan, verbose: bool) -> Run {
+    note_panics();
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without I/O needs nothing of the system");
+    let mut history = History::new(header(plan));
+    // A panic of a task is found by its message; one of the run itself would end everything.
+    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(carry_out(plan, verbose, &mut history))));
+    drop(runtime);
+    let panics = PANICS.with(RefCell::take);
+    let mut run = done.unwrap_or_else(|_| Run {
+        trace: 0,
+        events: 0,
+        simulated: Duration::ZERO,
+        operations: 0,
+        counts: BTreeMap::new(),
+        violations: Vec::new(),
+        accusations: Vec::new(),
+        history: History::new(header(plan)),
+    });
+    history.sort();
+    run.history = history;
+    run.accusations.extend(panics.into_iter().map(|panic| format!("panic: {panic}")));
+    if run.accusations.is_empty() {
+        run.violations = judge::judge(plan, &run.history);
+    }
+    run
+}
+
+fn header(plan: &Plan) -> Header {
+    Header {
+        format: FORMAT,
+        seed: plan.seed,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        nodes: plan.shape.nodes,
+        factor: plan.shape.factor,
+        deadline_us: plan.workload.patience.as_micros() as u64,
+        tombstone_grace_us: u64::MAX,
+    }
+}
+
+async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
+    let cluster = SimulatedCluster::start(plan.seed, plan.shape.clone(), verbose);
+    let clients = Arc::new(Clients {
+        cluster: Arc::clone(&cluster),
+        workload: plan.workload.clone(),
+        values: Mutex::new(Values::default()),
+        operations: Mutex::default(),
+    });
+    if cluster.form().await {
+        let (disturbed, ()) = tokio::join!(
+            biased;
+            disturb(&cluster, &plan.schedule),
+            clients.work(Phase::Disturbed, plan.disturbed),
+        );
+        history.faults = judge::as_history(plan, &disturbed);
+        cluster.heal().await;
+        if cluster.settles(RECOVERY).await {
+            clients.work(Phase::Healed, HEALED).await;
+            read_everything(&clients).await;
+        } else {
+            cluster
+                .trace()
+                .accuse(format!("not whole within {RECOVERY:?} of the heal: {}", states(&cluster)));
+        }
+        history.views = views(&cluster);
+    } else {
+        cluster.trace().accuse(format!("not formed within a minute: {}", states(&cluster)));
+    }
+    history.operations = std::mem::take(&mut *clients.operations.lock());
+    let trace = cluster.trace();
+    Run {
+        trace: trace.hash(),
+        events: trace.events(),
+        simulated: Duration::from_micros(trace.elapsed_us()),
+        operations: history.operations.len() as u64,
+        counts: trace.counts(),
+        violations: Vec::new(),
+        accusations: trace.violations(),
+        history: History::new(header(plan)),
+    }
+}
+
+/// The final reads: at ALL and QUORUM, through each node; of keys that are written once, through one of them.
+async fn read_everything(clients: &Clients) {
+    let keys: BTreeSet<String> = clients.operations.lock().iter().map(|o| o.key.clone()).collect();
+    let nodes = clients.cluster.shape().nodes;
+    for (index, key) in (0..).zip(keys) {
+        let through: Vec<u32> =
+            if key.starts_with("set/") { vec![index % nodes + 1] } else { (1..=nodes).collect() };
+        for coordinator in through {
+            for level in [Level::Quorum, Level::All] {
+                let patience = clients.workload.patience;
+                let wish = Wish { key: key.clone(), action: Action::Read, level, coordinator, patience };
+                clients.perform(0, Phase::Final, wish).await;
+            }
+        }
+    }
+}
+
+fn views(cluster: &SimulatedCluster) -> Vec<View> {
+    (1..=cluster.shape().nodes)
+        .map(|node| {
+            let members = cluster.status(node).map_or_else(Vec::new, |status| status.members);
+            let mut members: Vec<MemberView> = members
+                .into_iter()
+                .map(|member| MemberView {
+                    host_id: member.host_id.to_string(),
+                    state: name(member.state).to_owned(),
+                    up: member.up,
+                })
+                .collect();
+            members.sort();
+            View { at: Moment(cluster.trace().moment_us()), node, members }
+        })
+        .collect()
+}
+
+fn states(cluster: &SimulatedCluster) -> String {
+    let one = |node: u32| match cluster.status(node) {
+        None => format!("n{node} does not run"),
+        Some(status) => {
+            let seen: Vec<String> = status
+                .members
+                .iter()
+                .map(|member| {
+                    let up = if member.up { "up" } else { "down" };
+                    let why = member.why.as_deref().map_or_else(String::new, |why| format!(" ({why})"));
+                    format!("{} {} {up}{why}", member.address, name(member.state))
+                })
+                .collect();
+            format!("n{node} sees {}", seen.join(", "))
+        }
+    };
+    (1..=cluster.shape().nodes).map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn name(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Joining => "joining",
+        MemberState::Normal => "normal",
+    }
+}
+
+thread_local! {
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A panic in a task of a node ends the task and nothing else; here it is a violation.
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.with(|panics| panics.borrow_mut().push(info.to_string()));
+            usual(info);
+        }));
+    });
+}

@@ -1,0 +1,79 @@
+//! Clusters in one process, from one seed, under everything that can be done to them: nothing acknowledged is lost,
+//! a healed cluster is whole, and what happens depends on the seed alone.
+//!
+//! For longer runs by hand there is the example `simulate`.
+
+mod campaign;
+
+use std::{collections::BTreeMap, process::Command, thread::available_parallelism};
+
+use campaign::{Bounds, Plan, campaign, explain, run};
+
+/// About three minutes for 200 seeds on two cores of a debug build.
+const BOUNDS: Bounds = Bounds { minutes: 0.5, nodes: None };
+const SEEDS: u64 = 200;
+
+/// Name of the test that another process is asked for.
+const TELLER: &str = "traces_of_twenty_seeds";
+
+#[test]
+fn nothing_that_is_done_to_a_cluster_breaks_a_promise() {
+    let threads = available_parallelism().map_or(1, usize::from);
+
+    let summary = campaign(1..=SEEDS, BOUNDS, threads, |_, _, _| ());
+
+    if let Some(seed) = summary.violations.keys().next() {
+        panic!("violations by seed: {:?}\n{}", summary.violations, explain(*seed, BOUNDS));
+    }
+    assert_eq!(summary.seeds, SEEDS);
+    assert!(summary.operations > 100_000, "a run without operations proves nothing: {summary:?}");
+    let kinds = [
+        "kill",
+        "power cut",
+        "power cut of all",
+        "crash loop",
+        "partition",
+        "pause",
+        "clock jump",
+        "disk full",
+    ];
+    for kind in kinds {
+        assert!(summary.counts.get(kind).is_some_and(|count| *count > 0), "no {kind}: {:?}", summary.counts);
+    }
+}
+
+#[test]
+fn equal_seeds_have_equal_traces_in_separate_processes() {
+    let tell = || {
+        let this = std::env::current_exe().expect("a test binary has a path");
+        let child = Command::new(this).args(["--exact", TELLER, "--ignored", "--nocapture"]).output();
+        let child = child.expect("it runs once, so it runs twice");
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+        let told = String::from_utf8(child.stdout).expect("it prints text");
+        let traces: BTreeMap<String, String> = told
+            .lines()
+            .filter_map(|line| line.split_once("trace of ")?.1.split_once(' '))
+            .map(|(seed, trace)| (seed.to_owned(), trace.to_owned()))
+            .collect();
+        assert_eq!(traces.len(), 20, "{told}");
+        traces
+    };
+
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(tell);
+        (tell(), first.join().expect("it does not panic"))
+    });
+
+    assert_eq!(first, second);
+}
+
+/// Told to the test above by another process.
+#[test]
+#[ignore = "prints; the test above runs it"]
+fn traces_of_twenty_seeds() {
+    let bounds = Bounds { minutes: 0.25, nodes: None };
+    for seed in 1..=20 {
+        let run = run(&Plan::draw(seed, bounds), false);
+        println!("\ntrace of {seed} {:016x} {} events", run.trace, run.events);
+    }
+}
