@@ -118,6 +118,25 @@ fn a_local_cluster_lives_through_up_kill_start_pause_resume_and_down() {
 }
 
 #[test]
+fn an_up_that_fails_stops_what_it_has_started_and_says_where_the_logs_are() {
+    let local = Local::new();
+    local.up();
+    local.must(&["down"]);
+    // Node 2 finds a file where its data should be.
+    let data = local.cluster().join("node2/data");
+    std::fs::remove_dir_all(&data).expect("removed");
+    std::fs::write(&data, "").expect("a file");
+    let output = local.run(&["up"]);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("node 2 ended"), "{errors}");
+    assert!(errors.contains("are stopped again; the logs are "), "{errors}");
+    assert_eq!(local.states(), ["stopped", "stopped", "stopped"]);
+    let why = errors.lines().find(|line| line.contains("os error")).expect("the reason");
+    assert_eq!(why.matches("os error").count(), 1, "said once: {why}");
+}
+
+#[test]
 fn a_node_that_the_cluster_does_not_have_is_named_in_the_error() {
     let local = Local::new();
     local.up();

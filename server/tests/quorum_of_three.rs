@@ -59,6 +59,22 @@ fn a_death_is_known_at_once_to_nodes_that_have_nothing_to_ask_for() {
 }
 
 #[test]
+fn a_node_whose_seed_refuses_it_says_why_it_is_not_ready() {
+    let cluster = TestCluster::stopped(2);
+    cluster.spawn(1);
+    cluster.wait_until_ready(1);
+    cluster.spawn_with(2, &["cluster.name=another"]);
+    let mut detail = String::new();
+    wait_until("the seed has refused", || {
+        let Ok(reply) = cluster.try_request("GET", 2, "/readyz", &[], None) else { return false };
+        assert_eq!(reply.status, 503, "{reply:?}");
+        detail = reply.json()["detail"].as_str().expect("a detail").to_owned();
+        detail.contains("refused")
+    });
+    assert!(detail.contains(&cluster.peer_address(1)) && detail.contains("another"), "{detail}");
+}
+
+#[test]
 fn a_paused_node_makes_no_quorum_request_through_the_others_fail() {
     let cluster = TestCluster::start(3);
     let done = AtomicBool::new(false);

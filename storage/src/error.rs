@@ -12,14 +12,15 @@ pub(crate) const SYNC_DIRECTORY: &str = "sync directory";
 pub enum Error {
     /// The disk refused an operation. When it was a write or sync of the commit log or manifest, the engine
     /// is poisoned too.
-    #[error("{operation} {}: {source}", path.display())]
+    #[error("{operation} {}: {cause}", path.display())]
     Io {
         /// The operation, as a verb phrase: `write`, `sync directory`.
         operation: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The error of the operating system; shared, because every waiter of a group gets it.
-        source: std::sync::Arc<std::io::Error>,
+        /// The error of the operating system; shared, because every waiter of a group gets it. Not named `source`:
+        /// it is in the text already, and a report of the whole chain would repeat it.
+        cause: std::sync::Arc<std::io::Error>,
     },
     /// The disk has no room for a new file. Nothing changed: what was asked for is certainly not done, everything
     /// else goes on, and the next attempt succeeds once there is room.
@@ -90,7 +91,7 @@ pub enum Error {
 impl Error {
     /// Wraps an error of the operating system with what was tried on which path.
     pub fn io(operation: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { operation, path: path.into(), source: std::sync::Arc::new(source) }
+        Self::Io { operation, path: path.into(), cause: std::sync::Arc::new(source) }
     }
 
     /// As [`Error::io`] for a file that nothing refers to yet: that it cannot be completed for want of space

@@ -113,7 +113,7 @@ fn open_trees(disk: &dyn Disk, directory: &Path, state: &LiveState) -> Result<BT
     let open = |file: TableFile| -> Result<Arc<TableReader>> {
         let name = TableReader::file_name(file.id);
         match TableReader::open(disk, directory, file) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Err(Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
                 Err(missing(&directory.join(name), "the SSTable, which the manifest lists"))
             }
             opened => Ok(Arc::new(opened?)),

@@ -71,7 +71,7 @@ pub use changes::{Changes, Note};
 pub use clock_watch::ClockWatch;
 pub use formation::{Formation, FormationVerdict};
 pub use join::{Join, JoinVerdict};
-pub use liveness::{CallFailure, Liveness, SignOfLife};
+pub use liveness::{CallFailure, Liveness, SignOfDeath, SignOfLife};
 pub use member::{Exchange, Flaw, Member, MemberState};
 pub use tables::Tables;
 pub use view::{Remembered, View};

@@ -125,7 +125,7 @@ impl MembershipLoop {
                     self.on_met(met);
                 }
                 () = cluster.news() => next_round = next_round.min(last_round + self.interval / NEWS_DIVISOR),
-                hosts = cluster.signs_of_life() => {
+                hosts = cluster.members_in_doubt() => {
                     calls.extend(self.call_members(hosts, &mut busy));
                 }
                 hosts = self.peers.transport.lost_connections() => {

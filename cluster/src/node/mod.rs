@@ -52,7 +52,11 @@ use bytes::Bytes;
 use helenus_storage::{Engine, Record, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -421,9 +425,13 @@ impl Node {
         self.coordinator.drain();
     }
 
-    /// Ends its tasks. Requests that still wait are answered as timed out. The engine is the caller's to close.
-    pub async fn stop(&self) {
+    /// Takes no new request, lets writes go on until `deadline` at most, and ends its tasks. Requests that still wait
+    /// by then are answered as timed out. The engine is the caller's to close, and the transport to stop.
+    pub async fn stop(&self, deadline: Instant) {
         self.coordinator.drain();
+        // Of a write that is answered, the copies for slow replicas may still be on their way: the signal below would
+        // drop them. Past the deadline they are dropped as if the node had died.
+        let _: Result<(), _> = timeout_at(deadline, self.coordinator.stopped()).await;
         self.stop.cancel();
         let membership = self.membership.lock().take();
         if let Some(task) = membership {

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod client;
 pub mod config;
+mod coordinator;
 pub mod endpoint;
 mod entrance;
 pub mod local;

@@ -22,7 +22,7 @@ use hyper::{
 };
 
 use super::{
-    Api, Limits,
+    Api, Limits, parameters,
     problem::{Kind, Problem},
 };
 use crate::{listen::Refusal, telemetry::Seldom};
@@ -80,6 +80,9 @@ pub(super) fn refuse(api: &Api, refusal: Refusal) -> Response<Bytes> {
         Refusal::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
             Problem::new(Kind::HeadersTooLarge, "the head of the request is too large")
         }
+        Refusal::Fragment => {
+            Problem::bad_field("target", "the request target has a raw `#`; in a key it is written %23")
+        }
         Refusal::Malformed(_) => Problem::new(Kind::BadRequest, "the head of the request is malformed"),
     };
     let request_id = format!("{:016x}", api.numbers.next());
@@ -117,6 +120,7 @@ fn check_head(request: &Request, limits: &Limits) -> Result<(), Problem> {
             ),
         ));
     }
+    parameters::known_headers(headers)?;
     // RFC 9112, section 3.2: exactly one Host, on HTTP/1.1.
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {

@@ -14,8 +14,10 @@
 //! - Keys are taken from the raw path: the router's own decoding accepts broken escapes and refuses bytes that are
 //!   not UTF-8.
 //! - A handler fails with a [`problem`], which only the edge turns into a body.
-//! - A request target loses what follows a raw `#` before it reaches this code: hyper cuts the fragment that no client
-//!   may send. A `#` in a key is written `%23`.
+//! - A `#` in a key is written `%23`. Hyper cuts a target at a raw one, so [`crate::listen`] looks for it in the bytes, and
+//!   such a request is answered 400 before it gets here.
+//! - Unknown parameters and unknown headers named `Helenus-…` are refused, since a misspelt one would change nothing in
+//!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
 //! [`edge`], [`coordinate`]; then [`health`], [`metrics`], [`admin`].
@@ -180,9 +182,10 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/openapi.json", get(|| missing("the OpenAPI description")))
             .route("/console", get(|| missing("the console")));
     }
-    if surface != Surface::Client {
-        routes = routes.route("/admin/v1/status", get(admin::status));
-    }
+    routes = match surface {
+        Surface::Client => routes.route("/admin/v1/{*operation}", any(admin::elsewhere)),
+        Surface::Admin | Surface::Both => routes.route("/admin/v1/status", get(admin::status)),
+    };
     routes
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)

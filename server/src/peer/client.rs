@@ -10,12 +10,15 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     membership::handshake::Greeting,
     message::{Message, Request, Response, TrafficClass},
-    node::transport::{CallError, Destination, Transport},
+    node::{
+        Spawners,
+        transport::{CallError, Destination, Transport},
+    },
     node_id::HostId,
     wire,
 };
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
-use tokio::{runtime::Handle, sync::Notify, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -45,7 +48,7 @@ pub(super) struct Shared {
     /// Calls are submitted under the read lock, links retired under the write lock: no call meets a retired link.
     links: RwLock<Links>,
     tasks: TaskTracker,
-    runtime: Handle,
+    spawners: Spawners,
 }
 
 /// Peers to which a connection that stood was lost, until the node is told. At most as many as there are members: only
@@ -71,8 +74,9 @@ struct PeerLinks {
 }
 
 impl TcpTransport {
-    /// A transport without connections, whose tasks will run on `runtime`.
-    pub fn new(greeting: GreetingProvider, settings: PeerSettings, runtime: Handle) -> Self {
+    /// A transport without connections. The task of each will run where its class of traffic belongs: control is heard
+    /// while requests keep their own threads busy.
+    pub fn new(greeting: GreetingProvider, settings: PeerSettings, spawners: Spawners) -> Self {
         let shared = Shared {
             settings: settings.within_reason(),
             greeting,
@@ -81,7 +85,7 @@ impl TcpTransport {
             losses: Losses::default(),
             links: RwLock::default(),
             tasks: TaskTracker::new(),
-            runtime,
+            spawners,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -89,6 +93,18 @@ impl TcpTransport {
     /// Connections to other nodes, those that are being tried included.
     pub fn connections(&self) -> usize {
         self.shared.links.read().count
+    }
+
+    /// Which nodes do not talk to this one when it calls, and why; in the order of their addresses.
+    pub fn refusals(&self) -> Vec<String> {
+        let links = self.shared.links.read();
+        let said = |(to, peer): (&Destination, &PeerLinks)| match peer.backoff.lock().last_failure() {
+            Some(error @ CallError::Refused(_)) => Some(format!("{}: {error}", to.address)),
+            _ => None,
+        };
+        let mut refusals: Vec<String> = links.peers.iter().filter_map(said).collect();
+        refusals.sort_unstable();
+        refusals
     }
 
     /// Closes all connections and ends all calls; takes none any more. Returns when its tasks have ended.
@@ -182,7 +198,11 @@ impl Shared {
             backoff: Arc::clone(&peer.backoff),
             outbox: Arc::new(Outbox::new(&self.settings)),
         });
-        self.tasks.spawn_on(Arc::clone(&link).run(Arc::clone(self)), &self.runtime);
+        let runtime = match class {
+            TrafficClass::Control => &self.spawners.membership,
+            TrafficClass::Request => &self.spawners.requests,
+        };
+        self.tasks.spawn_on(Arc::clone(&link).run(Arc::clone(self)), runtime);
         *peer.slot(class) = Some(link);
         links.count += 1;
         Ok(())

@@ -17,6 +17,9 @@
 //! no promise anyway, and one connection carries more than two processors can make), HTTP/2 (its flow control
 //! couples what must stay apart, and a deadline in the queue cannot take a request back).
 //!
+//! The calling side of each class has a runtime of its own. The answering side has one for both: only the first frame
+//! says what class a connection has, and by then its socket belongs to a runtime.
+//!
 //! # The life of a call
 //!
 //! 1. `call` puts the request into the link's outbox, or fails at once: `Overloaded` when a bound is hit, the error

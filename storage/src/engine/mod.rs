@@ -96,8 +96,18 @@ pub enum Step {
 }
 
 impl Step {
-    /// All kinds.
+    /// All kinds; a kind's place is its discriminant.
     pub const ALL: [Self; 4] = [Self::Commit, Self::Sync, Self::Flush, Self::Compact];
+
+    /// Its name, for metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Sync => "sync",
+            Self::Flush => "flush",
+            Self::Compact => "compact",
+        }
+    }
 }
 
 /// What one [`Engine::step`] did.
@@ -304,12 +314,16 @@ impl Engine {
     /// [`Error::Poisoned`] and [`Error::Closed`] when it is too late.
     pub fn step(&self, step: Step) -> Result<StepOutcome> {
         self.condition.check()?;
-        match step {
+        let outcome = match step {
             Step::Commit => self.commit(),
             Step::Sync => self.sync(),
             Step::Flush => self.flush(),
             Step::Compact => self.compact(),
+        };
+        if outcome.as_ref().is_err_and(|error| !matches!(error, Error::Closed)) {
+            self.counted.failures[step as usize].fetch_add(1, Ordering::Relaxed);
         }
+        outcome
     }
 
     /// Switches the memtables of all tables, so that [`Step::Flush`] has them to write. Waits for a commit in
@@ -373,6 +387,7 @@ impl Engine {
             commit_log_written_bytes: count(&self.counted.written_bytes),
             flushes: count(&self.counted.flushes),
             compactions: count(&self.counted.compactions),
+            failures: self.counted.failures.each_ref().map(count),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             sstables,
             sstable_bytes,
