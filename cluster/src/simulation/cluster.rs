@@ -96,9 +96,8 @@ impl SimulatedCluster {
 
     /// Ends what is still wrong with network, clocks and disks.
     ///
-    /// Where clocks jumped beyond the drift that nodes accept, the nodes are restarted too. A node stamps no write earlier
-    /// than the one before, so after such a jump forward and back the others refuse its writes until the time is
-    /// reached; that nodes would notice it themselves is not promised yet.
+    /// Where clocks jumped beyond the drift that nodes accept, the nodes are restarted too, which forgets what they had
+    /// merely followed. One that stores what is further ahead goes on refusing writes until its clock has caught up.
     pub async fn heal(&self) {
         self.network.set_weather(Weather::CALM);
         for machine in &self.machines {
