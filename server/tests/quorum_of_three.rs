@@ -5,6 +5,7 @@ mod processes;
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use processes::{TestCluster, wait_until};
@@ -32,6 +33,29 @@ fn two_dead_nodes_make_quorum_unavailable_at_once_while_one_still_works() {
     assert_eq!((reply.status, reply.body.as_slice()), (200, &b"v"[..]), "503 means not applied");
     assert_eq!(cluster.request("PUT", 1, "/v1/kv/default/k?consistency=one", Some(b"w")).status, 200);
     assert_eq!(cluster.request("GET", 1, "/v1/kv/default/k?consistency=one", None).body, b"w");
+}
+
+#[test]
+fn a_death_is_known_at_once_to_nodes_that_have_nothing_to_ask_for() {
+    let interval = Duration::from_secs(10);
+    let cluster = TestCluster::stopped(3);
+    for number in 1..=3 {
+        // One after the other, or a failed first call would be repeated only an interval later.
+        cluster.spawn_with(number, &[&format!("coordinator.exchange_interval=\"{}s\"", interval.as_secs())]);
+        cluster.wait_until_ready(number);
+    }
+    (1..=3).for_each(|number| cluster.wait_until_seen_up(number, 3));
+
+    for (dead, observers) in [(3, vec![1, 2]), (2, vec![1])] {
+        cluster.kill(dead);
+        let killed = Instant::now();
+        for observer in observers {
+            wait_until_dead(&cluster, observer, 4 - dead);
+        }
+        assert!(killed.elapsed() < interval / 5, "known after {:?}", killed.elapsed());
+    }
+    let reply = cluster.request("GET", 1, "/v1/kv/default/k?consistency=quorum", None);
+    assert_eq!(reply.json()["type"], "/problems/unavailable");
 }
 
 #[test]

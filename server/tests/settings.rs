@@ -249,6 +249,48 @@ error: a frame between nodes (1087KiB) must be at least 1088KiB: the largest val
 }
 
 #[test]
+fn operators_need_a_listener_of_their_own_where_clients_come_from_other_machines() {
+    let text = report("[http]\nlisten = \"0.0.0.0:7071\"\n");
+    assert_eq!(
+        text,
+        "\
+error: clients of other machines (0.0.0.0:7071) must not reach /admin/v1, which has no authentication: set admin.listen to \
+an address for operators, such as \"127.0.0.1:7070\"
+ --> node.toml:2:10
+  |
+2 | listen = \"0.0.0.0:7071\"
+  |          ^^^^^^^^^^^^^^ `http.listen` is set here
+  |
+  = help: `admin.listen` has its default"
+    );
+    let text = load(Some("[admin]\nlisten = \"\"\n"), &[], &["http.listen=[2001:db8::1]:1"]);
+    assert!(text.expect_err("still none").contains("`admin.listen` is set here"));
+
+    let right: [&[&str]; 5] = [
+        &["http.listen=0.0.0.0:7071", "admin.listen=127.0.0.1:7070"],
+        &["http.listen=10.0.0.1:0", "admin.listen=10.0.0.1:0"],
+        &["http.listen=127.3.2.1:7071", "admin.listen="],
+        &["http.listen=[::1]:7071"],
+        &["http.listen=[::ffff:127.0.0.1]:7071"],
+    ];
+    for overrides in right {
+        let loaded = load(None, &[], overrides);
+        assert!(loaded.is_ok(), "{overrides:?}: {}", loaded.err().unwrap_or_default());
+    }
+    for (taken, what) in [
+        ("admin.listen=127.0.0.1:7071", "for one that serves both"),
+        (
+            "admin.listen=127.0.0.1:7171",
+            "peers and operators cannot be served on one address (127.0.0.1:7171)",
+        ),
+        ("admin.listen=localhost", "expected an IP address and a port"),
+    ] {
+        let text = load(None, &[], &[taken]).expect_err(taken);
+        assert!(text.contains(what), "{text}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_toml_is_shown_with_line_and_caret() {
     let text = report("[http\nlisten = \"127.0.0.1:1\"\n[log]\nformat = text\n");
     assert!(text.contains("error: this is not TOML: "), "{text}");

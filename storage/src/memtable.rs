@@ -12,7 +12,7 @@ use std::{
     ops::Bound,
     sync::{
         OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 
 use crate::{
     commit_log::segment::LogPosition,
-    record::{Mutation, Record, RecordKind},
+    record::{Mutation, Record, RecordKind, Timestamp},
 };
 
 /// Charged for each key besides its bytes: a skip list node with its tower, and the allocations around it
@@ -34,6 +34,8 @@ const ENTRY_OVERHEAD_BYTES: usize = 112;
 pub(crate) struct Memtable {
     records: SkipMap<Bytes, Mutex<Record>>,
     bytes: AtomicUsize,
+    /// The newest write timestamp of all that was inserted, in microseconds.
+    newest: AtomicU64,
     /// Not after the position of any record in here.
     first_position: OnceLock<LogPosition>,
 }
@@ -47,6 +49,7 @@ impl Memtable {
         self.first_position.get_or_init(|| position);
         let mut grown = 0;
         for (suffix, record) in mutation.rows {
+            self.newest.fetch_max(record.timestamp.0, Ordering::Relaxed);
             grown += self.insert_record(storage_key(&mutation.key, &suffix), record);
         }
         // Two's complement: adding a negative number as usize subtracts.
@@ -86,6 +89,11 @@ impl Memtable {
     /// Whether nothing was inserted yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.first_position.get().is_none()
+    }
+
+    /// The newest write timestamp in here; `None` while there is no record.
+    pub(crate) fn newest_timestamp(&self) -> Option<Timestamp> {
+        (!self.is_empty()).then(|| Timestamp(self.newest.load(Ordering::Relaxed)))
     }
 
     /// Bytes accounted for.

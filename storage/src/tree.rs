@@ -24,7 +24,7 @@ use crate::{
     error::Result,
     memtable::Memtable,
     merge::{Source, merge},
-    record::{Mutation, Record},
+    record::{Mutation, Record, Timestamp},
     sstable::{FileId, KeyHash, TableReader},
 };
 
@@ -187,6 +187,12 @@ impl View {
     pub(crate) fn is_empty(&self) -> bool {
         // An SSTable without records is never written, and a memtable without is never switched.
         self.active.is_empty() && self.switched.is_empty() && self.tables.is_empty()
+    }
+
+    /// The newest write timestamp of all records.
+    pub(crate) fn newest_timestamp(&self) -> Option<Timestamp> {
+        let in_memory = self.memtables().filter_map(Memtable::newest_timestamp);
+        in_memory.chain(self.tables.iter().map(|table| table.stats().max_timestamp)).max()
     }
 
     /// Position of the oldest record that is in no SSTable yet, or one before it.

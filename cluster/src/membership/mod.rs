@@ -54,9 +54,11 @@
 //! of another member, a generation more than a year ahead. Such a fact is ignored and reported, its neighbours are
 //! taken. A node never believes others about itself: if they hold a newer description, it outbids it.
 //!
-//! Reading order: [`member`], [`tables`], [`view`], [`changes`], [`liveness`], [`formation`], [`join`], [`handshake`].
+//! Reading order: [`member`], [`tables`], [`view`], [`changes`], [`liveness`], [`clock_watch`], [`formation`], [`join`],
+//! [`handshake`].
 
 pub mod changes;
+pub mod clock_watch;
 pub mod formation;
 pub mod handshake;
 pub mod join;
@@ -66,9 +68,10 @@ pub mod tables;
 pub mod view;
 
 pub use changes::{Changes, Note};
+pub use clock_watch::ClockWatch;
 pub use formation::{Formation, FormationVerdict};
 pub use join::{Join, JoinVerdict};
-pub use liveness::{CallFailure, Liveness, SignOfLife};
+pub use liveness::{CallFailure, Liveness, SignOfDeath, SignOfLife};
 pub use member::{Exchange, Flaw, Member, MemberState};
 pub use tables::Tables;
 pub use view::{Remembered, View};

@@ -20,7 +20,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, OnceCell};
+use tokio::{
+    sync::{Notify, OnceCell},
+    time::Instant,
+};
 
 use super::{
     StartError,
@@ -33,7 +36,8 @@ use super::{
 };
 use crate::{
     membership::{
-        CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, SignOfLife, View,
+        CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, SignOfDeath,
+        SignOfLife, View,
     },
     message::ReplicaError,
     node_id::{ClusterId, HostId},
@@ -99,8 +103,8 @@ pub(crate) struct KnownCluster {
     picture: ArcSwap<Picture>,
     liveness: RwLock<Liveness>,
     /// Members whose sign of life only a call can confirm.
-    unproven: Mutex<BTreeSet<HostId>>,
-    sign_of_life: Notify,
+    in_doubt: Mutex<BTreeSet<HostId>>,
+    doubt: Notify,
     /// Whether the members known at the start were met; never taken back.
     met: AtomicBool,
     /// Held by whoever changes the picture, from merge to publication.
@@ -153,8 +157,8 @@ impl KnownCluster {
             store,
             picture: ArcSwap::from_pointee(Picture::of(view)),
             liveness: RwLock::default(),
-            unproven: Mutex::default(),
-            sign_of_life: Notify::new(),
+            in_doubt: Mutex::default(),
+            doubt: Notify::new(),
             met: AtomicBool::new(false),
             writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default() }),
             user_records: UserRecords::default(),
@@ -349,7 +353,7 @@ impl KnownCluster {
     fn mark_up(&self, host_id: HostId) {
         let picture = self.picture.load();
         let Some(member) = picture.view.member(host_id) else { return };
-        if self.liveness.write().on_answer(host_id) {
+        if self.liveness.write().on_answer(host_id, Instant::now().into_std()) {
             helenus_storage::sometimes!("a peer came up");
             tracing::info!(host = %host_id, address = member.address, "peer is up");
         }
@@ -365,17 +369,20 @@ impl KnownCluster {
             SignOfLife::IsUp => {
                 tracing::info!(host = %host_id, address = member.address, "peer is up");
             }
-            SignOfLife::Unproven => {
-                self.unproven.lock().insert(host_id);
-                self.sign_of_life.notify_one();
-            }
+            SignOfLife::Unproven => self.call_soon(host_id),
         }
     }
 
-    /// Waits for members that seem to live again though calls to them have failed; they are to be called at once.
-    pub(crate) async fn signs_of_life(&self) -> BTreeSet<HostId> {
-        self.sign_of_life.notified().await;
-        std::mem::take(&mut *self.unproven.lock())
+    fn call_soon(&self, host_id: HostId) {
+        self.in_doubt.lock().insert(host_id);
+        self.doubt.notify_one();
+    }
+
+    /// Waits for members of which calls that failed and answers or calls of theirs say different things; they are to be
+    /// called at once.
+    pub(crate) async fn members_in_doubt(&self) -> BTreeSet<HostId> {
+        self.doubt.notified().await;
+        std::mem::take(&mut *self.in_doubt.lock())
     }
 
     /// Whether the ring is known and it was tried to reach every other member of it.
@@ -390,8 +397,8 @@ impl KnownCluster {
         self.met.store(true, Ordering::Release);
     }
 
-    /// A call to a member has failed.
-    pub(crate) fn on_failure(&self, host_id: HostId, error: &CallError) {
+    /// A call to a member, begun at `began`, has failed.
+    pub(crate) fn on_failure(&self, host_id: HostId, error: &CallError, began: Instant) {
         let why = match error {
             CallError::Unreachable { .. } => CallFailure::Unreachable,
             CallError::Lost { .. } => CallFailure::Lost,
@@ -400,10 +407,18 @@ impl KnownCluster {
             CallError::TimedOut => CallFailure::TimedOut,
             CallError::Overloaded | CallError::Malformed { .. } => CallFailure::Local,
         };
-        if self.liveness.write().on_failure(host_id, why) {
-            helenus_storage::sometimes!("a peer went down");
-            let address = self.picture.load().view.member(host_id).map(|member| member.address.clone());
-            tracing::warn!(host = %host_id, address, "peer is down: {error}");
+        let sign = self.liveness.write().on_failure(host_id, why, began.into_std());
+        match sign {
+            SignOfDeath::None => {}
+            SignOfDeath::IsDown => {
+                helenus_storage::sometimes!("a peer went down");
+                let address = self.picture.load().view.member(host_id).map(|member| member.address.clone());
+                tracing::warn!(host = %host_id, address, "peer is down: {error}");
+            }
+            SignOfDeath::Outdated => {
+                helenus_storage::sometimes!("an old call failed after a newer one was answered");
+                self.call_soon(host_id);
+            }
         }
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Error, Mutation, Record, Step, SyncMode, TableId, TryGet};
+use helenus_storage::{Engine, Error, Mutation, Record, Step, SyncMode, TableId, Timestamp, TryGet};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::own_trees::FIRST_USER_TABLE;
 use crate::{message::ReplicaError, settings::Settings};
 
 /// The node's own engine.
@@ -46,6 +47,15 @@ impl LocalStore {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The newest timestamp of all user records; zero if there is none. Never waits.
+    pub(crate) fn newest_user_timestamp(&self) -> Result<Timestamp, Error> {
+        let mut newest = Timestamp(0);
+        for table in self.engine.tables().into_iter().filter(|table| *table >= FIRST_USER_TABLE) {
+            newest = newest.max(self.engine.newest_timestamp(table)?.unwrap_or_default());
+        }
+        Ok(newest)
     }
 
     /// Creates a table durably; creating one that exists is a no-op.

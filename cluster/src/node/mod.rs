@@ -52,7 +52,11 @@ use bytes::Bytes;
 use helenus_storage::{Engine, Record, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -298,10 +302,11 @@ impl Node {
     /// When storage fails or holds what does not decode.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
-        let clock = Arc::new(NodeClock::new(clock, settings.allowed_drift));
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
+        let clock = NodeClock::new(clock, settings.allowed_drift, store.newest_user_timestamp()?);
+        let clock = Arc::new(clock);
         let peers = Arc::new(Peers {
             identity: Arc::clone(&identity),
             clock: Arc::clone(&clock),
@@ -420,9 +425,13 @@ impl Node {
         self.coordinator.drain();
     }
 
-    /// Ends its tasks. Requests that still wait are answered as timed out. The engine is the caller's to close.
-    pub async fn stop(&self) {
+    /// Takes no new request, lets writes go on until `deadline` at most, and ends its tasks. Requests that still wait
+    /// by then are answered as timed out. The engine is the caller's to close, and the transport to stop.
+    pub async fn stop(&self, deadline: Instant) {
         self.coordinator.drain();
+        // Of a write that is answered, the copies for slow replicas may still be on their way: the signal below would
+        // drop them. Past the deadline they are dropped as if the node had died.
+        let _: Result<(), _> = timeout_at(deadline, self.coordinator.stopped()).await;
         self.stop.cancel();
         let membership = self.membership.lock().take();
         if let Some(task) = membership {

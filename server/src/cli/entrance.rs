@@ -7,6 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -16,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::serve::random_seed;
 use crate::{
-    config::Config,
+    config::{Config, is_loopback},
     http::{self, Api, Surface},
     listen::{Listener, Server},
     telemetry::Metrics,
@@ -27,18 +28,37 @@ const PEER_BACKLOG: u32 = 1024;
 
 /// What is there before the node: clients are answered, though most of them that it is starting.
 pub(super) struct Entrance {
-    pub(super) clients: Server,
+    pub(super) doors: Doors,
     pub(super) api: Arc<Api>,
     /// For the metrics, once it is open.
     pub(super) engine: Arc<OnceLock<Arc<Engine>>>,
 }
 
+/// The listeners that answer HTTP.
+pub(super) struct Doors {
+    clients: Server,
+    /// Absent while operators come in with the clients.
+    operators: Option<Server>,
+}
+
 impl Entrance {
-    /// Takes both addresses, and answers clients.
+    /// Takes all addresses, and answers clients and operators.
     pub(super) async fn open(config: &Config) -> anyhow::Result<(Self, PeerAddress)> {
-        warn_if_open(config.http.listen);
-        let listener = Listener::bind(config.http.listen, config.listener_settings())
-            .with_context(|| format!("cannot listen for clients on {}", config.http.listen))?;
+        let (http, admin) = (config.http.listen, config.admin.listen);
+        warn_if_open(
+            http,
+            "the HTTP API has no authentication: whoever reaches this address reads and writes everything",
+        );
+        let clients = Listener::bind(http, config.listener_settings())
+            .with_context(|| format!("cannot listen for clients on {http}"))?;
+        let operators = match admin {
+            None => None,
+            Some(admin) => {
+                warn_if_open(admin, "operators have no authentication: whoever reaches this address is one");
+                let listener = Listener::bind(admin, config.admin_listener_settings());
+                Some(listener.with_context(|| format!("cannot listen for operators on {admin}"))?)
+            }
+        };
         let peers = PeerAddress::bind(config.peer.listen)
             .with_context(|| format!("cannot listen for other nodes on {}", config.peer.listen))?;
         let engine = Arc::<OnceLock<Arc<Engine>>>::default();
@@ -49,8 +69,39 @@ impl Entrance {
         };
         let open_connections = metrics.open_connections();
         let api = Api::starting(Arc::new(SystemClock), metrics, config.request_limits(), random_seed()?);
-        let clients = listener.serve(http::router(&api, Surface::Both), api.refuse(), open_connections);
-        Ok((Self { clients, api, engine }, peers))
+        let serve = |listener: Listener, surface| {
+            listener.serve(http::router(&api, surface), api.refuse(), open_connections.clone())
+        };
+        let for_clients = if operators.is_some() { Surface::Client } else { Surface::Both };
+        let doors = Doors {
+            clients: serve(clients, for_clients),
+            operators: operators.map(|listener| serve(listener, Surface::Admin)),
+        };
+        Ok((Self { doors, api, engine }, peers))
+    }
+}
+
+impl Doors {
+    /// Where clients are served.
+    pub(super) fn clients_address(&self) -> SocketAddr {
+        self.clients.local_address()
+    }
+
+    /// Where operators are served.
+    pub(super) fn operators_address(&self) -> SocketAddr {
+        self.operators.as_ref().unwrap_or(&self.clients).local_address()
+    }
+
+    /// Closes the doors; requests under way may take `grace` to end. Returns the number of connections that were cut.
+    pub(super) async fn close(self, grace: Duration) -> usize {
+        let operators = async {
+            match self.operators {
+                Some(operators) => operators.stop(grace).await,
+                None => 0,
+            }
+        };
+        let (clients, operators) = tokio::join!(self.clients.stop(grace), operators);
+        clients + operators
     }
 }
 
@@ -76,11 +127,8 @@ impl PeerAddress {
     }
 }
 
-fn warn_if_open(listen: SocketAddr) {
-    if !listen.ip().is_loopback() {
-        tracing::warn!(
-            %listen,
-            "the HTTP API has no authentication: whoever reaches this address reads and writes everything"
-        );
+fn warn_if_open(listen: SocketAddr, what: &str) {
+    if !is_loopback(listen) {
+        tracing::warn!(%listen, "{what}");
     }
 }

@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Kept for storage, the runtimes, and connections that are being told that there are too many.
+/// Kept for storage, the runtimes, operators, and connections that are being told that there are too many.
 const RESERVED: u64 = 512;
 
 /// Raises the limit of this process as far as it may, and lowers the settings that do not fit.

@@ -1,7 +1,7 @@
 //! `helenus serve`: one node in the foreground, from its settings to its last sync.
 //!
 //! ```text
-//!   bind both addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
+//!   bind all addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
 //!     ─▶ listen to peers ─▶ serve clients
 //!   close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
 //! ```
@@ -13,7 +13,6 @@
 
 use std::{
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -40,12 +39,11 @@ use tokio::{
 use super::{
     Logged, SettingsArgs,
     coordinator::Coordinator,
-    entrance::{Entrance, PeerAddress},
+    entrance::{Doors, Entrance, PeerAddress},
     open_files,
 };
 use crate::{
     config::Config,
-    listen::Server,
     peer::{GreetingProvider, PeerListener, TcpTransport},
     telemetry::{self, Seldom},
 };
@@ -59,6 +57,9 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long requests of other nodes may take to end when the node stops.
 const PEER_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for replicas that were sent a write and have not answered, though the client has its reply.
+const LATE_COPIES_GRACE: Duration = Duration::from_secs(2);
 
 /// `helenus serve`.
 #[derive(Debug, clap::Args)]
@@ -87,7 +88,8 @@ impl Serve {
         telemetry::start_logs(config.log.format, &config.log.filter)?;
         open_files::share_out(&mut config);
         let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
-        // Gossip must be heard while requests keep every other thread busy.
+        // What this node asks about membership is asked, and its answers are heard, while requests keep every other
+        // thread busy. What others ask of it arrives among the requests: only a frame tells its class.
         let membership =
             Builder::new_multi_thread().worker_threads(1).thread_name("membership").enable_all().build()?;
         let spawners =
@@ -110,14 +112,14 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
         () = signals.told_to_stop() => None,
         started = RunningNode::start(config, spawners, &entrance, peers) => Some(started?),
     };
-    let clients = entrance.clients;
+    let doors = entrance.doors;
     let Some(node) = started else {
         tracing::info!("stopping before the node has started");
-        clients.stop(config.http.drain_timeout.get()).await;
+        doors.close(config.http.drain_timeout.get()).await;
         return Ok(());
     };
     if let Some(path) = ready_file {
-        node.write_ready_file(path, clients.local_address())?;
+        node.write_ready_file(path, &doors)?;
     }
     let reason = tokio::select! {
         biased;
@@ -135,7 +137,7 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
     tokio::select! {
         biased;
         () = signals.told_to_stop() => anyhow::bail!("a second signal stopped the node at once"),
-        stopped = node.stop(clients, config.http.drain_timeout.get()) => stopped?,
+        stopped = node.stop(doors, config.http.drain_timeout.get()) => stopped?,
     }
     tracing::info!("stopped");
     Ok(())
@@ -172,11 +174,8 @@ impl RunningNode {
             Arc::new(move || identity.greeting())
         };
         let peer_settings = config.peer_settings(random_seed()?);
-        let transport = Arc::new(TcpTransport::new(
-            Arc::clone(&greeting),
-            peer_settings.clone(),
-            spawners.requests.clone(),
-        ));
+        let transport =
+            Arc::new(TcpTransport::new(Arc::clone(&greeting), peer_settings.clone(), spawners.clone()));
         let parts = Parts {
             settings,
             identity,
@@ -205,7 +204,8 @@ impl RunningNode {
         entrance.api.begin(Arc::new(coordinator));
         tracing::info!(
             host_id = %node.host_id(),
-            http = %entrance.clients.local_address(),
+            http = %entrance.doors.clients_address(),
+            admin = %entrance.doors.operators_address(),
             peers = %peers.local_address(),
             advertised,
             "serving"
@@ -213,11 +213,12 @@ impl RunningNode {
         Ok(Self { engine, background, node, transport, peers, advertised })
     }
 
-    fn write_ready_file(&self, path: &Path, http: SocketAddr) -> anyhow::Result<()> {
+    fn write_ready_file(&self, path: &Path, doors: &Doors) -> anyhow::Result<()> {
         let text = json!({
             "pid": std::process::id(),
             "host_id": self.node.host_id(),
-            "http": http,
+            "http": doors.clients_address(),
+            "admin": doors.operators_address(),
             "peer": self.peers.local_address(),
             "advertise": self.advertised,
         });
@@ -241,14 +242,15 @@ impl RunningNode {
     }
 
     /// Lets what was begun end, in `grace` at most, and makes everything durable.
-    async fn stop(self, clients: Server, grace: Duration) -> anyhow::Result<()> {
+    async fn stop(self, doors: Doors, grace: Duration) -> anyhow::Result<()> {
         self.node.drain();
-        let cut = clients.stop(grace).await;
+        let end = Instant::now() + grace;
+        let cut = doors.close(grace).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut before their replies were through");
         }
         self.peers.stop(Instant::now() + PEER_GRACE).await;
-        self.node.stop().await;
+        self.node.stop(end.min(Instant::now() + LATE_COPIES_GRACE)).await;
         self.transport.stop().await;
         let (engine, background) = (self.engine, self.background);
         tokio::task::spawn_blocking(move || {

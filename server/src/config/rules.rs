@@ -1,5 +1,7 @@
 //! What settings demand of each other.
 
+use std::net::SocketAddr;
+
 use super::{quantity::Size, schema::Config, value::Auto};
 
 /// A demand that involves several settings.
@@ -22,6 +24,11 @@ fn too_small_for_a_write(what: &str, is: Size, needed_bytes: u64, value: Size) -
             Size::of_bytes(ENVELOPE_BYTES)
         )
     })
+}
+
+/// Whether only this machine reaches the address.
+pub(crate) fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 /// Every rule.
@@ -120,6 +127,38 @@ pub(super) const RULES: &[Rule] = &[
             let (peer, http) = (config.peer.listen, config.http.listen);
             (peer == http && peer.port() != 0)
                 .then(|| format!("peers and clients cannot be served on one address ({peer})"))
+        },
+    },
+    Rule {
+        settings: &["http.listen", "admin.listen"],
+        broken: |config| {
+            let http = config.http.listen;
+            (config.admin.listen.is_none() && !is_loopback(http)).then(|| {
+                format!(
+                    "clients of other machines ({http}) must not reach /admin/v1, which has no authentication: set \
+                     admin.listen to an address for operators, such as \"127.0.0.1:7070\""
+                )
+            })
+        },
+    },
+    Rule {
+        settings: &["admin.listen", "http.listen"],
+        broken: |config| {
+            let (admin, http) = (config.admin.listen?, config.http.listen);
+            (admin == http && http.port() != 0).then(|| {
+                format!(
+                    "operators and clients cannot have a listener each on one address ({http}): admin.listen is \
+                     left empty for one that serves both"
+                )
+            })
+        },
+    },
+    Rule {
+        settings: &["admin.listen", "peer.listen"],
+        broken: |config| {
+            let (admin, peer) = (config.admin.listen?, config.peer.listen);
+            (admin == peer && peer.port() != 0)
+                .then(|| format!("peers and operators cannot be served on one address ({peer})"))
         },
     },
 ];

@@ -129,14 +129,14 @@ async fn store(
 ) -> Result<Result<WriteOutcome, Failure>, Problem> {
     let node = api.node_for(Access::Write)?;
     refuse_conditions(headers)?;
-    let length = api.bodies.check_length(&body)?;
-    let mut stored = envelope::begin(headers, length)?;
+    let first = api.bodies.begin(&body)?;
+    let mut stored = envelope::begin(headers, first.bytes())?;
     // Held until the write is done: the value lives as long.
-    let _held = api.bodies.read(body, &mut stored).await?;
+    let _held = api.bodies.read(body, first, &mut stored).await?;
     let asked = WriteRequest {
         table,
         key,
-        change: Change::Put { value: stored.freeze(), ttl: parameters.ttl },
+        change: Change::Put { value: stored.into(), ttl: parameters.ttl },
         options: parameters.options(),
         timestamp: parameters.timestamp,
     };

@@ -182,9 +182,10 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/openapi.json", get(|| missing("the OpenAPI description")))
             .route("/console", get(|| missing("the console")));
     }
-    if surface != Surface::Client {
-        routes = routes.route("/admin/v1/status", get(admin::status));
-    }
+    routes = match surface {
+        Surface::Client => routes.route("/admin/v1/{*operation}", any(admin::elsewhere)),
+        Surface::Admin | Surface::Both => routes.route("/admin/v1/status", get(admin::status)),
+    };
     routes
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)

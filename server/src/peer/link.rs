@@ -190,6 +190,8 @@ impl Link {
             tracing::info!(peer = %self.address, class = ?self.class, reason, "connection to peer lost");
         }
         self.outbox.disconnected(&self.unreachable(reason), reason);
+        // Last: whoever calls because of it finds the connection absent, and makes a new one.
+        shared.note_loss(&self.destination);
     }
 
     fn unreachable(&self, reason: &str) -> CallError {

@@ -17,6 +17,9 @@
 //! no promise anyway, and one connection carries more than two processors can make), HTTP/2 (its flow control
 //! couples what must stay apart, and a deadline in the queue cannot take a request back).
 //!
+//! The calling side of each class has a runtime of its own. The answering side has one for both: only the first frame
+//! says what class a connection has, and by then its socket belongs to a runtime.
+//!
 //! # The life of a call
 //!
 //! 1. `call` puts the request into the link's outbox, or fails at once: `Overloaded` when a bound is hit, the error
@@ -51,9 +54,10 @@
 //! # Up and down
 //!
 //! There is no ping: membership calls every peer once per interval, and the outcome of those calls says whether it
-//! is up. A process that dies (its kernel closes the connection) is noticed by the calls that are under way, else by
-//! the next one; a machine that vanishes after `silence_timeout` by the kernel's probes (`socket`); a paused process by
-//! nothing but the deadlines of calls.
+//! is up. The loss of a connection that stood, idle or not, is told to membership, which then calls that peer without
+//! waiting for the interval. So a process that dies (its kernel closes the connection) is down within a
+//! round trip; a machine that vanishes after `silence_timeout` by the kernel's probes (`socket`); a paused process by nothing but
+//! the deadlines of calls.
 //!
 //! Reading order: [`settings`], [`frame`], [`greeting`], then the calling side ([`client`], `outbox`, `link`,
 //! `backoff`) and the answering side ([`listener`], `inbound`).

@@ -7,15 +7,19 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use helenus_cluster::{
     membership::Exchange,
     message::{Message, ReplicaError, Request, Response},
-    node::transport::{CallError, Destination, Transport},
+    node::{
+        Spawners,
+        transport::{CallError, Destination, Transport},
+    },
     node_id::{ClusterId, HostId},
     wire::{Encoded, decode_request, decode_response, encode_request},
 };
-use helenus_server::peer::{frame::FrameKind, settings::PeerSettings};
+use helenus_server::peer::{client::TcpTransport, frame::FrameKind, settings::PeerSettings};
 use helenus_storage::Record;
 use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
+    runtime::{Builder, Handle},
     sync::{Notify, Semaphore},
 };
 use uuid::Uuid;
@@ -43,6 +47,20 @@ async fn every_kind_of_request_brings_its_kind_of_answer() {
     assert_eq!(found.body, Response::Record(Some(Record::plain(CLOCK, "k"))));
     assert_eq!(found.header.sender, ANSWERER);
     assert_eq!(found.header.trace, Some(5));
+}
+
+#[tokio::test]
+async fn control_is_heard_while_the_threads_of_requests_do_nothing_else() {
+    let listener = listen(echo()).await;
+    // A runtime that nobody drives is as busy as can be.
+    let busy = Builder::new_current_thread().enable_all().build().unwrap();
+    let spawners = Spawners { requests: busy.handle().clone(), membership: Handle::current() };
+    let transport = TcpTransport::new(Arc::new(|| greeting(CALLER)), settings(), spawners);
+
+    let asked = transport.call(&to(&listener), read("k"), in_ms(50)).await;
+    assert!(matches!(asked, Err(CallError::TimedOut)), "{asked:?}");
+    assert_eq!(echoed(transport.call(&to(&listener), control("c"), far()).await), "c");
+    busy.shutdown_background();
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use helenus_cluster::{
 use helenus_server::peer::{
     client::TcpTransport, frame::FrameKind, listener::PeerListener, settings::PeerSettings,
 };
-use tokio::{net::TcpListener, runtime::Handle};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::nodes::*;
@@ -21,7 +21,7 @@ use super::nodes::*;
 /// What a caller with one greeting is told by a listener with another.
 async fn refusal(caller: Greeting, answerer: Greeting) -> Refusal {
     let listener = listen_with(echo(), answerer, &settings(), "127.0.0.1:0").await;
-    let transport = TcpTransport::new(Arc::new(move || caller.clone()), settings(), Handle::current());
+    let transport = TcpTransport::new(Arc::new(move || caller.clone()), settings(), here());
 
     let answer = transport.call(&to(&listener), read("k"), far()).await;
 
@@ -123,7 +123,7 @@ async fn a_node_greets_with_what_it_knows_at_the_moment() {
     };
     let ours = Greeting { cluster_id: Some(ClusterId(Uuid::from_u128(10))), ..greeting(ANSWERER) };
     let listener = listen_with(echo(), ours, &settings(), "127.0.0.1:0").await;
-    let transport = TcpTransport::new(Arc::new(stranger), settings(), Handle::current());
+    let transport = TcpTransport::new(Arc::new(stranger), settings(), here());
 
     let before = transport.call(&to(&listener), read("k"), far()).await;
     joined.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -143,12 +143,12 @@ async fn a_connection_made_before_a_node_joined_another_cluster_carries_no_reque
         Arc::new(move || Greeting { cluster_id: *of_listener.lock().unwrap(), ..greeting(ANSWERER) }),
         echo(),
         &settings(),
-        &Handle::current(),
+        &here().requests,
     )
     .unwrap();
     let of_cluster = |number| {
         let greeting = move || Greeting { cluster_id: cluster(number), ..greeting(CALLER) };
-        TcpTransport::new(Arc::new(greeting), settings(), Handle::current())
+        TcpTransport::new(Arc::new(greeting), settings(), here())
     };
     let (same, other) = (of_cluster(1), of_cluster(2));
     for transport in [&same, &other] {

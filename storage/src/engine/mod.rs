@@ -61,7 +61,7 @@ use crate::{
     manifest::{Edit, Manifest},
     memtable::{self, Memtable},
     options::Options,
-    record::{Mutation, Record},
+    record::{Mutation, Record, Timestamp},
     recovery::recover,
     tree::Tree,
 };
@@ -234,6 +234,15 @@ impl Engine {
     /// [`Error::NoSuchTable`].
     pub fn is_empty(&self, table: TableId) -> Result<bool> {
         Ok(self.tree(table)?.view().is_empty())
+    }
+
+    /// The newest write timestamp of the table's records, tombstones included; `None` if it holds none. From
+    /// what memory knows of memtables and SSTables: never blocks.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`].
+    pub fn newest_timestamp(&self, table: TableId) -> Result<Option<Timestamp>> {
+        Ok(self.tree(table)?.view().newest_timestamp())
     }
 
     /// Queues a mutation for the commit log and returns at once. Keys and values are copied, so that no

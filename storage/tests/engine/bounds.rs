@@ -152,6 +152,7 @@ fn what_makes_no_sense_is_refused() {
     assert!(matches!(engine.get(nowhere, b"a"), Err(Error::NoSuchTable(77))));
     assert!(matches!(engine.try_get(nowhere, b"a"), Err(Error::NoSuchTable(77))));
     assert!(matches!(engine.is_empty(nowhere), Err(Error::NoSuchTable(77))));
+    assert!(matches!(engine.newest_timestamp(nowhere), Err(Error::NoSuchTable(77))));
     let rowless = Mutation { key: "a".into(), rows: Vec::new() };
     assert!(matches!(engine.apply(TABLE, rowless), Err(Error::Malformed { .. })));
     assert_eq!(engine.step(Step::Commit).unwrap(), StepOutcome::Idle, "nothing was queued");

@@ -106,5 +106,7 @@ proptest! {
             prop_assert_eq!(engine.scan(TABLE, range, 9).unwrap().len(), usize::from(expected.is_some()));
         }
         prop_assert_eq!(engine.is_empty(TABLE).unwrap(), model.is_empty());
+        let newest = model.values().map(|record| record.timestamp).max();
+        prop_assert_eq!(engine.newest_timestamp(TABLE).unwrap(), newest);
     }
 }

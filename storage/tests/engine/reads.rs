@@ -196,6 +196,25 @@ fn emptiness_is_exact() {
 }
 
 #[test]
+fn the_newest_timestamp_is_known_wherever_its_record_lies() {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, small());
+    assert_eq!(engine.newest_timestamp(TABLE).unwrap(), None);
+    write(&engine, "key", plain(9, "newest"));
+    write(&engine, "key", plain(5, "late"));
+    assert_eq!(engine.newest_timestamp(TABLE).unwrap(), Some(Timestamp(9)), "in the memtable");
+    engine.switch_memtables().unwrap();
+    write(&engine, "other", plain(3, "v"));
+    assert_eq!(engine.newest_timestamp(TABLE).unwrap(), Some(Timestamp(9)), "in a switched one");
+    flush(&engine);
+    assert_eq!(engine.newest_timestamp(TABLE).unwrap(), Some(Timestamp(9)), "in an SSTable");
+    write(&engine, "other", Record::tombstone(Timestamp(12), Timestamp(12)));
+    drop(engine);
+    let engine = open(&disk, small());
+    assert_eq!(engine.newest_timestamp(TABLE).unwrap(), Some(Timestamp(12)), "replayed from the log");
+}
+
+#[test]
 fn a_merge_leaves_fewer_files_and_the_same_records() {
     let disk = SimulatedDisk::default();
     let engine = open(&disk, small());

@@ -47,6 +47,10 @@ impl Coordinator {
                             Some(record) => format!("answered with timestamp {}", record.timestamp.0),
                             None => "answered that it has no version".to_owned(),
                         });
+                        // What the client is told of, a later write through this node overwrites.
+                        if let Some(record) = &record {
+                            self.clock.observe(record.timestamp);
+                        }
                         quorum.on_answer(answer.from, record);
                     }
                     Err(missing) => {
