@@ -136,11 +136,10 @@ impl Tree {
             if !table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key))) {
                 continue;
             }
-            match table.get(key)? {
-                Some(record) => newest = reconcile(newest, record),
-                None => {
-                    crate::sometimes!("a filter was wrong about a key");
-                }
+            if let Some(record) = table.get(key)? {
+                newest = reconcile(newest, record);
+            } else {
+                crate::sometimes!("a filter was wrong about a key");
             }
         }
         Ok(newest)
