@@ -39,6 +39,7 @@ impl Node {
             node.ready = read_json(&ready_file);
             !node.ready.is_null()
         });
+        wait_until("the node is ready", || node.get("http", "/readyz").0 == 200);
         node
     }
 
