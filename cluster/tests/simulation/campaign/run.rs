@@ -108,14 +108,17 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         workload: plan.workload.clone(),
         values: Mutex::new(Values::default()),
         operations: Mutex::default(),
+        stamps: Mutex::default(),
     });
     if cluster.form().await {
+        let formed = Moment(cluster.trace().moment_us());
         let (disturbed, ()) = tokio::join!(
             biased;
             disturb(&cluster, &plan.schedule),
             clients.work(Phase::Disturbed, plan.disturbed),
         );
-        history.faults = judge::as_history(plan, &disturbed);
+        history.faults = judge::beginning(plan, formed);
+        history.faults.extend(judge::as_history(plan, &disturbed));
         cluster.heal().await;
         if cluster.settles(RECOVERY).await {
             clients.work(Phase::Healed, HEALED).await;
