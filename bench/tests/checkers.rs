@@ -578,6 +578,32 @@ mod values_expire_on_time {
         story.read(20, 30).sees_expiring(1, 100, 5_000);
         objection(story, Checker::Expiry, &[0, 1]);
     }
+
+    #[test]
+    fn a_read_that_begins_before_the_write_counts_the_time_in_between() {
+        let mut story = Story::new();
+        story.read(0, 3_000).sees_expiring(1, 100, 8);
+        story.write_for(2_990, 2_995, 1, 5).ok(100);
+        no_objection(story);
+        let mut story = Story::new();
+        story.read(0, 3_000).sees_expiring(1, 100, 10);
+        story.write_for(2_990, 2_995, 1, 5).ok(100);
+        objection(story, Checker::Expiry, &[1, 0]);
+    }
+
+    #[test]
+    fn a_delete_of_unknown_outcome_may_have_the_timestamp_of_a_value_written_at_that_time() {
+        let mut story = Story::new();
+        story.write_for(3_000, 3_010, 1, 50).ok(100);
+        story.delete(3_005, 3_100).unknown();
+        story.read(4_000, 4_010).sees_tombstone(100);
+        no_objection(story);
+        let mut story = Story::new();
+        story.write_for(3_000, 3_010, 1, 50).ok(100);
+        story.delete(9_000, 9_100).unknown();
+        story.read(9_500, 9_510).sees_tombstone(100);
+        objection(story, Checker::Expiry, &[0, 2]);
+    }
 }
 
 mod replies_keep_to_the_interface {

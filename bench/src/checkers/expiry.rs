@@ -72,7 +72,9 @@ impl<'a> Expiring<'a> {
                     ));
                 }
                 let left = Duration::from_secs(ttl_left_s?);
-                (left > ttl + skew)
+                // What is left counts from the beginning of the read, and the write may have come after it.
+                let between = write.returned.min(read.returned).since(read.invoked);
+                (left > ttl + between + skew)
                     .then(|| (write, format!("{value} lives {ttl:?} and says that {left:?} are left")))
             }
             Seen::Tombstone { timestamp } => {

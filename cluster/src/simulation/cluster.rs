@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     clock::SimulatedClock,
+    fault::SLOWEST_DISK,
     machine::{Machine, MachineParts},
     network::{Network, address},
     shape::Shape,
@@ -105,6 +106,8 @@ impl SimulatedCluster {
             machine.repair_disk();
             machine.parts.clock.correct(i64::from(machine.parts.number) * 100);
         }
+        // A disk that was slow finishes what it was at.
+        sleep(self.shape.step_time * SLOWEST_DISK).await;
         if self.shape.has_wild_clocks() {
             for machine in &self.machines {
                 machine.stop().await;

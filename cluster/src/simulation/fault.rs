@@ -4,6 +4,9 @@ use std::{fmt, time::Duration};
 
 use helenus_storage::disk::Damage;
 
+/// How many times slower a disk may become.
+pub const SLOWEST_DISK: u32 = 1000;
+
 /// How a link that is cut feels to those who use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Silence {

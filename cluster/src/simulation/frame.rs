@@ -29,7 +29,7 @@ pub(super) fn seal(message: &Encoded) -> BytesMut {
 }
 
 /// Takes the message out of a frame.
-pub(super) fn open(frame: Bytes) -> Result<Encoded, Damaged> {
+pub(super) fn open(frame: &Bytes) -> Result<Encoded, Damaged> {
     let (start, rest) = frame.split_at_checked(START_BYTES).ok_or(Damaged)?;
     let (checksum, length) = start.split_at(CHECKSUM_BYTES);
     if crc32fast::hash(&frame[CHECKSUM_BYTES..]).to_le_bytes() != checksum {

@@ -180,7 +180,7 @@ impl Network {
     fn open<M>(
         &self,
         at: u32,
-        frame: Bytes,
+        frame: &Bytes,
         decode: impl FnOnce(wire::Encoded) -> Result<M, wire::WireError>,
     ) -> Result<M, CallError> {
         let Ok(encoded) = frame::open(frame) else {
@@ -394,7 +394,7 @@ impl Connection {
         else {
             return;
         };
-        let answer = self.network.open(self.from, frame, wire::decode_response);
+        let answer = self.network.open(self.from, &frame, wire::decode_response);
         if answer.is_err() {
             self.break_off();
         }
@@ -407,7 +407,7 @@ impl Connection {
         let work = async {
             self.to.awake.awake().await;
             self.network.shared.trace.note(self.to.number, "receive", &[u64::from(self.from)]);
-            let request = self.network.open(self.to.number, frame, wire::decode_request)?;
+            let request = self.network.open(self.to.number, &frame, wire::decode_request)?;
             let answer = self.node.handle(request).await;
             self.to.awake.awake().await;
             Ok(answer)

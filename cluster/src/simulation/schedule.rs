@@ -9,7 +9,7 @@ use helenus_storage::disk::{Damage, Fault as DiskFault};
 use rand::RngExt;
 
 use super::{
-    fault::{Disturbance, Fault, Silence},
+    fault::{Disturbance, Fault, SLOWEST_DISK, Silence},
     shape::Shape,
 };
 use crate::node::randomness::{Stream, stream};
@@ -84,7 +84,7 @@ fn fault(kind: u32, shape: &Shape, random: &mut Stream) -> Fault {
             forward: random.random(),
         },
         15 if shape.is_durable() => Fault::DiskFull { node },
-        15 | 16 => Fault::DiskSlow { node, times: [5, 50, 1000][random.random_range(0..3)] },
+        15 | 16 => Fault::DiskSlow { node, times: [5, 50, SLOWEST_DISK][random.random_range(0..3)] },
         17 if shape.is_durable() => {
             let how = [DiskFault::Io, DiskFault::Sync, DiskFault::NoSpace, DiskFault::Read];
             Fault::DiskFails { node, how: how[random.random_range(0..how.len())], operations }

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, process::Command, thread::available_parallelism
 use campaign::{Bounds, Plan, campaign, explain, run};
 
 /// About three minutes for 200 seeds on two cores of a debug build.
-const BOUNDS: Bounds = Bounds { minutes: 0.5, nodes: None };
+const BOUNDS: Bounds = Bounds { minutes: 0.8, nodes: None };
 const SEEDS: u64 = 200;
 
 /// Name of the test that another process is asked for.

@@ -34,7 +34,8 @@ pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
 fn must_be_available(plan: &Plan) -> bool {
     let Shape { weather, settings, options, most_calls, step_time, .. } = &plan.shape;
     let least = least_timeout(&plan.shape);
-    weather.is_fair()
+    !plan.shape.has_wild_clocks()
+        && weather.is_fair()
         && weather.slow_path == 0.0
         && (weather.mean_jitter + weather.least_delay + *step_time) * 20 < least
         && settings.max_requests >= 64
