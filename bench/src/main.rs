@@ -1,6 +1,36 @@
-//! The load generator of Helenus. Its commands come with their own issue; until then it says so and fails.
+//! The command `helenus-bench`.
 
-fn main() -> std::process::ExitCode {
-    eprintln!("helenus-bench: not yet");
-    std::process::ExitCode::FAILURE
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tests a Helenus cluster from outside.
+#[derive(Parser)]
+#[command(name = "helenus-bench", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Disturbs a cluster of real processes while clients use it, and proves that no acknowledged write was lost
+    Verify(verify::Arguments),
+}
+
+fn main() -> ExitCode {
+    let CommandLine { command } = CommandLine::parse();
+    let outcome = match command {
+        Command::Verify(arguments) => verify::execute(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("helenus-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -444,6 +444,13 @@ mod after_the_heal_everything_works {
     }
 
     #[test]
+    fn a_node_that_ended_by_itself_is_caught() {
+        let mut story = Story::new();
+        story.fault(0, 10, Fault::Crash { node: 2 });
+        objection(story, Checker::Liveness, &[]);
+    }
+
+    #[test]
     fn all_nodes_see_all_nodes_up() {
         let member =
             |id: &str, up: bool| MemberView { host_id: id.to_owned(), state: "normal".to_owned(), up };
@@ -569,14 +576,33 @@ mod values_expire_on_time {
         story.delete(100, 110).ok(200);
         story.read(2_000, 2_010).sees_tombstone(200);
         no_objection(story);
+        let mut story = Story::new();
+        story.write_for(0, 10, 1, 5).ok(100);
+        story.delete(100, 110).ok(100);
+        story.read(2_000, 2_010).sees_tombstone(100);
+        no_objection(story);
     }
 
     #[test]
-    fn more_time_left_than_it_was_given_is_caught() {
+    fn more_or_less_time_left_than_can_be_is_caught() {
+        let told = |read_from: u64, left_s: u64| {
+            let mut story = Story::new();
+            story.write_for(1_000, 1_010, 1, 5).ok(100);
+            story.read(read_from, 1_030).sees_expiring(1, 100, left_s);
+            story
+        };
+        no_objection(told(1_020, 5));
+        no_objection(told(1_020, 4));
+        objection(told(1_020, 7), Checker::Expiry, &[0, 1]);
+        objection(told(1_020, 3), Checker::Expiry, &[0, 1]);
+    }
+
+    #[test]
+    fn a_read_that_began_before_the_write_counts_from_its_own_beginning() {
         let mut story = Story::new();
-        story.write_for(0, 10, 1, 5).ok(100);
-        story.read(20, 30).sees_expiring(1, 100, 5_000);
-        objection(story, Checker::Expiry, &[0, 1]);
+        story.write_for(2_000, 2_010, 1, 5).ok(100);
+        story.read(200, 2_030).sees_expiring(1, 100, 7);
+        no_objection(story);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum Consistency {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a consistency level; use any, one, two, three, quorum, all, local_one, local_quorum, \
-     each_quorum, serial, local_serial or a positive number of replicas"
+     each_quorum, serial, local_serial or a positive number of replicas, without leading zeros"
 )]
 pub struct UnknownConsistency(pub String);
 
@@ -58,10 +58,9 @@ impl FromStr for Consistency {
             "each_quorum" => Self::EachQuorum,
             "serial" => Self::Serial,
             "local_serial" => Self::LocalSerial,
-            digits if digits.bytes().all(|b| b.is_ascii_digit()) => match digits.parse() {
-                Ok(count @ 1..) => Self::Count(count),
-                _ => return Err(UnknownConsistency(text.to_owned())),
-            },
+            digits if digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0') => {
+                Self::Count(digits.parse().map_err(|_| UnknownConsistency(text.to_owned()))?)
+            }
             _ => return Err(UnknownConsistency(text.to_owned())),
         })
     }

@@ -55,7 +55,7 @@ pub enum RequestError {
     ClockSkew(String),
     /// Silence or lost connections: the level is out of reach or the deadline has passed. A write may or may not
     /// be applied.
-    #[error("level {level} requires {required} replicas and {received} answered in time")]
+    #[error("{}", too_few_answers(*level, *required, *received, *silent, *lost, *timeout))]
     Timeout {
         /// The level.
         level: Consistency,
@@ -63,6 +63,10 @@ pub enum RequestError {
         required: u32,
         /// Replicas that answered.
         received: u32,
+        /// Replicas that said nothing until the deadline. None: the level was out of reach before it.
+        silent: u32,
+        /// Replicas that could not be reached, or whose connection was lost.
+        lost: u32,
         /// How long the request was given.
         timeout: Duration,
     },
@@ -78,4 +82,25 @@ pub enum RequestError {
         /// What the others answered.
         failures: Vec<(HostId, ReplicaError)>,
     },
+}
+
+/// What became of the answers of a [`RequestError::Timeout`]. "In time" is said only if time ran out.
+fn too_few_answers(
+    level: Consistency,
+    required: u32,
+    received: u32,
+    silent: u32,
+    lost: u32,
+    timeout: Duration,
+) -> String {
+    let in_time =
+        format!("level {level} requires {required} replicas and {received} answered in time ({timeout:?})");
+    match (silent, lost) {
+        (_, 0) => in_time,
+        (0, _) => format!(
+            "level {level} requires {required} replicas, {received} answered, and {lost} could not be reached or lost \
+             the connection"
+        ),
+        (_, _) => format!("{in_time}; {lost} could not be reached or lost the connection"),
+    }
 }

@@ -8,6 +8,26 @@
 //!
 //! The paper follows every remote clock, so one node with a clock a year ahead takes all with it, for ever. Here a
 //! remote beyond the allowed drift is not followed, and the caller is told.
+//!
+//! # What a stamp wins over
+//!
+//! A node's stamp is later than every timestamp within the drift that the node has seen before: those it stamped or
+//! was given by clients as the coordinator, those of records it applied or read as a replica, those it was answered
+//! when it coordinated a read, and the clock in the header of every message. So, for writes without a timestamp of the
+//! client's own:
+//!
+//! * a write through a node wins over everything that was written or read through the same node before, and over every
+//!   record of which that node is a replica and has acknowledged;
+//! * a write through another node wins as soon as that node has heard, in whatever message, from one that has seen
+//!   the record: after a read of it at any level that returned it, else with an exchange, an interval later at the
+//!   latest. Before that a record from ahead of the wall clock may win over it, though it is older.
+//!
+//! After a restart the clock starts above the newest timestamp that the node stores. What it had merely coordinated or
+//! read is heard of again with the exchanges that it waits for before it serves, as long as a node that has it lives.
+//! Rejected: persisting the clock itself, a sync more for what the records tell.
+//!
+//! Neither promise can be kept once the wall clock is wrong by more than the drift, so such a node coordinates no
+//! writes: it compares its clock with what it stores and follows, and with its peers' ([`crate::membership::clock_watch`]).
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -127,4 +127,7 @@ pub enum ReplicaError {
     /// Its storage failed.
     #[error("storage: {0}")]
     Storage(String),
+    /// Its storage is full. Reads go on.
+    #[error("storage is full: {0}")]
+    StorageFull(String),
 }

@@ -25,7 +25,8 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// Deadline of reads that name none.
     pub read_timeout: Duration,
-    /// How far ahead of its own clock a node accepts a timestamp.
+    /// How far ahead of its own clock a node accepts a timestamp, and how far its clock may be off the median of the
+    /// live nodes' before it coordinates no writes.
     pub allowed_drift: Duration,
     /// Time between two exchanges with a member.
     pub exchange_interval: Duration,

@@ -290,18 +290,22 @@ impl From<WireHeader> for Header {
 }
 
 fn head(verb: u8, header: &Header, fields: &impl Serialize) -> Bytes {
-    let header = postcard(&WireHeader::from(header));
-    let length = u16::try_from(header.len()).expect("a header takes about a hundred bytes at most");
-    let mut head = Vec::with_capacity(4 + header.len() + 16);
-    head.extend([verb, VERSION]);
-    head.extend(length.to_le_bytes());
-    head.extend(header);
-    head.extend(postcard(fields));
-    head.into()
+    const FIXED: usize = 4;
+    let mut head = Vec::with_capacity(128);
+    head.extend([verb, VERSION, 0, 0]);
+    let mut head = appended(head, &WireHeader::from(header));
+    let length = u16::try_from(head.len() - FIXED).expect("a header takes about a hundred bytes at most");
+    head[2..FIXED].copy_from_slice(&length.to_le_bytes());
+    appended(head, fields).into()
 }
 
 fn postcard(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("these types have no value that postcard refuses, and a Vec grows")
+    appended(Vec::new(), value)
+}
+
+fn appended(bytes: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, bytes)
+        .expect("these types have no value that postcard refuses, and a Vec grows")
 }
 
 fn from_postcard<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, WireError> {

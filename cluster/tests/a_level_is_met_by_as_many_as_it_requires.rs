@@ -161,14 +161,47 @@ fn error_answers_are_a_failure_unless_some_replica_was_silent() {
         RequestError::Failed { level: Quorum, required: 2, received: 1, failures }
     );
 
-    for silence in [Missing::Silence, Missing::Lost] {
+    for (silence, silent, lost) in [(Missing::Silence, 1, 0), (Missing::Lost, 0, 1)] {
         let mut write = WriteQuorum::new(Quorum, 2, 0, [1, 2, 3].map(host)).unwrap();
         write.on_failure(host(1), Missing::Error(storage()));
         write.on_failure(host(2), silence);
         assert_eq!(write.verdict(), Verdict::OutOfReach { silent: true });
-        let timeout = RequestError::Timeout { level: Quorum, required: 2, received: 0, timeout: TIMEOUT };
-        assert_eq!(write.error(TIMEOUT), timeout);
+        let expected =
+            RequestError::Timeout { level: Quorum, required: 2, received: 0, silent, lost, timeout: TIMEOUT };
+        assert_eq!(write.error(TIMEOUT), expected);
     }
+}
+
+#[test]
+fn an_error_says_in_time_only_if_time_ran_out() {
+    let words = |told: &dyn Fn(&mut WriteQuorum)| {
+        let mut write = WriteQuorum::new(Quorum, 2, 0, [1, 2, 3].map(host)).unwrap();
+        told(&mut write);
+        write.error(Duration::from_secs(2)).to_string()
+    };
+
+    let out_of_reach = words(&|write| {
+        write.on_failure(host(1), Missing::Lost);
+        write.on_failure(host(2), Missing::Lost);
+    });
+    assert_eq!(
+        out_of_reach,
+        "level quorum requires 2 replicas, 0 answered, and 2 could not be reached or lost the connection"
+    );
+    let late = words(&|write| {
+        write.on_ack(host(1));
+        write.on_deadline();
+    });
+    assert_eq!(late, "level quorum requires 2 replicas and 1 answered in time (2s)");
+    let both = words(&|write| {
+        write.on_ack(host(1));
+        write.on_failure(host(2), Missing::Lost);
+        write.on_deadline();
+    });
+    assert_eq!(
+        both,
+        "level quorum requires 2 replicas and 1 answered in time (2s); 1 could not be reached or lost the connection"
+    );
 }
 
 #[test]

@@ -147,6 +147,7 @@ fn answers_are_these_bytes() {
         (Response::Failed(ReplicaError::NotServing(text("n"))), "ff01", "05016e", ""),
         (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff01", "060908", ""),
         (Response::Failed(ReplicaError::Storage(text("s"))), "ff01", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff01", "080166", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -341,6 +342,7 @@ fn responses() -> impl Strategy<Value = Response> {
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),
         ".*".prop_map(|text| Response::Failed(ReplicaError::Storage(text))),
+        ".*".prop_map(|text| Response::Failed(ReplicaError::StorageFull(text))),
     ]
 }
 

@@ -3,10 +3,12 @@
 
 mod setting;
 
+use std::time::{Duration, Instant};
+
 use helenus_cluster::{
     membership::{
-        CallFailure, Changes, Exchange, Flaw, Liveness, Member, MemberState, Note, Remembered, View,
-        formation::default_replication_factor, member,
+        CallFailure, Changes, Exchange, Flaw, Liveness, Member, MemberState, Note, Remembered, SignOfDeath,
+        SignOfLife, View, formation::default_replication_factor, member,
     },
     node_id::{ClusterId, Generation},
     table::{DEFAULT_TABLE, Table},
@@ -285,20 +287,69 @@ fn of_two_definitions_of_a_table_the_one_changed_last_wins_and_damaged_ones_are_
 #[test]
 fn a_member_is_up_while_its_connection_is() {
     let mut liveness = Liveness::default();
+    let mut clock = Clock(Instant::now());
     assert!(!liveness.is_up(host(2)), "never spoken to");
-    assert!(!liveness.on_failure(host(2), CallFailure::Unreachable), "down it was");
-    assert!(liveness.on_answer(host(2)));
-    assert!(!liveness.on_answer(host(2)), "up it was");
+    let down_it_was = liveness.on_failure(host(2), CallFailure::Unreachable, clock.tick());
+    assert_eq!(down_it_was, SignOfDeath::None);
+    assert!(liveness.on_answer(host(2), clock.tick()));
+    assert!(!liveness.on_answer(host(2), clock.tick()), "up it was");
 
     for silence in [CallFailure::TimedOut, CallFailure::Local] {
-        assert!(!liveness.on_failure(host(2), silence));
+        assert_eq!(liveness.on_failure(host(2), silence, clock.tick()), SignOfDeath::None);
         assert!(liveness.is_up(host(2)));
     }
     for broken in [CallFailure::Unreachable, CallFailure::Lost, CallFailure::Refused, CallFailure::WrongHost]
     {
-        assert!(liveness.on_failure(host(2), broken));
+        assert_eq!(liveness.on_failure(host(2), broken, clock.tick()), SignOfDeath::IsDown);
         assert!(!liveness.is_up(host(2)));
-        liveness.on_answer(host(2));
+        liveness.on_answer(host(2), clock.tick());
+    }
+}
+
+#[test]
+fn a_call_that_is_older_than_the_last_answer_proves_no_death() {
+    let mut liveness = Liveness::default();
+    let mut clock = Clock(Instant::now());
+    let old = clock.tick();
+    liveness.on_answer(host(2), clock.tick());
+
+    assert_eq!(liveness.on_failure(host(2), CallFailure::Lost, old), SignOfDeath::Outdated);
+    assert!(liveness.is_up(host(2)));
+
+    // The attempt that this is worth settles it.
+    assert_eq!(liveness.on_failure(host(2), CallFailure::Unreachable, clock.tick()), SignOfDeath::IsDown);
+    assert_eq!(liveness.on_failure(host(2), CallFailure::Lost, old), SignOfDeath::None, "down it was");
+}
+
+#[test]
+fn what_a_member_sends_makes_it_up_unless_a_call_has_shown_the_contrary() {
+    let mut liveness = Liveness::default();
+    let mut clock = Clock(Instant::now());
+    assert!(!liveness.is_settled(host(2)));
+    assert_eq!(liveness.on_heard(host(2)), SignOfLife::IsUp);
+    assert_eq!(liveness.on_heard(host(2)), SignOfLife::WasUp);
+    assert!(!liveness.is_settled(host(2)), "it was not called yet");
+
+    liveness.on_failure(host(2), CallFailure::Lost, clock.tick());
+    assert_eq!(liveness.on_heard(host(2)), SignOfLife::Unproven);
+    assert!(!liveness.is_up(host(2)));
+    assert!(liveness.is_settled(host(2)), "it is known to be down");
+
+    liveness.on_answer(host(2), clock.tick());
+    assert_eq!(liveness.on_heard(host(2)), SignOfLife::WasUp);
+
+    liveness.on_failure(host(3), CallFailure::TimedOut, clock.tick());
+    assert!(liveness.is_settled(host(3)), "it was tried");
+    assert_eq!(liveness.on_heard(host(3)), SignOfLife::IsUp, "silence is no proof of the contrary");
+}
+
+/// Instants that rise.
+struct Clock(Instant);
+
+impl Clock {
+    fn tick(&mut self) -> Instant {
+        self.0 += Duration::from_millis(1);
+        self.0
     }
 }
 

@@ -14,7 +14,7 @@ use helenus_storage::{Record, Timestamp};
 use serde_json::json;
 use support::{
     Client, Reply, ask,
-    scripted::{HOST, NOW, Scripted, Served, serve},
+    scripted::{HOST, NOW, Scripted, Served, serve, serve_starting},
     single_node::SingleNode,
 };
 
@@ -48,7 +48,8 @@ async fn a_value_comes_back_as_it_came() {
     let headers = "Content-Type: text/x; a=b\r\nContent-Encoding: gzip\r\nHelenus-Meta-Owner: me\r\n";
     let put = f.ask("PUT", "/v1/kv/default/a/b%20c", headers, "v\0lue").await;
     assert_eq!(put.status, 200);
-    assert_eq!(put.json(), json!({ "timestamp": NOW.0, "required": 1, "acknowledged": 1 }));
+    let body = format!(r#"{{"timestamp":{},"required":1,"acknowledged":1}}"#, NOW.0);
+    assert_eq!(String::from_utf8_lossy(&put.body), body, "in the documented order");
     let get = f.get("/v1/kv/default/a%2Fb%20c").await;
     assert_eq!((get.status, get.body.as_slice()), (200, &b"v\0lue"[..]));
     for (name, value) in [
@@ -210,11 +211,11 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
     let f = Fixture::new().await;
     let level = Consistency::Quorum;
     let timeout = Duration::from_secs(2);
-    let failed = |reason: &str| RequestError::Failed {
+    let failed = |error: ReplicaError| RequestError::Failed {
         level,
         required: 2,
         received: 1,
-        failures: vec![(HOST, ReplicaError::Storage(reason.to_owned()))],
+        failures: vec![(HOST, error)],
     };
     let rows = [
         (RequestError::Unavailable { level, required: 2, alive: 1 }, 503, ["unavailable"; 2], "not-applied"),
@@ -223,13 +224,18 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
         (RequestError::Draining, 503, ["draining"; 2], "not-applied"),
         (RequestError::ClockSkew("by an hour".to_owned()), 503, ["clock-skew"; 2], "not-applied"),
         (
-            RequestError::Timeout { level, required: 2, received: 1, timeout },
+            RequestError::Timeout { level, required: 2, received: 1, silent: 1, lost: 0, timeout },
             504,
             ["write-timeout", "read-timeout"],
             "unknown",
         ),
-        (failed("broken"), 500, ["write-failure", "read-failure"], "unknown"),
-        (failed("write f: No space left on device (os error 28)"), 507, ["storage-full"; 2], "unknown"),
+        (
+            failed(ReplicaError::Storage("broken".to_owned())),
+            500,
+            ["write-failure", "read-failure"],
+            "unknown",
+        ),
+        (failed(ReplicaError::StorageFull("write f".to_owned())), 507, ["storage-full"; 2], "unknown"),
     ];
     for (error, status, [of_write, of_read], outcome) in rows {
         for (method, problem, outcome) in
@@ -253,7 +259,7 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
         (&"quorum".into(), &2.into(), &1.into())
     );
     assert_eq!(reply.header("helenus-consistency"), "quorum; required=2; acknowledged=0");
-    f.node.fail_next(RequestError::Timeout { level, required: 2, received: 1, timeout });
+    f.node.fail_next(RequestError::Timeout { level, required: 2, received: 1, silent: 1, lost: 0, timeout });
     let reply = f.get("/v1/kv/default/k").await;
     assert_eq!((&reply.json()["required"], &reply.json()["received"]), (&2.into(), &1.into()));
     assert_eq!(reply.header("helenus-consistency"), "quorum; required=2; acknowledged=1");
@@ -285,6 +291,40 @@ async fn health_tells_alive_from_ready() {
         (&version["name"], &version["version"]),
         (&"helenus".into(), &env!("CARGO_PKG_VERSION").into())
     );
+}
+
+#[tokio::test]
+async fn until_the_node_is_there_only_the_process_answers() {
+    let (served, api) = serve_starting(Surface::Both).await;
+    let ask = async |method: &str, target: &str| {
+        let length = if method == "PUT" { "Content-Length: 1\r\n" } else { "" };
+        let body = if method == "PUT" { "v" } else { "" };
+        ask(served.address, format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{length}\r\n{body}")).await
+    };
+    for target in ["/livez", "/version"] {
+        assert_eq!(ask("GET", target).await.status, 200, "{target}");
+    }
+    for (method, target, outcome) in [
+        ("GET", "/readyz", serde_json::Value::Null),
+        ("GET", "/v1/kv/default/k", "none".into()),
+        ("PUT", "/v1/kv/default/k", "not-applied".into()),
+        ("DELETE", "/v1/kv/default/k", "not-applied".into()),
+        ("POST", "/v1/kv/default", "not-applied".into()),
+        ("GET", "/metrics", "none".into()),
+        ("GET", "/admin/v1/status", "none".into()),
+    ] {
+        let reply = ask(method, target).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (503, "starting"), "{method} {target}");
+        assert_eq!(reply.json()["outcome"], outcome, "{method} {target}");
+        assert_eq!(reply.header("retry-after"), "1");
+    }
+
+    api.begin(Arc::new(Scripted::default()));
+    for (method, target) in
+        [("GET", "/readyz"), ("PUT", "/v1/kv/default/k"), ("GET", "/v1/kv/default/k"), ("GET", "/metrics")]
+    {
+        assert_eq!(ask(method, target).await.status, 200, "{method} {target}");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     process::{Command, Output, Stdio},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -90,12 +91,17 @@ fn wrong_usage_is_exit_status_2() {
         &["get", "default", "key", "--endpoint", "ftp://x"],
         &["get", "default", "key", "--endpoint", "http://x/path"],
         &["put", "default", "key", "--value", "v", "--ttl", "1.5s"],
+        &["get", "default", "key", "--consistency", "01"],
+        &["put", "default", "key", "--value", "v", "--ttl", "30years"],
+        &["put", "default", "key", "--value", "v", "--timestamp", "0"],
         &["put", "default", "key", "--value", "v", "-o", "xml"],
         &["local", "kill"],
         &["local", "kill", "x"],
         &["local", "kill", "1", "--signal", "TREM"],
         &["local", "up", "--nodes", "0", "--dir", "/nonexistent/helenus"],
         &["local", "up", "--nodes", "101", "--dir", "/nonexistent/helenus"],
+        &["local", "up", "--datacenters", "2", "--http-base", "8000", "--dir", "/nonexistent/helenus"],
+        &["local", "up", "--racks", "2", "--peer-base", "8000", "--dir", "/nonexistent/helenus"],
     ];
     for arguments in wrong {
         let output = run(arguments, b"");
@@ -208,8 +214,8 @@ fn a_long_value_asks_before_it_is_sent_and_arrives_whole() {
     let value: Vec<u8> = (0..1_000_000_u32).map(|number| (number % 251) as u8).collect();
     let output = run(&["put", "default", "k", "--endpoint", &endpoint, "-o", "json"], &value);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(shown, serde_json::from_str::<serde_json::Value>(json).expect("JSON"));
+    let shown = String::from_utf8_lossy(&output.stdout).replace([' ', '\n'], "");
+    assert_eq!(shown, json, "with its members in the order of the node");
     let asked = asked.join().expect("asked");
     assert!(asked.headers.contains(&"expect: 100-continue".to_owned()));
     assert!(asked.body == value);
@@ -310,6 +316,37 @@ fn nobody_at_the_endpoint_is_a_failure_that_names_it() {
         assert_eq!(output.status.code(), Some(1));
         assert!(errors(&output).contains(&endpoint), "{}", errors(&output));
     }
+}
+
+#[test]
+fn a_node_that_is_silent_is_given_up_soon_after_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let start = Instant::now();
+    let commands: [&[&str]; 3] = [&["get"], &["put", "--value", "v"], &["delete"]];
+    thread::scope(|scope| {
+        for command in commands {
+            let endpoint = endpoint.as_str();
+            scope.spawn(move || {
+                let rest = ["default", "k", "--timeout", "200ms", "--endpoint", endpoint];
+                let output = run(&[command, &rest].concat(), b"");
+                assert_eq!(output.status.code(), Some(1));
+                let outcome = if command[0] == "get" { "" } else { "; the outcome is unknown" };
+                assert_eq!(errors(&output), format!("error: no answer from {endpoint} in 1.2 s{outcome}\n"));
+            });
+        }
+    });
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn an_empty_variable_chooses_no_endpoint() {
+    let output = Command::new(env!("CARGO_BIN_EXE_helenus"))
+        .args(["get", "default", ""])
+        .env("HELENUS_ENDPOINT", "")
+        .output()
+        .expect("its output");
+    assert!(errors(&output).contains("a key has"), "{}", errors(&output));
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Door {
             let status = match refusal {
                 Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,
                 Refusal::Malformed(status) => status,
+                Refusal::Fragment => StatusCode::BAD_REQUEST,
                 Refusal::SlowHead => StatusCode::REQUEST_TIMEOUT,
             };
             let mut reply = Response::new(Bytes::from(format!("{refusal:?}")));
@@ -63,7 +64,7 @@ impl Door {
             reply
         });
         let open = Gauge::default();
-        let listener = Listener::bind("127.0.0.1:0", settings).await.unwrap();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), settings).unwrap();
         let server = Some(listener.serve(service, refuse, open.clone()));
         Self { server, open, entered, leave }
     }
@@ -132,6 +133,33 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn a_target_with_a_raw_hash_is_refused_and_ends_its_connection() {
+    let door = Door::open(patient()).await;
+    let mut client = door.connect().await;
+    let body = "GET /#a HTTP/1.1\r\n\r\n";
+    let length = body.len();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}")).await;
+    assert_eq!(client.reply().await.status, 200, "a body may hold anything");
+    client.send([GET, "GET /#a HTTP/1.1\r\nHost: h\r\n\r\n", GET].concat()).await;
+    assert_eq!(client.reply().await.status, 200);
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.header("connection")), (400, "close"));
+    assert_eq!(reply.body, b"Fragment");
+    assert_eq!(client.closed().await, "");
+}
+
+#[tokio::test]
+async fn a_burst_of_connections_waits_for_the_accept_loop() {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), patient()).unwrap();
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let burst = 400.min(allowed.trim().parse().unwrap());
+    let mut clients = Vec::new();
+    for _ in 0..burst {
+        clients.push(Client::connect(listener.local_address()).await);
+    }
+}
+
+#[tokio::test]
 async fn a_refused_body_does_not_cost_the_client_its_reply() {
     let door = Door::open(patient()).await;
     let mut client = door.connect().await;
@@ -153,6 +181,7 @@ async fn what_is_no_request_is_answered_in_our_words() {
         let reply = ask(door.server.as_ref().unwrap().local_address(), &head).await;
         assert_eq!((reply.status, reply.header("connection")), (status, "close"), "{head:.40}");
         assert!(reply.body.starts_with(b"Malformed"), "{head:.40}");
+        assert!(reply.header("date").ends_with(" GMT"), "{reply:?}");
     }
 }
 
@@ -167,6 +196,7 @@ async fn connections_beyond_the_cap_are_told_so_and_later_ones_served() {
         (reply.status, reply.header("connection"), reply.body.as_slice()),
         (503, "close", &b"Full"[..])
     );
+    assert!(reply.header("date").ends_with(" GMT"), "{reply:?}");
     assert_eq!(door.open.get(), 1);
     drop(first);
     eventually("the first one's place is free", || door.open.get() == 0).await;

@@ -5,6 +5,7 @@ mod processes;
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use processes::{TestCluster, wait_until};
@@ -35,10 +36,51 @@ fn two_dead_nodes_make_quorum_unavailable_at_once_while_one_still_works() {
 }
 
 #[test]
+fn a_death_is_known_at_once_to_nodes_that_have_nothing_to_ask_for() {
+    let interval = Duration::from_secs(10);
+    let cluster = TestCluster::stopped(3);
+    for number in 1..=3 {
+        // One after the other, or a failed first call would be repeated only an interval later.
+        cluster.spawn_with(number, &[&format!("coordinator.exchange_interval=\"{}s\"", interval.as_secs())]);
+        cluster.wait_until_ready(number);
+    }
+    (1..=3).for_each(|number| cluster.wait_until_seen_up(number, 3));
+
+    for (dead, observers) in [(3, vec![1, 2]), (2, vec![1])] {
+        cluster.kill(dead);
+        let killed = Instant::now();
+        for observer in observers {
+            wait_until_dead(&cluster, observer, 4 - dead);
+        }
+        assert!(killed.elapsed() < interval / 5, "known after {:?}", killed.elapsed());
+    }
+    let reply = cluster.request("GET", 1, "/v1/kv/default/k?consistency=quorum", None);
+    assert_eq!(reply.json()["type"], "/problems/unavailable");
+}
+
+#[test]
+fn a_node_whose_seed_refuses_it_says_why_it_is_not_ready() {
+    let cluster = TestCluster::stopped(2);
+    cluster.spawn(1);
+    cluster.wait_until_ready(1);
+    cluster.spawn_with(2, &["cluster.name=another"]);
+    let mut detail = String::new();
+    wait_until("the seed has refused", || {
+        let Ok(reply) = cluster.try_request("GET", 2, "/readyz", &[], None) else { return false };
+        assert_eq!(reply.status, 503, "{reply:?}");
+        detail = reply.json()["detail"].as_str().expect("a detail").to_owned();
+        detail.contains("refused")
+    });
+    assert!(detail.contains(&cluster.peer_address(1)) && detail.contains("another"), "{detail}");
+}
+
+#[test]
 fn a_paused_node_makes_no_quorum_request_through_the_others_fail() {
     let cluster = TestCluster::start(3);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also when an assertion below fails: the scope waits for its workers.
+        let finish = OnDrop(|| done.store(true, Ordering::Relaxed));
         let workers: Vec<_> = (1..=2)
             .map(|node| {
                 let (cluster, done) = (&cluster, &done);
@@ -70,7 +112,7 @@ fn a_paused_node_makes_no_quorum_request_through_the_others_fail() {
         assert_eq!(reply.status, 504, "a paused node is silent, not dead");
         assert_eq!(reply.json()["type"], "/problems/read-timeout");
         cluster.resume(3);
-        done.store(true, Ordering::Relaxed);
+        drop(finish);
         for worker in workers {
             assert!(worker.join().expect("no request failed") > 0);
         }
@@ -148,6 +190,14 @@ fn sigterm_stops_a_node_cleanly_and_its_acknowledged_writes_are_there_afterwards
     cluster.spawn(1);
     cluster.wait_until_ready(1);
     assert_eq!(cluster.request("GET", 1, "/v1/kv/default/k?consistency=one", None).body, b"v");
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
 }
 
 fn wait_until_dead(cluster: &TestCluster, observer: usize, dead: usize) {

@@ -49,6 +49,43 @@ fn acknowledged_files_survive_a_killed_node_and_the_death_of_all_three() {
     verify_all(&cluster, &[1, 2, 3], &documents, &contents);
 }
 
+#[test]
+fn the_largest_write_fits_through_the_narrowest_settings() {
+    let narrow = [
+        "http.max_value=1MiB",
+        "http.max_body_memory=1MiB",
+        "peer.max_frame=1088KiB",
+        "peer.queue_memory=1088KiB",
+        "peer.concurrent_memory=1088KiB",
+        "storage.segment_size=2176KiB",
+        "storage.commit_queue=1088KiB",
+        "storage.memtable_size=1MiB",
+    ];
+    let cluster = TestCluster::stopped(2);
+    for number in 1..=2 {
+        cluster.spawn_with(number, &narrow);
+    }
+    for number in 1..=2 {
+        cluster.wait_until_ready(number);
+        cluster.wait_until_seen_up(number, 2);
+    }
+    let value: Vec<u8> =
+        (0..1_u32 << 20).map(|place| place.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let text = "m".repeat((8 << 10) - "helenus-meta-m".len());
+
+    for round in 0..8 {
+        // Of two nodes one at least is not the coordinator: the write crosses the wire.
+        let key = key_path(format!("{round}{}", "k".repeat(4095)).as_bytes());
+        let headers = [("helenus-meta-m", text.as_str())];
+        let path = key + "?consistency=all";
+        let reply = cluster.try_request("PUT", 1, &path, &headers, Some(&value)).expect("an answer");
+        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+        let reply = cluster.request("GET", 2, &path, None);
+        assert!(reply.status == 200 && reply.body == value, "{}", reply.status);
+        assert_eq!(reply.header("helenus-meta-m"), Some(text.as_str()));
+    }
+}
+
 /// Stores every document and returns the bytes that were acknowledged.
 fn store_all(cluster: &TestCluster, documents: &[Document]) -> Vec<Vec<u8>> {
     let contents: Vec<Mutex<Vec<u8>>> = documents.iter().map(|_| Mutex::default()).collect();

@@ -212,6 +212,85 @@ error: one memtable (16MiB) must fit into the total of all (8MiB)
 }
 
 #[test]
+fn the_largest_write_must_fit_everywhere_on_its_way() {
+    let text = load(Some("[http]\nmax_value = \"1MiB\"\n"), &[], &["peer.max_frame=1087KiB"]);
+    assert_eq!(
+        text.expect_err("a frame holds more than the value"),
+        "\
+error: a frame between nodes (1087KiB) must be at least 1088KiB: the largest value (1MiB) with its key and metadata \
+(64KiB)
+ --> node.toml:2:13
+  |
+2 | max_value = \"1MiB\"
+  |             ^^^^^^ `http.max_value` is set here
+  |
+ ::: command line:1:22
+  |
+1 | --set peer.max_frame=1087KiB
+  |                      ------- `peer.max_frame` is set here"
+    );
+    for (too_little, what) in [
+        ("storage.segment_size=2175KiB", "a segment (2175KiB) must be at least 2176KiB"),
+        ("storage.commit_queue=1087KiB", "the commit queue (1087KiB) must be at least 1088KiB"),
+        ("http.max_value=2MiB", "must fit into the memory of bodies (1MiB)"),
+    ] {
+        let given = ["http.max_value=1MiB", "http.max_body_memory=1MiB", too_little];
+        let text = load(None, &[], &given).expect_err(too_little);
+        assert!(text.contains(what), "{text}");
+    }
+    let just_enough = [
+        "http.max_value=1MiB",
+        "peer.max_frame=1088KiB",
+        "storage.segment_size=2176KiB",
+        "storage.commit_queue=1088KiB",
+        "http.max_body_memory=1MiB",
+    ];
+    assert!(load(None, &[], &just_enough).is_ok());
+}
+
+#[test]
+fn operators_need_a_listener_of_their_own_where_clients_come_from_other_machines() {
+    let text = report("[http]\nlisten = \"0.0.0.0:7071\"\n");
+    assert_eq!(
+        text,
+        "\
+error: clients of other machines (0.0.0.0:7071) must not reach /admin/v1, which has no authentication: set admin.listen to \
+an address for operators, such as \"127.0.0.1:7070\"
+ --> node.toml:2:10
+  |
+2 | listen = \"0.0.0.0:7071\"
+  |          ^^^^^^^^^^^^^^ `http.listen` is set here
+  |
+  = help: `admin.listen` has its default"
+    );
+    let text = load(Some("[admin]\nlisten = \"\"\n"), &[], &["http.listen=[2001:db8::1]:1"]);
+    assert!(text.expect_err("still none").contains("`admin.listen` is set here"));
+
+    let right: [&[&str]; 5] = [
+        &["http.listen=0.0.0.0:7071", "admin.listen=127.0.0.1:7070"],
+        &["http.listen=10.0.0.1:0", "admin.listen=10.0.0.1:0"],
+        &["http.listen=127.3.2.1:7071", "admin.listen="],
+        &["http.listen=[::1]:7071"],
+        &["http.listen=[::ffff:127.0.0.1]:7071"],
+    ];
+    for overrides in right {
+        let loaded = load(None, &[], overrides);
+        assert!(loaded.is_ok(), "{overrides:?}: {}", loaded.err().unwrap_or_default());
+    }
+    for (taken, what) in [
+        ("admin.listen=127.0.0.1:7071", "for one that serves both"),
+        (
+            "admin.listen=127.0.0.1:7171",
+            "peers and operators cannot be served on one address (127.0.0.1:7171)",
+        ),
+        ("admin.listen=localhost", "expected an IP address and a port"),
+    ] {
+        let text = load(None, &[], &[taken]).expect_err(taken);
+        assert!(text.contains(what), "{text}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_toml_is_shown_with_line_and_caret() {
     let text = report("[http\nlisten = \"127.0.0.1:1\"\n[log]\nformat = text\n");
     assert!(text.contains("error: this is not TOML: "), "{text}");

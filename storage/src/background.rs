@@ -1,8 +1,9 @@
 //! The threads that loop on [`Engine::step`] in production.
 //!
-//! One thread per kind of work, asleep on a condition until the engine says that there is some; a lone write costs one
-//! wake-up on the way in and one on the way out, and no timer is involved. The sync thread (periodic mode only) waits one
-//! interval after it was told that something was written, so an idle engine wakes nobody.
+//! One thread per kind of work, asleep on a condition until the engine says that there is some; a lone write
+//! costs one wake-up on the way in and one on the way out, and no timer is involved. The sync thread
+//! (periodic mode only) waits one interval after it was told that something was written, so an idle engine
+//! wakes nobody.
 
 use std::{
     io,
@@ -45,8 +46,9 @@ impl Background {
         Self::start_reporting(engine, Box::new(|_, _| ()))
     }
 
-    /// Starts the threads and reports failures. One that poisons the engine ends them all; a failed flush or merge
-    /// is tried again, after a wait that doubles from 100 ms to 30 s.
+    /// Starts the threads and reports failures. One that poisons the engine ends them all; a failed flush or
+    /// merge is tried again, after a wait that doubles from 100 ms to 30 s. Commits that fail one after the other
+    /// because the disk is full are reported once.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
@@ -110,13 +112,26 @@ impl Worker {
         let Shared { engine, bells, on_failure } = &*self.shared;
         let bell = bells.of(self.step);
         let mut retry = FIRST_RETRY;
+        let mut is_full = false;
         while bell.wait() {
             if self.step == Step::Sync && !bell.pause(engine.options().sync_interval) {
                 return;
             }
             match self.work() {
-                Ok(()) => retry = FIRST_RETRY,
+                Ok(worked) => {
+                    retry = FIRST_RETRY;
+                    is_full &= !worked;
+                }
                 Err(Error::Closed) => return,
+                // Those who waited were told, and those behind them should not wait to be told the same. Nor
+                // should a full disk be filled with reports.
+                Err(failure @ Error::StorageFull { .. }) if self.step == Step::Commit => {
+                    if !is_full {
+                        on_failure(self.step, &failure);
+                    }
+                    is_full = true;
+                    bell.ring();
+                }
                 Err(failure) => {
                     on_failure(self.step, &failure);
                     if engine.poisoned().is_some() {
@@ -132,14 +147,17 @@ impl Worker {
         }
     }
 
-    /// Works until there is nothing to do, or, since what is written meanwhile may wait an interval, syncs once.
-    fn work(&self) -> Result<()> {
+    /// Works until there is nothing to do, or, since what is written meanwhile may wait an interval, syncs
+    /// once. Answers whether there was anything.
+    fn work(&self) -> Result<bool> {
+        let mut worked = false;
         while self.shared.engine.step(self.step)? == StepOutcome::Worked {
+            worked = true;
             if self.step == Step::Sync || self.shared.bells.of(self.step).is_stopped() {
                 break;
             }
         }
-        Ok(())
+        Ok(worked)
     }
 }
 

@@ -1,20 +1,34 @@
 //! What can go wrong in the engine, with what an operator needs to act on it.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
-/// An error of the storage engine. Unless a variant says otherwise, the call that returned it changed nothing.
+/// The operation of an [`Error::Io`].
+pub(crate) const SYNC_DIRECTORY: &str = "sync directory";
+
+/// An error of the storage engine. Unless a variant says otherwise, the call that returned it changed
+/// nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The disk refused an operation. When it was a sync, the engine is poisoned too.
-    #[error("{operation} {}: {source}", path.display())]
+    /// The disk refused an operation. When it was a write or sync of the commit log or manifest, the engine
+    /// is poisoned too.
+    #[error("{operation} {}: {cause}", path.display())]
     Io {
         /// The operation, as a verb phrase: `write`, `sync directory`.
         operation: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The error of the operating system; shared, because every waiter of a group gets it.
-        source: std::sync::Arc<std::io::Error>,
+        /// The error of the operating system; shared, because every waiter of a group gets it. Not named `source`:
+        /// it is in the text already, and a report of the whole chain would repeat it.
+        cause: std::sync::Arc<std::io::Error>,
+    },
+    /// The disk has no room for a new file. Nothing changed: what was asked for is certainly not done, everything
+    /// else goes on, and the next attempt succeeds once there is room.
+    // The words of the operating system, which operators look for.
+    #[error("create {}: No space left on device", path.display())]
+    StorageFull {
+        /// The file that would have been created.
+        path: PathBuf,
     },
     /// Stored bytes are not what was written: a checksum, magic number or length is wrong in a place that a
     /// crash cannot have left unfinished. The engine refuses to go on and names the place.
@@ -56,8 +70,9 @@ pub enum Error {
     /// The table does not exist in this engine.
     #[error("no table with id {0} in this engine")]
     NoSuchTable(u32),
-    /// An earlier sync failed, so the engine no longer knows what is durable. It stays shut until restart.
-    #[error("the engine stopped after a failed sync: {reason}")]
+    /// An earlier write or sync of the commit log or manifest failed, so the engine no longer knows what is
+    /// durable. It stays shut until it is opened again.
+    #[error("the engine stopped, not knowing what is durable: {reason}")]
     Poisoned {
         /// The failure that poisoned it.
         reason: String,
@@ -76,7 +91,25 @@ pub enum Error {
 impl Error {
     /// Wraps an error of the operating system with what was tried on which path.
     pub fn io(operation: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { operation, path: path.into(), source: std::sync::Arc::new(source) }
+        Self::Io { operation, path: path.into(), cause: std::sync::Arc::new(source) }
+    }
+
+    /// As [`Error::io`] for a file that nothing refers to yet: that it cannot be completed for want of space
+    /// leaves nothing unknown.
+    pub(crate) fn new_file(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+        source: std::io::Error,
+    ) -> Self {
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::StorageFull { path: path.into() },
+            _ => Self::io(operation, path, source),
+        }
+    }
+
+    /// Whether it is the failed sync of a directory: names that others have created there may be lost too.
+    pub(crate) fn is_failed_directory_sync(&self) -> bool {
+        matches!(self, Self::Io { operation: SYNC_DIRECTORY, .. })
     }
 }
 

@@ -3,10 +3,10 @@
 //!
 //! Reading order (and dependency order): [`record`] is what is stored and how two versions of it are
 //! reconciled; [`disk`] is the seam below which everything can fail; [`commit_log`], `memtable` and
-//! [`sstable`] are the three places a record lives in; [`mod@merge`] reads several of them as one; `manifest` says
-//! which SSTables are live; `compaction` makes fewer of them; `tree` puts memtables and SSTables of one table
-//! together; `recovery` opens a data directory; [`engine`] is the door; [`background`] the threads that loop on
-//! [`Engine::step`]. [`marks`] are assertions for all of them.
+//! [`sstable`] are the three places a record lives in; [`mod@merge`] reads several of them as one; `manifest`
+//! says which SSTables are live; `compaction` makes fewer of them; `tree` puts memtables and SSTables of one
+//! table together; `recovery` opens a data directory; [`engine`] is the door; [`background`] the threads that
+//! loop on [`Engine::step`]. [`marks`] are assertions for all of them.
 
 pub mod background;
 pub mod commit_log;

@@ -1,9 +1,10 @@
 //! The memtable: the newest record of each key, in memory, ordered.
 //!
-//! One node per key, and the record in a cell of it, because overwriting a key of `crossbeam_skiplist` 0.1.3 is not
-//! atomic for readers: `insert` unlinks the old node before it links the new one, and a reader in between would fall through to
-//! an older record in an SSTable. So a node is never replaced; its record is reconciled under the node's own lock.
-//! Rejected: versions as part of the key, which leave garbage on hot keys and buy snapshots that nobody asks for.
+//! One node per key, and the record in a cell of it, because overwriting a key of `crossbeam_skiplist` 0.1.3
+//! is not atomic for readers: `insert` unlinks the old node before it links the new one, and a reader in
+//! between would fall through to an older record in an SSTable. So a node is never replaced; its record is
+//! reconciled under the node's own lock. Rejected: versions as part of the key, which leave garbage on hot
+//! keys and buy snapshots that nobody asks for.
 //!
 //! Only the commit step (and recovery) inserts; readers never wait for more than one cell.
 
@@ -11,7 +12,7 @@ use std::{
     ops::Bound,
     sync::{
         OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -21,7 +22,7 @@ use parking_lot::Mutex;
 
 use crate::{
     commit_log::segment::LogPosition,
-    record::{Mutation, Record, RecordKind},
+    record::{Mutation, Record, RecordKind, Timestamp},
 };
 
 /// Charged for each key besides its bytes: a skip list node with its tower, and the allocations around it
@@ -33,19 +34,22 @@ const ENTRY_OVERHEAD_BYTES: usize = 112;
 pub(crate) struct Memtable {
     records: SkipMap<Bytes, Mutex<Record>>,
     bytes: AtomicUsize,
+    /// The newest write timestamp of all that was inserted, in microseconds.
+    newest: AtomicU64,
     /// Not after the position of any record in here.
     first_position: OnceLock<LogPosition>,
 }
 
 impl Memtable {
-    /// Inserts the rows of a mutation that was logged at `position`, and answers by how many bytes the memtable
-    /// grew (less than nothing when a record made room). Not to be called by two threads at once. Keeps the
-    /// mutation's buffers alive: see [`detached`].
+    /// Inserts the rows of a mutation that was logged at `position`, and answers by how many bytes the
+    /// memtable grew (less than nothing when a record made room). Not to be called by two threads at once.
+    /// Keeps the mutation's buffers alive: see [`detached`].
     pub(crate) fn insert(&self, position: LogPosition, mutation: Mutation) -> isize {
         // Positions ascend, so the first one stays the smallest.
         self.first_position.get_or_init(|| position);
         let mut grown = 0;
         for (suffix, record) in mutation.rows {
+            self.newest.fetch_max(record.timestamp.0, Ordering::Relaxed);
             grown += self.insert_record(storage_key(&mutation.key, &suffix), record);
         }
         // Two's complement: adding a negative number as usize subtracts.
@@ -85,6 +89,11 @@ impl Memtable {
     /// Whether nothing was inserted yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.first_position.get().is_none()
+    }
+
+    /// The newest write timestamp in here; `None` while there is no record.
+    pub(crate) fn newest_timestamp(&self) -> Option<Timestamp> {
+        (!self.is_empty()).then(|| Timestamp(self.newest.load(Ordering::Relaxed)))
     }
 
     /// Bytes accounted for.

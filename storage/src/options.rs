@@ -23,12 +23,15 @@ pub struct Options {
     /// Size of a preallocated commit log segment.
     pub segment_bytes: u64,
     /// Most bytes that may wait for the commit step; beyond it `apply` answers [`crate::Error::Overloaded`].
+    /// One mutation is always accepted when nothing waits.
     pub commit_queue_bytes: usize,
-    /// A memtable that accounts for more is switched and flushed.
+    /// A memtable that accounts for this much is switched and flushed.
     pub memtable_bytes: usize,
-    /// Total of all memtables, flushing ones included; beyond it `apply` answers [`crate::Error::Overloaded`].
+    /// Total of all memtables, flushing ones included; from half of it on the largest is flushed when none
+    /// is, beyond it `apply` answers [`crate::Error::Overloaded`].
     pub memtable_total_bytes: usize,
-    /// Total of commit log segments on disk; beyond it the tables that hold the oldest are flushed.
+    /// Total of commit log segments on disk; beyond it the tables that hold the oldest are flushed, and
+    /// beyond twice as much `apply` answers [`crate::Error::Overloaded`].
     pub commit_log_bytes: u64,
     /// Uncompressed size of an SSTable data block.
     pub block_bytes: usize,

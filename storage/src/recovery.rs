@@ -1,17 +1,19 @@
 //! Opening a data directory: what is on disk becomes an engine's state again.
 //!
-//! In this order: lock; read the manifest; open every live SSTable; replay the commit log; write a new manifest; start a
-//! new segment, whose header says where the old log ends; only then remove what is left over. Nothing that was there is
-//! written to. So a crash at any point, and any number of them, leads back here with the same outcome.
+//! In this order: lock; remove temporary files; read the manifest; open every live SSTable; replay the commit
+//! log; write a new manifest; start a new segment, whose header says where the old log ends; only then remove
+//! what else is left over. Nothing that was there is written to; only a last segment that holds nothing but what
+//! it was born with is replaced by its like. So a crash at any point, and any number of them, leads back here
+//! with the same outcome.
 //!
 //! # Doubtful mutations
 //!
-//! What lies at the end of the log may be valid to read and yet not durable: it was written, then its sync failed or
-//! never came, and it is in the page cache only; after a failed sync another one may do nothing and succeed (Rebello et
-//! al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020). It may also be the last thing that was
-//! acknowledged. So the old log is declared to end before it, and its mutations are carried into the new segment,
-//! which is synced before it has a name. Rejected: writing it once more where it is, since a power cut in the midst of
-//! that may destroy what was durable.
+//! What lies at the end of the log may be valid to read and yet not durable: it was written, then its sync
+//! failed or never came, and it is in the page cache only; after a failed sync another one may do nothing and
+//! succeed (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020). It may also be
+//! the last thing that was acknowledged. So the old log is declared to end before it, and its mutations are
+//! carried into the new segment, which is synced before it has a name. Rejected: writing it once more where
+//! it is, since a power cut in the midst of that may destroy what was durable.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +22,8 @@ use std::{
     path::Path,
     sync::Arc,
 };
+
+use bytes::Bytes;
 
 use crate::{
     commit_log::{
@@ -69,23 +73,18 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
         .map_err(|e| Error::io("lock", &lock_path, e))?
         .ok_or_else(|| Error::Locked { path: directory.into() })?;
     let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
+    // Nothing ever refers to them, and on a full disk they may be in the way.
+    remove(&**disk, directory, names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX)))?;
     let segments: BTreeSet<_> = names.iter().filter_map(|name| segment::parse_file_name(name)).collect();
     let (number, state) = read_manifest(&**disk, directory, &names)?;
 
     let trees = open_trees(&**disk, directory, &state)?;
     let mut replay = Replay { state: &state, trees: &trees, options, memtable_bytes: 0 };
     let end = replay.run(&**disk, directory, &segments)?;
-    // What the old manifest says may be in the page cache only, like the end of the log, and the new segment will
-    // leave out what it calls flushed: so first the manifest.
+    // What the old manifest says may be in the page cache only, like the end of the log, and the new segment
+    // will leave out what it calls flushed: so first the manifest.
     let mut manifest = Manifest::create(Arc::clone(disk), directory, number + 1, state.clone())?;
-    let log = LogWriter::create(
-        Arc::clone(disk),
-        directory,
-        end.newest.next(),
-        options.segment_bytes,
-        end.durable,
-        &end.doubtful,
-    )?;
+    let log = end.continued(disk, directory, options.segment_bytes)?;
     replay.insert_carried(log.start(), end.doubtful);
     let memtable_bytes = replay.memtable_bytes;
 
@@ -101,9 +100,9 @@ fn read_manifest(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<
     if let Some(number) = names.iter().filter_map(|name| manifest::parse_file_name(name)).max() {
         return Ok((number, manifest::read(disk, directory, number)?));
     }
-    // The very first segment may be there: the first manifest is written after it. If it holds a mutation, replay
-    // will not know its table.
-    let stored = names.iter().find(|name| parse_table_name(name).is_some());
+    // The first manifest is durable before the first segment is created.
+    let is_stored = |name: &str| parse_table_name(name).is_some() || segment::parse_file_name(name).is_some();
+    let stored = names.iter().find(|name| is_stored(name));
     match stored {
         Some(name) => Err(missing(directory, &format!("a manifest (there is {name})"))),
         None => Ok((0, LiveState::default())),
@@ -114,7 +113,7 @@ fn open_trees(disk: &dyn Disk, directory: &Path, state: &LiveState) -> Result<BT
     let open = |file: TableFile| -> Result<Arc<TableReader>> {
         let name = TableReader::file_name(file.id);
         match TableReader::open(disk, directory, file) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Err(Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
                 Err(missing(&directory.join(name), "the SSTable, which the manifest lists"))
             }
             opened => Ok(Arc::new(opened?)),
@@ -140,6 +139,25 @@ struct LogEnd {
     durable: u64,
     /// What was valid behind that: carried into the next segment.
     doubtful: Vec<(TableId, Mutation)>,
+    /// If `newest` was never written to after its birth: where its predecessor ends, and its frames.
+    unused: Option<(u64, Bytes)>,
+}
+
+impl LogEnd {
+    /// Starts the segment to go on in: the next one, or the newest once more if it is unused. Its name may not be
+    /// durable, when the sync of the directory failed, and only a new one will be.
+    fn continued(&self, disk: &Arc<dyn Disk>, directory: &Path, segment_bytes: u64) -> Result<LogWriter> {
+        let disk = Arc::clone(disk);
+        match &self.unused {
+            Some((end, frames)) => {
+                LogWriter::create_with(disk, directory, self.newest, segment_bytes, *end, frames)
+            }
+            None => {
+                let next = self.newest.next();
+                LogWriter::create(disk, directory, next, segment_bytes, self.durable, &self.doubtful)
+            }
+        }
+    }
 }
 
 /// Puts the commit log back into the memtables.
@@ -155,7 +173,8 @@ impl Replay<'_> {
     /// Replays every segment that is needed. What that puts into memory is what memtables held before, so
     /// [`Options::memtable_total_bytes`] bounds it.
     fn run(&mut self, disk: &dyn Disk, directory: &Path, found: &BTreeSet<SegmentId>) -> Result<LogEnd> {
-        let nothing = LogEnd { newest: self.state.log_newest, durable: 0, doubtful: Vec::new() };
+        let nothing =
+            LogEnd { newest: self.state.log_newest, durable: 0, doubtful: Vec::new(), unused: None };
         let Some(needed) = self.needed(found) else { return Ok(nothing) };
         let last = SegmentId(*needed.end());
         if let Some(lost) = needed.clone().map(SegmentId).find(|id| !found.contains(id)) {
@@ -182,7 +201,7 @@ impl Replay<'_> {
             }
             Ok(())
         })?;
-        Ok(LogEnd { newest: last, durable: tail.durable, doubtful })
+        Ok(LogEnd { newest: last, durable: tail.durable, doubtful, unused: stored.unused() })
     }
 
     /// From the first segment that the manifest needs to the last there is, or should be.
@@ -238,28 +257,26 @@ impl Replay<'_> {
     }
 }
 
-/// Removes what a crash left behind and nothing refers to. None of it needs to be durable: whatever comes back is
-/// removed next time.
+/// Removes what a crash left behind and nothing refers to. None of it needs to be durable: whatever comes
+/// back is removed next time.
 fn remove_orphans(disk: &dyn Disk, directory: &Path, names: &[String], state: &LiveState) -> Result<()> {
     let live: BTreeSet<FileId> =
         state.tables.values().flat_map(|table| table.files.keys().copied()).collect();
     let is_orphan = |name: &str| {
-        name.ends_with(TEMPORARY_SUFFIX)
-            // The one in use was created after the names were listed.
-            || manifest::parse_file_name(name).is_some()
+        // The one in use was created after the names were listed.
+        manifest::parse_file_name(name).is_some()
             || segment::parse_file_name(name).is_some_and(|id| id < state.log_first)
             || parse_table_name(name).is_some_and(|id| !live.contains(&id))
     };
-    for name in names.iter().filter(|name| is_orphan(name)) {
+    remove(disk, directory, names.iter().filter(|name| is_orphan(name)))
+}
+
+fn remove<'a>(disk: &dyn Disk, directory: &Path, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
+    names.try_for_each(|name| {
         crate::sometimes!("recovery removed an orphan");
         let path = directory.join(name);
-        match disk.remove(&path) {
-            // Recovery itself may have reused a temporary name.
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", path, e)),
-            _ => {}
-        }
-    }
-    Ok(())
+        disk.remove(&path).map_err(|e| Error::io("remove", path, e))
+    })
 }
 
 fn parse_table_name(name: &str) -> Option<FileId> {

@@ -6,13 +6,13 @@
 //!          └───────────────► └────────────────────────────────► └─► fewer SSTables
 //! ```
 //!
-//! A [`View`] never changes; every transition swaps in another one, so a reader sees each record at least once, wherever it
-//! moves meanwhile (Cassandra calls it `Tracker.View`, RocksDB the `SuperVersion`).
+//! A [`View`] never changes; every transition swaps in another one, so a reader sees each record at least
+//! once, wherever it moves meanwhile (Cassandra calls it `Tracker.View`, RocksDB the `SuperVersion`).
 //!
 //! A get may not stop at the first hit, since records arrive in any order: a hint or a repair may put an old
-//! timestamp into a new file. It reads all memtables, then SSTables from the newest timestamp down, until what it has
-//! is newer than anything in those that are left. Strictly newer: with equal timestamps the kind or the bytes decide
-//! ([`Record::reconcile`]), so such a table has to be read.
+//! timestamp into a new file. It reads all memtables, then SSTables from the newest timestamp down, until
+//! what it has is newer than anything in those that are left. Strictly newer: with equal timestamps the kind
+//! or the bytes decide ([`Record::reconcile`]), so such a table has to be read.
 
 use std::{ops::Bound, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{
     error::Result,
     memtable::Memtable,
     merge::{Source, merge},
-    record::{Mutation, Record},
+    record::{Mutation, Record, Timestamp},
     sstable::{FileId, KeyHash, TableReader},
 };
 
@@ -86,8 +86,8 @@ impl Tree {
         self.view.load().active.bytes()
     }
 
-    /// Replaces the active memtable by an empty one, unless it is empty already; `end` is where the log ends. For
-    /// the holder of the commit lock: nobody is inserting.
+    /// Replaces the active memtable by an empty one, unless it is empty already; `end` is where the log ends.
+    /// For the holder of the commit lock: nobody is inserting.
     pub(crate) fn switch(&self, end: LogPosition) -> bool {
         if self.view.load().active.is_empty() {
             return false;
@@ -188,6 +188,12 @@ impl View {
     pub(crate) fn is_empty(&self) -> bool {
         // An SSTable without records is never written, and a memtable without is never switched.
         self.active.is_empty() && self.switched.is_empty() && self.tables.is_empty()
+    }
+
+    /// The newest write timestamp of all records.
+    pub(crate) fn newest_timestamp(&self) -> Option<Timestamp> {
+        let in_memory = self.memtables().filter_map(Memtable::newest_timestamp);
+        in_memory.chain(self.tables.iter().map(|table| table.stats().max_timestamp)).max()
     }
 
     /// Position of the oldest record that is in no SSTable yet, or one before it.

@@ -71,11 +71,15 @@ impl<'a> Expiring<'a> {
                         format!("{value} lives {ttl:?} and is seen {late:?} after its end"),
                     ));
                 }
+                // The reader's clock stood somewhere within the read, and may have stood before the write.
                 let left = Duration::from_secs(ttl_left_s?);
-                // What is left counts from the beginning of the read, and the write may have come after it.
-                let between = write.returned.min(read.returned).since(read.invoked);
-                (left > ttl + between + skew)
-                    .then(|| (write, format!("{value} lives {ttl:?} and says that {left:?} are left")))
+                let most = write.returned.plus(ttl).plus(skew).since(read.invoked);
+                let least = write.invoked.plus(ttl).since(read.returned.plus(skew));
+                let is_wrong = left < least || write.outcome == Outcome::Ok && left > most;
+                is_wrong.then(|| {
+                    let what = format!("{value} lives {ttl:?} and says that {left:?} are left");
+                    (write, format!("{what}, which cannot be less than {least:?} or more than {most:?}"))
+                })
             }
             Seen::Tombstone { timestamp } => {
                 // With several writes of one timestamp, any of them may be the one that expired.

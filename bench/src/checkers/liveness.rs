@@ -1,16 +1,25 @@
-//! Liveness: after everything was healed, each new operation succeeds within its deadline.
+//! Liveness: after everything was healed, each new operation succeeds within its deadline; and no node ever ends by
+//! itself.
 //!
 //! *Source:* the second phase of TigerBeetle's simulator: a store that is never wrong because it never answers is no use.
 
 use std::time::Duration;
 
 use super::{Checker, Violation};
-use crate::history::{History, Outcome, Phase};
+use crate::history::{Fault, History, Outcome, Phase};
 
 /// Checks the promise on what was done after the heal.
 pub fn check(history: &History) -> Vec<Violation> {
     let deadline = Duration::from_micros(history.header.deadline_us);
-    let mut violations = Vec::new();
+    let crashes = history.faults.iter().filter(|event| matches!(event.fault, Fault::Crash { .. }));
+    let mut violations: Vec<Violation> = crashes
+        .map(|event| Violation {
+            checker: Checker::Liveness,
+            key: None,
+            operations: Vec::new(),
+            what: format!("{} at {} ms", event.fault, event.from),
+        })
+        .collect();
     for operation in history.operations.iter().filter(|operation| operation.phase != Phase::Disturbed) {
         let took = operation.returned.since(operation.invoked);
         let action = operation.action.kind();

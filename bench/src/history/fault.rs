@@ -62,6 +62,11 @@ pub enum Fault {
     },
     /// All nodes die at once and are started again.
     KillAll,
+    /// A node ended by itself. Nobody did it: it is a violation.
+    Crash {
+        /// Which.
+        node: u32,
+    },
 }
 
 impl Fault {
@@ -75,15 +80,17 @@ impl Fault {
             Self::CutOneWay { .. } => "cut-one-way",
             Self::Slow { .. } => "slow",
             Self::KillAll => "kill-all",
+            Self::Crash { .. } => "crash",
         }
     }
 
     /// Whether a node does not work because of it.
     pub fn stops(&self, node: u32) -> bool {
         match *self {
-            Self::Kill { node: sick } | Self::Pause { node: sick } | Self::Restart { node: sick } => {
-                sick == node
-            }
+            Self::Kill { node: sick }
+            | Self::Pause { node: sick }
+            | Self::Restart { node: sick }
+            | Self::Crash { node: sick } => sick == node,
             Self::KillAll => true,
             Self::Cut { .. } | Self::CutOneWay { .. } | Self::Slow { .. } => false,
         }
@@ -100,7 +107,11 @@ impl Fault {
             Self::Slow { a, b, delay_ms } => {
                 pair(a, b) && Duration::from_millis(u64::from(delay_ms)) * 8 > deadline
             }
-            Self::Kill { .. } | Self::Pause { .. } | Self::Restart { .. } | Self::KillAll => false,
+            Self::Kill { .. }
+            | Self::Pause { .. }
+            | Self::Restart { .. }
+            | Self::KillAll
+            | Self::Crash { .. } => false,
         }
     }
 }
@@ -116,6 +127,7 @@ impl fmt::Display for Fault {
             Self::CutOneWay { from, to } => write!(f, "cut n{from} → n{to} (silent)"),
             Self::Slow { a, b, delay_ms } => write!(f, "slow n{a} – n{b} (+{delay_ms} ms each way)"),
             Self::KillAll => f.write_str("kill all nodes"),
+            Self::Crash { node } => write!(f, "n{node} ended by itself"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Histories told by hand: `story.write(0, 10, 1).ok(100)` is a write of v1 from 0 to 10 ms, acknowledged @100.
 
-#![allow(dead_code, reason = "each test file uses its own part of the vocabulary")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the vocabulary")]
 
 use helenus_bench::history::{
     Acknowledgement, Action, FORMAT, Fault, FaultEvent, Header, History, Level, Moment, Operation, Outcome,

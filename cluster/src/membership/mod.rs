@@ -7,8 +7,9 @@
 //! costs n² messages of n facts; scuttlebutt gossip sends digests and differences to a few peers instead, and can
 //! take its place without touching the merge.
 //!
-//! A member is *up* while its connection is ([`Liveness`]): a lost or refused one makes it down, an answer makes it
-//! up, mere silence leaves it. Phi accrual takes that place later.
+//! A member is *up* while this node's connection to it is ([`Liveness`]): a lost or refused one makes it down, an
+//! answer makes it up, mere silence leaves it. What a member sends makes it up too, unless a call has failed since:
+//! then it is called at once, and that call decides. Phi accrual takes that place later.
 //!
 //! # How a cluster begins
 //!
@@ -53,9 +54,11 @@
 //! of another member, a generation more than a year ahead. Such a fact is ignored and reported, its neighbours are
 //! taken. A node never believes others about itself: if they hold a newer description, it outbids it.
 //!
-//! Reading order: [`member`], [`tables`], [`view`], [`changes`], [`liveness`], [`formation`], [`join`], [`handshake`].
+//! Reading order: [`member`], [`tables`], [`view`], [`changes`], [`liveness`], [`clock_watch`], [`formation`], [`join`],
+//! [`handshake`].
 
 pub mod changes;
+pub mod clock_watch;
 pub mod formation;
 pub mod handshake;
 pub mod join;
@@ -65,9 +68,10 @@ pub mod tables;
 pub mod view;
 
 pub use changes::{Changes, Note};
+pub use clock_watch::ClockWatch;
 pub use formation::{Formation, FormationVerdict};
 pub use join::{Join, JoinVerdict};
-pub use liveness::{CallFailure, Liveness};
+pub use liveness::{CallFailure, Liveness, SignOfDeath, SignOfLife};
 pub use member::{Exchange, Flaw, Member, MemberState};
 pub use tables::Tables;
 pub use view::{Remembered, View};

@@ -1,9 +1,20 @@
-//! The node's clock: the wall clock it was given, and the hybrid clock that stamps its writes.
+//! The node's clock: the wall clock it was given, the hybrid clock that stamps its writes, and whether the two and the
+//! peers' agree well enough to stamp anything.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
 
 use crate::{
     hybrid_clock::{HybridClock, Observed},
+    membership::{ClockWatch, clock_watch::offset_between},
+    node_id::HostId,
     time::{Timestamp, WallClock},
 };
 
@@ -13,11 +24,21 @@ pub(crate) struct NodeClock {
     wall: Arc<dyn WallClock>,
     hybrid: HybridClock,
     allowed_drift: Duration,
+    watch: Mutex<ClockWatch>,
+    /// What `watch` says, for every write to look at.
+    offset_us: AtomicI64,
 }
 
 impl NodeClock {
-    pub(crate) fn new(wall: Arc<dyn WallClock>, allowed_drift: Duration) -> Self {
-        Self { wall, hybrid: HybridClock::starting_at(Timestamp(0)), allowed_drift }
+    /// The clock of a node whose newest stored user record has this timestamp: it stamps above it.
+    pub(crate) fn new(wall: Arc<dyn WallClock>, allowed_drift: Duration, newest_stored: Timestamp) -> Self {
+        Self {
+            wall,
+            hybrid: HybridClock::starting_at(newest_stored),
+            allowed_drift,
+            watch: Mutex::default(),
+            offset_us: AtomicI64::new(0),
+        }
     }
 
     /// The wall clock: expiry, deletion times and the `now` of reads.
@@ -35,10 +56,10 @@ impl NodeClock {
         self.hybrid.latest().max(self.wall.now())
     }
 
-    /// Takes notice of another node's reading. One beyond the allowed drift is not followed; writes stamped with it
-    /// are refused where they arrive, so nothing more is to be done about it here.
-    pub(crate) fn observe(&self, remote: Timestamp) {
-        if self.hybrid.observe(remote, self.wall.now(), self.allowed_drift) == Observed::TooFarAhead {
+    /// Takes notice of another node's reading, or of a record's timestamp. One beyond the allowed drift is not
+    /// followed; writes stamped with it are refused where they arrive, so nothing more is to be done about it here.
+    pub(crate) fn observe(&self, timestamp: Timestamp) {
+        if self.hybrid.observe(timestamp, self.wall.now(), self.allowed_drift) == Observed::TooFarAhead {
             helenus_storage::sometimes!("a remote clock was not followed");
         }
     }
@@ -47,9 +68,52 @@ impl NodeClock {
     pub(crate) fn latest_accepted(&self) -> Timestamp {
         later(self.wall.now(), self.allowed_drift)
     }
+
+    /// A live peer has answered an exchange with the reading `theirs`, between `sent` and `received` by this node's
+    /// wall clock.
+    pub(crate) fn compare(&self, peer: HostId, theirs: Timestamp, sent: Timestamp, received: Timestamp) {
+        self.change_watch(|watch| watch.note(peer, offset_between(theirs, sent, received)));
+    }
+
+    /// A peer is down.
+    pub(crate) fn forget(&self, peer: HostId) {
+        self.change_watch(|watch| watch.forget(peer));
+    }
+
+    fn change_watch(&self, change: impl FnOnce(&mut ClockWatch)) {
+        let mut watch = self.watch.lock();
+        change(&mut watch);
+        self.offset_us.store(watch.offset(), Ordering::Relaxed);
+    }
+
+    /// Why this node must not stamp writes now, if so: they would lose, or win for too long.
+    pub(crate) fn skew(&self) -> Option<String> {
+        let drift = self.allowed_drift;
+        let (latest, now) = (self.hybrid.latest(), self.wall.now());
+        if latest >= later(now, drift) {
+            let ahead = whole_millis(latest.0.saturating_sub(now.0));
+            return Some(format!(
+                "it is {ahead:?} behind the newest timestamp that this node stored or followed, allowed are {drift:?}"
+            ));
+        }
+        let offset = self.offset_us.load(Ordering::Relaxed);
+        if Duration::from_micros(offset.unsigned_abs()) > drift {
+            let (by, way) =
+                (whole_millis(offset.unsigned_abs()), if offset < 0 { "ahead of" } else { "behind" });
+            return Some(format!(
+                "it is {by:?} {way} the median of the live nodes' clocks, allowed are {drift:?}"
+            ));
+        }
+        None
+    }
 }
 
 /// A timestamp and a duration; the end of time when they do not fit.
 pub(crate) fn later(timestamp: Timestamp, by: Duration) -> Timestamp {
     Timestamp(timestamp.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+}
+
+/// Microseconds are no news to an operator.
+fn whole_millis(micros: u64) -> Duration {
+    Duration::from_millis(micros / 1000)
 }

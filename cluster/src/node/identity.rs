@@ -12,8 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     membership::handshake::{Greeting, PROTOCOL_VERSION},
+    message::ReplicaError,
     node::{
-        StartError, own_trees,
+        StartError,
+        local_store::LocalStore,
+        own_trees,
         randomness::{random_uuid, stream},
     },
     node_id::{ClusterId, Generation, HostId},
@@ -37,6 +40,8 @@ const CLUSTER_KEY: &[u8] = b"cluster";
 #[derive(Debug)]
 pub struct LocalIdentity {
     stored: Stored,
+    /// The first cluster it was told to join: on disk, or on its way there.
+    chosen: OnceLock<ClusterId>,
     cluster_id: OnceLock<ClusterId>,
 }
 
@@ -74,7 +79,7 @@ impl LocalIdentity {
         stored.generation = Generation(seconds.max(stored.generation.0.saturating_add(1)));
         // The generation only grows, so it serves as the record's timestamp: no clock decides what is newer.
         let timestamp = Timestamp(stored.generation.0);
-        write(engine, IDENTITY_KEY, timestamp, &stored).await?;
+        stored.save(engine, timestamp).await?;
 
         let cluster_id = OnceLock::new();
         if let Some(record) = own_trees::read(engine, own_trees::IDENTITY, CLUSTER_KEY)?
@@ -82,7 +87,7 @@ impl LocalIdentity {
         {
             cluster_id.get_or_init(|| id);
         }
-        Ok(Self { stored, cluster_id })
+        Ok(Self { stored, chosen: cluster_id.clone(), cluster_id })
     }
 
     /// Its host id.
@@ -117,15 +122,20 @@ impl LocalIdentity {
         self.cluster_id.get().copied()
     }
 
-    /// Makes the node belong to a cluster, durably and for ever. The first id stays: joining again, whatever the
-    /// id, changes nothing.
+    /// Makes the node belong to a cluster, durably and for ever. Joining it again changes nothing.
     ///
     /// # Errors
-    /// When storage fails; the node then belongs to no cluster yet, though it may find that it does after a
-    /// restart.
-    pub async fn join_cluster(&self, engine: &Engine, id: ClusterId) -> Result<(), helenus_storage::Error> {
+    /// When it was told to join another one before, even if that was given up half-way: its id may be on disk. When
+    /// storage fails; the node then belongs to no cluster yet, though it may find that it does after a restart.
+    pub(crate) async fn join_cluster(&self, store: &LocalStore, id: ClusterId) -> Result<(), ReplicaError> {
+        let chosen = *self.chosen.get_or_init(|| id);
+        if chosen != id {
+            return Err(ReplicaError::NotServing(format!("it joins cluster {chosen}")));
+        }
         if self.cluster_id().is_none() {
-            write(engine, CLUSTER_KEY, Timestamp(1), &id).await?;
+            let record = Record::plain(Timestamp(1), own_trees::encode(&id));
+            store.apply(own_trees::IDENTITY, Mutation::single(CLUSTER_KEY, record)).await?;
+            store.sync().await?;
             self.cluster_id.get_or_init(|| id);
         }
         Ok(())
@@ -160,21 +170,16 @@ impl Stored {
         }
         Ok(())
     }
-}
 
-async fn write<T: Serialize>(
-    engine: &Engine,
-    key: &'static [u8],
-    timestamp: Timestamp,
-    value: &T,
-) -> Result<(), helenus_storage::Error> {
-    let mutation = Mutation::single(key, Record::plain(timestamp, own_trees::encode(value)));
-    when_there_is_room(engine, mutation).await?.await?;
-    // Twice in a node's life and once per start: whatever the sync mode, who it is must not be forgotten.
-    if engine.options().sync_mode == SyncMode::Periodic {
-        engine.step(Step::Sync)?;
+    /// Whatever the sync mode, who it is must not be forgotten. Start-up only: it may wait for the disk.
+    async fn save(&self, engine: &Engine, timestamp: Timestamp) -> Result<(), helenus_storage::Error> {
+        let record = Record::plain(timestamp, own_trees::encode(self));
+        when_there_is_room(engine, Mutation::single(IDENTITY_KEY, record)).await?.await?;
+        if engine.options().sync_mode == SyncMode::Periodic {
+            engine.step(Step::Sync)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Applies a mutation, and waits if the engine is overloaded. It may be from the first moment on: a node that crashes
@@ -192,5 +197,48 @@ async fn when_there_is_room(
             }
             applied => return applied,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use helenus_storage::{Options, disk::SimulatedDisk};
+    use tokio::task::yield_now;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::time::SystemClock;
+
+    async fn driven<T>(engine: &Engine, work: impl Future<Output = T>) -> T {
+        let driver = async {
+            loop {
+                engine.step(Step::Commit).expect("a sound disk");
+                yield_now().await;
+            }
+        };
+        tokio::select! { done = work => done, () = driver => unreachable!("it never ends") }
+    }
+
+    #[tokio::test]
+    async fn a_join_given_up_half_way_leaves_no_choice_of_another_cluster() {
+        let (first, other) = (ClusterId(Uuid::from_u128(1)), ClusterId(Uuid::from_u128(2)));
+        let settings = Settings::default();
+        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+        let engine = Engine::open(Arc::new(SimulatedDisk::new(1)), Path::new("/data"), options);
+        let engine = Arc::new(engine.expect("an empty disk"));
+        let store = LocalStore::new(Arc::clone(&engine), &settings, true);
+        let load = || LocalIdentity::load_or_create(&engine, &settings, &SystemClock, 7);
+        let identity = driven(&engine, load()).await.expect("a sound disk");
+
+        // Its first poll hands the id to the disk, and nobody polls it again.
+        assert!(futures_util::poll!(Box::pin(identity.join_cluster(&store, first))).is_pending());
+        let refused = driven(&engine, identity.join_cluster(&store, other)).await;
+        yield_now().await;
+
+        assert!(matches!(refused, Err(ReplicaError::NotServing(_))), "{refused:?}");
+        driven(&engine, identity.join_cluster(&store, first)).await.expect("it is the one that was chosen");
+        assert_eq!(driven(&engine, load()).await.expect("a sound disk").cluster_id(), Some(first));
     }
 }

@@ -10,11 +10,20 @@
 //! page of [`crate::membership`] holds. Which peer is up is kept beside the picture: it changes at once, is never
 //! saved, and is nobody's fact but this node's.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, OnceCell};
+use tokio::{
+    sync::{Notify, OnceCell},
+    time::Instant,
+};
 
 use super::{
     StartError,
@@ -26,7 +35,10 @@ use super::{
     user_records::{Intent, UserRecords},
 };
 use crate::{
-    membership::{CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, View},
+    membership::{
+        CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, SignOfDeath,
+        SignOfLife, View,
+    },
     message::ReplicaError,
     node_id::{ClusterId, HostId},
     partitioning::{Ring, Token},
@@ -90,6 +102,11 @@ pub(crate) struct KnownCluster {
     store: Arc<LocalStore>,
     picture: ArcSwap<Picture>,
     liveness: RwLock<Liveness>,
+    /// Members whose sign of life only a call can confirm.
+    in_doubt: Mutex<BTreeSet<HostId>>,
+    doubt: Notify,
+    /// Whether the members known at the start were met; never taken back.
+    met: AtomicBool,
     /// Held by whoever changes the picture, from merge to publication.
     writer: tokio::sync::Mutex<Writer>,
     user_records: UserRecords,
@@ -140,6 +157,9 @@ impl KnownCluster {
             store,
             picture: ArcSwap::from_pointee(Picture::of(view)),
             liveness: RwLock::default(),
+            in_doubt: Mutex::default(),
+            doubt: Notify::new(),
+            met: AtomicBool::new(false),
             writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default() }),
             user_records: UserRecords::default(),
             user_records_saved: OnceCell::new(),
@@ -175,16 +195,26 @@ impl KnownCluster {
         theirs: &Exchange,
         now: Timestamp,
     ) -> Result<Exchange, ReplicaError> {
-        self.learn(sender, theirs, now).await?;
+        self.merge(sender, theirs, now, Self::mark_heard).await?;
         Ok(self.exchange())
     }
 
-    /// Learns from an exchange, durably; its sender is up.
+    /// Learns from the answer to an exchange, durably; its sender is up.
     pub(crate) async fn learn(
         &self,
         sender: HostId,
         theirs: &Exchange,
         now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        self.merge(sender, theirs, now, Self::mark_up).await
+    }
+
+    async fn merge(
+        &self,
+        sender: HostId,
+        theirs: &Exchange,
+        now: Timestamp,
+        mark: fn(&Self, HostId),
     ) -> Result<(), ReplicaError> {
         if sender == self.identity.host_id() {
             return Ok(());
@@ -198,7 +228,7 @@ impl KnownCluster {
             self.publish(view.clone());
         }
         if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
-            self.mark_up(sender);
+            mark(self, sender);
         }
         writer.join.on_exchange(&view, sender, theirs);
         self.move_on(&mut writer, view).await
@@ -254,8 +284,7 @@ impl KnownCluster {
         saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
         // Durable before the id: see `saved_cluster`.
         if let Some(cluster_id) = changes.cluster_id {
-            let joined = self.identity.join_cluster(self.store.engine(), cluster_id).await;
-            joined.map_err(super::local_store::as_answer)?;
+            self.identity.join_cluster(&self.store, cluster_id).await?;
         }
         Ok(())
     }
@@ -283,7 +312,8 @@ impl KnownCluster {
     /// Why the node does not serve yet, if so.
     pub(crate) fn starting(&self) -> Option<String> {
         if self.picture.load().is_ring_known() {
-            return None;
+            let is_met = self.met.load(Ordering::Acquire);
+            return (!is_met).then(|| "it has not tried to reach all members yet".to_owned());
         }
         let why = self.waiting_for.lock().clone();
         Some(why.unwrap_or_else(|| "no seed has answered yet".to_owned()))
@@ -296,6 +326,13 @@ impl KnownCluster {
         }
         let why = self.waiting_for.lock().clone();
         Some(why.unwrap_or_else(|| "no member has answered yet".to_owned()))
+    }
+
+    /// Why another member is still joining, if it is and this node can tell: members do not tell each other their
+    /// reasons, but whoever holds user records keeps every newcomer from becoming normal.
+    pub(crate) fn why_others_join(&self, member: &Member) -> Option<String> {
+        let is_kept_out = member.state == MemberState::Joining && self.user_records.do_exist();
+        is_kept_out.then(|| "user records exist already; streaming is not available yet".to_owned())
     }
 
     /// Notes for the status and, if it is new, for the log why the node cannot go on.
@@ -312,17 +349,56 @@ impl KnownCluster {
         host_id == self.identity.host_id() || self.liveness.read().is_up(host_id)
     }
 
+    /// A member has answered a call.
     fn mark_up(&self, host_id: HostId) {
         let picture = self.picture.load();
         let Some(member) = picture.view.member(host_id) else { return };
-        if !self.liveness.read().is_up(host_id) && self.liveness.write().on_answer(host_id) {
+        if self.liveness.write().on_answer(host_id, Instant::now().into_std()) {
             helenus_storage::sometimes!("a peer came up");
             tracing::info!(host = %host_id, address = member.address, "peer is up");
         }
     }
 
-    /// A call to a member has failed.
-    pub(crate) fn on_failure(&self, host_id: HostId, error: &CallError) {
+    /// A member has called.
+    fn mark_heard(&self, host_id: HostId) {
+        let picture = self.picture.load();
+        let Some(member) = picture.view.member(host_id) else { return };
+        let heard = self.liveness.write().on_heard(host_id);
+        match heard {
+            SignOfLife::WasUp => {}
+            SignOfLife::IsUp => {
+                tracing::info!(host = %host_id, address = member.address, "peer is up");
+            }
+            SignOfLife::Unproven => self.call_soon(host_id),
+        }
+    }
+
+    fn call_soon(&self, host_id: HostId) {
+        self.in_doubt.lock().insert(host_id);
+        self.doubt.notify_one();
+    }
+
+    /// Waits for members of which calls that failed and answers or calls of theirs say different things; they are to be
+    /// called at once.
+    pub(crate) async fn members_in_doubt(&self) -> BTreeSet<HostId> {
+        self.doubt.notified().await;
+        std::mem::take(&mut *self.in_doubt.lock())
+    }
+
+    /// Whether the ring is known and it was tried to reach every other member of it.
+    pub(crate) fn has_tried_all(&self) -> bool {
+        let picture = self.picture.load();
+        let liveness = self.liveness.read();
+        picture.is_ring_known() && picture.view.others().all(|member| liveness.is_settled(member.host_id))
+    }
+
+    /// From now on the node serves, whoever else comes.
+    pub(crate) fn serve(&self) {
+        self.met.store(true, Ordering::Release);
+    }
+
+    /// A call to a member, begun at `began`, has failed.
+    pub(crate) fn on_failure(&self, host_id: HostId, error: &CallError, began: Instant) {
         let why = match error {
             CallError::Unreachable { .. } => CallFailure::Unreachable,
             CallError::Lost { .. } => CallFailure::Lost,
@@ -331,10 +407,18 @@ impl KnownCluster {
             CallError::TimedOut => CallFailure::TimedOut,
             CallError::Overloaded | CallError::Malformed { .. } => CallFailure::Local,
         };
-        if self.liveness.write().on_failure(host_id, why) {
-            helenus_storage::sometimes!("a peer went down");
-            let address = self.picture.load().view.member(host_id).map(|member| member.address.clone());
-            tracing::warn!(host = %host_id, address, "peer is down: {error}");
+        let sign = self.liveness.write().on_failure(host_id, why, began.into_std());
+        match sign {
+            SignOfDeath::None => {}
+            SignOfDeath::IsDown => {
+                helenus_storage::sometimes!("a peer went down");
+                let address = self.picture.load().view.member(host_id).map(|member| member.address.clone());
+                tracing::warn!(host = %host_id, address, "peer is down: {error}");
+            }
+            SignOfDeath::Outdated => {
+                helenus_storage::sometimes!("an old call failed after a newer one was answered");
+                self.call_soon(host_id);
+            }
         }
     }
 

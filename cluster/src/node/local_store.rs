@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Error, Mutation, Record, Step, SyncMode, TableId, TryGet};
+use helenus_storage::{Engine, Error, Mutation, Record, Step, SyncMode, TableId, Timestamp, TryGet};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::own_trees::FIRST_USER_TABLE;
 use crate::{message::ReplicaError, settings::Settings};
 
 /// The node's own engine.
@@ -46,6 +47,15 @@ impl LocalStore {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The newest timestamp of all user records; zero if there is none. Never waits.
+    pub(crate) fn newest_user_timestamp(&self) -> Result<Timestamp, Error> {
+        let mut newest = Timestamp(0);
+        for table in self.engine.tables().into_iter().filter(|table| *table >= FIRST_USER_TABLE) {
+            newest = newest.max(self.engine.newest_timestamp(table)?.unwrap_or_default());
+        }
+        Ok(newest)
     }
 
     /// Creates a table durably; creating one that exists is a no-op.
@@ -113,10 +123,11 @@ impl LocalStore {
 }
 
 /// What a peer is told of a storage error.
-pub(crate) fn as_answer(error: Error) -> ReplicaError {
+fn as_answer(error: Error) -> ReplicaError {
     match error {
         Error::Overloaded { what } => ReplicaError::Overloaded(what.to_owned()),
         Error::NoSuchTable(table) => ReplicaError::NoSuchTable(table),
+        error @ Error::StorageFull { .. } => ReplicaError::StorageFull(error.to_string()),
         Error::Closed => ReplicaError::NotServing("its storage is closed".to_owned()),
         error => ReplicaError::Storage(error.to_string()),
     }
@@ -124,7 +135,7 @@ pub(crate) fn as_answer(error: Error) -> ReplicaError {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{io, path::Path};
 
     use helenus_storage::{Options, disk::SimulatedDisk};
 
@@ -158,6 +169,15 @@ mod tests {
         assert_eq!((first, second), (Ok(None), Ok(None)));
         assert!(matches!(third, Err(ReplicaError::Overloaded(_))), "{third:?}");
         assert_eq!(store.get_cold(TABLE, key).await, Ok(None), "there is room again");
+    }
+
+    #[test]
+    fn a_full_file_system_is_told_apart_from_a_broken_one() {
+        let full = as_answer(Error::StorageFull { path: "/data/1.log".into() });
+        let broken = as_answer(Error::io("write", "/data/1.log", io::ErrorKind::Other.into()));
+
+        assert!(matches!(full, ReplicaError::StorageFull(why) if why.contains("/data/1.log")));
+        assert!(matches!(broken, ReplicaError::Storage(_)));
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@
 //!   every interval, or soon after news ──> one call per peer, all at once, each at most 2 s
 //!                                             │ answer: learn it (merge, save, publish); the peer is up
 //!                                             └ error:  the peer is down, if the connection is gone
+//!   a connection is lost ──> one call to that peer at once, if it was up: whether that fails says if it is down
+//!   as soon as every member was tried once, or 2 s after the ring is known: the node serves
 //!   while the node belongs to no cluster: what the seeds answered decides whether it forms one
 //! ```
 //!
@@ -36,6 +38,9 @@ use crate::{
 
 /// How long an exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a node that knows its ring puts off serving because of members that it has not reached. A member whose
+/// process is dead is known to be so at once; this is for those whose machine says nothing.
+const MEETING_TIMEOUT: Duration = Duration::from_secs(2);
 /// News is passed on after this part of the interval, so that a cluster forms in a few rounds, not intervals.
 const NEWS_DIVISOR: u32 = 10;
 
@@ -46,12 +51,28 @@ pub(super) struct MembershipLoop {
     seeds: Vec<String>,
     configured_factor: Option<u32>,
     formation: Formation,
+    meeting: Meeting,
+    is_clock_off: bool,
+    /// Members that were just called because a connection to them was lost.
+    asked_after: BTreeMap<HostId, Instant>,
     /// Who was found at a seed's address.
     met: BTreeMap<String, HostId>,
     peers: Arc<Peers>,
     cluster: Arc<KnownCluster>,
     random: Stream,
     stop: CancellationToken,
+}
+
+/// How far the node is in meeting its members, which it does once before it serves: it would call all of them dead,
+/// and the first requests unavailable.
+#[derive(Debug, Clone, Copy)]
+enum Meeting {
+    /// It does not know them yet.
+    Unknown,
+    /// It waits for the first calls to end, until then at most.
+    Until(Instant),
+    /// It serves.
+    Over,
 }
 
 /// How a call ended: the sender of the answer and its cluster.
@@ -73,6 +94,9 @@ impl MembershipLoop {
             seeds: settings.seeds.clone(),
             configured_factor: settings.default_replication_factor,
             formation: Formation::new(&settings.advertise, &settings.seeds),
+            meeting: Meeting::Unknown,
+            is_clock_off: false,
+            asked_after: BTreeMap::new(),
             met: BTreeMap::new(),
             cluster: Arc::clone(&peers.cluster),
             peers,
@@ -91,6 +115,8 @@ impl MembershipLoop {
         let cluster = Arc::clone(&self.cluster);
         loop {
             self.form_if_due().await;
+            self.watch_clock();
+            let meeting_ends = self.meet_members();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -99,17 +125,89 @@ impl MembershipLoop {
                     self.on_met(met);
                 }
                 () = cluster.news() => next_round = next_round.min(last_round + self.interval / NEWS_DIVISOR),
+                hosts = cluster.members_in_doubt() => {
+                    calls.extend(self.call_members(hosts, &mut busy));
+                }
+                hosts = self.peers.transport.lost_connections() => {
+                    let hosts = hosts.into_iter().filter(|host_id| self.is_to_be_asked_after(*host_id)).collect();
+                    calls.extend(self.call_members(hosts, &mut busy));
+                }
+                () = sleep_until(meeting_ends.unwrap_or(next_round)), if meeting_ends.is_some() => {}
                 () = sleep_until(next_round) => {
-                    for destination in self.destinations() {
-                        if busy.insert(destination.clone()) {
-                            calls.push(Box::pin(meet(Arc::clone(&self.peers), destination)));
-                        }
-                    }
+                    calls.extend(self.call_idle(self.destinations(), &mut busy));
                     last_round = Instant::now();
                     next_round = last_round + self.interval;
                 }
             }
         }
+    }
+
+    /// Lets the node serve if it has met its members or waited long enough for them. Returns when to ask again at the
+    /// latest.
+    fn meet_members(&mut self) -> Option<Instant> {
+        if let Meeting::Unknown = self.meeting
+            && self.cluster.picture().is_ring_known()
+        {
+            self.meeting = Meeting::Until(Instant::now() + MEETING_TIMEOUT);
+        }
+        let Meeting::Until(end) = self.meeting else { return None };
+        if !self.cluster.has_tried_all() && Instant::now() < end {
+            return Some(end);
+        }
+        self.meeting = Meeting::Over;
+        self.cluster.serve();
+        None
+    }
+
+    /// Tells the operator when the clock keeps the node from coordinating writes, and when that is over.
+    fn watch_clock(&mut self) {
+        match self.peers.clock.skew() {
+            Some(why) => {
+                self.is_clock_off = true;
+                if self.cluster.log_limit.allows("the clock is off") {
+                    tracing::warn!("the clock of this node is off, so it coordinates no writes: {why}");
+                }
+            }
+            None if self.is_clock_off => {
+                self.is_clock_off = false;
+                tracing::info!("the clock of this node is fine again, so it coordinates writes");
+            }
+            None => {}
+        }
+    }
+
+    /// Whether a lost connection is worth a call at once. One to a member that is down is expected; and whoever answers
+    /// each call and then breaks the connection is not called without end: the next round is soon enough.
+    fn is_to_be_asked_after(&mut self, host_id: HostId) -> bool {
+        let now = Instant::now();
+        let pause = self.interval / NEWS_DIVISOR;
+        self.asked_after.retain(|_, at| now.duration_since(*at) < pause);
+        if !self.cluster.is_up(host_id) || self.asked_after.contains_key(&host_id) {
+            return false;
+        }
+        self.asked_after.insert(host_id, now);
+        true
+    }
+
+    /// Calls members that are not being called already.
+    fn call_members(
+        &self,
+        hosts: BTreeSet<HostId>,
+        busy: &mut BTreeSet<Destination>,
+    ) -> Vec<BoxFuture<'static, Met>> {
+        let picture = self.cluster.picture();
+        let destinations = hosts.into_iter().filter_map(|host_id| picture.destination(host_id));
+        self.call_idle(destinations, busy)
+    }
+
+    /// Calls those that are not being called already.
+    fn call_idle(
+        &self,
+        destinations: impl IntoIterator<Item = Destination>,
+        busy: &mut BTreeSet<Destination>,
+    ) -> Vec<BoxFuture<'static, Met>> {
+        let idle = destinations.into_iter().filter(|destination| busy.insert(destination.clone()));
+        idle.map(|destination| Box::pin(meet(Arc::clone(&self.peers), destination)) as _).collect()
     }
 
     /// All members but this node, and the seeds that are nobody's address yet.
@@ -195,15 +293,23 @@ impl MembershipLoop {
 async fn meet(peers: Arc<Peers>, destination: Destination) -> Met {
     let deadline = Instant::now() + EXCHANGE_TIMEOUT;
     let request = Request::Exchange(peers.cluster.exchange());
+    let sent = peers.clock.now();
     let answer = peers.call_anyone(&destination, TrafficClass::Control, request, deadline, None).await;
+    let received = peers.clock.now();
     let result = match answer {
         Err(error) => Err(error),
         Ok(answer) => match answer.body {
             Response::Exchange(theirs) => {
                 let sender = answer.header.sender;
                 let cluster_id = theirs.cluster_id;
-                match peers.cluster.learn(sender, &theirs, peers.clock.now()).await {
-                    Ok(()) => Ok((sender, cluster_id)),
+                match peers.cluster.learn(sender, &theirs, received).await {
+                    Ok(()) => {
+                        // In one turn with the end of the call, so before the node serves because of it.
+                        if sender != peers.identity.host_id() && peers.cluster.is_up(sender) {
+                            peers.clock.compare(sender, answer.header.timestamp, sent, received);
+                        }
+                        Ok((sender, cluster_id))
+                    }
                     Err(error) => {
                         Err(CallError::Malformed { reason: format!("what it told was not saved: {error}") })
                     }

@@ -52,7 +52,11 @@ use bytes::Bytes;
 use helenus_storage::{Engine, Record, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -206,7 +210,8 @@ pub struct Failure {
 /// Whether a node serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// It takes requests.
+    /// It takes requests: it knows the ring, and how things stand with each member as far as one call tells. It needs
+    /// no other node for that, and waits two seconds at most for those that say nothing.
     Ready,
     /// Not yet, and why.
     Starting(String),
@@ -245,7 +250,8 @@ pub struct MemberStatus {
     /// Where it is in its life.
     #[serde(serialize_with = "serialize_state")]
     pub state: MemberState,
-    /// Why it is still joining, if it is and the node knows.
+    /// Why it is still joining, if it is and the node that was asked knows: of itself always, of others if it holds
+    /// user records.
     pub why: Option<String>,
     /// Number of its tokens.
     pub tokens: usize,
@@ -296,10 +302,11 @@ impl Node {
     /// When storage fails or holds what does not decode.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
-        let clock = Arc::new(NodeClock::new(clock, settings.allowed_drift));
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
+        let clock = NodeClock::new(clock, settings.allowed_drift, store.newest_user_timestamp()?);
+        let clock = Arc::new(clock);
         let peers = Arc::new(Peers {
             identity: Arc::clone(&identity),
             clock: Arc::clone(&clock),
@@ -361,7 +368,8 @@ impl Node {
             return Err(ReplicaError::Expired);
         }
         self.clock.observe(header.timestamp);
-        // Past the deadline nobody listens; what was begun goes on all the same.
+        // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
+        // saved and not published is learned again.
         match tokio::time::timeout(header.remaining, self.perform(header, body)).await {
             Ok(response) => response,
             Err(_) => {
@@ -417,9 +425,13 @@ impl Node {
         self.coordinator.drain();
     }
 
-    /// Ends its tasks. Requests that still wait are answered as timed out. The engine is the caller's to close.
-    pub async fn stop(&self) {
+    /// Takes no new request, lets writes go on until `deadline` at most, and ends its tasks. Requests that still wait
+    /// by then are answered as timed out. The engine is the caller's to close, and the transport to stop.
+    pub async fn stop(&self, deadline: Instant) {
         self.coordinator.drain();
+        // Of a write that is answered, the copies for slow replicas may still be on their way: the signal below would
+        // drop them. Past the deadline they are dropped as if the node had died.
+        let _: Result<(), _> = timeout_at(deadline, self.coordinator.stopped()).await;
         self.stop.cancel();
         let membership = self.membership.lock().take();
         if let Some(task) = membership {

@@ -49,7 +49,8 @@ impl Peers {
         deadline: Instant,
         trace: Option<u64>,
     ) -> Result<Message<Response>, CallError> {
-        let remaining = deadline.saturating_duration_since(Instant::now());
+        let began = Instant::now();
+        let remaining = deadline.saturating_duration_since(began);
         let header = self.header(to.host_id, class, remaining, trace);
         let result = self.transport.call(to, Message { header, body }, deadline).await;
         let result = result.and_then(|answer| match to.host_id {
@@ -64,7 +65,10 @@ impl Peers {
             Ok(answer) => self.clock.observe(answer.header.timestamp),
             Err(error) => {
                 if let Some(host_id) = to.host_id {
-                    self.cluster.on_failure(host_id, error);
+                    self.cluster.on_failure(host_id, error, began);
+                    if !self.cluster.is_up(host_id) {
+                        self.clock.forget(host_id);
+                    }
                 }
             }
         }

@@ -36,6 +36,8 @@ impl Replica {
             helenus_storage::sometimes!("a replica refused a timestamp");
             return Err(ReplicaError::ClockSkew);
         }
+        // What it holds, it stamps above.
+        mutation.rows.iter().for_each(|(_, record)| self.clock.observe(record.timestamp));
         // Before the apply, so that no joining node is told otherwise once the record exists.
         self.cluster.note_user_record();
         let owned = self.owns(table, &mutation.key);
@@ -46,7 +48,11 @@ impl Replica {
     /// The newest version it holds.
     pub(crate) async fn read(&self, table: TableId, key: Bytes) -> Result<Option<Record>, ReplicaError> {
         check_user_table(table)?;
-        self.store.get(table, key).await
+        let record = self.store.get(table, key).await?;
+        if let Some(record) = &record {
+            self.clock.observe(record.timestamp);
+        }
+        Ok(record)
     }
 
     fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! The network seam: how a node calls another.
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug, future::pending};
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -76,4 +76,11 @@ pub trait Transport: Debug + Send + Sync + 'static {
         request: Message<Request>,
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Message<Response>, CallError>>;
+
+    /// Waits until connections that stood are lost, and says to whom; each loss is told once, and dropping the future
+    /// before it ends forgets none. A hint to call those at once, no proof that they are down. A network that cannot
+    /// tell, as this default, never does: then the next call finds out.
+    fn lost_connections(&self) -> BoxFuture<'static, BTreeSet<HostId>> {
+        Box::pin(pending())
+    }
 }

@@ -25,6 +25,11 @@ impl UserRecords {
         self.exist.store(true, Ordering::SeqCst);
     }
 
+    /// Whether a record exists, or may: without the writes that are only being planned.
+    pub(crate) fn do_exist(&self) -> bool {
+        self.exist.load(Ordering::SeqCst)
+    }
+
     /// A write is about to be planned. The picture of the cluster must be taken afterwards.
     pub(crate) fn intend(&self) -> Intent<'_> {
         self.intents.fetch_add(1, Ordering::SeqCst);
@@ -36,7 +41,7 @@ impl UserRecords {
     /// What to tell other nodes; to be read after the members were listed.
     pub(crate) fn may_exist(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.intents.load(Ordering::SeqCst) > 0 || self.exist.load(Ordering::SeqCst)
+        self.intents.load(Ordering::SeqCst) > 0 || self.do_exist()
     }
 }
 

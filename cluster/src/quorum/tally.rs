@@ -114,7 +114,10 @@ impl Tally {
             Verdict::OutOfReach { silent: false } => {
                 RequestError::Failed { level, required, received, failures: self.errors() }
             }
-            _ => RequestError::Timeout { level, required, received, timeout },
+            _ => {
+                let (silent, lost) = (self.missing_as(&Missing::Silence), self.missing_as(&Missing::Lost));
+                RequestError::Timeout { level, required, received, silent, lost, timeout }
+            }
         }
     }
 
@@ -127,8 +130,12 @@ impl Tally {
     }
 
     fn is_any_silent(&self) -> bool {
-        let silent = |word: &Word| matches!(word, Word::Missing(Missing::Silence | Missing::Lost));
-        self.candidates.iter().any(|(_, word)| silent(word))
+        self.missing_as(&Missing::Silence) + self.missing_as(&Missing::Lost) > 0
+    }
+
+    fn missing_as(&self, why: &Missing) -> u32 {
+        let is_it = |word: &Word| matches!(word, Word::Missing(missing) if missing == why);
+        count(self.candidates.iter().filter(|(_, word)| is_it(word)).count())
     }
 
     fn note(&mut self, host_id: HostId, new: Word) -> bool {

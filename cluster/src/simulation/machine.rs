@@ -21,7 +21,7 @@ use rand::RngExt;
 use tokio::{
     runtime::Handle,
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -205,7 +205,7 @@ impl Machine {
         // Nobody is left to hear of it: it only ends the waiting of the tasks that are left.
         let _: Result<(), Error> = engine.close();
         if let Some(node) = node {
-            tokio::spawn(async move { node.stop().await });
+            tokio::spawn(async move { node.stop(Instant::now()).await });
         }
     }
 
@@ -215,7 +215,7 @@ impl Machine {
         let in_order = async {
             if let Some(node) = node {
                 node.drain();
-                node.stop().await;
+                node.stop(Instant::now() + PATIENCE / 2).await;
             }
             // A failure is the next recovery's to deal with.
             let _: Result<(), Error> = engine.close();

@@ -3,16 +3,30 @@
 use std::time::Duration;
 
 use helenus_cluster::{
-    consistency::Consistency::{All, Quorum},
+    consistency::Consistency::{All, One, Quorum},
     error::RequestError,
     message::ReplicaError,
-    node::Change,
+    node::{Change, Readiness},
     time::{Timestamp, WallClock},
 };
 
 use crate::support::{Cluster, is_tombstone, put, value_of, write, write_at};
 
 const DRIFT: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn is_ready(cluster: &Cluster, name: &str) -> bool {
+    cluster.node(name).readiness() == Readiness::Ready
+}
+
+fn set_off_by_an_hour(cluster: &Cluster, is_ahead: bool) {
+    let clock = &cluster.machines["n1"].clock;
+    match is_ahead {
+        true => clock.run_ahead_by(HOUR),
+        false => clock.run_behind_by(HOUR),
+    }
+}
 
 fn now(cluster: &Cluster) -> Timestamp {
     cluster.machines["n1"].clock.now()
@@ -71,6 +85,147 @@ async fn a_coordinator_whose_clock_is_behind_still_overwrites_what_it_has_heard_
     cluster.put("n2", "key", "new", All).await.expect("within the drift");
 
     assert_eq!(cluster.get("n3", "key", All).await, Ok(Some("new".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_wins_over_what_is_stored_though_all_clocks_went_back_over_a_restart() {
+    for (size, level) in [(1, One), (3, All)] {
+        let mut cluster = Cluster::of(size).await;
+        let names: Vec<_> = cluster.machines.keys().cloned().collect();
+        cluster.put("n1", "key", "old", level).await.expect("all are alive");
+        for name in &names {
+            cluster.kill(name).await;
+            cluster.machines[name].clock.run_behind_by(DRIFT / 3);
+        }
+        for name in &names {
+            cluster.start(name).await;
+        }
+        cluster.until("all are ready", |c| c.agrees_on(size) && is_ready(c, "n1")).await;
+
+        cluster.put("n1", "key", "new", level).await.expect("all are alive");
+        assert_eq!(cluster.get("n1", "key", level).await, Ok(Some("new".to_owned())), "{size} nodes");
+        cluster.delete("n1", "key", level).await.expect("all are alive");
+        assert_eq!(cluster.get("n1", "key", level).await, Ok(None), "{size} nodes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stores_what_is_too_far_ahead_writes_nothing_until_its_clock_has_caught_up() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.machines["n1"].clock.run_ahead_by(2 * DRIFT);
+    cluster.put("n1", "key", "ahead", One).await.expect("alone, nobody can tell");
+    cluster.kill("n1").await;
+    cluster.machines["n1"].clock.run_ahead_by(Duration::ZERO);
+    cluster.start("n1").await;
+    cluster.until("it is ready", |c| is_ready(c, "n1")).await;
+
+    for request in [write("key", put("new"), One), write_at("key", Change::Delete, One, Timestamp(7))] {
+        let refused = cluster.write("n1", request).await;
+        assert!(matches!(refused, Err(RequestError::ClockSkew(_))), "{refused:?}");
+    }
+    assert_eq!(cluster.get("n1", "key", One).await, Ok(Some("ahead".to_owned())), "reads go on");
+
+    tokio::time::sleep(DRIFT + Duration::from_secs(1)).await;
+    cluster.put("n1", "key", "new", One).await.expect("within the drift");
+    assert_eq!(cluster.get("n1", "key", One).await, Ok(Some("new".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_an_hour_off_coordinates_no_writes_until_its_clock_is_set_right() {
+    for is_ahead in [true, false] {
+        let cluster = Cluster::of(3).await;
+        set_off_by_an_hour(&cluster, is_ahead);
+        tokio::time::sleep(INTERVAL * 2).await;
+
+        for request in [
+            write("key", put("off"), One),
+            write("key", Change::Delete, Quorum),
+            write_at("key", put("off"), Quorum, now(&cluster)),
+        ] {
+            let refused = cluster.write("n1", request).await;
+            assert!(matches!(refused, Err(RequestError::ClockSkew(_))), "{refused:?}");
+        }
+        for reader in ["n1", "n2"] {
+            assert_eq!(cluster.read(reader, "key", All).await.expect("all are alive").record, None);
+        }
+        cluster.put("n2", "key", "value", Quorum).await.expect("n2 and n3 go on");
+        assert_eq!(cluster.get("n3", "key", Quorum).await, Ok(Some("value".to_owned())));
+
+        cluster.machines["n1"].clock.run_ahead_by(Duration::ZERO);
+        tokio::time::sleep(INTERVAL * 2).await;
+        cluster.put("n1", "key", "right", All).await.expect("it agrees with the others again");
+        assert_eq!(cluster.get("n2", "key", All).await, Ok(Some("right".to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_an_hour_off_knows_it_before_its_first_write() {
+    for is_ahead in [true, false] {
+        let mut cluster = Cluster::of(3).await;
+        cluster.kill("n1").await;
+        set_off_by_an_hour(&cluster, is_ahead);
+        cluster.start("n1").await;
+
+        let mut refused = cluster.put("n1", "key", "off", Quorum).await;
+        while matches!(refused, Err(RequestError::Starting(_))) {
+            tokio::time::sleep(Duration::from_micros(100)).await;
+            refused = cluster.put("n1", "key", "off", Quorum).await;
+        }
+
+        assert!(matches!(refused, Err(RequestError::ClockSkew(_))), "{refused:?}");
+        assert_eq!(cluster.read("n2", "key", All).await.expect("all are alive").record, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_is_judged_by_live_peers_only() {
+    let mut cluster = Cluster::of(3).await;
+    for name in ["n2", "n3"] {
+        cluster.machines[name].clock.run_ahead_by(HOUR);
+    }
+    tokio::time::sleep(INTERVAL * 2).await;
+    let outvoted = cluster.put("n1", "key", "value", One).await;
+    assert!(matches!(outvoted, Err(RequestError::ClockSkew(_))), "{outvoted:?}");
+
+    cluster.kill("n3").await;
+    cluster.until("the death is known", |c| c.sees_down("n1", "n3")).await;
+
+    cluster.put("n1", "key", "value", One).await.expect("of two nobody can tell who is wrong");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_write_wins_over_a_clients_future_timestamp_that_its_coordinator_has_seen() {
+    // All are replicas, so every node has seen what was written at ALL.
+    let cluster = Cluster::of(3).await;
+    for (writer, next) in [("n1", "n2"), ("n2", "n3"), ("n3", "n3")] {
+        let ahead = shifted(now(&cluster), DRIFT / 2);
+        cluster.write(writer, write_at(writer, put("future"), All, ahead)).await.expect("all are alive");
+        cluster.put(next, writer, "plain", Quorum).await.expect("all are alive");
+        assert_eq!(cluster.get("n1", writer, All).await, Ok(Some("plain".to_owned())), "{writer}, {next}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_write_wins_over_what_was_written_or_read_through_the_same_node() {
+    // Of five nodes three are replicas: some of the coordinators are none.
+    for name in ["n1", "n2", "n3", "n4", "n5"] {
+        for is_read in [true, false] {
+            let cluster = Cluster::of(5).await;
+            let ahead = shifted(now(&cluster), DRIFT / 2);
+            let writer = if is_read { "n1" } else { name };
+            cluster
+                .write(writer, write_at("key", put("future"), Quorum, ahead))
+                .await
+                .expect("all are alive");
+            if is_read {
+                assert_eq!(cluster.get(name, "key", Quorum).await, Ok(Some("future".to_owned())));
+            }
+
+            cluster.put(name, "key", "plain", Quorum).await.expect("all are alive");
+
+            assert_eq!(cluster.get("n1", "key", All).await, Ok(Some("plain".to_owned())), "{name}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

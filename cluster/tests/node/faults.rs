@@ -1,6 +1,6 @@
 //! What happens to a request when processes, connections and clients die around it.
 
-use std::time::Duration;
+use std::{ops::Bound, pin::pin, time::Duration};
 
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
@@ -116,6 +116,45 @@ async fn a_node_cut_off_is_down_until_the_cable_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_can_call_but_not_be_called_is_down_and_stays_so() {
+    let cluster = Cluster::of(3).await;
+
+    cluster.network.cut("n1", "n3");
+    cluster.until("n1 notices", |c| c.sees_down("n1", "n3")).await;
+
+    // n3 goes on calling n1, and is answered.
+    let later = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < later {
+        assert!(cluster.sees_down("n1", "n3"), "requests to n3 would fail");
+        assert!(cluster.sees_up("n3", "n1"), "requests to n1 are answered");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(
+        matches!(
+            cluster.put("n1", "key", "value", All).await,
+            Err(RequestError::Unavailable { required: 3, alive: 2, .. })
+        ),
+        "nothing is sent"
+    );
+
+    cluster.network.heal("n1", "n3");
+    cluster.until("they meet again", |c| c.agrees_on(3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_comes_back_is_up_as_soon_as_it_calls() {
+    let mut cluster = Cluster::with(3, |settings| settings.exchange_interval = Duration::from_secs(10)).await;
+    cluster.kill("n3").await;
+    cluster.until("the death is known", |c| c.sees_down("n1", "n3") && c.sees_down("n2", "n3")).await;
+
+    cluster.start("n3").await;
+    let started = Instant::now();
+    cluster.until("it is back", |c| c.agrees_on(3)).await;
+
+    assert!(started.elapsed() < Duration::from_millis(100), "not at the next round: {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_node_goes_on_where_it_was() {
     let cluster = Cluster::of(3).await;
     cluster.pause("n3");
@@ -134,10 +173,48 @@ async fn a_stopped_node_has_no_tasks_left_that_answer() {
     let node = cluster.node("n1").clone();
     node.drain();
 
-    tokio::time::timeout(Duration::from_secs(1), node.stop()).await.expect("nothing holds it");
+    let far = Instant::now() + Duration::from_secs(10);
+    tokio::time::timeout(Duration::from_secs(1), node.stop(far)).await.expect("nothing holds it");
 
     let refused = cluster.put("n1", "key", "value", One).await;
     assert_eq!(refused, Err(RequestError::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_the_late_copies_of_answered_writes() {
+    let cluster = Cluster::of(3).await;
+    cluster.pause("n3");
+    cluster.put("n1", "key", "value", Quorum).await.expect("n1 and n2 suffice");
+    let node = cluster.node("n1").clone();
+    let begun = Instant::now();
+    let mut stopping = pin!(node.stop(begun + Duration::from_secs(2)));
+
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut stopping).await;
+    assert!(early.is_err(), "n3 has not answered");
+    cluster.resume("n3");
+    stopping.await;
+
+    assert!(begun.elapsed() < Duration::from_millis(1100), "n3 answered: {:?}", begun.elapsed());
+    let replica = &cluster.processes["n3"].storage.engine;
+    assert_eq!(replica.is_empty(DEFAULT_TABLE_ID).ok(), Some(false), "n3 has the write");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_no_write_beyond_its_deadline() {
+    let cluster = Cluster::with(3, |settings| settings.write_timeout = Duration::from_secs(30)).await;
+    cluster.pause("n3");
+    cluster.put("n1", "late copy", "value", Quorum).await.expect("n1 and n2 suffice");
+    let node = cluster.node("n1").clone();
+    let unanswered = tokio::spawn(async move { node.write(write("unanswered", put("value"), All)).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let begun = Instant::now();
+    cluster.node("n1").stop(begun + Duration::from_secs(2)).await;
+
+    let waited = begun.elapsed().as_millis();
+    assert!((2000..2100).contains(&waited), "until the deadline: {waited} ms");
+    let outcome = unanswered.await.expect("no panic").map_err(|failure| failure.error);
+    assert!(matches!(outcome, Err(RequestError::Timeout { received: 2, .. })), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,6 +227,37 @@ async fn a_connection_lost_after_the_reply_is_noticed_all_the_same() {
     tokio::time::sleep(Duration::from_millis(5)).await;
 
     assert!(cluster.sees_down("n1", "n3"), "the call that was still under way told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_that_breaks_connections_is_known_at_once_to_idle_nodes() {
+    let mut cluster = Cluster::with(3, |settings| settings.exchange_interval = Duration::from_secs(10)).await;
+    cluster.network.tell_losses();
+
+    cluster.kill("n3").await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+
+    for observer in ["n1", "n2"] {
+        assert!(cluster.sees_down(observer, "n3"), "{observer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_again_and_again_makes_no_live_peer_down_and_no_storm_of_calls() {
+    let cluster = Cluster::of(3).await;
+    let before = cluster.network.calls();
+
+    for _ in 0..1000 {
+        cluster.network.break_connection("n1", "n2");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(cluster.sees_up("n1", "n2"));
+    }
+
+    let calls = cluster.network.calls() - before;
+    assert!(
+        (10..40).contains(&calls),
+        "{calls} calls in a second: two per node, and one per tenth of the interval"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,4 +287,23 @@ async fn a_stalled_disk_of_the_coordinator_makes_no_request_wait_beyond_its_dead
 
     assert!(matches!(late, Err(RequestError::Timeout { required: 3, received: 2, .. })), "{late:?}");
     assert!(asked.elapsed() < Duration::from_millis(2100), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_its_own_replica_keeps_a_write_from_no_other() {
+    // Room for one write that is answered and waits for late replicas, and a paused replica that takes it.
+    let cluster = Cluster::with(3, |settings| settings.max_requests = 1).await;
+    cluster.pause("n3");
+    cluster.put("n1", "first", "value", Quorum).await.expect("n1 and n2 suffice");
+
+    cluster.close_storage("n1");
+    for number in 0..8 {
+        let failed = cluster.put("n1", &format!("key {number}"), "value", All).await;
+        assert!(matches!(failed, Err(RequestError::Failed { .. })), "n1 fails at once: {failed:?}");
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let n2 = &cluster.processes["n2"].storage.engine;
+    let records = n2.scan(DEFAULT_TABLE_ID, (Bound::Unbounded, Bound::Unbounded), 10).expect("a sound disk");
+    assert_eq!(records.len(), 9, "every write was sent to n2 all the same");
 }

@@ -6,7 +6,7 @@ use helenus_cluster::{
     consistency::Consistency::One,
     membership::MemberState,
     message::{Header, Message, Request, TrafficClass},
-    node::StartError,
+    node::{Readiness, StartError},
     node_id::Generation,
     table::DEFAULT_TABLE_ID,
     time::Timestamp,
@@ -94,6 +94,7 @@ async fn a_node_that_crashed_before_it_could_flush_starts_however_often_that_was
     }
 
     cluster.start("n1").await;
+    cluster.until("it serves", |c| c.node("n1").readiness() == Readiness::Ready).await;
 
     assert_eq!(cluster.get("n1", "key", One).await, Ok(Some("value".to_owned())));
 }

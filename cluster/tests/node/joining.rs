@@ -36,6 +36,11 @@ async fn a_node_that_starts_after_a_record_exists_stays_joining_and_says_why() {
     }
     let why = cluster.seen("n4", "n4").and_then(|member| member.why);
     assert!(why.is_some_and(|why| !why.is_empty()), "it can say why");
+    for replica in ["n1", "n2", "n3"] {
+        let why = cluster.seen(replica, "n4").and_then(|member| member.why);
+        assert!(why.is_some_and(|why| why.contains("records exist")), "{replica} can say why too");
+        assert_eq!(cluster.seen(replica, "n2").and_then(|member| member.why), None, "n2 is normal");
+    }
     assert_eq!(cluster.node("n4").readiness(), Readiness::Ready, "it coordinates all the same");
     assert_eq!(cluster.get("n4", "key", Quorum).await, Ok(Some("value".to_owned())));
 }

@@ -10,5 +10,6 @@ mod forming;
 mod identity;
 mod joining;
 mod quorums;
+mod readiness;
 mod refusals;
 mod replicas;

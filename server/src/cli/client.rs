@@ -26,14 +26,24 @@ use super::{
 /// No value is longer, whatever a node may be set to.
 const MAX_VALUE_BYTES: u64 = 16 << 20;
 
+/// Longest time to live: 20 years of 365 days.
+const MAX_TTL_SECONDS: u64 = 20 * 365 * 24 * 60 * 60;
+
 /// Longest key.
 const MAX_KEY_BYTES: usize = 4096;
 
 /// A longer value asks first, so that a refusal does not have to find its way past the bytes.
 const ASK_FIRST_BYTES: usize = 256 << 10;
 
-/// The longest deadline that a node accepts, and what it takes to hear of it.
-const PATIENCE: Duration = Duration::from_secs(35);
+/// What an answer may take on its way, besides the deadline of the request.
+const TRAVEL: Duration = Duration::from_secs(1);
+
+/// How long to wait without a deadline of our own: the node's is 5 s for reads unless it is set otherwise, and 2 s for
+/// writes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The node's deadline begins when it has the value, so a large one has time to get there without one of our own.
+const MIN_BYTES_PER_SECOND: u32 = 1 << 20;
 
 /// `helenus get`.
 #[derive(Debug, clap::Args)]
@@ -52,7 +62,7 @@ pub struct Put {
     /// The value; without it, standard input is the value
     #[arg(long, allow_hyphen_values = true)]
     value: Option<OsString>,
-    /// Time until the value expires, in whole seconds: 60, 90s, 2h
+    /// Time until the value expires, in whole seconds, up to 20 years: 60, 90s, 2h
     #[arg(long, value_parser = seconds)]
     ttl: Option<u64>,
     #[command(flatten)]
@@ -78,10 +88,11 @@ struct Target {
     /// The key, any bytes
     #[arg(value_parser = clap::builder::ValueParser::os_string())]
     key: OsString,
-    /// any, one, two, three, quorum, all, …, or a number of replicas [default: the table's]
+    /// any, one, two, three, quorum, all, …, or a number of replicas [default: the table's level]
     #[arg(long)]
     consistency: Option<Consistency>,
-    /// Deadline of the request, 1ms to 30s [default: the node's]
+    /// Deadline of the request, 1ms to 30s; the command gives up a second later, without it after 10 s
+    /// [default: the node's]
     #[arg(long, value_parser = deadline)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -92,7 +103,7 @@ struct Target {
 #[derive(Debug, clap::Args)]
 struct WriteArgs {
     /// Timestamp of the write, microseconds since 1970 [default: the node's clock]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     timestamp: Option<u64>,
     #[command(flatten)]
     output: FormatArgs,
@@ -124,7 +135,11 @@ fn seconds(text: &str) -> Result<u64, String> {
             _ => return Err("write whole seconds, such as 60, 90s or 2h".to_owned()),
         },
     };
-    if seconds == 0 { Err("must be at least a second".to_owned()) } else { Ok(seconds) }
+    if (1..=MAX_TTL_SECONDS).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("must be between a second and 20 years of 365 days ({MAX_TTL_SECONDS} s)"))
+    }
 }
 
 impl Get {
@@ -146,23 +161,12 @@ impl Get {
         if response.status() != 200 {
             return Err(endpoint::refusal(&mut response));
         }
-        copy_to_standard_output(response.body_mut().as_reader())
+        // As a whole: the reader of our output may take longer than the node has time.
+        let value = endpoint::read(&mut response)?;
+        let mut out = io::stdout().lock();
+        out.write_all(&value)?;
+        Ok(out.flush()?)
     }
-}
-
-/// Copies so that an error of the reader of our output is told from one of the node.
-fn copy_to_standard_output(mut value: impl Read) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let count =
-            value.read(&mut buffer).map_err(|error| anyhow::anyhow!("the value broke off: {error}"))?;
-        if count == 0 {
-            break;
-        }
-        out.write_all(&buffer[..count])?;
-    }
-    Ok(out.flush()?)
 }
 
 impl Put {
@@ -222,7 +226,7 @@ impl Target {
             url.push('&');
             url.push_str(parameter);
         }
-        let agent = endpoint::agent(PATIENCE);
+        let agent = endpoint::agent(self.patience(value.as_deref().unwrap_or_default()));
         let mut request = Request::builder().method(method).uri(url);
         match value {
             Some(value) => {
@@ -233,6 +237,14 @@ impl Target {
             }
             None => endpoint::send(&agent, endpoint, request.body(())?),
         }
+    }
+}
+
+impl Target {
+    /// How long the request may take from beginning to end.
+    fn patience(&self, value: &[u8]) -> Duration {
+        let on_the_way = Duration::from_secs(value.len() as u64) / MIN_BYTES_PER_SECOND;
+        self.timeout.map_or(PATIENCE + on_the_way, |timeout| timeout + TRAVEL)
     }
 }
 

@@ -6,24 +6,27 @@ use anyhow::Context;
 use serde::Deserialize;
 use ureq::{
     Agent, Body,
-    http::{Request, Response},
+    http::{Method, Request, Response},
 };
 
 /// A reply that is not the answer itself is never longer.
 const MAX_REPLY_BYTES: u64 = 16 << 20;
 
+/// How long a node may take to say what it knows itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Chooses the node.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EndpointArgs {
-    /// URL of a node
-    #[arg(
-        long,
-        env = "HELENUS_ENDPOINT",
-        default_value = "http://127.0.0.1:7071",
-        value_name = "URL",
-        value_parser = endpoint
-    )]
+    /// URL of a node; the environment variable HELENUS_ENDPOINT sets the default
+    #[arg(long, default_value_t = default_endpoint(), value_name = "URL", value_parser = endpoint)]
     pub endpoint: String,
+}
+
+/// What the environment says, else node 1 of a local cluster. An empty variable says nothing.
+fn default_endpoint() -> String {
+    let set = std::env::var("HELENUS_ENDPOINT").unwrap_or_default();
+    if set.is_empty() { "http://127.0.0.1:7071".to_owned() } else { set }
 }
 
 fn endpoint(text: &str) -> Result<String, String> {
@@ -57,8 +60,15 @@ pub(super) fn send(
     endpoint: &str,
     request: Request<impl ureq::AsSendBody>,
 ) -> anyhow::Result<Response<Body>> {
+    let patience = agent.config().timeouts().global.unwrap_or_default();
+    let outcome = if request.method() == Method::GET { "" } else { "; the outcome is unknown" };
     agent.run(request).map_err(|error| match error {
-        ureq::Error::Timeout(_) => anyhow::anyhow!("no answer from {endpoint} in time"),
+        ureq::Error::Timeout(ureq::Timeout::Connect) => {
+            anyhow::anyhow!("no connection to {endpoint} in time")
+        }
+        ureq::Error::Timeout(_) => {
+            anyhow::anyhow!("no answer from {endpoint} in {:.1} s{outcome}", patience.as_secs_f64())
+        }
         ureq::Error::Io(error) => anyhow::anyhow!(
             "cannot talk to {endpoint}: {error} (--endpoint or HELENUS_ENDPOINT names another node)"
         ),
@@ -68,7 +78,7 @@ pub(super) fn send(
 
 /// GETs JSON from a path of the node.
 pub(super) fn get_json(endpoint: &str, path: &str) -> anyhow::Result<serde_json::Value> {
-    let agent = agent(Duration::from_secs(10));
+    let agent = agent(PATIENCE);
     let request = Request::get(format!("{endpoint}{path}")).body(())?;
     let mut response = send(&agent, endpoint, request)?;
     if !response.status().is_success() {
@@ -80,7 +90,7 @@ pub(super) fn get_json(endpoint: &str, path: &str) -> anyhow::Result<serde_json:
 
 /// The body of a short reply.
 pub(super) fn read(response: &mut Response<Body>) -> anyhow::Result<Vec<u8>> {
-    let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES);
+    let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES + 1);
     body.read_to_vec().context("the reply broke off")
 }
 

@@ -3,14 +3,17 @@
 //! Standard output is for answers, standard error for everything else. The exit status is 0 only on success, 1 when
 //! something failed and 2 when the program was used wrongly.
 //!
-//! Reading order: [`serve`] is the node itself; [`local`] runs several of them on this machine; [`client`] and
+//! Reading order: [`serve`] is the node itself, `entrance` what answers before it; [`local`] runs several of them on this machine; [`client`] and
 //! [`admin`] talk to one over HTTP ([`endpoint`]); [`config`] explains settings; [`output`] is how answers look.
 
 pub mod admin;
 pub mod client;
 pub mod config;
+mod coordinator;
 pub mod endpoint;
+mod entrance;
 pub mod local;
+mod open_files;
 pub mod output;
 pub mod serve;
 

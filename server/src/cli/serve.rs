@@ -1,17 +1,18 @@
 //! `helenus serve`: one node in the foreground, from its settings to its last sync.
 //!
 //! ```text
-//!   bind both listeners ─▶ open storage (replays the log) ─▶ identity ─▶ node ─▶ serve peers ─▶ serve clients
+//!   bind all addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
+//!     ─▶ listen to peers ─▶ serve clients
 //!   close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
 //! ```
 //!
+//! A signal during the start ends the process at once, which is what a crash would do: nothing was acknowledged yet.
 //! A second signal ends the process at once; that loses nothing that was acknowledged. SIGHUP does nothing. When a
 //! sync has failed the process exits with 1 without any further write: whoever supervises it starts it again, and
 //! the replay of the log finds out what is durable.
 
 use std::{
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,31 +23,43 @@ use helenus_cluster::{
     node::{Node, Parts, Spawners, identity::LocalIdentity},
     time::{SystemClock, WallClock},
 };
-use helenus_storage::{Engine, background::Background, disk::OsDisk};
+use helenus_storage::{
+    Engine, Step,
+    background::{Background, FailureListener},
+    disk::OsDisk,
+};
 use rustix::rand::GetRandomFlags;
 use serde_json::json;
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, Handle},
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Logged, SettingsArgs};
+use super::{
+    Logged, SettingsArgs,
+    coordinator::Coordinator,
+    entrance::{Doors, Entrance, PeerAddress},
+    open_files,
+};
 use crate::{
     config::Config,
-    http::{self, Api, Surface},
-    listen::{Listener, Server},
     peer::{GreetingProvider, PeerListener, TcpTransport},
-    telemetry::{self, Metrics},
+    telemetry::{self, Seldom},
 };
 
 /// How often storage is asked whether it still works. Clients get errors from the first moment on; this is how late
 /// the process ends.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How often the log says that flushes or merges fail.
+const FAILURE_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long requests of other nodes may take to end when the node stops.
 const PEER_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for replicas that were sent a write and have not answered, though the client has its reply.
+const LATE_COPIES_GRACE: Duration = Duration::from_secs(2);
 
 /// `helenus serve`.
 #[derive(Debug, clap::Args)]
@@ -71,10 +84,12 @@ impl Serve {
         if self.new_session {
             rustix::process::setsid().context("cannot leave the session")?;
         }
-        let config = self.settings.load()?.config;
+        let mut config = self.settings.load()?.config;
         telemetry::start_logs(config.log.format, &config.log.filter)?;
+        open_files::share_out(&mut config);
         let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
-        // Gossip must be heard while requests keep every other thread busy.
+        // What this node asks about membership is asked, and its answers are heard, while requests keep every other
+        // thread busy. What others ask of it arrives among the requests: only a frame tells its class.
         let membership =
             Builder::new_multi_thread().worker_threads(1).thread_name("membership").enable_all().build()?;
         let spawners =
@@ -91,13 +106,20 @@ impl Serve {
 
 async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let node = tokio::select! {
+    let (entrance, peers) = Entrance::open(config).await?;
+    let started = tokio::select! {
         biased;
-        () = signals.told_to_stop() => return Ok(()),
-        started = RunningNode::start(config, spawners) => started?,
+        () = signals.told_to_stop() => None,
+        started = RunningNode::start(config, spawners, &entrance, peers) => Some(started?),
+    };
+    let doors = entrance.doors;
+    let Some(node) = started else {
+        tracing::info!("stopping before the node has started");
+        doors.close(config.http.drain_timeout.get()).await;
+        return Ok(());
     };
     if let Some(path) = ready_file {
-        node.write_ready_file(path)?;
+        node.write_ready_file(path, &doors)?;
     }
     let reason = tokio::select! {
         biased;
@@ -115,7 +137,7 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
     tokio::select! {
         biased;
         () = signals.told_to_stop() => anyhow::bail!("a second signal stopped the node at once"),
-        stopped = node.stop(config.http.drain_timeout.get()) => stopped?,
+        stopped = node.stop(doors, config.http.drain_timeout.get()) => stopped?,
     }
     tracing::info!("stopped");
     Ok(())
@@ -128,21 +150,18 @@ struct RunningNode {
     node: Arc<Node>,
     transport: Arc<TcpTransport>,
     peers: PeerListener,
-    clients: Server,
     /// Where others are told to reach it.
     advertised: String,
 }
 
 impl RunningNode {
-    async fn start(config: &Config, spawners: Spawners) -> anyhow::Result<Self> {
-        warn_if_open(config.http.listen);
-        let clients = Listener::bind(config.http.listen, config.listener_settings())
-            .await
-            .with_context(|| format!("cannot listen for clients on {}", config.http.listen))?;
-        let peer_socket = TcpListener::bind(config.peer.listen)
-            .await
-            .with_context(|| format!("cannot listen for other nodes on {}", config.peer.listen))?;
-        let settings = config.cluster_settings(peer_socket.local_addr()?);
+    async fn start(
+        config: &Config,
+        spawners: Spawners,
+        entrance: &Entrance,
+        peers: PeerAddress,
+    ) -> anyhow::Result<Self> {
+        let settings = config.cluster_settings(peers.address);
         let advertised = settings.advertise.clone();
         let (engine, background) = open_storage(config).await?;
 
@@ -155,21 +174,20 @@ impl RunningNode {
             Arc::new(move || identity.greeting())
         };
         let peer_settings = config.peer_settings(random_seed()?);
-        let transport = Arc::new(TcpTransport::new(
-            Arc::clone(&greeting),
-            peer_settings.clone(),
-            spawners.requests.clone(),
-        ));
+        let transport =
+            Arc::new(TcpTransport::new(Arc::clone(&greeting), peer_settings.clone(), spawners.clone()));
         let parts = Parts {
             settings,
             identity,
             engine: Arc::clone(&engine),
             transport: Arc::clone(&transport) as _,
-            clock: Arc::clone(&clock),
+            clock,
             seed,
             spawners,
             inline_reads: false,
         };
+        // Before the node calls others, which call back at once.
+        let socket = peers.listen().context("cannot listen for other nodes")?;
         let node = Node::start(parts).await?;
 
         let answer = {
@@ -179,29 +197,28 @@ impl RunningNode {
                 Box::pin(async move { node.handle(request).await }) as _
             })
         };
-        let peers = PeerListener::start(peer_socket, greeting, answer, &peer_settings, &Handle::current())?;
-        let metrics = {
-            let engine = Arc::clone(&engine);
-            Arc::new(Metrics::new(move || engine.counters()))
-        };
-        let open_connections = metrics.open_connections();
-        let api = Api::new(Arc::clone(&node) as _, clock, metrics, config.request_limits(), random_seed()?);
-        let clients = clients.serve(http::router(&api, Surface::Both), api.refuse(), open_connections);
+        let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &Handle::current())?;
+        // The metrics ask it as soon as the node answers.
+        entrance.engine.get_or_init(|| Arc::clone(&engine));
+        let coordinator = Coordinator { node: Arc::clone(&node), transport: Arc::clone(&transport) };
+        entrance.api.begin(Arc::new(coordinator));
         tracing::info!(
             host_id = %node.host_id(),
-            http = %clients.local_address(),
+            http = %entrance.doors.clients_address(),
+            admin = %entrance.doors.operators_address(),
             peers = %peers.local_address(),
             advertised,
             "serving"
         );
-        Ok(Self { engine, background, node, transport, peers, clients, advertised })
+        Ok(Self { engine, background, node, transport, peers, advertised })
     }
 
-    fn write_ready_file(&self, path: &Path) -> anyhow::Result<()> {
+    fn write_ready_file(&self, path: &Path, doors: &Doors) -> anyhow::Result<()> {
         let text = json!({
             "pid": std::process::id(),
             "host_id": self.node.host_id(),
-            "http": self.clients.local_address(),
+            "http": doors.clients_address(),
+            "admin": doors.operators_address(),
             "peer": self.peers.local_address(),
             "advertise": self.advertised,
         });
@@ -225,19 +242,22 @@ impl RunningNode {
     }
 
     /// Lets what was begun end, in `grace` at most, and makes everything durable.
-    async fn stop(self, grace: Duration) -> anyhow::Result<()> {
+    async fn stop(self, doors: Doors, grace: Duration) -> anyhow::Result<()> {
         self.node.drain();
-        let cut = self.clients.stop(grace).await;
+        let end = Instant::now() + grace;
+        let cut = doors.close(grace).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut before their replies were through");
         }
         self.peers.stop(Instant::now() + PEER_GRACE).await;
-        self.node.stop().await;
+        self.node.stop(end.min(Instant::now() + LATE_COPIES_GRACE)).await;
         self.transport.stop().await;
         let (engine, background) = (self.engine, self.background);
         tokio::task::spawn_blocking(move || {
+            // First: a merge in progress gives up when the engine closes, and would run to its end otherwise.
+            let closed = engine.close();
             background.stop();
-            engine.close()
+            closed
         })
         .await?
         .context("cannot close storage")
@@ -251,21 +271,30 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Backgroun
         tokio::task::spawn_blocking(move || Engine::open(Arc::new(OsDisk), &directory, options)).await?;
     let engine =
         Arc::new(opened.with_context(|| format!("cannot open {}", config.node.data_directory.display()))?);
-    let background = Background::start(Arc::clone(&engine)).context("cannot start the threads of storage")?;
+    let background = Background::start_reporting(Arc::clone(&engine), report_failures())
+        .context("cannot start the threads of storage")?;
     Ok((engine, background))
 }
 
-fn warn_if_open(listen: SocketAddr) {
-    if !listen.ip().is_loopback() {
-        tracing::warn!(
-            %listen,
-            "the HTTP API has no authentication: whoever reaches this address reads and writes everything"
-        );
-    }
+/// Says what storage could not do. Flushes and merges are tried again, and one that meets a damaged block fails for ever:
+/// its line comes once in [`FAILURE_PAUSE`], the metrics count each attempt.
+fn report_failures() -> FailureListener {
+    let lines = Step::ALL.map(|_| Seldom::every(FAILURE_PAUSE));
+    Box::new(move |step, error| match step {
+        Step::Commit | Step::Sync => {
+            tracing::error!(step = step.name(), %error, "storage could not do a piece of work");
+        }
+        Step::Flush | Step::Compact => {
+            if let Some(left_out) = lines[step as usize].may_say(std::time::Instant::now()) {
+                let step = step.name();
+                tracing::warn!(step, %error, left_out, "storage could not do a piece of work and tries again");
+            }
+        }
+    })
 }
 
 /// From the operating system; every start has another.
-fn random_seed() -> anyhow::Result<u64> {
+pub(super) fn random_seed() -> anyhow::Result<u64> {
     let mut seed = [0; 8];
     // So few bytes come whole or not at all.
     rustix::rand::getrandom(&mut seed, GetRandomFlags::empty()).context("the system gives no randomness")?;

@@ -29,4 +29,5 @@ mod written;
 
 pub use diagnostics::Report;
 pub use overlay::{Effective, Origin, Sources};
+pub(crate) use rules::is_loopback;
 pub use schema::Config;

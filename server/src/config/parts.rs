@@ -8,6 +8,9 @@ use helenus_storage::Options;
 use super::{quantity::Address, schema::Config, value::Auto};
 use crate::{http::Limits, listen, peer::settings::PeerSettings};
 
+/// Connections of operators at once: few, and not those of clients.
+const OPERATORS: usize = 64;
+
 impl Config {
     /// What the storage engine is told.
     pub fn storage_options(&self) -> Options {
@@ -72,6 +75,12 @@ impl Config {
             linger_timeout: http.linger_timeout.get(),
             max_head_bytes: http.max_head_size.bytes_in_memory(),
         }
+    }
+
+    /// What the listener for operators is told.
+    pub fn admin_listener_settings(&self) -> listen::Settings {
+        let clients = self.listener_settings();
+        listen::Settings { max_connections: clients.max_connections.min(OPERATORS), ..clients }
     }
 
     /// What the HTTP API is told.

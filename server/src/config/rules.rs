@@ -1,6 +1,8 @@
 //! What settings demand of each other.
 
-use super::{schema::Config, value::Auto};
+use std::net::SocketAddr;
+
+use super::{quantity::Size, schema::Config, value::Auto};
 
 /// A demand that involves several settings.
 pub(super) struct Rule {
@@ -12,6 +14,22 @@ pub(super) struct Rule {
 
 /// What a stored value needs besides itself: key, content type, metadata, checksums.
 const ENVELOPE_BYTES: u64 = 64 << 10;
+
+/// Says that the largest write does not fit.
+fn too_small_for_a_write(what: &str, is: Size, needed_bytes: u64, value: Size) -> Option<String> {
+    (is.bytes() < needed_bytes).then(|| {
+        format!(
+            "{what} ({is}) must be at least {}: the largest value ({value}) with its key and metadata ({})",
+            Size::of_bytes(needed_bytes),
+            Size::of_bytes(ENVELOPE_BYTES)
+        )
+    })
+}
+
+/// Whether only this machine reaches the address.
+pub(crate) fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
 
 /// Every rule.
 pub(super) const RULES: &[Rule] = &[
@@ -41,24 +59,22 @@ pub(super) const RULES: &[Rule] = &[
         settings: &["http.max_value", "storage.segment_size"],
         broken: |config| {
             let (value, segment) = (config.http.max_value, config.storage.segment_size);
-            (value.bytes() + ENVELOPE_BYTES > segment.bytes() / 2)
-                .then(|| format!("the largest value ({value}) must fit into half a segment ({segment})"))
+            let needed_bytes = 2 * (value.bytes() + ENVELOPE_BYTES);
+            too_small_for_a_write("a segment", segment, needed_bytes, value).map(|what| what + ", twice")
         },
     },
     Rule {
         settings: &["http.max_value", "storage.commit_queue"],
         broken: |config| {
             let (value, queue) = (config.http.max_value, config.storage.commit_queue);
-            (value.bytes() + ENVELOPE_BYTES > queue.bytes())
-                .then(|| format!("the largest value ({value}) must fit into the commit queue ({queue})"))
+            too_small_for_a_write("the commit queue", queue, value.bytes() + ENVELOPE_BYTES, value)
         },
     },
     Rule {
         settings: &["http.max_value", "peer.max_frame"],
         broken: |config| {
             let (value, frame) = (config.http.max_value, config.peer.max_frame);
-            (value.bytes() + ENVELOPE_BYTES > frame.bytes())
-                .then(|| format!("the largest value ({value}) must fit into a frame between nodes ({frame})"))
+            too_small_for_a_write("a frame between nodes", frame, value.bytes() + ENVELOPE_BYTES, value)
         },
     },
     Rule {
@@ -111,6 +127,38 @@ pub(super) const RULES: &[Rule] = &[
             let (peer, http) = (config.peer.listen, config.http.listen);
             (peer == http && peer.port() != 0)
                 .then(|| format!("peers and clients cannot be served on one address ({peer})"))
+        },
+    },
+    Rule {
+        settings: &["http.listen", "admin.listen"],
+        broken: |config| {
+            let http = config.http.listen;
+            (config.admin.listen.is_none() && !is_loopback(http)).then(|| {
+                format!(
+                    "clients of other machines ({http}) must not reach /admin/v1, which has no authentication: set \
+                     admin.listen to an address for operators, such as \"127.0.0.1:7070\""
+                )
+            })
+        },
+    },
+    Rule {
+        settings: &["admin.listen", "http.listen"],
+        broken: |config| {
+            let (admin, http) = (config.admin.listen?, config.http.listen);
+            (admin == http && http.port() != 0).then(|| {
+                format!(
+                    "operators and clients cannot have a listener each on one address ({http}): admin.listen is \
+                     left empty for one that serves both"
+                )
+            })
+        },
+    },
+    Rule {
+        settings: &["admin.listen", "peer.listen"],
+        broken: |config| {
+            let (admin, peer) = (config.admin.listen?, config.peer.listen);
+            (admin == peer && peer.port() != 0)
+                .then(|| format!("peers and operators cannot be served on one address ({peer})"))
         },
     },
 ];

@@ -132,6 +132,12 @@ sections! {
         /// How long requests under way may take to end when the node stops.
         drain_timeout: Period = Period::secs(5), between(Period::millis(0), Period::secs(300));
     }
+    /// `[admin]`: the listener for operators.
+    admin: Admin {
+        /// Where `/admin/v1` is served; port 0 takes a free one. Empty: on the listener for clients, which must be
+        /// loopback then.
+        listen: Option<SocketAddr> = None, anything;
+    }
     /// `[peer]`: the listener for, and the connections to, other nodes.
     peer: Peer {
         /// Where it listens; port 0 takes a free one.

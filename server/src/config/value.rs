@@ -177,6 +177,20 @@ impl Value for SocketAddr {
     }
 }
 
+/// Not set is written as the empty string.
+impl Value for Option<SocketAddr> {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        match &item.raw {
+            Raw::Text(text) | Raw::String(text) if text.trim().is_empty() => Ok(None),
+            _ => SocketAddr::read(item).map(Some),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.as_ref().map_or_else(|| json!(""), Value::json)
+    }
+}
+
 impl Value for u32 {
     fn read(item: &Item) -> Result<Self, Complaint> {
         const WHAT: &str = "a whole number";

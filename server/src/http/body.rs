@@ -1,9 +1,12 @@
 //! Reading request bodies: never more than allowed, never more at once than the node can hold, never for ever.
+//!
+//! Memory is set aside as a body arrives, not as it is announced: otherwise clients that announce much and send little
+//! would keep all others out for minutes, at no cost. Beyond a first small piece, a client has sent at least half of what
+//! it holds.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
-use bytes::BytesMut;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::{
@@ -13,6 +16,9 @@ use tokio::{
 
 use super::problem::{Access, Kind, Problem};
 
+/// What a body gets before its first byte. More connections than the default allows have room in the default budget.
+const FIRST_PIECE: usize = 4 << 10;
+
 /// Bounds of bodies.
 #[derive(Debug)]
 pub(crate) struct Bodies {
@@ -21,6 +27,16 @@ pub(crate) struct Bodies {
     min_bytes_per_second: u32,
     /// One permit per byte in flight.
     budget: Arc<Semaphore>,
+}
+
+/// Memory that is set aside for one body.
+#[derive(Debug)]
+pub(crate) struct Held(OwnedSemaphorePermit);
+
+impl Held {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
 }
 
 impl Bodies {
@@ -33,19 +49,26 @@ impl Bodies {
         }
     }
 
-    /// Refuses a body that announces to be too large.
+    /// Sets memory aside for the first piece of a body.
     ///
     /// # Errors
-    /// 413, closing: the body stays unread.
-    pub(crate) fn check_length(&self, body: &Body) -> Result<usize, Problem> {
-        let announced = body.size_hint().lower();
-        usize::try_from(announced)
-            .ok()
-            .filter(|bytes| *bytes <= self.max_bytes)
-            .ok_or_else(|| self.too_large())
+    /// 413 for a body that announces to be too large, 503 beyond the budget of all bodies. Both close the connection:
+    /// the body stays unread.
+    pub(crate) fn begin(&self, body: &Body) -> Result<Held, Problem> {
+        if usize::try_from(body.size_hint().lower()).map_or(true, |bytes| bytes > self.max_bytes) {
+            return Err(self.too_large());
+        }
+        self.hold(self.most(body).min(FIRST_PIECE)).map(Held)
     }
 
-    /// Appends the body to `out`. The permit stands for its bytes until the request is done.
+    /// The most that a body may still have: what it announces, or what is allowed.
+    fn most(&self, body: &Body) -> usize {
+        let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+        announced.map_or(self.max_bytes, |bytes| bytes.min(self.max_bytes))
+    }
+
+    /// Appends the body to `out`, which has room for `held`. That grows with what arrives, and stands for the memory
+    /// until the request is done.
     ///
     /// # Errors
     /// 413 beyond the limit, 503 beyond the budget of all bodies, 408 when the client is slow, 400 when the body
@@ -53,9 +76,10 @@ impl Bodies {
     pub(crate) async fn read(
         &self,
         mut body: Body,
-        out: &mut BytesMut,
-    ) -> Result<OwnedSemaphorePermit, Problem> {
-        let mut held = self.hold(self.check_length(&body)?)?;
+        mut held: Held,
+        out: &mut Vec<u8>,
+    ) -> Result<Held, Problem> {
+        let most = self.most(&body);
         let start = Instant::now();
         let mut received = 0;
         loop {
@@ -69,24 +93,29 @@ impl Bodies {
                     return Err(Problem::bad_field("body", "the body broke off or is malformed").closing());
                 }
                 Err(_) => {
-                    let detail =
-                        format!("after {:?} only {received} bytes of the body are here", start.elapsed());
+                    let seconds = start.elapsed().as_secs_f64();
+                    let detail = format!("after {seconds:.1} s only {received} bytes of the body are here");
                     return Err(Problem::new(Kind::RequestTimeout, detail).not_sent(Access::Write).closing());
                 }
             };
             // Trailers say nothing that is stored.
             let Ok(data) = frame.into_data() else { continue };
-            received += data.len();
-            if received > self.max_bytes {
+            if data.len() > most - received {
                 return Err(self.too_large());
             }
-            if received > held.num_permits() {
-                held.merge(self.hold(received - held.num_permits())?);
+            let had = received;
+            received += data.len();
+            if received > held.bytes() {
+                // Twice as much each time, so that the bytes are seldom moved.
+                let grown = received.max(held.bytes() * 2).min(most);
+                held.0.merge(self.hold(grown - held.bytes())?);
+                out.reserve_exact(grown - had);
             }
             out.extend_from_slice(&data);
         }
     }
 
+    /// Nobody waits here: bodies that have grown half-way would wait for each other.
     fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         u32::try_from(bytes)
             .ok()

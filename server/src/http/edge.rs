@@ -22,10 +22,13 @@ use hyper::{
 };
 
 use super::{
-    Api, Limits,
+    Api, Limits, parameters,
     problem::{Kind, Problem},
 };
-use crate::listen::Refusal;
+use crate::{listen::Refusal, telemetry::Seldom};
+
+/// Log lines about requests that failed: the log is the process's.
+static FAILURES: Seldom = Seldom::new();
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("helenus-request-id");
 
@@ -77,6 +80,9 @@ pub(super) fn refuse(api: &Api, refusal: Refusal) -> Response<Bytes> {
         Refusal::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
             Problem::new(Kind::HeadersTooLarge, "the head of the request is too large")
         }
+        Refusal::Fragment => {
+            Problem::bad_field("target", "the request target has a raw `#`; in a key it is written %23")
+        }
         Refusal::Malformed(_) => Problem::new(Kind::BadRequest, "the head of the request is malformed"),
     };
     let request_id = format!("{:016x}", api.numbers.next());
@@ -114,6 +120,7 @@ fn check_head(request: &Request, limits: &Limits) -> Result<(), Problem> {
             ),
         ));
     }
+    parameters::known_headers(headers)?;
     // RFC 9112, section 3.2: exactly one Host, on HTTP/1.1.
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
@@ -131,7 +138,10 @@ fn finish(mut reply: Response, request_id: &str) -> Response {
         reply.headers_mut().insert(hyper::header::CONTENT_LENGTH, length);
         *reply.body_mut() = Body::from(body);
         if reply.status() == StatusCode::INTERNAL_SERVER_ERROR || problem.kind == Kind::StorageFull {
-            tracing::error!(%request_id, detail = problem.detail, "request failed");
+            // A broken disk fails every request: the metrics count them, the log gives examples.
+            if let Some(left_out) = FAILURES.may_say(Instant::now()) {
+                tracing::error!(%request_id, detail = problem.detail, left_out, "request failed");
+            }
         }
     }
     label(&mut reply, request_id);

@@ -9,7 +9,7 @@
 //! The first byte is the version: a build that meets a higher one says so instead of handing out a wrong value.
 //! Most values carry nothing, and pay one byte. Names of `Helenus-Meta-*` are stored without that prefix.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use hyper::{
     HeaderMap,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue},
@@ -23,7 +23,7 @@ pub(crate) const MAX_METADATA_BYTES: usize = 8 << 10;
 const BARE: u8 = 0;
 const DESCRIBED: u8 = 1;
 
-const META_PREFIX: &str = "helenus-meta-";
+pub(super) const META_PREFIX: &str = "helenus-meta-";
 const DEFAULT_TYPE: &[u8] = b"application/octet-stream";
 
 /// Stored bytes that no build before this one can have written.
@@ -35,11 +35,12 @@ pub(crate) enum EnvelopeError {
     Malformed,
 }
 
-/// Starts the stored bytes with what the headers say of the value, with room for `value_bytes` to be appended.
+/// Starts the stored bytes with what the headers say of the value, which is to be appended; `room` is how much of it at
+/// first.
 ///
 /// # Errors
 /// 431 beyond 8 KiB, 400 for two content types.
-pub(crate) fn begin(headers: &HeaderMap, value_bytes: usize) -> Result<BytesMut, Problem> {
+pub(crate) fn begin(headers: &HeaderMap, room: usize) -> Result<Vec<u8>, Problem> {
     if headers.get_all(CONTENT_TYPE).iter().count() > 1 {
         return Err(Problem::bad_field("Content-Type", "`Content-Type` is given more than once"));
     }
@@ -63,7 +64,7 @@ pub(crate) fn begin(headers: &HeaderMap, value_bytes: usize) -> Result<BytesMut,
             ),
         ));
     }
-    let mut out = BytesMut::with_capacity(1 + 6 + metadata_bytes + 4 * meta.len() + value_bytes);
+    let mut out = Vec::with_capacity(1 + 6 + metadata_bytes + 4 * meta.len() + room);
     if metadata_bytes == 0 {
         out.put_u8(BARE);
         return Ok(out);
@@ -108,7 +109,7 @@ pub(crate) fn open(mut stored: Bytes) -> Result<(HeaderMap, Bytes), EnvelopeErro
     Ok((headers, stored))
 }
 
-fn put(out: &mut BytesMut, bytes: &[u8]) {
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put_u16_le(small(bytes.len()));
     out.put_slice(bytes);
 }
@@ -144,7 +145,7 @@ mod tests {
     fn seal(pairs: &[(&'static str, &[u8])], value: &[u8]) -> Bytes {
         let mut stored = begin(&headers(pairs), value.len()).unwrap();
         stored.put_slice(value);
-        stored.freeze()
+        stored.into()
     }
 
     #[test]

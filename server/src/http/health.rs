@@ -26,7 +26,7 @@ pub(super) async fn livez(uri: Uri) -> Result<Response, Problem> {
 /// `GET /readyz`: 200 while the node takes requests, else 503 and why not.
 pub(super) async fn readyz(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     parameters::none(uri.query())?;
-    match api.node.readiness() {
+    match api.node()?.readiness() {
         Readiness::Ready => Ok(Json(json!({ "status": "ready" })).into_response()),
         Readiness::Starting(why) => Err(Problem::new(Kind::Starting, format!("the node is starting: {why}"))),
         Readiness::Draining => Err(Problem::new(Kind::Draining, "the node is draining")),

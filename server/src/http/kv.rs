@@ -58,9 +58,10 @@ pub(super) async fn without_table() -> Problem {
 }
 
 async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {
+    let node = api.node_for(Access::Read)?;
     let (table, key, parameters) = address(request, parameters::OF_GET, Access::Read)?;
     let asked = ReadRequest { table, key, options: parameters.options() };
-    Ok(match api.node.read(asked).await {
+    Ok(match node.read(asked).await {
         Ok(outcome) => {
             let met = outcome.met.clone();
             Ended::Met(met, reply::found(outcome, &request.headers))
@@ -98,6 +99,7 @@ async fn write_new(api: &Api, request: Request) -> Result<Ended, Problem> {
 }
 
 async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
+    let node = api.node_for(Access::Write)?;
     let (table, key, parameters) = address(request, parameters::OF_DELETE, Access::Write)?;
     refuse_conditions(&request.headers)?;
     let asked = WriteRequest {
@@ -107,7 +109,7 @@ async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
         options: parameters.options(),
         timestamp: parameters.timestamp,
     };
-    Ok(match api.node.write(asked).await {
+    Ok(match node.write(asked).await {
         Ok(outcome) => {
             let reply = reply::written(&outcome);
             Ended::Met(outcome.met, reply)
@@ -125,19 +127,20 @@ async fn store(
     key: Bytes,
     parameters: &Parameters,
 ) -> Result<Result<WriteOutcome, Failure>, Problem> {
+    let node = api.node_for(Access::Write)?;
     refuse_conditions(headers)?;
-    let length = api.bodies.check_length(&body)?;
-    let mut stored = envelope::begin(headers, length)?;
+    let first = api.bodies.begin(&body)?;
+    let mut stored = envelope::begin(headers, first.bytes())?;
     // Held until the write is done: the value lives as long.
-    let _held = api.bodies.read(body, &mut stored).await?;
+    let _held = api.bodies.read(body, first, &mut stored).await?;
     let asked = WriteRequest {
         table,
         key,
-        change: Change::Put { value: stored.freeze(), ttl: parameters.ttl },
+        change: Change::Put { value: stored.into(), ttl: parameters.ttl },
         options: parameters.options(),
         timestamp: parameters.timestamp,
     };
-    Ok(api.node.write(asked).await)
+    Ok(node.write(asked).await)
 }
 
 /// Table, key and parameters of a request.

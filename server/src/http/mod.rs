@@ -9,11 +9,15 @@
 //! listen ◀─ edge ◀─ problem ◀───────────┴─── reply                  what is answered
 //! ```
 //!
+//! - The process listens before its node has started, since a long log takes a while to replay: from then on `/livez`
+//!   says that it lives, and what needs the node is answered 503 `starting`.
 //! - Keys are taken from the raw path: the router's own decoding accepts broken escapes and refuses bytes that are
 //!   not UTF-8.
 //! - A handler fails with a [`problem`], which only the edge turns into a body.
-//! - A request target loses what follows a raw `#` before it reaches this code: hyper cuts the fragment that no client
-//!   may send. A `#` in a key is written `%23`.
+//! - A `#` in a key is written `%23`. Hyper cuts a target at a raw one, so [`crate::listen`] looks for it in the bytes, and
+//!   such a request is answered 400 before it gets here.
+//! - Unknown parameters and unknown headers named `Helenus-…` are refused, since a misspelt one would change nothing in
+//!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
 //! [`edge`], [`coordinate`]; then [`health`], [`metrics`], [`admin`].
@@ -31,7 +35,10 @@ mod parameters;
 pub(crate) mod problem;
 mod reply;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -45,7 +52,7 @@ pub use self::coordinate::Coordinate;
 use self::{
     body::Bodies,
     edge::Numbers,
-    problem::{Kind, Problem},
+    problem::{Access, Kind, Problem},
 };
 use crate::{listen::Refuse, telemetry::Metrics};
 
@@ -84,37 +91,51 @@ impl Default for Limits {
 
 /// What the routes need.
 pub struct Api {
-    node: Arc<dyn Coordinate>,
+    /// Absent while the node is starting.
+    at_work: OnceLock<AtWork>,
     clock: Arc<dyn WallClock>,
     metrics: Arc<Metrics>,
     limits: Limits,
     bodies: Bodies,
     numbers: Numbers,
-    /// This node's host id, as a header.
+}
+
+/// A started node.
+struct AtWork {
+    node: Arc<dyn Coordinate>,
+    /// Its host id, as a header.
     coordinator: HeaderValue,
 }
 
 impl Api {
-    /// Over a started node. `seed` feeds the ids of requests and the keys that the server chooses; it must differ
-    /// from one start to the next.
-    pub fn new(
-        node: Arc<dyn Coordinate>,
+    /// Over a node that is still starting: until [`Api::begin`], what needs it is answered `starting`. `seed` feeds
+    /// the ids of requests and the keys that the server chooses; it must differ from one start to the next.
+    pub fn starting(
         clock: Arc<dyn WallClock>,
         metrics: Arc<Metrics>,
         limits: Limits,
         seed: u64,
     ) -> Arc<Self> {
-        let coordinator = HeaderValue::from_str(&node.host_id().to_string()).expect("a UUID has only ASCII");
         let bodies = Bodies::new(&limits);
-        Arc::new(Self {
-            node,
-            clock,
-            metrics,
-            limits,
-            bodies,
-            numbers: Numbers::from_seed(seed),
-            coordinator,
-        })
+        let numbers = Numbers::from_seed(seed);
+        Arc::new(Self { at_work: OnceLock::new(), clock, metrics, limits, bodies, numbers })
+    }
+
+    /// From now on the node answers. A second node changes nothing.
+    pub fn begin(&self, node: Arc<dyn Coordinate>) {
+        let coordinator = HeaderValue::from_str(&node.host_id().to_string()).expect("a UUID has only ASCII");
+        self.at_work.get_or_init(|| AtWork { node, coordinator });
+    }
+
+    /// The node, if it has started.
+    fn node(&self) -> Result<&dyn Coordinate, Problem> {
+        let starting = || Problem::new(Kind::Starting, "the node is starting: its storage is not open yet");
+        self.at_work.get().map(|at_work| &*at_work.node).ok_or_else(starting)
+    }
+
+    /// The node, for a request that it would carry out.
+    fn node_for(&self, access: Access) -> Result<&dyn Coordinate, Problem> {
+        self.node().map_err(|problem| problem.not_sent(access))
     }
 
     /// Answers connections that are refused before they have a request.
@@ -161,9 +182,10 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/openapi.json", get(|| missing("the OpenAPI description")))
             .route("/console", get(|| missing("the console")));
     }
-    if surface != Surface::Client {
-        routes = routes.route("/admin/v1/status", get(admin::status));
-    }
+    routes = match surface {
+        Surface::Client => routes.route("/admin/v1/{*operation}", any(admin::elsewhere)),
+        Surface::Admin | Surface::Both => routes.route("/admin/v1/status", get(admin::status)),
+    };
     routes
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)

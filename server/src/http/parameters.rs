@@ -8,6 +8,7 @@ use helenus_cluster::{consistency::Consistency, node::RequestOptions, time::Time
 use hyper::HeaderMap;
 
 use super::{
+    envelope::META_PREFIX,
     key::{KeyEncoding, percent_decode},
     problem::{Access, Kind, Problem},
 };
@@ -192,17 +193,17 @@ impl Parameters {
         let Some(level) = self.consistency else { return Ok(()) };
         let (kind, detail) = match (access, level) {
             (Access::Read, Consistency::Any) => {
-                (Kind::InvalidConsistency, "level any is for writes: a hint cannot answer a read")
+                (Kind::InvalidConsistency, "is for writes: a hint cannot answer a read")
             }
             (Access::Write, Consistency::Serial | Consistency::LocalSerial) => {
-                (Kind::InvalidConsistency, "level serial is for reads: a plain write is never linearizable")
+                (Kind::InvalidConsistency, "is for reads: a plain write is never linearizable")
             }
             (Access::Read, Consistency::Serial | Consistency::LocalSerial) => {
-                (Kind::NotImplemented, "serial reads need compare-and-set, which this build lacks")
+                (Kind::NotImplemented, "needs compare-and-set, which this build lacks")
             }
             _ => return Ok(()),
         };
-        let mut problem = Problem::new(kind, detail).about("consistency");
+        let mut problem = Problem::new(kind, format!("level {level} {detail}")).about("consistency");
         problem.level = Some(level);
         Err(problem)
     }
@@ -236,13 +237,16 @@ fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
 fn integer(name: Name, text: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, Problem> {
     digits(text).filter(|number| range.contains(number)).ok_or_else(|| {
         let (low, high) = (range.start(), range.end());
-        Problem::bad_field(name.query(), format!("`{}` is a whole number from {low} to {high}", name.query()))
+        Problem::bad_field(name.query(), {
+            let name = name.query();
+            format!("`{name}` is a whole number from {low} to {high}, without leading zeros")
+        })
     })
 }
 
-/// Digits only: no sign, no blanks, no overflow.
+/// A positive number, digits only: no sign, no blanks, no leading zeros, no overflow.
 fn digits(text: &str) -> Option<u64> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if text.is_empty() || text.starts_with('0') || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     text.parse().ok()
@@ -258,6 +262,31 @@ fn unknown_parameter(text: &str, accepted: &[Name]) -> String {
     }
     let known: Vec<_> = accepted.iter().map(|name| name.query()).collect();
     format!("there is no parameter `{text}` here; known are {}", known.join(", "))
+}
+
+/// Refuses headers with our prefix that mean nothing here: a misspelt `Helenus-Consistancy` must not silently weaken a
+/// request. Metadata is the client's own, and `Helenus-Session` means nothing until sessions exist: a client may send
+/// what a later build has given it.
+///
+/// # Errors
+/// 400 naming the header.
+pub(crate) fn known_headers(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_known = |name: &str| {
+        let is_alias = || Name::ALL.iter().any(|known| known.header() == Some(name));
+        !name.starts_with("helenus-")
+            || name.starts_with(META_PREFIX)
+            || name == "helenus-session"
+            || is_alias()
+    };
+    match headers.keys().find(|name| !is_known(name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let known: Vec<_> = Name::ALL.iter().filter_map(|known| known.header()).collect();
+            let detail =
+                format!("there is no header `{name}`; known are {} and {META_PREFIX}*", known.join(", "));
+            Err(Problem::bad_field(name.as_str(), detail))
+        }
+    }
 }
 
 /// Refuses any query at all, for routes without parameters.
@@ -324,7 +353,7 @@ mod tests {
     #[test]
     fn headers_say_the_same_and_may_not_contradict() {
         let both =
-            parse("ttl=060&timeout_ms=3000", &[("helenus-ttl", "60"), ("prefer", "x, Wait=3")]).unwrap();
+            parse("ttl=60&timeout_ms=3000", &[("helenus-ttl", "60"), ("prefer", "x, Wait=3")]).unwrap();
         assert_eq!((both.ttl, both.timeout), (Some(Duration::from_secs(60)), Some(Duration::from_secs(3))));
         assert_eq!(
             parse("", &[("helenus-consistency", "2")]).unwrap().consistency,
@@ -350,14 +379,15 @@ mod tests {
 
     #[test]
     fn numbers_have_digits_and_bounds() {
-        for text in ["", "0", "-1", "+1", "1.5", "1e3", "x", "30001", "99999999999999999999999", "%201"] {
+        for text in ["", "0", "-1", "+1", "1.5", "1e3", "x", "30001", "05", "99999999999999999999999", "%201"]
+        {
             assert_eq!(parse(&format!("timeout_ms={text}"), &[]), bad("timeout_ms"), "{text}");
         }
         assert!(parse("timeout_ms=30000&ttl=630720000&timestamp=18446744073709551615", &[]).is_ok());
         assert_eq!(parse("ttl=630720001", &[]), bad("ttl"));
         assert_eq!(parse("timestamp=0", &[]), bad("timestamp"));
         assert_eq!(parse("timestamp=18446744073709551616", &[]), bad("timestamp"));
-        for value in ["wait=0", "wait=31", "wait", "wait=1.5"] {
+        for value in ["wait=0", "wait=31", "wait", "wait=1.5", "wait=01"] {
             assert_eq!(parse("", &[("prefer", value)]), bad("timeout_ms"), "{value}");
         }
     }
@@ -371,7 +401,7 @@ mod tests {
         assert_eq!(read("consistency=serial"), missing);
         assert_eq!(parse("consistency=serial", &[]), invalid);
         assert_eq!(parse("consistency=local_serial", &[]), invalid);
-        for text in ["", "0", "-1", "most", "quorum ", "99999999999", "1.0"] {
+        for text in ["", "0", "-1", "01", "most", "quorum ", "99999999999", "1.0"] {
             assert_eq!(parse(&format!("consistency={text}"), &[]), invalid, "{text}");
         }
     }

@@ -242,14 +242,16 @@ impl Problem {
             RequestError::Starting(_) => Self::new(Kind::Starting, detail).not_sent(access),
             RequestError::Draining => Self::new(Kind::Draining, detail).not_sent(access),
             RequestError::ClockSkew(_) => Self::new(Kind::ClockSkew, detail).not_sent(access),
-            RequestError::Timeout { level, required, received, timeout } => Self::sent(
+            RequestError::Timeout { level, required, received, .. } => Self::sent(
                 access,
                 [Kind::WriteTimeout, Kind::ReadTimeout],
-                format!("{detail} ({timeout:?})"),
+                detail,
                 (*level, *required, *received),
             ),
             RequestError::Failed { level, required, received, failures } => {
-                let kinds = if !failures.is_empty() && failures.iter().all(|(_, why)| is_storage_full(why)) {
+                let is_full = |(_, why): &(_, _)| matches!(why, ReplicaError::StorageFull(_));
+                // Whether a write was applied stays unknown: replicas that were not heard may have done it.
+                let kinds = if !failures.is_empty() && failures.iter().all(is_full) {
                     [Kind::StorageFull; 2]
                 } else {
                     [Kind::WriteFailure, Kind::ReadFailure]
@@ -322,13 +324,6 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Whether a replica failed because its file system is full. Replicas send the reason as text, so the words of the
-/// operating system (ENOSPC and EDQUOT) are all there is to go by.
-fn is_storage_full(error: &ReplicaError) -> bool {
-    matches!(error, ReplicaError::Storage(reason)
-        if reason.contains("No space left on device") || reason.contains("quota exceeded"))
-}
-
 /// Says how many replicas failed for which reason.
 fn with_reasons(mut detail: String, failures: &[(HostId, ReplicaError)]) -> String {
     for (host, reason) in failures {
@@ -383,6 +378,8 @@ mod tests {
             level: Consistency::All,
             required: 3,
             received: 2,
+            silent: 1,
+            lost: 0,
             timeout: Duration::from_secs(2),
         };
         let write = body(&Problem::of_request(&error, Access::Write));
@@ -394,20 +391,23 @@ mod tests {
 
     #[test]
     fn only_full_storage_everywhere_is_507() {
-        let failed = |reasons: &[&str]| RequestError::Failed {
+        let failed = |failures: &[&ReplicaError]| RequestError::Failed {
             level: Consistency::One,
             required: 1,
             received: 0,
-            failures: reasons
-                .iter()
-                .map(|reason| (HostId(Uuid::nil()), ReplicaError::Storage((*reason).to_owned())))
-                .collect(),
+            failures: failures.iter().map(|&error| (HostId(Uuid::nil()), error.clone())).collect(),
         };
-        let full = "write /d/1.log: No space left on device (os error 28)";
-        let kind = |error| Problem::of_request(&error, Access::Write).kind;
-        assert_eq!(kind(failed(&[full, full])), Kind::StorageFull);
-        assert_eq!(kind(failed(&[full, "sync /d/1.log: Input/output error"])), Kind::WriteFailure);
-        assert_eq!(kind(failed(&[])), Kind::WriteFailure);
-        assert!(Problem::of_request(&failed(&["boom"]), Access::Read).detail.contains("boom"));
+        let full = ReplicaError::StorageFull("write /d/1.log: No space left on device".to_owned());
+        let broken = ReplicaError::Storage("sync /d/1.log: Input/output error".to_owned());
+        let problem = |failures: &[&ReplicaError]| Problem::of_request(&failed(failures), Access::Write);
+        assert_eq!(problem(&[&full, &full]).kind, Kind::StorageFull);
+        assert_eq!(
+            problem(&[&full, &full]).outcome,
+            Some(Outcome::Unknown),
+            "a third replica may have done it"
+        );
+        assert_eq!(problem(&[&full, &broken]).kind, Kind::WriteFailure);
+        assert_eq!(problem(&[]).kind, Kind::WriteFailure);
+        assert!(problem(&[&broken]).detail.contains("Input/output error"));
     }
 }

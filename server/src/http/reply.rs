@@ -20,7 +20,7 @@ use hyper::{
     HeaderMap, StatusCode,
     header::{CONTENT_LENGTH, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, LOCATION},
 };
-use serde_json::json;
+use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
@@ -65,7 +65,9 @@ pub(super) fn conclude(api: &Arc<Api>, operation: Operation, start: Instant, end
     let problem = reply.extensions().get::<Problem>().map(|problem| problem.kind);
     api.metrics.record(operation, level, problem, start.elapsed());
     let headers = reply.headers_mut();
-    headers.insert(COORDINATOR, api.coordinator.clone());
+    if let Some(at_work) = api.at_work.get() {
+        headers.insert(COORDINATOR, at_work.coordinator.clone());
+    }
     if let (Some(level), Some((required, acknowledged))) = (level, counts) {
         headers.insert(CONSISTENCY, consistency(level, required, acknowledged));
     }
@@ -75,14 +77,26 @@ pub(super) fn conclude(api: &Arc<Api>, operation: Operation, start: Instant, end
     reply
 }
 
+/// The members of the reply to a write, in their order.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    timestamp: u64,
+    required: u32,
+    acknowledged: u32,
+}
+
+impl<'a> Written<'a> {
+    fn new(outcome: &WriteOutcome, key: Option<&'a str>) -> Self {
+        let Met { required, acknowledged, .. } = outcome.met;
+        Self { key, timestamp: outcome.timestamp.0, required, acknowledged }
+    }
+}
+
 /// The reply to a write that met its level.
 pub(super) fn written(outcome: &WriteOutcome) -> Response {
-    let mut reply = axum::Json(json!({
-        "timestamp": outcome.timestamp.0,
-        "required": outcome.met.required,
-        "acknowledged": outcome.met.acknowledged,
-    }))
-    .into_response();
+    let mut reply = axum::Json(Written::new(outcome, None)).into_response();
     reply.headers_mut().insert(TIMESTAMP, outcome.timestamp.0.into());
     // A hint alone is no replica's acknowledgement: the value is safe, but no replica has it yet.
     if outcome.met.level == Consistency::Any && outcome.met.acknowledged == 0 {
@@ -93,12 +107,7 @@ pub(super) fn written(outcome: &WriteOutcome) -> Response {
 
 /// The reply to a write under a key that the server chose.
 pub(super) fn created(outcome: &WriteOutcome, table: &str, key: &str) -> Response {
-    let body = json!({
-        "key": key,
-        "timestamp": outcome.timestamp.0,
-        "required": outcome.met.required,
-        "acknowledged": outcome.met.acknowledged,
-    });
+    let body = Written::new(outcome, Some(key));
     let location = HeaderValue::try_from(format!("/v1/kv/{table}/{key}"))
         .expect("a table's name and a UUID have only characters that a path may have");
     let mut reply = (StatusCode::CREATED, [(LOCATION, location)], axum::Json(body)).into_response();

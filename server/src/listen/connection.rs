@@ -2,15 +2,18 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use hyper::{
     Request, Response, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
+    header::{CONNECTION, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -86,8 +89,11 @@ pub(super) async fn turn_away<S: Served>(
 async fn serve<S: Served>(stream: TcpStream, terms: &Terms<S>) {
     let activity = Arc::new(Activity::new());
     let service = service_fn(|request| {
-        activity.begin();
-        let reply = terms.service.clone().oneshot(request);
+        let reply = if activity.begin() {
+            Either::Left(terms.service.clone().oneshot(request))
+        } else {
+            Either::Right(ready(Ok(last_reply((terms.refuse)(Refusal::Fragment)))))
+        };
         let activity = Arc::clone(&activity);
         async move { reply.await.map(|reply| reply.map(|body| WatchedBody { body, activity })) }
     });
@@ -125,6 +131,13 @@ async fn serve<S: Served>(stream: TcpStream, terms: &Terms<S>) {
     let mut stream = connection.into_parts().io.into_inner();
     let reply = stream.refusal().or(unanswered).map(|refusal| (terms.refuse)(refusal));
     stream.say_and_close(reply).await;
+}
+
+/// A refusal as the reply to a request, and the end of its connection.
+fn last_reply(refusal: Response<Bytes>) -> Response<axum::body::Body> {
+    let mut reply = refusal.map(axum::body::Body::from);
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
 }
 
 /// Counts a connection until its task ends, however it ends.

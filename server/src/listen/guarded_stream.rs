@@ -4,9 +4,12 @@ use std::{
     future::Future,
     io::{self, IoSlice, Write},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -18,7 +21,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
-use super::{Refusal, Settings};
+use super::{Refusal, Settings, targets::Targets};
 
 /// Where a connection is in its life; the diagram is on the cover page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,19 +36,32 @@ enum Phase {
     Done,
 }
 
-/// The phase of a connection and when it began, shared by its stream and its service.
+/// What the stream and the service of a connection tell each other.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<(Phase, Instant)>);
+pub(super) struct Activity {
+    /// The phase, and when it began.
+    phase: Mutex<(Phase, Instant)>,
+    /// Requests that have reached the service.
+    requests: AtomicU64,
+    /// The first request that reaches it with half a target.
+    first_cut: OnceLock<u64>,
+}
 
 impl Activity {
     /// Of a new connection.
     pub(super) fn new() -> Self {
-        Self(Mutex::new((Phase::Head, Instant::now())))
+        Self {
+            phase: Mutex::new((Phase::Head, Instant::now())),
+            requests: AtomicU64::new(0),
+            first_cut: OnceLock::new(),
+        }
     }
 
-    /// A request has reached the service.
-    pub(super) fn begin(&self) {
+    /// A request has reached the service. Says whether its target is whole.
+    pub(super) fn begin(&self) -> bool {
         self.enter(Phase::Busy);
+        let number = self.requests.fetch_add(1, Relaxed) + 1;
+        self.first_cut.get().is_none_or(|first| number < *first)
     }
 
     /// Hyper has all of the reply.
@@ -59,11 +75,11 @@ impl Activity {
     }
 
     fn enter(&self, phase: Phase) {
-        *self.0.lock() = (phase, Instant::now());
+        *self.phase.lock() = (phase, Instant::now());
     }
 
     fn phase(&self) -> Phase {
-        self.0.lock().0
+        self.phase.lock().0
     }
 }
 
@@ -106,6 +122,7 @@ pub(super) struct GuardedStream {
     /// Whether nothing further will arrive or can be said: end of input, an error, a wait given up.
     over: bool,
     refusal: Option<Refusal>,
+    targets: Targets,
 }
 
 impl GuardedStream {
@@ -123,6 +140,7 @@ impl GuardedStream {
             heard: false,
             over: false,
             refusal: None,
+            targets: Targets::new(),
         }
     }
 
@@ -151,7 +169,7 @@ impl GuardedStream {
 
     /// When the wait for input ends, if it is this stream's to end.
     fn read_deadline(&self) -> Option<Instant> {
-        let (phase, since) = *self.activity.0.lock();
+        let (phase, since) = *self.activity.phase.lock();
         match phase {
             Phase::Idle => Some(since + self.idle_timeout),
             Phase::Head => Some(since + self.header_timeout),
@@ -216,6 +234,10 @@ impl AsyncRead for GuardedStream {
                     this.over = true;
                 } else {
                     this.heard = true;
+                    this.targets.pass(&buffer.filled()[before..]);
+                    if let Some(number) = this.targets.first_cut() {
+                        this.activity.first_cut.get_or_init(|| number);
+                    }
                     if this.activity.phase() == Phase::Idle {
                         this.activity.enter(Phase::Head);
                     }
@@ -297,7 +319,10 @@ fn head_and_body(reply: &Response<Bytes>) -> Vec<u8> {
         bytes.extend_from_slice(value.as_bytes());
         bytes.extend_from_slice(b"\r\n");
     }
-    let _ = write!(bytes, "connection: close\r\ncontent-length: {}\r\n\r\n", reply.body().len());
+    // Hyper gives its own replies a date.
+    let date = httpdate::HttpDate::from(SystemTime::now());
+    let length = reply.body().len();
+    let _ = write!(bytes, "date: {date}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
     bytes.extend_from_slice(reply.body());
     bytes
 }

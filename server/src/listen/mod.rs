@@ -19,6 +19,8 @@
 //!   states Idle and Head every byte hyper writes is such an answer: it is swallowed, and the [`Refuse`] of the
 //!   caller is sent in its place. Only behind a pipelined request whose reply is still being written hyper's own
 //!   empty answer goes out.
+//! - A raw `#` in a request's target, behind which hyper drops everything, is found by following the bytes
+//!   ([`targets`]): the request is refused, and its connection ends.
 //! - Beyond `max_connections`, connections are accepted and answered 503 by at most [`REFUSALS_AT_ONCE`] tasks, and
 //!   beyond those closed at once: leaving them in the backlog would make clients wait for nothing.
 //! - A close on unread input makes the kernel reset the connection, and a reply already written may be lost. So
@@ -26,24 +28,29 @@
 //! - [`Server::stop`] ends idle connections and half-sent heads at once, lets requests under way finish, and cuts
 //!   what is left at its deadline.
 //!
-//! Reading order: this page, [`connection`], [`guarded_stream`].
+//! Reading order: this page, [`connection`], [`guarded_stream`], [`targets`].
 
 mod accept;
 mod connection;
 mod guarded_stream;
+mod targets;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use connection::Served;
 
 /// Connections beyond the cap that are being told so at the same time; further ones are closed without a word.
 pub const REFUSALS_AT_ONCE: usize = 64;
+
+/// Connections that the kernel keeps for the accept loop: a burst of clients beyond it would wait a second and more for
+/// its next attempt. The system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 1024;
 
 /// Bounds of a listener.
 #[derive(Debug, Clone)]
@@ -82,6 +89,8 @@ pub enum Refusal {
     Full,
     /// The head is malformed or too large, with the status hyper gives it: 400, 414 or 431.
     Malformed(StatusCode),
+    /// The target has a raw `#`, of which hyper keeps only what precedes it.
+    Fragment,
     /// The head did not arrive in time.
     SlowHead,
 }
@@ -102,8 +111,8 @@ impl Listener {
     ///
     /// # Errors
     /// Of the operating system.
-    pub async fn bind(address: impl ToSocketAddrs, settings: Settings) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+    pub fn bind(address: SocketAddr, settings: Settings) -> io::Result<Self> {
+        let socket = listen(address)?;
         let local_address = socket.local_addr()?;
         Ok(Self { socket, local_address, settings })
     }
@@ -127,6 +136,14 @@ impl Listener {
         tokio::spawn(accept::accept(self.socket, terms, server.connections.clone()));
         server
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted node takes the address whose old connections linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A listener at work. Dropping it cuts its connections.

@@ -29,6 +29,11 @@ impl Backoff {
         self.paused.as_ref().filter(|(until, _)| now < *until).map(|(_, error)| error.clone())
     }
 
+    /// Why the last attempt failed, if none has succeeded since.
+    pub(super) fn last_failure(&self) -> Option<&CallError> {
+        self.paused.as_ref().map(|(_, error)| error)
+    }
+
     /// An attempt has failed.
     pub(super) fn failed(&mut self, now: Instant, error: CallError) {
         let half = self.next_pause / 2;

@@ -1,16 +1,24 @@
 //! The calling side: [`TcpTransport`].
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     membership::handshake::Greeting,
     message::{Message, Request, Response, TrafficClass},
-    node::transport::{CallError, Destination, Transport},
+    node::{
+        Spawners,
+        transport::{CallError, Destination, Transport},
+    },
+    node_id::HostId,
     wire,
 };
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -36,10 +44,19 @@ pub(super) struct Shared {
     pub(super) greeting: GreetingProvider,
     pub(super) refusals: Refusals,
     pub(super) stop: CancellationToken,
+    losses: Losses,
     /// Calls are submitted under the read lock, links retired under the write lock: no call meets a retired link.
     links: RwLock<Links>,
     tasks: TaskTracker,
-    runtime: Handle,
+    spawners: Spawners,
+}
+
+/// Peers to which a connection that stood was lost, until the node is told. At most as many as there are members: only
+/// who was met by its host id is noted.
+#[derive(Debug, Default)]
+struct Losses {
+    peers: Mutex<BTreeSet<HostId>>,
+    bell: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -57,16 +74,18 @@ struct PeerLinks {
 }
 
 impl TcpTransport {
-    /// A transport without connections, whose tasks will run on `runtime`.
-    pub fn new(greeting: GreetingProvider, settings: PeerSettings, runtime: Handle) -> Self {
+    /// A transport without connections. The task of each will run where its class of traffic belongs: control is heard
+    /// while requests keep their own threads busy.
+    pub fn new(greeting: GreetingProvider, settings: PeerSettings, spawners: Spawners) -> Self {
         let shared = Shared {
             settings: settings.within_reason(),
             greeting,
             refusals: Refusals::default(),
             stop: CancellationToken::new(),
+            losses: Losses::default(),
             links: RwLock::default(),
             tasks: TaskTracker::new(),
-            runtime,
+            spawners,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -74,6 +93,18 @@ impl TcpTransport {
     /// Connections to other nodes, those that are being tried included.
     pub fn connections(&self) -> usize {
         self.shared.links.read().count
+    }
+
+    /// Which nodes do not talk to this one when it calls, and why; in the order of their addresses.
+    pub fn refusals(&self) -> Vec<String> {
+        let links = self.shared.links.read();
+        let said = |(to, peer): (&Destination, &PeerLinks)| match peer.backoff.lock().last_failure() {
+            Some(error @ CallError::Refused(_)) => Some(format!("{}: {error}", to.address)),
+            _ => None,
+        };
+        let mut refusals: Vec<String> = links.peers.iter().filter_map(said).collect();
+        refusals.sort_unstable();
+        refusals
     }
 
     /// Closes all connections and ends all calls; takes none any more. Returns when its tasks have ended.
@@ -96,6 +127,14 @@ impl Transport for TcpTransport {
         Box::pin(async move {
             let answer = submitted?.answer(deadline).await?;
             wire::decode_response(answer).map_err(|error| CallError::Malformed { reason: error.to_string() })
+        })
+    }
+
+    fn lost_connections(&self) -> BoxFuture<'static, BTreeSet<HostId>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            shared.losses.bell.notified().await;
+            std::mem::take(&mut *shared.losses.peers.lock())
         })
     }
 }
@@ -159,10 +198,22 @@ impl Shared {
             backoff: Arc::clone(&peer.backoff),
             outbox: Arc::new(Outbox::new(&self.settings)),
         });
-        self.tasks.spawn_on(Arc::clone(&link).run(Arc::clone(self)), &self.runtime);
+        let runtime = match class {
+            TrafficClass::Control => &self.spawners.membership,
+            TrafficClass::Request => &self.spawners.requests,
+        };
+        self.tasks.spawn_on(Arc::clone(&link).run(Arc::clone(self)), runtime);
         *peer.slot(class) = Some(link);
         links.count += 1;
         Ok(())
+    }
+
+    /// A connection that stood is lost.
+    pub(super) fn note_loss(&self, to: &Destination) {
+        if let Some(host_id) = to.host_id {
+            self.losses.peers.lock().insert(host_id);
+            self.losses.bell.notify_one();
+        }
     }
 
     /// Forgets a link that is not used any more; its task must end if this says yes.

@@ -6,12 +6,14 @@ use std::{
     fmt::Display,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, poll};
 use helenus_cluster::{
     message::{Header, Message, ReplicaError, Request, Response},
+    node_id::ClusterId,
     wire::{self, Encoded, WireError},
 };
 use tokio::{
@@ -58,6 +60,30 @@ struct Answer {
     _place: OwnedSemaphorePermit,
 }
 
+/// Whether both ends still are of one cluster.
+///
+/// A node without a cluster talks to every cluster of its name, and its connections outlive that. Without a second
+/// look, a cluster that once listed it as joining would go on writing to it after it has joined another one.
+struct Kinship {
+    /// The cluster of the other end when it greeted.
+    theirs: Option<ClusterId>,
+    /// Whether this node belongs to that cluster, which it does for ever.
+    is_settled: bool,
+}
+
+impl Kinship {
+    /// Exchanges pass: they name their cluster themselves, and are how a node learns of one. So does a node that had
+    /// no cluster: it knew nobody to send requests to, and greets anew for the first of them.
+    fn allows(&mut self, request: &Request, greeting: &GreetingProvider) -> bool {
+        if self.is_settled || matches!(request, Request::Exchange(_)) {
+            return true;
+        }
+        let (Some(ours), Some(theirs)) = (greeting().cluster_id, self.theirs) else { return true };
+        self.is_settled = ours == theirs;
+        self.is_settled
+    }
+}
+
 /// Why no further request is read.
 enum End {
     Closed,
@@ -101,15 +127,18 @@ where
 
     let (answers, outgoing) = mpsc::channel(settings.concurrent_requests);
     let mut writer = AbortOnDropHandle::new(tokio::spawn(write_answers(greeted.writer, outgoing)));
+    let kinship = Kinship { theirs: greeted.theirs.cluster_id, is_settled: false };
     let end = tokio::select! {
-        end = read_requests(&mut greeted.frames, answers, &inbound) => end,
+        end = read_requests(&mut greeted.frames, answers, kinship, &inbound) => end,
         _ = &mut writer => End::Closed,
     };
     match end {
         End::Closed => tracing::debug!(%peer, "connection of a peer closed"),
         End::Damaged(reason) => {
             inbound.counters.damaged.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%peer, host_id = %greeted.theirs.host_id, reason, "connection of a peer cut");
+            if inbound.refusals.may_say(&format!("{} {reason}", peer.ip()), Instant::now()) {
+                tracing::warn!(%peer, host_id = %greeted.theirs.host_id, reason, "connection of a peer cut");
+            }
         }
         // Ends when the last answer is written: the tasks that make them hold the other end of its queue.
         End::Stopping => drop(writer.await),
@@ -119,6 +148,7 @@ where
 async fn read_requests<R>(
     frames: &mut FramedRead<R, FrameCodec>,
     answers: mpsc::Sender<Answer>,
+    mut kinship: Kinship,
     inbound: &Arc<Inbound>,
 ) -> End
 where
@@ -151,7 +181,10 @@ where
         };
         let Ok(place) = place else { return End::Closed };
         match wire::decode_request(Encoded { head: frame.head, payload: frame.payload }) {
-            Ok(request) => spawn_answer(request, frame.correlation, place, answers.clone(), inbound),
+            Ok(request) if !kinship.allows(&request.body, &inbound.greeting) => {
+                return End::Damaged("this node has joined another cluster since it was greeted".to_owned());
+            }
+            Ok(request) => begin_answer(request, frame.correlation, place, &answers, inbound).await,
             Err(WireError::Unsupported { verb, version, header }) => {
                 let error = ReplicaError::Unsupported { verb, version };
                 let response = failed(inbound, &header, error);
@@ -165,17 +198,24 @@ where
     }
 }
 
-/// A task per request: the slow ones do not hold up the others, and the processors share the work.
-fn spawn_answer(
+/// Answers on the spot what needs no wait, such as a read from memory: a task would cost more than the answer. All
+/// else gets a task, so that the slow ones do not hold up the others.
+async fn begin_answer(
     request: Message<Request>,
     correlation: u64,
     place: OwnedSemaphorePermit,
-    answers: mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Answer>,
     inbound: &Arc<Inbound>,
 ) {
-    let answering = (inbound.answer)(request);
+    let mut answering = (inbound.answer)(request);
     let max_frame_bytes = inbound.settings.max_frame_bytes;
-    let kill = inbound.kill.clone();
+    if let Poll::Ready(response) = poll!(&mut answering) {
+        let frame = response_frame(&response, correlation, max_frame_bytes);
+        // There is room for an answer to each request that has a place.
+        let _ = answers.send(Answer { frame, _place: place }).await;
+        return;
+    }
+    let (kill, answers) = (inbound.kill.clone(), answers.clone());
     inbound.tasks.spawn(async move {
         let Some(response) = kill.run_until_cancelled(answering).await else { return };
         let frame = response_frame(&response, correlation, max_frame_bytes);

@@ -82,7 +82,7 @@ impl Link {
                 Ok(connected) => {
                     self.backoff.lock().succeeded();
                     match self.converse(connected, &shared).await {
-                        End::Lost(reason) => self.lost(&reason),
+                        End::Lost(reason) => self.lost(&reason, &shared),
                         End::Idle => return,
                         End::Stopped => break,
                     }
@@ -151,7 +151,7 @@ impl Link {
                 continue;
             }
             for outgoing in batch.drain(..) {
-                self.gather(outgoing, now, &mut writer);
+                self.gather(outgoing, now, &mut writer, shared);
             }
             tokio::select! {
                 biased;
@@ -166,20 +166,32 @@ impl Link {
         }
     }
 
-    fn gather(&self, outgoing: Outgoing, now: Instant, writer: &mut FrameWriter<OwnedWriteHalf>) {
+    fn gather(
+        &self,
+        outgoing: Outgoing,
+        now: Instant,
+        writer: &mut FrameWriter<OwnedWriteHalf>,
+        shared: &Shared,
+    ) {
         let Outgoing { correlation, mut message, deadline } = outgoing;
         message.header.remaining = deadline.saturating_duration_since(now);
         let Encoded { head, payload } = wire::encode_request(&message);
         let gathered = writer.gather(&Frame { kind: FrameKind::Request, correlation, head, payload });
         if let Err(error) = gathered {
-            tracing::warn!(peer = %self.address, %error, "request not sent");
+            if shared.refusals.may_say(&format!("{} not sent", self.address), now) {
+                tracing::warn!(peer = %self.address, %error, "request not sent");
+            }
             self.outbox.complete(correlation, Err(CallError::Overloaded));
         }
     }
 
-    fn lost(&self, reason: &str) {
-        tracing::info!(peer = %self.address, class = ?self.class, reason, "connection to peer lost");
+    fn lost(&self, reason: &str, shared: &Shared) {
+        if shared.refusals.may_say(&format!("{} {:?} {reason}", self.address, self.class), Instant::now()) {
+            tracing::info!(peer = %self.address, class = ?self.class, reason, "connection to peer lost");
+        }
         self.outbox.disconnected(&self.unreachable(reason), reason);
+        // Last: whoever calls because of it finds the connection absent, and makes a new one.
+        shared.note_loss(&self.destination);
     }
 
     fn unreachable(&self, reason: &str) -> CallError {

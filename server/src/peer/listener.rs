@@ -155,7 +155,9 @@ async fn accept(socket: TcpListener, inbound: Arc<Inbound>) {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection of a peer");
+                if inbound.refusals.may_say(&error.to_string(), Instant::now()) {
+                    tracing::warn!(%error, "cannot accept a connection of a peer");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

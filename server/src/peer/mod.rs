@@ -17,17 +17,20 @@
 //! no promise anyway, and one connection carries more than two processors can make), HTTP/2 (its flow control
 //! couples what must stay apart, and a deadline in the queue cannot take a request back).
 //!
+//! The calling side of each class has a runtime of its own. The answering side has one for both: only the first frame
+//! says what class a connection has, and by then its socket belongs to a runtime.
+//!
 //! # The life of a call
 //!
 //! 1. `call` puts the request into the link's outbox, or fails at once: `Overloaded` when a bound is hit, the error
 //!    of the last attempt during the pause after a failure.
 //! 2. The link's task connects if there is no connection: resolve, connect, greet ([`greeting`]). Whoever is refused
 //!    is told so by name on both sides, in one line of log per minute.
-//! 3. It takes what is queued, leaves out what nobody waits for any more, writes the time that remains into each
+//! 3. It takes what is queued, leaves out what has expired and reads that nobody waits for, writes the time that remains into each
 //!    header, and sends all of it with one system call. From here on the loss of the connection means `Lost` (the
 //!    request may have been done); before, `Unreachable` (certainly not).
 //! 4. The listener takes a place for the request (count and bytes; when there is none it reads no further, and TCP
-//!    passes the pressure back), decodes it and starts a task that asks the node.
+//!    passes the pressure back), decodes it and asks the node, in a task of its own unless it answers at once.
 //! 5. The answer goes out with all others that are ready, and to its caller by its correlation. If the deadline has
 //!    passed meanwhile, the call has ended as `TimedOut` and the answer is dropped.
 //!
@@ -51,8 +54,10 @@
 //! # Up and down
 //!
 //! There is no ping: membership calls every peer once per interval, and the outcome of those calls says whether it
-//! is up. A process that dies is noticed at once (its kernel closes the connection), a machine that vanishes after
-//! `silence_timeout` by the kernel's probes (`socket`), a paused process by nothing but the deadlines of calls.
+//! is up. The loss of a connection that stood, idle or not, is told to membership, which then calls that peer without
+//! waiting for the interval. So a process that dies (its kernel closes the connection) is down within a
+//! round trip; a machine that vanishes after `silence_timeout` by the kernel's probes (`socket`); a paused process by nothing but
+//! the deadlines of calls.
 //!
 //! Reading order: [`settings`], [`frame`], [`greeting`], then the calling side ([`client`], `outbox`, `link`,
 //! `backoff`) and the answering side ([`listener`], `inbound`).

@@ -145,14 +145,16 @@ impl Outbox {
         true
     }
 
-    /// Takes requests of about `bytes` together. Those that nobody waits for any more are left out, unsent.
+    /// Takes requests of about `bytes` together. What has expired is left out, unsent, and so are reads that nobody
+    /// waits for any more. A write goes out all the same: whoever gave up on its answer wants it done no less.
     pub(super) fn take(&self, bytes: usize, now: Instant, batch: &mut Vec<Outgoing>) {
         let mut state = self.state.lock();
         let mut taken = 0;
         while taken < bytes && state.in_flight.len() < self.in_flight {
             let Some(queued) = state.queue.pop_front() else { break };
             state.queued_bytes -= queued.bytes;
-            if queued.caller.is_closed() {
+            let is_awaited = !queued.caller.is_closed();
+            if !is_awaited && !matches!(queued.message.body, Request::Write { .. }) {
                 continue;
             }
             if queued.deadline <= now {
@@ -160,7 +162,9 @@ impl Outbox {
                 continue;
             }
             taken += queued.bytes;
-            state.in_flight.insert(queued.correlation, queued.caller);
+            if is_awaited {
+                state.in_flight.insert(queued.correlation, queued.caller);
+            }
             let Queued { correlation, message, deadline, .. } = queued;
             batch.push(Outgoing { correlation, message, deadline });
         }
@@ -204,7 +208,7 @@ impl Outbox {
         state.queue.is_empty() && state.in_flight.is_empty() && state.last_used.elapsed() >= time
     }
 
-    /// Nobody waits any more. A request that is still queued stays until its turn and is then left out.
+    /// Nobody waits any more. A request that is still queued stays until its turn.
     fn forget(&self, correlation: u64) {
         self.complete(correlation, Err(CallError::TimedOut));
     }
@@ -239,6 +243,8 @@ impl PendingCall {
 impl Drop for PendingCall {
     fn drop(&mut self) {
         if !self.answer.is_terminated() {
+            // First, so that the connection's task cannot take the request for an awaited one after it is forgotten.
+            self.answer.close();
             self.outbox.forget(self.correlation);
         }
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use helenus_cluster::consistency::Consistency;
-use helenus_storage::engine::EngineCounters;
+use helenus_storage::{Step, engine::EngineCounters};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet, text},
@@ -272,6 +272,17 @@ impl Collector for Storage {
                 .encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
+        let mut failures = encoder.encode_descriptor(
+            "background_failures",
+            "Work of the storage that failed, by its kind",
+            None,
+            MetricType::Counter,
+        )?;
+        for (step, count) in Step::ALL.iter().zip(&now.failures) {
+            failures
+                .encode_family(&[("step", step.name())])?
+                .encode_counter::<NoLabelSet, _, u64>(count, None)?;
+        }
         let gauges = [
             ("memtable", "Bytes accounted to memtables", Some(Unit::Bytes), now.memtable_bytes),
             ("sstables", "Live SSTables", None, now.sstables),
@@ -294,6 +305,7 @@ mod tests {
         let metrics = Metrics::new(|| EngineCounters {
             commit_log_syncs: 7,
             commit_log_sync_nanos: 1_500_000_000,
+            failures: [0, 0, 0, 3],
             memtable_bytes: 42,
             ..EngineCounters::default()
         });
@@ -315,6 +327,8 @@ mod tests {
             "helenus_commit_log_syncs_total 7",
             "helenus_commit_log_sync_seconds_total 1.5",
             "helenus_memtable_bytes 42",
+            "helenus_background_failures_total{step=\"flush\"} 0",
+            "helenus_background_failures_total{step=\"compact\"} 3",
             "helenus_http_in_flight_requests 1",
             "helenus_http_open_connections 0",
         ] {

@@ -5,15 +5,17 @@
 //! table of atomics indexed by operation, level and result, its latencies a [`histogram`] of atomics; both are
 //! turned into text only when someone asks. Labels come from closed lists, never from keys.
 //!
-//! Reading order: [`logs`], [`metrics`], [`histogram`].
+//! Reading order: [`logs`], [`metrics`], [`histogram`], [`seldom`].
 
 mod histogram;
 mod logs;
 mod metrics;
+mod seldom;
 
 pub use logs::{LogFormat, LogsError, start_logs};
 pub(crate) use metrics::Operation;
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
+pub(crate) use seldom::Seldom;
 
 /// Version of the build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -7,15 +7,19 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use helenus_cluster::{
     membership::Exchange,
     message::{Message, ReplicaError, Request, Response},
-    node::transport::{CallError, Destination, Transport},
+    node::{
+        Spawners,
+        transport::{CallError, Destination, Transport},
+    },
     node_id::{ClusterId, HostId},
     wire::{Encoded, decode_request, decode_response, encode_request},
 };
-use helenus_server::peer::{frame::FrameKind, settings::PeerSettings};
+use helenus_server::peer::{client::TcpTransport, frame::FrameKind, settings::PeerSettings};
 use helenus_storage::Record;
 use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
+    runtime::{Builder, Handle},
     sync::{Notify, Semaphore},
 };
 use uuid::Uuid;
@@ -43,6 +47,20 @@ async fn every_kind_of_request_brings_its_kind_of_answer() {
     assert_eq!(found.body, Response::Record(Some(Record::plain(CLOCK, "k"))));
     assert_eq!(found.header.sender, ANSWERER);
     assert_eq!(found.header.trace, Some(5));
+}
+
+#[tokio::test]
+async fn control_is_heard_while_the_threads_of_requests_do_nothing_else() {
+    let listener = listen(echo()).await;
+    // A runtime that nobody drives is as busy as can be.
+    let busy = Builder::new_current_thread().enable_all().build().unwrap();
+    let spawners = Spawners { requests: busy.handle().clone(), membership: Handle::current() };
+    let transport = TcpTransport::new(Arc::new(|| greeting(CALLER)), settings(), spawners);
+
+    let asked = transport.call(&to(&listener), read("k"), in_ms(50)).await;
+    assert!(matches!(asked, Err(CallError::TimedOut)), "{asked:?}");
+    assert_eq!(echoed(transport.call(&to(&listener), control("c"), far()).await), "c");
+    busy.shutdown_background();
 }
 
 #[tokio::test]
@@ -133,6 +151,21 @@ async fn a_request_that_nobody_waits_for_when_its_turn_comes_is_not_sent() {
     assert_eq!(expired, Err(CallError::TimedOut));
     let request = decode_request(Encoded { head: sent.head, payload: sent.payload }).unwrap();
     assert!(matches!(request.body, Request::Read { key, .. } if key == "waiting"));
+}
+
+#[tokio::test]
+async fn a_write_is_sent_though_nobody_waits_for_its_answer() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let destination = at(socket.local_addr().unwrap());
+    let transport = transport();
+    drop(transport.call(&destination, write("given up", b"value".to_vec()), far()));
+
+    let mut by_hand = ByHand::over(socket.accept().await.unwrap().0);
+    by_hand.welcome().await;
+    let sent = by_hand.next_frame().await.unwrap();
+
+    let request = decode_request(Encoded { head: sent.head, payload: sent.payload }).unwrap();
+    assert!(matches!(request.body, Request::Write { .. }), "{request:?}");
 }
 
 #[tokio::test]

@@ -1,14 +1,19 @@
 //! Only nodes of the same cluster get to talk, and a stranger is rid of cheaply.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use helenus_cluster::{
     membership::handshake::{Greeting, PROTOCOL_VERSION, Refusal},
     node::transport::{CallError, Transport},
     node_id::ClusterId,
 };
-use helenus_server::peer::{client::TcpTransport, frame::FrameKind, settings::PeerSettings};
-use tokio::runtime::Handle;
+use helenus_server::peer::{
+    client::TcpTransport, frame::FrameKind, listener::PeerListener, settings::PeerSettings,
+};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::nodes::*;
@@ -16,7 +21,7 @@ use super::nodes::*;
 /// What a caller with one greeting is told by a listener with another.
 async fn refusal(caller: Greeting, answerer: Greeting) -> Refusal {
     let listener = listen_with(echo(), answerer, &settings(), "127.0.0.1:0").await;
-    let transport = TcpTransport::new(Arc::new(move || caller.clone()), settings(), Handle::current());
+    let transport = TcpTransport::new(Arc::new(move || caller.clone()), settings(), here());
 
     let answer = transport.call(&to(&listener), read("k"), far()).await;
 
@@ -118,7 +123,7 @@ async fn a_node_greets_with_what_it_knows_at_the_moment() {
     };
     let ours = Greeting { cluster_id: Some(ClusterId(Uuid::from_u128(10))), ..greeting(ANSWERER) };
     let listener = listen_with(echo(), ours, &settings(), "127.0.0.1:0").await;
-    let transport = TcpTransport::new(Arc::new(stranger), settings(), Handle::current());
+    let transport = TcpTransport::new(Arc::new(stranger), settings(), here());
 
     let before = transport.call(&to(&listener), read("k"), far()).await;
     joined.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -126,4 +131,38 @@ async fn a_node_greets_with_what_it_knows_at_the_moment() {
 
     assert!(before.is_ok(), "{before:?}");
     assert!(matches!(after, Err(CallError::Refused(_))), "{after:?}");
+}
+
+#[tokio::test]
+async fn a_connection_made_before_a_node_joined_another_cluster_carries_no_requests_any_more() {
+    let cluster = |number| Some(ClusterId(Uuid::from_u128(number)));
+    let joined = Arc::new(Mutex::new(None));
+    let of_listener = Arc::clone(&joined);
+    let listener = PeerListener::start(
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        Arc::new(move || Greeting { cluster_id: *of_listener.lock().unwrap(), ..greeting(ANSWERER) }),
+        echo(),
+        &settings(),
+        &here().requests,
+    )
+    .unwrap();
+    let of_cluster = |number| {
+        let greeting = move || Greeting { cluster_id: cluster(number), ..greeting(CALLER) };
+        TcpTransport::new(Arc::new(greeting), settings(), here())
+    };
+    let (same, other) = (of_cluster(1), of_cluster(2));
+    for transport in [&same, &other] {
+        echoed(transport.call(&to(&listener), read("of a joining node"), far()).await);
+    }
+
+    *joined.lock().unwrap() = cluster(1);
+
+    for _ in 0..2 {
+        echoed(same.call(&to(&listener), read("of its cluster"), far()).await);
+    }
+    assert_eq!(listener.counts().accepted, 2, "over the connection that was there");
+    let cut = other.call(&to(&listener), read("of the other"), far()).await;
+    assert!(matches!(cut, Err(CallError::Lost { .. })), "{cut:?}");
+    let refused = other.call(&to(&listener), read("of the other"), far()).await;
+    assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
 }

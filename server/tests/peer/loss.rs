@@ -37,6 +37,23 @@ async fn a_killed_peer_ends_all_its_calls_and_is_found_again_on_its_port() {
 }
 
 #[tokio::test]
+async fn the_loss_of_an_idle_connection_is_told_at_once_and_once() {
+    let listener = listen(echo()).await;
+    let destination = to(&listener);
+    let transport = transport();
+    transport.call(&destination, read("k"), far()).await.expect("it answers");
+    // A wait that was given up before forgets nothing.
+    assert!(futures_util::poll!(transport.lost_connections()).is_pending());
+
+    listener.stop(Instant::now()).await;
+
+    let told = tokio::time::timeout(Duration::from_secs(10), transport.lost_connections()).await;
+    assert_eq!(told.expect("within the time"), [ANSWERER].into());
+    let _ = transport.call(&destination, read("k"), far()).await.expect_err("nobody listens");
+    assert!(futures_util::poll!(transport.lost_connections()).is_pending(), "no connection stood");
+}
+
+#[tokio::test]
 async fn a_call_during_the_pause_after_a_failure_fails_at_once_without_an_attempt() {
     let pause = Duration::from_secs(3600);
     let transport = transport_with(PeerSettings { backoff_min: pause, backoff_max: pause, ..settings() });

@@ -12,7 +12,10 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     membership::handshake::{Greeting, PROTOCOL_VERSION},
     message::{Header, Message, Request, Response, TrafficClass},
-    node::transport::{CallError, Destination, Transport},
+    node::{
+        Spawners,
+        transport::{CallError, Destination, Transport},
+    },
     node_id::{Generation, HostId},
     time::Timestamp,
 };
@@ -110,7 +113,12 @@ pub(crate) fn transport() -> TcpTransport {
 }
 
 pub(crate) fn transport_with(settings: PeerSettings) -> TcpTransport {
-    TcpTransport::new(Arc::new(|| greeting(CALLER)), settings, Handle::current())
+    TcpTransport::new(Arc::new(|| greeting(CALLER)), settings, here())
+}
+
+/// All tasks on the runtime of the test.
+pub(crate) fn here() -> Spawners {
+    Spawners { requests: Handle::current(), membership: Handle::current() }
 }
 
 pub(crate) fn at(address: SocketAddr) -> Destination {

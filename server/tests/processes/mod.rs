@@ -97,7 +97,8 @@ impl TestCluster {
         format!("{}.{number}:7071", self.network)
     }
 
-    fn peer_address(&self, number: usize) -> String {
+    /// Address of a node's listener for other nodes.
+    pub fn peer_address(&self, number: usize) -> String {
         format!("{}.{number}:7171", self.network)
     }
 
@@ -109,6 +110,11 @@ impl TestCluster {
         self.directory.path().join(format!("node{number}.log"))
     }
 
+    /// Where a node keeps its data.
+    pub fn data_directory(&self, number: usize) -> PathBuf {
+        self.directory.path().join(format!("node{number}"))
+    }
+
     /// Starts the process of a node; it keeps its data from earlier starts.
     pub fn spawn(&self, number: usize) {
         self.spawn_with(number, &[]);
@@ -116,10 +122,20 @@ impl TestCluster {
 
     /// Starts the process of a node with further settings (`section.key=value`).
     pub fn spawn_with(&self, number: usize, settings: &[&str]) {
+        self.spawn_command(Command::new(env!("CARGO_BIN_EXE_helenus")), number, settings);
+    }
+
+    /// Starts the process of a node that may have so many files open.
+    pub fn spawn_with_open_files(&self, number: usize, limit: u32, settings: &[&str]) {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_helenus")]);
+        self.spawn_command(command, number, settings);
+    }
+
+    fn spawn_command(&self, mut command: Command, number: usize, settings: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path(number)).expect("a log file");
-        let data = self.directory.path().join(format!("node{number}"));
+        let data = self.data_directory(number);
         let count = self.nodes.len().min(3);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
         command.arg("serve");
         for setting in [
             format!("cluster.name=\"{}\"", self.network),
@@ -282,7 +298,7 @@ pub fn key_path(key: &[u8]) -> String {
     for &byte in key {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                path.push(byte.into())
+                path.push(byte.into());
             }
             _ => write!(path, "%{byte:02X}").expect("writing to a string"),
         }

@@ -73,6 +73,8 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = within_patience("connecting", TcpStream::connect(address)).await.unwrap();
+        // The end of a large request must not wait for an acknowledgement.
+        stream.set_nodelay(true).unwrap();
         Self { stream, received: Vec::new() }
     }
 

@@ -170,9 +170,16 @@ pub(crate) fn test_settings() -> Settings {
 }
 
 pub(crate) async fn serve(node: Arc<dyn Coordinate>, surface: Surface) -> Served {
+    let (served, api) = serve_starting(surface).await;
+    api.begin(node);
+    served
+}
+
+/// The API of a node that has not started.
+pub(crate) async fn serve_starting(surface: Surface) -> (Served, Arc<Api>) {
     let metrics = Arc::new(Metrics::new(Default::default));
-    let api = Api::new(node, Arc::new(StoppedClock), Arc::clone(&metrics), test_limits(), 1);
-    let listener = Listener::bind("127.0.0.1:0", test_settings()).await.unwrap();
+    let api = Api::starting(Arc::new(StoppedClock), Arc::clone(&metrics), test_limits(), 1);
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), test_settings()).unwrap();
     let server = listener.serve(router(&api, surface), api.refuse(), metrics.open_connections());
-    Served { address: server.local_address(), metrics, server }
+    (Served { address: server.local_address(), metrics, server }, api)
 }

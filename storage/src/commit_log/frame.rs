@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! frame   length u32 LE │ crc32 u32 LE │ kind u8 │ payload (length bytes) │ zeros up to a multiple of 8
-//! crc32 = CRC32(file id u64 LE ‖ offset u64 LE ‖ length u32 LE ‖ kind ‖ payload ‖ zeros)
+//! crc32 = CRC32(salt u64 LE ‖ offset u64 LE ‖ length u32 LE ‖ kind ‖ payload ‖ zeros)
+//! salt  = magic of the file as u64 LE XOR its id
 //! ```
 //!
-//! The checksum is salted with the file's id and the frame's own offset, so bytes of another file, or of another
-//! place in this one, never pass for a frame. Frames start at multiples of [`ALIGNMENT`]: whoever looks for life
-//! behind a damaged frame has few places to try.
+//! The checksum is salted with the file's magic and id and the frame's own offset, so bytes of another file
+//! (a manifest and a segment may have the same number), or of another place in this one, never pass for a
+//! frame. Frames start at multiples of [`ALIGNMENT`]: whoever looks for life behind a damaged frame has few
+//! places to try.
 
 use bytes::Bytes;
 
@@ -26,15 +28,20 @@ pub(crate) struct Frame {
     pub(crate) next: usize,
 }
 
+/// What tells the frames of one file from those of all others.
+pub(crate) const fn salt(magic: [u8; 8], id: u64) -> u64 {
+    u64::from_le_bytes(magic) ^ id
+}
+
 /// Bytes that a frame with such a payload takes.
 pub(crate) const fn size(payload_bytes: usize) -> usize {
     (HEAD_BYTES + payload_bytes).next_multiple_of(ALIGNMENT)
 }
 
-/// Appends a frame to `out`, whose first byte will be written at `start` of the file `id`.
+/// Appends a frame to `out`, whose first byte will be written at `start` of the file with this [`salt`].
 ///
 /// The payload must stay below 4 GiB: the callers' limits are far below.
-pub(crate) fn append(out: &mut Vec<u8>, id: u64, start: u64, kind: u8, payload: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn append(out: &mut Vec<u8>, salt: u64, start: u64, kind: u8, payload: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend_from_slice(&[0; HEAD_BYTES - 1]);
     out.push(kind);
@@ -43,12 +50,12 @@ pub(crate) fn append(out: &mut Vec<u8>, id: u64, start: u64, kind: u8, payload: 
     out.resize(at + size(length), 0);
     let length = u32::try_from(length).expect("payloads are bounded far below 4 GiB by the callers");
     out[at..at + 4].copy_from_slice(&length.to_le_bytes());
-    let crc = checksum(id, start + at as u64, length, &out[at + HEAD_BYTES - 1..]);
+    let crc = checksum(salt, start + at as u64, length, &out[at + HEAD_BYTES - 1..]);
     out[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// The frame at `offset` of a file's contents, `None` unless every bit of it is as it was written.
-pub(crate) fn read(file: &Bytes, id: u64, offset: usize) -> Option<Frame> {
+pub(crate) fn read(file: &Bytes, salt: u64, offset: usize) -> Option<Frame> {
     let head = file.get(offset..offset.checked_add(HEAD_BYTES)?)?;
     let length = u32::from_le_bytes(head[..4].try_into().ok()?);
     let crc = u32::from_le_bytes(head[4..8].try_into().ok()?);
@@ -57,7 +64,7 @@ pub(crate) fn read(file: &Bytes, id: u64, offset: usize) -> Option<Frame> {
     let payload_end = payload.checked_add(length as usize)?;
     let next = payload_end.checked_next_multiple_of(ALIGNMENT)?;
     let checked = file.get(payload - 1..next)?;
-    (checksum(id, offset as u64, length, checked) == crc).then(|| Frame {
+    (checksum(salt, offset as u64, length, checked) == crc).then(|| Frame {
         kind,
         payload: file.slice(payload..payload_end),
         next,
@@ -72,13 +79,13 @@ pub(crate) fn peek(file: &[u8], offset: usize) -> Option<(u32, u8)> {
 }
 
 /// `body` is the kind, the payload and the zeros behind it.
-fn checksum(id: u64, offset: u64, length: u32, body: &[u8]) -> u32 {
-    let mut salt = [0; 20];
-    salt[..8].copy_from_slice(&id.to_le_bytes());
-    salt[8..16].copy_from_slice(&offset.to_le_bytes());
-    salt[16..].copy_from_slice(&length.to_le_bytes());
+fn checksum(salt: u64, offset: u64, length: u32, body: &[u8]) -> u32 {
+    let mut head = [0; 20];
+    head[..8].copy_from_slice(&salt.to_le_bytes());
+    head[8..16].copy_from_slice(&offset.to_le_bytes());
+    head[16..].copy_from_slice(&length.to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&salt);
+    hasher.update(&head);
     hasher.update(body);
     hasher.finalize()
 }
@@ -127,6 +134,15 @@ mod tests {
         assert_eq!(read(&file(&frames), 8, 64), None);
         let moved: Bytes = [&[0; 72], &frames[..]].concat().into();
         assert_eq!(read(&moved, 7, 72), None);
+    }
+
+    #[test]
+    fn a_frame_of_another_kind_of_file_is_none() {
+        let mut frame = Vec::new();
+        append(&mut frame, salt(*b"HELENMAN", 1), 64, 2, |payload| payload.extend_from_slice(b"edit"));
+        let file = file(&frame);
+        assert!(read(&file, salt(*b"HELENMAN", 1), 64).is_some());
+        assert_eq!(read(&file, salt(*b"HELENLOG", 1), 64), None);
     }
 
     #[test]

@@ -7,11 +7,18 @@
 //! The checksum is that of the header with itself as zero. Such a file gets its name after its first `length`
 //! bytes were synced. So a file that has the name, and not a valid header or not that many bytes, rotted.
 
-use std::path::Path;
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Buf;
 
-use crate::error::{Error, Result};
+use crate::{
+    disk::{Disk, DiskFile},
+    error::{Error, Result, SYNC_DIRECTORY},
+};
 
 /// Where the first frame starts.
 pub(crate) const HEADER_BYTES: usize = 48;
@@ -31,8 +38,57 @@ pub(crate) struct Birth {
     pub(crate) predecessor_end: u64,
 }
 
+/// Creates such a file durably: preallocated, with its header and its first frames, under a temporary name, then
+/// renamed. So a file with the name always has all of that, unless it rotted.
+///
+/// # Errors
+/// [`Error::StorageFull`]: nothing remains, and it can be tried again. After an [`Error::Io`] a temporary file
+/// may remain.
+pub(crate) fn create(
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    (magic, id): (Magic, u64),
+    birth: Birth,
+    frames: &[u8],
+) -> Result<(PathBuf, Arc<dyn DiskFile>)> {
+    let path = directory.join(name);
+    let temporary = directory.join(format!("{name}.tmp"));
+    let contents = [&encode(magic, id, birth), frames].concat();
+    let failed = |operation| {
+        let path = &path;
+        move |e| Error::new_file(operation, path, e)
+    };
+    let fill = || {
+        let file = create_afresh(disk, &temporary).map_err(failed("create"))?;
+        file.allocate(birth.length).map_err(failed("allocate"))?;
+        file.write_all_at(&contents, 0).map_err(failed("write"))?;
+        file.sync_all().map_err(failed("sync"))?;
+        disk.rename(&temporary, &path).map_err(failed("rename"))?;
+        Ok(file)
+    };
+    let file = fill().inspect_err(|_| {
+        // Gives back what it took; if not, the next attempt or recovery will.
+        let _ = disk.remove(&temporary);
+    })?;
+    disk.sync_dir(directory).map_err(|e| Error::io(SYNC_DIRECTORY, directory, e))?;
+    Ok((path, file))
+}
+
+/// Creates a file in the place of one that an interrupted attempt may have left.
+fn create_afresh(disk: &dyn Disk, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+    match disk.create(path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            crate::sometimes!("a temporary file was in the way");
+            disk.remove(path)?;
+            disk.create(path)
+        }
+        created => created,
+    }
+}
+
 /// The header of file `id`.
-pub(crate) fn encode(magic: Magic, id: u64, birth: Birth) -> [u8; HEADER_BYTES] {
+fn encode(magic: Magic, id: u64, birth: Birth) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&magic);
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());

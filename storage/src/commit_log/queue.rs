@@ -52,7 +52,8 @@ pub(crate) struct CommitQueue {
     state: Mutex<State>,
     /// Most bytes that may wait.
     limit_bytes: usize,
-    /// A group is closed when the next mutation would make it larger.
+    /// A group is closed when the next mutation would make it larger, so that segments are not left half
+    /// empty because the next group does not fit.
     group_bytes: usize,
 }
 

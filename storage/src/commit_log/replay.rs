@@ -56,7 +56,8 @@ impl<'a> StoredSegment<'a> {
         Ok(Self { id, path, birth, contents: contents.into() })
     }
 
-    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to back.
+    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to
+    /// back.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when they do not, and what the visitor answers.
@@ -77,6 +78,14 @@ impl<'a> StoredSegment<'a> {
             at = next;
         }
         if at == to { Ok(()) } else { Err(self.corrupt(to, "the segment ends within a frame")) }
+    }
+
+    /// Where the segment's predecessor ends, and the frames it was born with, if nothing was ever written behind
+    /// them.
+    pub(crate) fn unused(&self) -> Option<(u64, Bytes)> {
+        let born = usize::try_from(self.birth.durable).ok()?;
+        let is_unused = self.contents.get(born..)?.iter().all(|&byte| byte == 0);
+        is_unused.then(|| (self.birth.predecessor_end, self.contents.slice(HEADER_BYTES..born)))
     }
 
     /// Finds the end of the last segment of the log, the only one that may be torn.
@@ -108,12 +117,10 @@ impl<'a> StoredSegment<'a> {
         }
     }
 
-    /// There is no valid frame at `at`. That is a torn tail only if nothing says that this place was durable:
-    /// not the header, and not a group header or seal further on.
+    /// There is no valid frame at `at`. That is a torn tail only if no group header or seal further on says
+    /// that this place was durable. (What the segment's own header says is checked by visiting what is
+    /// durable.)
     fn refuse_rot(&self, at: u64) -> Result<()> {
-        if at < self.birth.durable {
-            return Err(self.corrupt(at, "no valid frame where there was one when the segment was created"));
-        }
         match self.witness(at) {
             Some(witness) => Err(self.corrupt(
                 at,
@@ -146,7 +153,7 @@ impl<'a> StoredSegment<'a> {
     }
 
     fn frame(&self, at: u64) -> Option<Frame> {
-        frame::read(&self.contents, self.id.0, usize::try_from(at).ok()?)
+        frame::read(&self.contents, self.id.salt(), usize::try_from(at).ok()?)
     }
 
     /// An error that names this segment.

@@ -1,17 +1,13 @@
 //! One file of the commit log: its name, its header, its birth.
 
-use std::{
-    io::ErrorKind,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::Path;
 
 use crate::{
     commit_log::{
         frame,
         header::{self, Birth, HEADER_BYTES, Magic},
     },
-    disk::{Disk, DiskFile},
+    disk::Disk,
     error::{Error, Result},
 };
 
@@ -38,6 +34,11 @@ impl SegmentId {
     /// The segment that follows.
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// What tells its frames from those of other files.
+    pub(crate) fn salt(self) -> u64 {
+        frame::salt(MAGIC, self.0)
     }
 }
 
@@ -75,30 +76,6 @@ pub(crate) fn largest_mutation(segment_bytes: u64) -> usize {
     room.saturating_sub(HEADER_BYTES + GROUP_BYTES + SEAL_BYTES + FRAME_BYTES + TABLE_ID_BYTES)
 }
 
-/// Creates a segment durably: preallocated, with its header and its first frames, under a temporary name, then
-/// renamed. So a file with a segment's name always has all of that, unless it rotted.
-///
-/// # Errors
-/// [`Error::Io`]; a temporary file may remain, and a later attempt replaces it.
-pub(crate) fn create(
-    disk: &dyn Disk,
-    directory: &Path,
-    id: SegmentId,
-    birth: Birth,
-    frames: &[u8],
-) -> Result<(PathBuf, Arc<dyn DiskFile>)> {
-    let path = directory.join(file_name(id));
-    let temporary = path.with_extension("log.tmp");
-    let contents = [&header::encode(MAGIC, id.0, birth), frames].concat();
-    let file = create_afresh(disk, &temporary)?;
-    file.allocate(birth.length).map_err(|e| Error::io("allocate", &temporary, e))?;
-    file.write_all_at(&contents, 0).map_err(|e| Error::io("write", &temporary, e))?;
-    file.sync_all().map_err(|e| Error::io("sync", &temporary, e))?;
-    disk.rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))?;
-    disk.sync_dir(directory).map_err(|e| Error::io("sync directory", directory, e))?;
-    Ok((path, file))
-}
-
 /// Reads the header only.
 ///
 /// # Errors
@@ -110,16 +87,4 @@ pub(crate) fn read_birth(disk: &dyn Disk, directory: &Path, id: SegmentId) -> Re
     let mut start = vec![0; HEADER_BYTES.min(usize::try_from(file_bytes).unwrap_or(HEADER_BYTES))];
     file.read_exact_at(&mut start, 0).map_err(|e| Error::io("read", &path, e))?;
     header::check(&path, MAGIC, id.0, &start, file_bytes)
-}
-
-/// Creates a file in the place of one that an interrupted attempt may have left.
-pub(crate) fn create_afresh(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>> {
-    match disk.create(path) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-            crate::sometimes!("a temporary file was in the way");
-            disk.remove(path).map_err(|e| Error::io("remove", path, e))?;
-            disk.create(path).map_err(|e| Error::io("create", path, e))
-        }
-        created => created.map_err(|e| Error::io("create", path, e)),
-    }
 }

@@ -1,7 +1,8 @@
 //! How whoever applied a mutation learns what became of it.
 //!
 //! One [`Outcome`] serves all tickets of a group: an apply allocates nothing for its ticket, and a group is
-//! released with one lock. No runtime and no timer is involved: a ticket is woken by the thread that committed.
+//! released with one lock. No runtime and no timer is involved: a ticket is woken by the thread that
+//! committed.
 
 use std::{
     future::Future,

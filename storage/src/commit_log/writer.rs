@@ -1,6 +1,7 @@
 //! Appends groups to the newest segment and makes them durable.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -10,12 +11,13 @@ use std::{
 };
 
 use bytes::BufMut;
+use parking_lot::Mutex;
 
 use crate::{
     commit_log::{
         frame,
-        header::{Birth, HEADER_BYTES},
-        segment::{self, GROUP, GROUP_BYTES, LogPosition, MUTATION, SEAL, SEAL_BYTES, SegmentId},
+        header::{self, Birth, HEADER_BYTES},
+        segment::{self, GROUP, GROUP_BYTES, LogPosition, MAGIC, MUTATION, SEAL, SEAL_BYTES, SegmentId},
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
@@ -26,7 +28,8 @@ use crate::{
 /// A group buffer above this is given back after use.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
-/// The end of the commit log. After any error the state of the file is unknown: use it no more.
+/// The end of the commit log. After any error but [`Error::StorageFull`] the state of the file is unknown: use it
+/// no more.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     disk: Arc<dyn Disk>,
@@ -44,9 +47,11 @@ pub(crate) struct LogWriter {
     meter: Arc<SyncMeter>,
 }
 
-/// Counts syncs.
+/// Counts syncs, and remembers a failed one.
 #[derive(Debug, Default)]
 pub(crate) struct SyncMeter {
+    /// Held during a sync. After a failed one the next may succeed and mean nothing: there is no next.
+    failed: Mutex<bool>,
     /// Successful ones.
     pub(crate) syncs: AtomicU64,
     /// Nanoseconds spent in them.
@@ -68,7 +73,7 @@ impl LogWriter {
     /// `predecessor_end` and must be durable up to there.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::StorageFull`], [`Error::Io`].
     pub(crate) fn create(
         disk: Arc<dyn Disk>,
         directory: &Path,
@@ -82,11 +87,28 @@ impl LogWriter {
         if !carried.is_empty() {
             encode_group(&mut frames, LogPosition { segment: id, offset: start }, start, carried);
         }
-        let durable = start + frames.len() as u64;
+        Self::create_with(disk, directory, id, segment_bytes, predecessor_end, &frames)
+    }
+
+    /// As [`LogWriter::create`], with frames that are encoded already. Replaces a segment that was never written
+    /// to after its birth, whose frames these are.
+    ///
+    /// # Errors
+    /// As [`LogWriter::create`].
+    pub(crate) fn create_with(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        id: SegmentId,
+        segment_bytes: u64,
+        predecessor_end: u64,
+        frames: &[u8],
+    ) -> Result<Self> {
+        let durable = (HEADER_BYTES + frames.len()) as u64;
         // The settings may have changed since the carried mutations were accepted.
         let length = segment_bytes.max(durable + SEAL_BYTES as u64);
         let birth = Birth { length, durable, predecessor_end };
-        let (path, file) = segment::create(&*disk, directory, id, birth, &frames)?;
+        let (path, file) =
+            header::create(&*disk, directory, &segment::file_name(id), (MAGIC, id.0), birth, frames)?;
         Ok(Self {
             disk,
             directory: directory.into(),
@@ -122,16 +144,22 @@ impl LogWriter {
         self.id
     }
 
-    /// Writes mutations as one group with one call, in a new segment if they do not fit this one. Answers the
-    /// group's position and size; not durable before a sync.
+    /// Goes on in a new segment if a group of these mutations does not fit this one.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`]: nothing happened, and the log can be used on. [`Error::Io`].
+    pub(crate) fn make_room(&mut self, mutations: &[(TableId, Mutation)]) -> Result<()> {
+        let end = self.written + (group_bytes(mutations) + SEAL_BYTES) as u64;
+        if end > self.segment_bytes { self.rotate() } else { Ok(()) }
+    }
+
+    /// Writes mutations, for which there must be room, as one group with one call. Answers the group's position
+    /// and size; not durable before a sync.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub(crate) fn write(&mut self, mutations: &[(TableId, Mutation)]) -> Result<(LogPosition, u64)> {
-        let size = GROUP_BYTES + mutations.iter().map(|(_, m)| mutation_bytes(m)).sum::<usize>();
-        if self.written + (size + SEAL_BYTES) as u64 > self.segment_bytes {
-            self.rotate()?;
-        }
+        let size = group_bytes(mutations);
         let position = self.end();
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.reserve(size);
@@ -185,7 +213,7 @@ impl LogWriter {
         }
         self.sync()?;
         let mut seal = Vec::with_capacity(SEAL_BYTES);
-        frame::append(&mut seal, self.id.0, self.written, SEAL, |_| ());
+        frame::append(&mut seal, self.id.salt(), self.written, SEAL, |_| ());
         self.append(&seal)?;
         self.sync()?;
         self.sealed = true;
@@ -217,7 +245,13 @@ impl Unsynced {
     /// [`Error::Io`].
     pub(crate) fn sync(&self) -> Result<()> {
         let began = Instant::now();
-        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
+        let mut failed = self.meter.failed.lock();
+        let outcome = match *failed {
+            true => Err(io::Error::other("an earlier sync failed")),
+            false => self.file.sync_data(),
+        };
+        *failed = outcome.is_err();
+        outcome.map_err(|e| Error::io("sync", &self.path, e))?;
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.meter.nanos.fetch_add(nanos, Ordering::Relaxed);
         self.meter.syncs.fetch_add(1, Ordering::Relaxed);
@@ -226,17 +260,48 @@ impl Unsynced {
 }
 
 fn encode_group(out: &mut Vec<u8>, position: LogPosition, durable: u64, mutations: &[(TableId, Mutation)]) {
-    let (id, start) = (position.segment.0, position.offset);
-    frame::append(out, id, start, GROUP, |out| out.put_u64_le(durable));
+    let (salt, start) = (position.segment.salt(), position.offset);
+    frame::append(out, salt, start, GROUP, |out| out.put_u64_le(durable));
     for (table, mutation) in mutations {
-        frame::append(out, id, start, MUTATION, |out| {
+        frame::append(out, salt, start, MUTATION, |out| {
             out.put_u32_le(table.0);
             mutation.encode(out);
         });
     }
 }
 
+fn group_bytes(mutations: &[(TableId, Mutation)]) -> usize {
+    GROUP_BYTES + mutations.iter().map(|(_, mutation)| mutation_bytes(mutation)).sum::<usize>()
+}
+
 /// Bytes that a mutation takes in a segment.
 pub(crate) fn mutation_bytes(mutation: &Mutation) -> usize {
     frame::size(4 + mutation.encoded_len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::{Fault, Repeat, SimulatedDisk},
+        record::{Record, Timestamp},
+    };
+
+    #[test]
+    fn after_a_failed_sync_no_other_sync_of_the_log_succeeds() {
+        // Given a sync on another thread, which fails
+        let disk = SimulatedDisk::default();
+        let directory = Path::new("/log");
+        disk.create_dir_all(directory).unwrap();
+        let mut log =
+            LogWriter::create(Arc::new(disk.clone()), directory, SegmentId(1), 4096, 0, &[]).unwrap();
+        let mutation = Mutation::single("key", Record::plain(Timestamp(1), &b"value"[..]));
+        log.write(&[(TableId(1), mutation)]).unwrap();
+        let elsewhere = log.unsynced().unwrap();
+        disk.fail_at(disk.operations() + 1, Fault::Sync, Repeat::Once);
+        elsewhere.sync().unwrap_err();
+        // Then neither a seal nor a new segment says that what it should have covered is durable
+        assert!(log.seal().is_err());
+        assert!(log.rotate().is_err());
+    }
 }

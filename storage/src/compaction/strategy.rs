@@ -1,7 +1,7 @@
 //! Which SSTables to merge: size-tiered.
 //!
-//! Tables are put into buckets: one joins a bucket when its size is between half and one and a half times the average
-//! of the tables in it. A bucket that is full enough is merged, the one of the smallest tables first:
+//! Tables are put into buckets: one joins a bucket when its size is between half and one and a half times the
+//! average of the tables in it. A bucket that is full enough is merged, the one of the smallest tables first:
 //! that takes away most tables for the fewest bytes. Source: Cassandra's `SizeTieredCompactionStrategy`
 //! (`bucket_low` 0.5, `bucket_high` 1.5), without its hotness.
 

@@ -42,10 +42,17 @@ impl Disk for OsDisk {
     }
 
     fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
-        if directory.as_os_str().is_empty() || directory.is_dir() {
+        if directory.as_os_str().is_empty() {
             return Ok(());
         }
-        let parent = directory.parent().unwrap_or(Path::new(""));
+        let Some(parent) = directory.parent() else { return Ok(()) };
+        if directory.is_dir() {
+            // Whoever created it may have died before the sync. Where we may not read, it was not us.
+            return match self.sync_dir(parent) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                outcome => outcome,
+            };
+        }
         self.create_dir_all(parent)?;
         match std::fs::create_dir(directory) {
             // Another process was faster; its sync may still be on the way, so ours follows all the same.

@@ -3,7 +3,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    commit_log::{queue::Group, segment::SegmentId, writer::LogWriter},
+    commit_log::{
+        queue::Group,
+        segment::{LogPosition, SegmentId},
+        writer::LogWriter,
+    },
     engine::{Engine, Step, StepOutcome},
     error::{Error, Result},
     options::SyncMode,
@@ -27,26 +31,13 @@ impl Engine {
     /// The order is the promise: log, sync, memtable, ticket. Nothing of a group that failed is inserted.
     fn commit_group(&self, log: &mut LogWriter, mut group: Group) -> Result<()> {
         let was_synced = log.unsynced().is_none();
-        let segment = log.segment();
-        let written = log.write(group.mutations()).and_then(|written| {
-            if self.options.sync_mode == SyncMode::Group {
-                log.sync()?;
-            }
-            if log.segment() != segment {
-                // Before anyone relies on what is in it: so a segment that goes missing is noticed.
-                self.record_log(SegmentId(0), log.segment())?;
-            }
-            Ok(written)
-        });
-        let (position, size_bytes) = match written {
+        let (position, size_bytes) = match self.log_group(log, &group) {
             Ok(written) => written,
             Err(failure) => {
-                self.poison(&failure);
-                group.resolve(self.condition.check());
+                group.resolve(Err(self.fail(&failure)));
                 return Err(failure);
             }
         };
-        self.log_newest.store(log.segment().0, Ordering::Release);
         let mutations = group.take_mutations();
         self.counted.groups.fetch_add(1, Ordering::Relaxed);
         self.counted.mutations.fetch_add(mutations.len() as u64, Ordering::Relaxed);
@@ -71,11 +62,26 @@ impl Engine {
         Ok(())
     }
 
+    /// Only [`Error::StorageFull`] means that nothing of the group was written.
+    fn log_group(&self, log: &mut LogWriter, group: &Group) -> Result<(LogPosition, u64)> {
+        log.make_room(group.mutations())?;
+        if log.segment().0 != self.log_newest.load(Ordering::Relaxed) {
+            // Before there is anything in it: so a segment that goes missing is noticed.
+            self.record_log(SegmentId(0), log.segment())?;
+            self.log_newest.store(log.segment().0, Ordering::Release);
+        }
+        let written = log.write(group.mutations())?;
+        if self.options.sync_mode == SyncMode::Group {
+            log.sync()?;
+        }
+        Ok(written)
+    }
+
     /// Syncs what was written since the last sync. Commits go on meanwhile.
     pub(super) fn sync(&self) -> Result<StepOutcome> {
         let _turn = self.syncing.lock();
         let Some(unsynced) = self.log.lock().unsynced() else { return Ok(StepOutcome::Idle) };
-        unsynced.sync().inspect_err(|e| self.poison(e))?;
+        unsynced.sync().inspect_err(|e| drop(self.fail(e)))?;
         let mut log = self.log.lock();
         log.synced(&unsynced);
         if log.unsynced().is_some() {
@@ -84,8 +90,8 @@ impl Engine {
         Ok(StepOutcome::Worked)
     }
 
-    /// Switches memtables that are full, that hold a part of the log that must go, or, when memory is half used and
-    /// nothing is on its way out, the largest. To be called whenever one of these may have changed.
+    /// Switches memtables that are full, that hold a part of the log that must go, or, when memory is half
+    /// used and nothing is on its way out, the largest. To be called whenever one of these may have changed.
     pub(super) fn relieve(&self, log: &LogWriter) {
         let trees = self.trees.load();
         let oldest_kept = (log.segment().0 + 1).saturating_sub(self.kept_segments());

@@ -29,16 +29,20 @@ impl Engine {
         let ids: Vec<FileId> = inputs.iter().map(|input| input.file().id).collect();
         let mut edits: Vec<Edit> = ids.iter().map(|&id| Edit::RemoveFile { table, id }).collect();
         edits.extend(output.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record(&edits)?;
+        self.record_table(&edits, output.as_deref())?;
         tree.merged(&ids, output.as_ref());
         crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
         // Only now: until the manifest was durable, a crash would have needed them.
+        // One that cannot be removed is an orphan for the next recovery, and no reason to keep the others.
+        let mut outcome = Ok(StepOutcome::Worked);
         for id in ids {
             let path = self.directory.join(TableReader::file_name(id));
-            self.disk.remove(&path).map_err(|e| Error::io("remove", path, e))?;
+            if let Err(e) = self.disk.remove(&path) {
+                outcome = Err(Error::io("remove", path, e));
+            }
         }
-        Ok(StepOutcome::Worked)
+        outcome
     }
 
     /// The merge to do next: of the table that has most to merge.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::AtomicU64;
 
+use super::Step;
+
 /// Monotonic counters since the engine was opened, for metrics, and gauges of the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineCounters {
@@ -19,6 +21,8 @@ pub struct EngineCounters {
     pub flushes: u64,
     /// Merges of SSTables.
     pub compactions: u64,
+    /// Steps that failed, in the order of [`Step::ALL`].
+    pub failures: [u64; Step::ALL.len()],
     /// Gauge: bytes accounted to memtables.
     pub memtable_bytes: u64,
     /// Gauge: live SSTables.
@@ -40,4 +44,6 @@ pub(super) struct Counted {
     pub(super) flushes: AtomicU64,
     /// Merges.
     pub(super) compactions: AtomicU64,
+    /// Steps that failed, by kind.
+    pub(super) failures: [AtomicU64; Step::ALL.len()],
 }

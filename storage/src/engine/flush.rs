@@ -20,7 +20,11 @@ impl Engine {
     pub(super) fn flush(&self) -> Result<StepOutcome> {
         let mut retired = self.flushing.lock();
         self.condition.check()?;
-        let Some((table, tree, oldest)) = self.oldest_switched() else { return Ok(StepOutcome::Idle) };
+        let Some((table, tree, oldest)) = self.oldest_switched() else {
+            // Unless the last flush could not: on a full disk this is what makes room.
+            self.trim_log()?;
+            return Ok(StepOutcome::Idle);
+        };
         if !self.queue.is_empty() {
             crate::sometimes!("a flush ran while a commit waited");
         }
@@ -33,7 +37,7 @@ impl Engine {
         // In one frame: the position without the file would lose records.
         let mut edits = vec![Edit::Flushed { table, position: oldest.end }];
         edits.extend(written.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record(&edits)?;
+        self.record_table(&edits, written.as_deref())?;
         tree.flushed(&oldest.memtable, written.as_ref());
         self.memtable_bytes.fetch_sub(oldest.memtable.bytes(), Ordering::Relaxed);
         self.counted.flushes.fetch_add(1, Ordering::Relaxed);
@@ -55,12 +59,13 @@ impl Engine {
         switched.min_by_key(|(_, _, switched)| switched.memtable.first_position())
     }
 
-    /// Builds an SSTable under a new id and opens it. Nothing refers to it yet, so nothing is left of one that failed.
+    /// Builds an SSTable under a new id and opens it. Nothing refers to it yet, so nothing is left of one
+    /// that failed.
     pub(super) fn build_table(
         &self,
         build: impl FnOnce(TableWriter) -> Result<Option<TableFile>>,
     ) -> Result<Option<Arc<TableReader>>> {
-        let id = self.manifest.lock().new_file_id().inspect_err(|e| self.poison(e))?;
+        let id = self.manifest.lock().new_file_id().inspect_err(|e| drop(self.fail(e)))?;
         let disk = Arc::clone(&self.disk);
         let built =
             TableWriter::create(disk, &self.directory, id, &self.options).and_then(build).and_then(|file| {
@@ -71,15 +76,28 @@ impl Engine {
                     None => Ok(None),
                 }
             });
-        if built.is_err() {
+        if let Err(failure) = &built {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             self.discard(id);
+            if failure.is_failed_directory_sync() {
+                self.fail(failure);
+            }
         }
         built
     }
 
-    /// Removes what a failed attempt left, so that retries do not fill the disk. What cannot be removed is an orphan
-    /// for the next recovery; the failure that led here is the one to report.
+    /// Records edits that add a table.
+    pub(super) fn record_table(&self, edits: &[Edit], built: Option<&TableReader>) -> Result<()> {
+        self.record(edits).inspect_err(|failure| {
+            // After any other failure the edits may be there, and need the file.
+            if let (Error::StorageFull { .. }, Some(reader)) = (failure, built) {
+                self.discard(reader.file().id);
+            }
+        })
+    }
+
+    /// Removes what a failed attempt left, so that retries do not fill the disk. What cannot be removed is an
+    /// orphan for the next recovery; the failure that led here is the one to report.
     fn discard(&self, id: FileId) {
         let name = TableReader::file_name(id);
         let names = self.disk.list(&self.directory).unwrap_or_default();

@@ -6,13 +6,14 @@ use arc_swap::ArcSwapOption;
 
 use crate::engine::Step;
 
-/// Called whenever a kind of work appears, from any thread and possibly inside engine calls: it must return at
-/// once and must not call the engine.
+/// Called whenever a kind of work appears, from any thread and possibly inside engine calls: it must return
+/// at once and must not call the engine.
 ///
-/// [`Step::Commit`] is told when the queue stops being empty, not for each apply; [`Step::Sync`] when something is
-/// written for the first time since the last sync, for the driver to call it one `sync_interval` later;
-/// [`Step::Flush`] when memtables are switched; [`Step::Compact`] when an SSTable is added. A driver that calls `step`
-/// until it is [`Idle`](crate::StepOutcome::Idle), and then waits to be told again, misses nothing.
+/// [`Step::Commit`] is told when the queue stops being empty, not for each apply; [`Step::Sync`] when
+/// something is written for the first time since the last sync, for the driver to call it one `sync_interval`
+/// later; [`Step::Flush`] when memtables are switched; [`Step::Compact`] when an SSTable is added. A driver
+/// that calls `step` until it is [`Idle`](crate::StepOutcome::Idle), and then waits to be told again, misses
+/// nothing.
 pub type WorkListener = Arc<dyn Fn(Step) + Send + Sync>;
 
 /// Holds the listener.

@@ -1,9 +1,9 @@
 //! The door of the crate: many tables behind one commit log.
 //!
 //! The engine is blocking code made to be called from async code. [`Engine::apply`] only queues and returns a
-//! [`Ticket`]; [`Engine::try_get`] answers from memory or says that it cannot. All work that waits for the disk
-//! happens inside [`Engine::step`], one bounded piece at a time, on whatever thread the caller chose: the
-//! threads of [`crate::background`] in production, a seeded scheduler in the simulation.
+//! [`Ticket`]; [`Engine::try_get`] answers from memory or says that it cannot. All work that waits for the
+//! disk happens inside [`Engine::step`], one bounded piece at a time, on whatever thread the caller chose:
+//! the threads of [`crate::background`] in production, a seeded scheduler in the simulation.
 //!
 //! ```text
 //! apply ─► queue ─► step(Commit): log, sync, memtables ─► ticket
@@ -22,10 +22,15 @@
 //!
 //! # Failure
 //!
-//! A failed write or sync of the commit log or the manifest leaves unknown what is durable, and a second try may
-//! succeed without having written anything. So it poisons the engine: everything, reads too, answers
-//! [`Error::Poisoned`] until the directory is opened again, which reads what is really there. A failed flush or merge
-//! changes nothing, and can be tried again.
+//! A failed write or sync of the commit log or the manifest leaves unknown what is durable, and a second try
+//! may succeed without having written anything. So it poisons the engine: everything, reads too, answers
+//! [`Error::Poisoned`] until the directory is opened again, which reads what is really there. So does the
+//! failed sync of the directory, whoever asked for it: names that others created there may be lost with it. Any
+//! other failure of a flush or merge changes nothing, and it can be tried again.
+//!
+//! A full disk shows where a file is created, since log segments and manifests are preallocated, and a file
+//! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison. What was
+//! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
 //! Locks, in the order in which one thread may take them: flushing or compacting, log, manifest, queue.
 //!
@@ -56,7 +61,7 @@ use crate::{
     manifest::{Edit, Manifest},
     memtable::{self, Memtable},
     options::Options,
-    record::{Mutation, Record},
+    record::{Mutation, Record, Timestamp},
     recovery::recover,
     tree::Tree,
 };
@@ -91,8 +96,18 @@ pub enum Step {
 }
 
 impl Step {
-    /// All kinds.
+    /// All kinds; a kind's place is its discriminant.
     pub const ALL: [Self; 4] = [Self::Commit, Self::Sync, Self::Flush, Self::Compact];
+
+    /// Its name, for metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Sync => "sync",
+            Self::Flush => "flush",
+            Self::Compact => "compact",
+        }
+    }
 }
 
 /// What one [`Engine::step`] did.
@@ -123,8 +138,8 @@ pub struct Engine {
     /// Total of all memtables.
     memtable_bytes: AtomicUsize,
     syncing: Mutex<()>,
-    /// Held by a flush. Keeps flushed memtables until their last reader is gone, so that they are freed by a flush, not
-    /// by an async thread that reads: that can take 100 ms.
+    /// Held by a flush. Keeps flushed memtables until their last reader is gone, so that they are freed by a
+    /// flush, not by an async thread that reads: that can take 100 ms.
     flushing: Mutex<Vec<Arc<Memtable>>>,
     compacting: Mutex<()>,
     listener: Listener,
@@ -134,14 +149,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the data directory, creating it if needed: takes its lock, reads the manifest, replays the commit
-    /// log, removes orphans.
+    /// Opens the data directory, creating it if needed: takes its lock, reads the manifest, replays the
+    /// commit log, removes orphans.
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::Corrupt`] for rot (file and offset), [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options) -> Result<Self> {
         let recovered = recover(&disk, directory, &options)?;
-        let group_bytes = usize::try_from(options.segment_bytes / 8).unwrap_or(usize::MAX);
+        let group_bytes = usize::try_from(options.segment_bytes / 4).unwrap_or(usize::MAX);
         let engine = Self {
             disk,
             directory: directory.into(),
@@ -171,8 +186,8 @@ impl Engine {
         &self.options
     }
 
-    /// Registers who is told about new work, replacing an earlier listener; called at once for work that waits
-    /// already.
+    /// Registers who is told about new work, replacing an earlier listener; called at once for work that
+    /// waits already.
     pub fn set_work_listener(&self, listener: WorkListener) {
         self.listener.set(listener);
         if !self.queue.is_empty() {
@@ -199,7 +214,7 @@ impl Engine {
         if self.trees.load().contains_key(&table) {
             return Ok(());
         }
-        manifest.append(&[Edit::CreateTable { table }]).inspect_err(|e| self.poison(e))?;
+        manifest.append(&[Edit::CreateTable { table }]).inspect_err(|e| drop(self.fail(e)))?;
         self.trees.rcu(|trees| {
             let mut trees = BTreeMap::clone(trees);
             trees.insert(table, Arc::new(Tree::new(Vec::new())));
@@ -221,8 +236,17 @@ impl Engine {
         Ok(self.tree(table)?.view().is_empty())
     }
 
-    /// Queues a mutation for the commit log and returns at once. Keys and values are copied, so that no larger
-    /// buffer they are slices of is kept.
+    /// The newest write timestamp of the table's records, tombstones included; `None` if it holds none. From
+    /// what memory knows of memtables and SSTables: never blocks.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`].
+    pub fn newest_timestamp(&self, table: TableId) -> Result<Option<Timestamp>> {
+        Ok(self.tree(table)?.view().newest_timestamp())
+    }
+
+    /// Queues a mutation for the commit log and returns at once. Keys and values are copied, so that no
+    /// larger buffer they are slices of is kept.
     ///
     /// # Errors
     /// [`Error::Overloaded`] at a bound, [`Error::MutationTooLarge`], [`Error::Malformed`] without a row,
@@ -266,8 +290,8 @@ impl Engine {
         self.tree(table)?.get(key)
     }
 
-    /// At most `limit` newest records with keys in the range, ascending, tombstones included; may block. It is no
-    /// snapshot: a record that is written meanwhile may or may not be among them.
+    /// At most `limit` newest records with keys in the range, ascending, tombstones included; may block. It
+    /// is no snapshot: a record that is written meanwhile may or may not be among them.
     ///
     /// # Errors
     /// As [`Engine::get`].
@@ -281,7 +305,8 @@ impl Engine {
         self.tree(table)?.scan(range, limit)
     }
 
-    /// Does one bounded piece of work of a kind. At most one call per kind runs at a time; a second one waits.
+    /// Does one bounded piece of work of a kind. At most one call per kind runs at a time; a second one
+    /// waits.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Corrupt`] of the piece. A failure that leaves durability unknown
@@ -289,12 +314,16 @@ impl Engine {
     /// [`Error::Poisoned`] and [`Error::Closed`] when it is too late.
     pub fn step(&self, step: Step) -> Result<StepOutcome> {
         self.condition.check()?;
-        match step {
+        let outcome = match step {
             Step::Commit => self.commit(),
             Step::Sync => self.sync(),
             Step::Flush => self.flush(),
             Step::Compact => self.compact(),
+        };
+        if outcome.as_ref().is_err_and(|error| !matches!(error, Error::Closed)) {
+            self.counted.failures[step as usize].fetch_add(1, Ordering::Relaxed);
         }
+        outcome
     }
 
     /// Switches the memtables of all tables, so that [`Step::Flush`] has them to write. Waits for a commit in
@@ -315,17 +344,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Refuses new applies, commits and syncs what is queued on the calling thread, and shuts the engine; later
-    /// calls answer [`Error::Closed`]. A merge in progress gives up. The data directory is free when it returns.
-    /// Dropping an engine without closing it writes nothing.
+    /// Refuses new applies, commits and syncs what is queued on the calling thread, and shuts the engine;
+    /// later calls answer [`Error::Closed`]. A merge in progress gives up. The data directory is free when it
+    /// returns. Dropping an engine without closing it writes nothing.
     ///
     /// # Errors
     /// As [`Engine::step`].
     pub fn close(&self) -> Result<()> {
         self.condition.check()?;
         self.queue.refuse(Error::Closed);
-        while self.commit()? == StepOutcome::Worked {}
-        self.log.lock().seal().inspect_err(|e| self.poison(e))?;
+        loop {
+            match self.commit() {
+                Ok(StepOutcome::Idle) => break,
+                // Those who waited were told; there is always room for the seal.
+                Ok(StepOutcome::Worked) | Err(Error::StorageFull { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.log.lock().seal().inspect_err(|e| drop(self.fail(e)))?;
         self.condition.close();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
         drop((self.flushing.lock(), self.compacting.lock(), self.manifest.lock()));
@@ -351,6 +387,7 @@ impl Engine {
             commit_log_written_bytes: count(&self.counted.written_bytes),
             flushes: count(&self.counted.flushes),
             compactions: count(&self.counted.compactions),
+            failures: self.counted.failures.each_ref().map(count),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             sstables,
             sstable_bytes,
@@ -366,17 +403,23 @@ impl Engine {
         self.trees.load().get(&table).map(Arc::clone).ok_or(Error::NoSuchTable(table.0))
     }
 
-    /// Shuts the engine: nobody knows what is durable. All who wait, and all later calls, are told.
-    fn poison(&self, failure: &Error) {
+    /// Shuts the engine, since nobody knows what is durable, unless the failure says that nothing changed. All who
+    /// wait, and all later calls, are told. Answers what whoever caused it is to be told.
+    fn fail(&self, failure: &Error) -> Error {
+        if let Error::StorageFull { .. } = failure {
+            return failure.clone();
+        }
         crate::sometimes!("the engine was poisoned");
-        self.queue.fail(&self.condition.poison(failure));
+        let told = self.condition.poison(failure);
+        self.queue.fail(&told);
+        told
     }
 
     /// Records edits durably; a failure poisons.
     fn record(&self, edits: &[Edit]) -> Result<()> {
         let mut manifest = self.manifest.lock();
         self.condition.check()?;
-        manifest.append(edits).inspect_err(|e| self.poison(e))
+        manifest.append(edits).inspect_err(|e| drop(self.fail(e)))
     }
 
     /// Records which segments the log consists of, unless the manifest knows as much; a failure poisons.
@@ -388,6 +431,6 @@ impl Engine {
         if (first, newest) == known {
             return Ok(());
         }
-        manifest.append(&[Edit::Log { first, newest }]).inspect_err(|e| self.poison(e))
+        manifest.append(&[Edit::Log { first, newest }]).inspect_err(|e| drop(self.fail(e)))
     }
 }

@@ -1,30 +1,32 @@
 //! The manifest: which tables exist, which SSTables are live, and what of the commit log is still needed.
 //!
-//! A small log of its own, of edits instead of mutations, on the same frames. Every frame is synced before the
-//! next is written, and its edits happen together: a merge replaces its inputs by its output in one frame.
+//! A small log of its own, of edits instead of mutations, on the same frames. Every frame is synced before
+//! the next is written, and its edits happen together: a merge replaces its inputs by its output in one
+//! frame.
 //!
 //! ```text
 //! manifest-<number, 16 hex digits>
-//!   header     magic "HELENMAN", see `commit_log::header`; length and durable cover the snapshot
+//!   header     magic "HELENMAN", see `commit_log::header`; durable covers the snapshot, length the edits to come
 //!   kind 1     snapshot: the edits that lead to the state at the file's birth
 //!   kind 2     edits
-//!   …
+//!   …          zeros, where further edits will be: preallocated, so that a full disk shows before one is written
 //! ```
 //!
-//! A manifest that has grown, and the one found at open, is followed by one with the next number: written under a
-//! temporary name, synced, renamed, directory synced; then the old one is removed. The highest number counts.
+//! A manifest that is full, and the one found at open, is followed by one with the next number: written
+//! under a temporary name, synced, renamed, directory synced; then the old one is removed. The highest number
+//! counts.
 //!
-//! An invalid frame that is followed by a valid one is rot, and so is an invalid snapshot, since a manifest has its
-//! name only after that was synced; an invalid last frame is a torn tail, and is dropped: what it announced was
-//! not done yet. If it was (the frame rotted afterwards), the loss is never silent:
+//! An invalid frame that is followed by a valid one is rot, and so is an invalid snapshot, since a manifest
+//! has its name only after that was synced; an invalid last frame is a torn tail, and is dropped: what it
+//! announced was not done yet. If it was (the frame rotted afterwards), the loss is never silent:
 //!
-//! - Log segments and SSTables are removed only after the edit that says so, so the older state misses them: the
-//!   engine names the file that it cannot find.
-//! - What a lost flush or table wrote is in the commit log still: segments go by an edit of their own, after the
-//!   one that records the flush. Mutations of a table that was never created are rot.
+//! - Log segments and SSTables are removed only after the edit that says so, so the older state misses them:
+//!   the engine names the file that it cannot find.
+//! - What a lost flush or table wrote is in the commit log still: segments go by an edit of their own, after
+//!   the one that records the flush. Mutations of a table that was never created are rot.
 //!
-//! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its memory
-//! map. File ids are never used twice, by reserving them in blocks.
+//! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its
+//! memory map. File ids are never used twice, by reserving them in blocks.
 //!
 //! Reading order: `edit`, `state`, this page.
 
@@ -39,7 +41,6 @@ use crate::{
     commit_log::{
         frame::{self, ALIGNMENT, Frame},
         header::{self, Birth, HEADER_BYTES, Magic},
-        segment::create_afresh,
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
@@ -56,13 +57,13 @@ const MAGIC: Magic = *b"HELENMAN";
 const SNAPSHOT: u8 = 1;
 const EDITS: u8 = 2;
 
-/// Edits beyond this, and beyond the size of the snapshot, are worth a new one: the work of rewriting stays
+/// Room for edits, unless the snapshot is larger: then as much as that takes. So the work of rewriting stays
 /// proportional to that of appending, and a small manifest stays small enough for tests to see it rewritten.
-const REWRITE_BYTES: u64 = 1 << 10;
+const EDITS_BYTES: u64 = 1 << 10;
 /// File ids reserved at a time.
 const RESERVED_FILE_IDS: u64 = 256;
 
-/// The open manifest. After any error its file's state is unknown: use it no more.
+/// The open manifest. After any error but [`Error::StorageFull`] its file's state is unknown: use it no more.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     disk: Arc<dyn Disk>,
@@ -70,8 +71,10 @@ pub(crate) struct Manifest {
     number: u64,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
-    snapshot_end: u64,
+    /// Where the next edit goes.
     end: u64,
+    /// Where there is no more room.
+    length: u64,
     state: LiveState,
     next_file: u64,
 }
@@ -80,40 +83,35 @@ impl Manifest {
     /// Starts manifest `number` with a snapshot of `state`, durably.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::StorageFull`], [`Error::Io`].
     pub(crate) fn create(
         disk: Arc<dyn Disk>,
         directory: &Path,
         number: u64,
         state: LiveState,
     ) -> Result<Self> {
-        let path = directory.join(file_name(number));
-        let temporary = directory.join(file_name(number) + ".tmp");
-        let mut contents = vec![0; HEADER_BYTES];
-        frame::append(&mut contents, number, 0, SNAPSHOT, |out| {
+        Self::with_room(disk, directory, number, state, 0)
+    }
+
+    /// As [`Manifest::create`], with room for at least so many bytes of edits.
+    fn with_room(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        number: u64,
+        state: LiveState,
+        room: u64,
+    ) -> Result<Self> {
+        let mut frames = Vec::new();
+        frame::append(&mut frames, frame::salt(MAGIC, number), HEADER_BYTES as u64, SNAPSHOT, |out| {
             state.as_edits().iter().for_each(|edit| edit.encode(out));
         });
-        let end = contents.len() as u64;
-        let birth = Birth { length: end, durable: end, predecessor_end: 0 };
-        contents[..HEADER_BYTES].copy_from_slice(&header::encode(MAGIC, number, birth));
-
-        let file = create_afresh(&*disk, &temporary)?;
-        file.write_all_at(&contents, 0).map_err(|e| Error::io("write", &temporary, e))?;
-        file.sync_all().map_err(|e| Error::io("sync", &temporary, e))?;
-        disk.rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))?;
-        disk.sync_dir(directory).map_err(|e| Error::io("sync directory", directory, e))?;
+        let end = (HEADER_BYTES + frames.len()) as u64;
+        let length = end + end.max(EDITS_BYTES).max(room);
+        let birth = Birth { length, durable: end, predecessor_end: 0 };
+        let (path, file) =
+            header::create(&*disk, directory, &file_name(number), (MAGIC, number), birth, &frames)?;
         let next_file = state.file_ids_end;
-        Ok(Self {
-            disk,
-            directory: directory.into(),
-            number,
-            path,
-            file,
-            snapshot_end: end,
-            end,
-            state,
-            next_file,
-        })
+        Ok(Self { disk, directory: directory.into(), number, path, file, end, length, state, next_file })
     }
 
     /// What is live.
@@ -124,20 +122,26 @@ impl Manifest {
     /// Records edits that happen together; durable when it returns.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Corrupt`] for edits that contradict the state.
+    /// [`Error::StorageFull`]: nothing was recorded. [`Error::Io`]; [`Error::Corrupt`] for edits that contradict
+    /// the state.
     pub(crate) fn append(&mut self, edits: &[Edit]) -> Result<()> {
+        let mut payload = Vec::new();
+        edits.iter().for_each(|edit| edit.encode(&mut payload));
+        let size = frame::size(payload.len()) as u64;
+        if self.end + size > self.length {
+            self.rewrite(size)?;
+        }
         for edit in edits {
             self.state.apply(edit).map_err(|what| corrupt(&self.path, self.end, what))?;
         }
         let mut bytes = Vec::new();
-        frame::append(&mut bytes, self.number, self.end, EDITS, |out| {
-            edits.iter().for_each(|edit| edit.encode(out));
+        frame::append(&mut bytes, frame::salt(MAGIC, self.number), self.end, EDITS, |out| {
+            out.extend_from_slice(&payload);
         });
         self.file.write_all_at(&bytes, self.end).map_err(|e| Error::io("write", &self.path, e))?;
         self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
-        self.end += bytes.len() as u64;
-        let edited = self.end - self.snapshot_end;
-        if edited > REWRITE_BYTES.max(self.snapshot_end) { self.rewrite() } else { Ok(()) }
+        self.end += size;
+        Ok(())
     }
 
     /// An id that no file of this data directory has or ever had.
@@ -153,14 +157,15 @@ impl Manifest {
         Ok(id)
     }
 
-    fn rewrite(&mut self) -> Result<()> {
+    /// Goes on in a new file with room for at least so many bytes.
+    fn rewrite(&mut self, room: u64) -> Result<()> {
         crate::sometimes!("the manifest was rewritten");
-        let old = std::mem::take(&mut self.path);
-        let next_file = self.next_file;
-        let state = std::mem::take(&mut self.state);
-        *self = Self::create(Arc::clone(&self.disk), &self.directory, self.number + 1, state)?;
-        self.next_file = next_file;
-        self.disk.remove(&old).map_err(|e| Error::io("remove", old, e))
+        let (disk, state) = (Arc::clone(&self.disk), self.state.clone());
+        let next = Self::with_room(disk, &self.directory, self.number + 1, state, room)?;
+        let old = std::mem::replace(self, Self { next_file: self.next_file, ..next });
+        // The next recovery removes what cannot be removed now.
+        let _ = self.disk.remove(&old.path);
+        Ok(())
     }
 }
 
@@ -193,8 +198,9 @@ pub(crate) fn read(disk: &dyn Disk, directory: &Path, number: u64) -> Result<Liv
 
 fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
     let mut state = LiveState::default();
+    let salt = frame::salt(MAGIC, number);
     let mut at = HEADER_BYTES;
-    while let Some(Frame { kind, payload, next }) = frame::read(contents, number, at) {
+    while let Some(Frame { kind, payload, next }) = frame::read(contents, salt, at) {
         let expected = if at == HEADER_BYTES { SNAPSHOT } else { EDITS };
         if kind != expected {
             return Err(corrupt(path, at as u64, format!("frame kind {kind} in the place of {expected}")));
@@ -209,7 +215,7 @@ fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
         return Err(corrupt(path, at as u64, "the snapshot is damaged".into()));
     }
     let mut behind = ((at + 1).next_multiple_of(ALIGNMENT)..contents.len()).step_by(ALIGNMENT);
-    match behind.find(|&place| frame::read(contents, number, place).is_some()) {
+    match behind.find(|&place| frame::read(contents, salt, place).is_some_and(|frame| frame.kind == EDITS)) {
         Some(valid) => Err(corrupt(path, at as u64, format!("a damaged edit, with a valid one at {valid}"))),
         None => Ok(state),
     }

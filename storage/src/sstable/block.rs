@@ -116,11 +116,8 @@ impl Block {
         // Invariant: restarts below `low` are at or before the key, those from `high` on are after it.
         while low < high {
             let middle = low + (high - low) / 2;
-            let mut cursor = self.cursor_from(self.restart(middle)?);
-            if !cursor.advance()? {
-                return Err(NO_RESTARTS);
-            }
-            if cursor.key() <= key {
+            let entry = self.entry(self.restart(middle)?)?.filter(|entry| entry.shared == 0);
+            if entry.ok_or(NO_RESTARTS)?.key_rest <= key {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -133,10 +130,34 @@ impl Block {
         Cursor { block: self.clone(), position, key: Vec::new(), record: 0..0 }
     }
 
+    /// The entry at an offset of the contents; `None` where they end.
+    fn entry(&self, position: usize) -> Result<Option<Entry<'_>>> {
+        let entries = self.contents.get(..self.entries_end).ok_or(BAD_ENTRY)?;
+        let mut rest = entries.get(position..).ok_or(BAD_ENTRY)?;
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let shared = take_varint(&mut rest)?;
+        let unshared = take_varint(&mut rest)?;
+        let record_len = take_varint(&mut rest)?;
+        let (key_rest, rest) = rest.split_at_checked(unshared).ok_or(BAD_ENTRY)?;
+        let after = rest.len().checked_sub(record_len).ok_or(BAD_ENTRY)?;
+        Ok(Some(Entry { shared, key_rest, record: entries.len() - rest.len()..entries.len() - after }))
+    }
+
     fn restart(&self, number: usize) -> Result<usize> {
         let mut at = self.contents.get(self.entries_end + 4 * number..).ok_or(NO_RESTARTS)?;
         Ok(at.try_get_u32_le().map_err(|_| NO_RESTARTS)? as usize)
     }
+}
+
+/// One entry, as it is stored.
+struct Entry<'a> {
+    /// Bytes of the key that are those of the key before it.
+    shared: usize,
+    key_rest: &'a [u8],
+    /// Where its record lies in the contents.
+    record: Range<usize>,
 }
 
 /// Steps through the entries of a block.
@@ -153,23 +174,16 @@ pub(super) struct Cursor {
 impl Cursor {
     /// Moves to the next entry; false at the end of the block.
     pub(super) fn advance(&mut self) -> Result<bool> {
-        let entries = self.block.contents.get(..self.block.entries_end).ok_or(BAD_ENTRY)?;
-        let mut rest = entries.get(self.position..).ok_or(BAD_ENTRY)?;
-        if rest.is_empty() {
+        let Some(Entry { shared, key_rest, record }) = self.block.entry(self.position)? else {
             return Ok(false);
-        }
-        let shared = take_varint(&mut rest)?;
-        let unshared = take_varint(&mut rest)?;
-        let record_len = take_varint(&mut rest)?;
+        };
         if shared > self.key.len() {
             return Err(BAD_ENTRY);
         }
-        let (key_rest, rest) = rest.split_at_checked(unshared).ok_or(BAD_ENTRY)?;
-        let after = rest.len().checked_sub(record_len).ok_or(BAD_ENTRY)?;
         self.key.truncate(shared);
         self.key.extend_from_slice(key_rest);
-        self.record = entries.len() - rest.len()..entries.len() - after;
-        self.position = self.record.end;
+        self.position = record.end;
+        self.record = record;
         Ok(true)
     }
 

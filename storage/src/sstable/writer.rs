@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     disk::{Disk, DiskFile},
-    error::{Error, Result},
+    error::{Error, Result, SYNC_DIRECTORY},
     options::Options,
     record::Record,
 };
@@ -57,7 +57,8 @@ impl TableWriter {
     /// [`Error::Io`].
     pub fn create(disk: Arc<dyn Disk>, directory: &Path, id: FileId, options: &Options) -> Result<Self> {
         let temporary = file::temporary_path(directory, id);
-        let file = disk.create(&temporary).map_err(|error| Error::io("create SSTable", &temporary, error))?;
+        let file =
+            disk.create(&temporary).map_err(|error| Error::new_file("create SSTable", &temporary, error))?;
         Ok(Self {
             disk,
             directory: directory.to_owned(),
@@ -136,11 +137,11 @@ impl TableWriter {
     /// complete and, once this returns, there to stay.
     fn publish(&self) -> Result<()> {
         let path = self.directory.join(file::name(self.id));
-        self.file.sync_all().map_err(|error| Error::io("sync", &self.temporary, error))?;
+        self.file.sync_all().map_err(|error| Error::new_file("sync", &self.temporary, error))?;
         let renamed = self.disk.rename(&self.temporary, &path);
-        renamed.map_err(|error| Error::io("rename", &self.temporary, error))?;
+        renamed.map_err(|error| Error::new_file("rename", &self.temporary, error))?;
         let synced = self.disk.sync_dir(&self.directory);
-        synced.map_err(|error| Error::io("sync directory", &self.directory, error))
+        synced.map_err(|error| Error::io(SYNC_DIRECTORY, &self.directory, error))
     }
 
     fn finish_block(&mut self) -> Result<()> {
@@ -168,7 +169,7 @@ impl TableWriter {
 
     fn flush(&mut self) -> Result<()> {
         let written = self.file.write_all_at(&self.buffer, self.written);
-        written.map_err(|error| Error::io("write", &self.temporary, error))?;
+        written.map_err(|error| Error::new_file("write", &self.temporary, error))?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

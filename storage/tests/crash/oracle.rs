@@ -11,6 +11,8 @@ use helenus_storage::{Engine, Error, Mutation, Record, SyncMode, TableId, TryGet
 /// How much a mutation is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Promise {
+    /// It was refused: it is not there.
+    Absent,
     /// It was queued: it may be there or not, but whole.
     None,
     /// Its ticket became ready.
@@ -72,6 +74,11 @@ impl Oracle {
         };
     }
 
+    /// The engine said that it is certainly not applied.
+    pub(crate) fn refused(&mut self, number: usize) {
+        self.entries[number].promise = Promise::Absent;
+    }
+
     /// A sync step succeeded: what was acknowledged before is durable now.
     pub(crate) fn synced(&mut self) {
         for entry in &mut self.entries {
@@ -95,7 +102,7 @@ impl Oracle {
         let mut last_seen = BTreeMap::new();
         for (number, entry) in self.entries.iter().enumerate() {
             for (key, record) in entry.rows() {
-                if table_of(entry).get(&key) == Some(record) {
+                if entry.promise > Promise::Absent && table_of(entry).get(&key) == Some(record) {
                     written.insert((entry.table, key));
                     // A log has no holes. In periodic mode a flush makes one table durable ahead of others.
                     let order = (self.sync_mode == SyncMode::Periodic).then_some(entry.table);
@@ -113,7 +120,8 @@ impl Oracle {
         for (number, entry) in self.entries.iter().enumerate() {
             let order = (self.sync_mode == SyncMode::Periodic).then_some(entry.table);
             let before_one_seen = last_seen.get(&order).is_some_and(|last| number <= *last);
-            if entry.promise < kept && !before_one_seen {
+            let is_kept = entry.promise >= kept || before_one_seen;
+            if entry.promise == Promise::Absent || !is_kept {
                 continue;
             }
             for (key, record) in entry.rows() {

@@ -5,10 +5,17 @@
 //!   plan ──> calls ──┼─> peer ─────────────────┼──> next(): an answer, or that the time is over
 //!                    └─> peer ─────────────────┘
 //! ```
+//!
+//! A call does nothing before it is first polled, so each is polled as it is added: all replicas are asked before the
+//! first answer is looked at, however soon it comes.
 
-use std::pin::Pin;
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::BoxFuture, poll, stream::FuturesUnordered};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -28,22 +35,37 @@ pub(super) struct Answer<A> {
 
 /// The calls of one request that have no answer yet.
 pub(super) struct FanOut<A> {
-    calls: FuturesUnordered<BoxFuture<'static, Answer<A>>>,
+    /// Answers that were there at once.
+    early: VecDeque<Answer<A>>,
+    calls: FuturesUnordered<Call<A>>,
     deadline: Pin<Box<Sleep>>,
     stop: CancellationToken,
 }
 
 impl<A: Send + 'static> FanOut<A> {
     pub(super) fn until(deadline: Instant, stop: CancellationToken) -> Self {
-        Self { calls: FuturesUnordered::new(), deadline: Box::pin(sleep_until(deadline)), stop }
+        Self {
+            early: VecDeque::new(),
+            calls: FuturesUnordered::new(),
+            deadline: Box::pin(sleep_until(deadline)),
+            stop,
+        }
     }
 
-    pub(super) fn add(&mut self, from: HostId, call: BoxFuture<'static, Result<A, Missing>>) {
-        self.calls.push(Box::pin(async move { Answer { from, result: call.await } }));
+    /// Begins a call.
+    pub(super) async fn add(&mut self, from: HostId, call: BoxFuture<'static, Result<A, Missing>>) {
+        let mut call = Call { from, call };
+        match poll!(&mut call) {
+            Poll::Ready(answer) => self.early.push_back(answer),
+            Poll::Pending => self.calls.push(call),
+        }
     }
 
     /// The next answer; `None` when there is none left to wait for, the deadline has passed or the node stops.
     pub(super) async fn next(&mut self) -> Option<Answer<A>> {
+        if let Some(answer) = self.early.pop_front() {
+            return Some(answer);
+        }
         // An answer that is there when the deadline passes still counts.
         tokio::select! {
             biased;
@@ -51,6 +73,21 @@ impl<A: Send + 'static> FanOut<A> {
             () = &mut self.deadline => None,
             () = self.stop.cancelled() => None,
         }
+    }
+}
+
+/// A call under way to one replica.
+struct Call<A> {
+    from: HostId,
+    call: BoxFuture<'static, Result<A, Missing>>,
+}
+
+impl<A> Future for Call<A> {
+    type Output = Answer<A>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer<A>> {
+        let result = ready!(self.call.as_mut().poll(context));
+        Poll::Ready(Answer { from: self.from, result })
     }
 }
 

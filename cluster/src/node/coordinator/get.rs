@@ -37,7 +37,7 @@ impl Coordinator {
             Ok(planned) => planned,
             Err(error) => return Err(failure(error, trace)),
         };
-        let mut fan_out = self.send_read(&plan, &mut trace);
+        let mut fan_out = self.send_read(&plan, &mut trace).await;
         let quorum = &mut plan.quorum;
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
@@ -47,6 +47,10 @@ impl Coordinator {
                             Some(record) => format!("answered with timestamp {}", record.timestamp.0),
                             None => "answered that it has no version".to_owned(),
                         });
+                        // What the client is told of, a later write through this node overwrites.
+                        if let Some(record) = &record {
+                            self.clock.observe(record.timestamp);
+                        }
                         quorum.on_answer(answer.from, record);
                     }
                     Err(missing) => {
@@ -83,11 +87,11 @@ impl Coordinator {
         Ok(Plan { goal, now, target, alive, quorum })
     }
 
-    fn send_read(&self, plan: &Plan, trace: &mut Trace) -> FanOut<Option<Record>> {
+    async fn send_read(&self, plan: &Plan, trace: &mut Trace) -> FanOut<Option<Record>> {
         let mut fan_out = FanOut::until(plan.goal.deadline, self.stop.clone());
         for &host in &plan.alive {
             trace.note(|| format!("sent to {host}"));
-            fan_out.add(host, self.read_at(host, plan));
+            fan_out.add(host, self.read_at(host, plan)).await;
         }
         fan_out
     }

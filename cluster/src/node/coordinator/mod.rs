@@ -142,7 +142,8 @@ impl Coordinator {
         }
     }
 
-    /// Waits for the tasks of all writes; they end soon after the stop signal.
+    /// Waits for the tasks of all writes: they end when the last replica has answered, when their deadline has passed,
+    /// and soon after the stop signal.
     pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;

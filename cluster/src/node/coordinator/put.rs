@@ -57,6 +57,10 @@ impl Coordinator {
         let table = table.ok_or_else(|| RequestError::NoSuchTable(request.table.clone()))?;
         let goal = self.goal(&request.options, (table.default_write_consistency(), self.write_timeout));
         let required = required(Operation::Write, goal.level, table.replication_factor)?;
+        // Before anything is sent: the replica of this node itself would believe a clock that is wrong.
+        if let Some(why) = self.clock.skew() {
+            return Err(RequestError::ClockSkew(why));
+        }
         let timestamp = self.timestamp(request.timestamp)?;
         let record = self.record(timestamp, request.change);
 
@@ -71,6 +75,8 @@ impl Coordinator {
         let pending = u32::try_from(target.placement.pending.len()).unwrap_or(u32::MAX);
         let quorum = WriteQuorum::new(goal.level, required, pending, alive.iter().copied())?;
         intent.hold();
+        // A client's own timestamp may be ahead; what this node stamps later wins over it.
+        self.clock.observe(timestamp);
         let mutation = Mutation::single(target.key.clone(), record);
         Ok(Plan { goal, timestamp, table: target.table.table_id(), mutation, target, alive, quorum })
     }
@@ -113,7 +119,7 @@ impl Coordinator {
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
-        let mut fan_out = self.send_write(&plan, &mut trace);
+        let mut fan_out = self.send_write(&plan, &mut trace).await;
         drop(plan);
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
@@ -181,11 +187,11 @@ impl Coordinator {
         }
     }
 
-    fn send_write(&self, plan: &Plan, trace: &mut Trace) -> FanOut<bool> {
+    async fn send_write(&self, plan: &Plan, trace: &mut Trace) -> FanOut<bool> {
         let mut fan_out = FanOut::until(plan.goal.deadline, self.stop.clone());
         for &host in &plan.alive {
             trace.note(|| format!("sent to {host}"));
-            fan_out.add(host, self.write_at(host, plan));
+            fan_out.add(host, self.write_at(host, plan)).await;
         }
         fan_out
     }

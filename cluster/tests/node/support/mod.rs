@@ -135,7 +135,7 @@ impl Cluster {
         let process = self.processes.remove(name).expect("it runs");
         self.network.unplug(name);
         process.storage.die();
-        process.node.stop().await;
+        process.node.stop(Instant::now()).await;
         drop(process.node);
         let machine = &self.machines[name];
         machine.disk.restart(machine.seed, Damage::Forgotten);

@@ -15,11 +15,12 @@ use helenus_cluster::{
         identity::LocalIdentity,
         transport::{CallError, Destination, Transport},
     },
+    node_id::HostId,
     wire,
 };
 use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep, timeout_at},
 };
 
@@ -37,6 +38,8 @@ struct State {
     cut: BTreeSet<(String, String)>,
     loses_answers: BTreeSet<String>,
     delivers_twice: bool,
+    tells_losses: bool,
+    calls: u64,
     /// (caller, refusing verdict) of every refused handshake, on the side that refused.
     refusals: Vec<(String, String)>,
 }
@@ -48,6 +51,14 @@ struct Host {
     paused: watch::Sender<bool>,
     /// Dropped when the process dies, which breaks its connections.
     life: watch::Sender<()>,
+    losses: Arc<Losses>,
+}
+
+/// Whose connections broke, until the node is told.
+#[derive(Debug, Default)]
+struct Losses {
+    hosts: Mutex<BTreeSet<HostId>>,
+    bell: Notify,
 }
 
 impl std::fmt::Debug for Host {
@@ -59,10 +70,16 @@ impl std::fmt::Debug for Host {
 impl Network {
     /// The way of a node to all others.
     pub fn plug_in(&self, address: &str, identity: Arc<LocalIdentity>) -> Arc<dyn Transport> {
-        let host =
-            Host { identity, node: None, paused: watch::Sender::new(false), life: watch::Sender::new(()) };
+        let losses = Arc::<Losses>::default();
+        let host = Host {
+            identity,
+            node: None,
+            paused: watch::Sender::new(false),
+            life: watch::Sender::new(()),
+            losses: Arc::clone(&losses),
+        };
         self.state.lock().hosts.insert(address.to_owned(), host);
-        Arc::new(Cable { network: self.clone(), from: address.to_owned() })
+        Arc::new(Cable { network: self.clone(), from: address.to_owned(), losses })
     }
 
     pub fn listen(&self, address: &str, node: Arc<Node>) {
@@ -72,7 +89,30 @@ impl Network {
     }
 
     pub fn unplug(&self, address: &str) {
-        self.state.lock().hosts.remove(address);
+        let mut state = self.state.lock();
+        let Some(dead) = state.hosts.remove(address) else { return };
+        if state.tells_losses {
+            let host_id = dead.identity.host_id();
+            state.hosts.values().for_each(|host| host.losses.note(host_id));
+        }
+    }
+
+    /// From now on a death breaks idle connections too, and the other ends notice, as with TCP on a machine that lives.
+    pub fn tell_losses(&self) {
+        self.state.lock().tells_losses = true;
+    }
+
+    /// Calls that were made so far, between all nodes.
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// The connection from one to another breaks for no reason.
+    pub fn break_connection(&self, from: &str, to: &str) {
+        let state = self.state.lock();
+        if let (Some(from), Some(to)) = (state.hosts.get(from), state.hosts.get(to)) {
+            from.losses.note(to.identity.host_id());
+        }
     }
 
     pub fn cut(&self, from: &str, to: &str) {
@@ -107,6 +147,14 @@ impl Network {
 struct Cable {
     network: Network,
     from: String,
+    losses: Arc<Losses>,
+}
+
+impl Losses {
+    fn note(&self, host_id: HostId) {
+        self.hosts.lock().insert(host_id);
+        self.bell.notify_one();
+    }
 }
 
 /// What a connection needs of the other end.
@@ -144,6 +192,14 @@ impl Transport for Cable {
             }
         })
     }
+
+    fn lost_connections(&self) -> BoxFuture<'static, BTreeSet<HostId>> {
+        let losses = Arc::clone(&self.losses);
+        Box::pin(async move {
+            losses.bell.notified().await;
+            std::mem::take(&mut *losses.hosts.lock())
+        })
+    }
 }
 
 impl Cable {
@@ -151,6 +207,7 @@ impl Cable {
         let unreachable =
             |reason: &str| CallError::Unreachable { address: to.address.clone(), reason: reason.to_owned() };
         let mut state = self.network.state.lock();
+        state.calls += 1;
         if state.cut.contains(&(self.from.clone(), to.address.clone())) {
             return Err(unreachable("the cable is cut"));
         }

@@ -44,9 +44,14 @@ const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 /// When the cluster is of another shape, an address is taken, or a node fails.
 pub fn up(path: &Path, up: &Up) -> anyhow::Result<()> {
     check_settings(up)?;
-    if Directory::open_if_made(path)?.is_none() {
+    let made = Directory::open_if_made(path)?;
+    let topology = made.as_ref().map_or_else(|| Topology::asked(up), |made| made.cluster.topology.clone());
+    if let Some(what) = topology.without_effect(up) {
+        return Err(Usage(what).into());
+    }
+    if made.is_none() {
         // What cannot be made leaves no trace.
-        Topology::asked(up).check().map_err(Usage)?;
+        topology.check().map_err(Usage)?;
     }
     let lock = Directory::lock(path)?;
     let mut directory = match Directory::open_if_made(path)? {
@@ -74,23 +79,38 @@ pub fn up(path: &Path, up: &Up) -> anyhow::Result<()> {
             output::note(&format!("node {node} was paused and goes on"));
         }
     }
-    let mut started = Vec::new();
-    for node in &stopped {
-        started.push(process::start(&directory, *node)?);
-    }
-    drop(lock);
-    if started.is_empty() && paused.is_empty() {
+    if stopped.is_empty() && paused.is_empty() {
         output::note(&format!("the cluster in {} is up already", path.display()));
     } else {
-        output::note(&format!(
-            "waiting until {} nodes are ready and see each other …",
-            directory.nodes().count()
-        ));
+        let count = directory.nodes().count();
+        output::note(&format!("waiting until {count} nodes are ready and see each other …"));
     }
-    let nodes: Vec<u32> = directory.nodes().collect();
-    watch::wait(&directory, &nodes, &mut started, Goal::Whole(nodes.len()), UP_PATIENCE)?;
+    bring_up(&directory, &stopped, lock).map_err(|error| take_back(&directory, &stopped, &error))?;
     output::answer(&format!("{}\n\n{}", status::table(&directory), status::banner(&directory)))?;
     Ok(())
+}
+
+/// Starts nodes, and waits until the cluster is whole.
+fn bring_up(directory: &Directory, stopped: &[u32], lock: File) -> anyhow::Result<()> {
+    let mut started = Vec::new();
+    for node in stopped {
+        started.push(process::start(directory, *node)?);
+    }
+    drop(lock);
+    let nodes: Vec<u32> = directory.nodes().collect();
+    watch::wait(directory, &nodes, &mut started, Goal::Whole(nodes.len()), UP_PATIENCE)
+}
+
+/// An `up` that failed leaves no process of its own behind.
+fn take_back(directory: &Directory, stopped: &[u32], error: &anyhow::Error) -> anyhow::Error {
+    let taken_back =
+        Directory::lock(directory.path()).and_then(|_lock| stop(directory, stopped.iter().copied()));
+    let what = match taken_back {
+        Ok(0) => "no node was left running by it".to_owned(),
+        Ok(count) => format!("the {count} nodes that it had started are stopped again"),
+        Err(why) => format!("nodes that it had started may be running still ({why:#})"),
+    };
+    anyhow::anyhow!("{error:#}\n\n{what}; the logs are {}/node*/log", directory.path().display())
 }
 
 /// A wrong setting is better said here than in the log of each node.
@@ -121,13 +141,26 @@ pub fn down(path: &Path, wipe: bool) -> anyhow::Result<()> {
     Directory::open(path)?;
     let _lock = Directory::lock(path)?;
     let directory = Directory::open(path)?;
-    let alive: Vec<(u32, Recorded)> = directory
-        .nodes()
-        .filter_map(|node| match state(&directory, node) {
-            (Some(process), State::Running | State::Paused) => Some((node, process)),
-            _ => None,
-        })
-        .collect();
+    let mut text = match stop(&directory, directory.nodes())? {
+        0 => "no node was running".to_owned(),
+        1 => "stopped 1 node".to_owned(),
+        count => format!("stopped {count} nodes"),
+    };
+    if wipe {
+        text += &if directory.wipe()? {
+            format!("; removed {}", path.display())
+        } else {
+            format!("; removed all data, but {} holds other files too", path.display())
+        };
+    }
+    output::answer(&text)?;
+    Ok(())
+}
+
+/// Stops those of the nodes that have a process, and says how many.
+fn stop(directory: &Directory, nodes: impl Iterator<Item = u32> + Clone) -> anyhow::Result<usize> {
+    let process = |node| Some((node, state(directory, node).0?));
+    let alive: Vec<(u32, Recorded)> = nodes.clone().filter_map(process).collect();
     for (_, process) in &alive {
         process.send(Signal::TERM)?;
         // A paused process would take its SIGTERM only when it goes on.
@@ -145,23 +178,10 @@ pub fn down(path: &Path, wipe: bool) -> anyhow::Result<()> {
             anyhow::bail!("process {} of node {node} cannot be killed", process.pid);
         }
     }
-    for node in directory.nodes() {
+    for node in nodes {
         directory.forget(node)?;
     }
-    let mut text = match alive.len() {
-        0 => "no node was running".to_owned(),
-        1 => "stopped 1 node".to_owned(),
-        count => format!("stopped {count} nodes"),
-    };
-    if wipe {
-        text += &if directory.wipe()? {
-            format!("; removed {}", path.display())
-        } else {
-            format!("; removed all data, but {} holds other files too", path.display())
-        };
-    }
-    output::answer(&text)?;
-    Ok(())
+    Ok(alive.len())
 }
 
 /// Prints the log of a node.
@@ -246,7 +266,13 @@ pub fn add(path: &Path) -> anyhow::Result<()> {
     directory.save()?;
     let mut started = vec![process::start(&directory, node)?];
     drop(lock);
-    wait_until_ready(&directory, node, &mut started)
+    wait_until_ready(&directory, node, &mut started)?;
+    output::note(
+        "It counts in writes from now on: each waits for one replica more where the node is to become one. Once the \
+         cluster holds records of clients it stays joining, since nothing moves them to it yet; nor can it be \
+         removed yet, except with the whole cluster.",
+    );
+    Ok(())
 }
 
 fn wait_until_ready(directory: &Directory, node: u32, started: &mut [Started]) -> anyhow::Result<()> {

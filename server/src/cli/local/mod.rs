@@ -41,6 +41,9 @@ pub struct Local {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Start a cluster and wait until each node is ready and sees all others up
+    ///
+    /// With several datacenters or racks each node has an address of its own, 127.dc.rack.i, and the ports 7071 and 7171.
+    /// If the cluster does not come up, the nodes that this command has started are stopped again.
     #[command(before_help = "Example: helenus local up --nodes 6 --datacenters 2 --racks 3")]
     Up(Up),
     /// Show the nodes and what they see of each other
@@ -98,6 +101,9 @@ enum Command {
         node: u32,
     },
     /// Start a further node and wait until it is ready
+    ///
+    /// The node counts in writes at once: each waits for one replica more where the node is to become one. Once the
+    /// cluster holds records of clients it stays joining, since nothing moves them to it yet; nor can it be removed yet.
     #[command(before_help = "Example: helenus local add")]
     Add,
 }
@@ -114,10 +120,10 @@ pub struct Up {
     /// Racks of each datacenter [default: 1]
     #[arg(long)]
     racks: Option<u32>,
-    /// Node i listens for clients on this port + i [default: 7070]
+    /// Node i listens for clients on this port + i; only with one datacenter and one rack [default: 7070]
     #[arg(long, value_name = "PORT")]
     http_base: Option<u16>,
-    /// Node i listens for other nodes on this port + i [default: 7170]
+    /// Node i listens for other nodes on this port + i; only with one datacenter and one rack [default: 7170]
     #[arg(long, value_name = "PORT")]
     peer_base: Option<u16>,
     /// A setting of all nodes

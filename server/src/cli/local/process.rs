@@ -154,14 +154,19 @@ fn settings(directory: &Directory, node: u32) -> anyhow::Result<Vec<String>> {
 
 /// Checks that nobody else listens where a node is to listen.
 pub(super) fn check_addresses(directory: &Directory, node: u32) -> anyhow::Result<()> {
-    let spot = directory.cluster.topology.spot(node);
+    let topology = &directory.cluster.topology;
+    let spot = topology.spot(node);
     for (address, whose, option) in
         [(spot.http, "clients", "--http-base"), (spot.peer, "other nodes", "--peer-base")]
     {
         if let Err(error) = TcpListener::bind(address) {
+            let otherwise = if topology.has_own_addresses() {
+                String::new()
+            } else {
+                format!(", or make another cluster with --dir and {option}")
+            };
             anyhow::bail!(
-                "node {node} cannot listen for {whose} on {address}: {error}; stop what listens there, or make \
-                 another cluster with --dir and {option}"
+                "node {node} cannot listen for {whose} on {address}: {error}; stop what listens there{otherwise}"
             );
         }
     }

@@ -74,8 +74,19 @@ impl Topology {
             .map(|(name, _, is)| format!("{name} is {is}"))
     }
 
+    /// Which option is given and would change nothing.
+    pub(super) fn without_effect(&self, up: &Up) -> Option<String> {
+        let bases = [("--http-base", up.http_base, HTTP_PORT), ("--peer-base", up.peer_base, PEER_PORT)];
+        let (name, _, port) =
+            bases.into_iter().find(|(_, base, _)| base.is_some() && self.has_own_addresses())?;
+        Some(format!(
+            "{name} has no effect with several datacenters or racks: each node has an address of its own then, \
+             127.dc.rack.i, and port {port}"
+        ))
+    }
+
     /// Whether nodes have addresses of their own.
-    fn has_own_addresses(&self) -> bool {
+    pub(super) fn has_own_addresses(&self) -> bool {
         self.datacenters > 1 || self.racks > 1
     }
 
@@ -164,6 +175,18 @@ mod tests {
         assert_eq!(six.spot(4).rack, "rack2");
         assert_eq!(of(&topology(2, 1, 2), 2), "127.1.2.2:7071");
         assert_eq!(six.spot(1).peer.to_string(), "127.1.1.1:7171");
+    }
+
+    #[test]
+    fn a_base_is_refused_where_it_would_change_nothing() {
+        let bases =
+            [Up { http_base: Some(7070), ..Up::default() }, Up { peer_base: Some(7170), ..Up::default() }];
+        for up in &bases {
+            assert_eq!(topology(3, 1, 1).without_effect(up), None);
+            assert!(topology(3, 2, 1).without_effect(up).is_some());
+            assert!(topology(3, 1, 2).without_effect(up).is_some());
+        }
+        assert_eq!(topology(3, 2, 2).without_effect(&Up::default()), None);
     }
 
     #[test]

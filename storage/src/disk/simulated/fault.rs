@@ -58,6 +58,10 @@ impl Faults {
         self.armed.push(Armed { at, fault, repeat });
     }
 
+    pub(super) fn disarm(&mut self, fault: Fault) {
+        self.armed.retain(|armed| armed.fault != fault);
+    }
+
     /// The error that strikes the operation with this number, if one does.
     pub(super) fn strike(&mut self, number: u64, operation: Operation) -> Option<io::Error> {
         let index = self.armed.iter().position(|armed| number >= armed.at && armed.fault.hits(operation))?;

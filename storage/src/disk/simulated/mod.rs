@@ -105,6 +105,11 @@ impl SimulatedDisk {
         self.state.lock().faults.arm(number, fault, repeat);
     }
 
+    /// Disarms every [`Fault::NoSpace`].
+    pub fn make_room(&self) {
+        self.state.lock().faults.disarm(Fault::NoSpace);
+    }
+
     /// Another disk with what a power cut now would leave of this one, which is not changed. The image has no
     /// faults armed, counts from zero, and nobody holds its locks.
     #[must_use]

@@ -1,0 +1,250 @@
+//! A full disk refuses writes with a typed error and harms nothing: reads go on, what was refused is certainly
+//! not there, and once there is room again everything works without a restart.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use helenus_storage::{
+    Engine, Error, Mutation, Step, StepOutcome, SyncMode, TableId,
+    background::Background,
+    disk::{Damage, Fault, Repeat, SimulatedDisk},
+};
+
+use crate::rig::{
+    DIRECTORY, TABLE, everything, files, flush, open, plain, queue, read, small, try_open, write,
+};
+
+fn fill(disk: &SimulatedDisk) {
+    disk.fail_at(disk.operations() + 1, Fault::NoSpace, Repeat::Forever);
+}
+
+/// Writes until a segment is full and no other can be created. Answers how many writes succeeded.
+fn write_until_full(engine: &Engine) -> u64 {
+    for n in 0..1000 {
+        let ticket = queue(engine, &format!("{n:03}"), plain(n, &"v".repeat(100)));
+        match engine.step(Step::Commit) {
+            Ok(_) => ticket.wait().unwrap(),
+            Err(failure) => {
+                assert!(matches!(failure, Error::StorageFull { .. }), "{failure}");
+                assert!(failure.to_string().contains("No space left on device"), "{failure}");
+                assert!(matches!(ticket.wait(), Err(Error::StorageFull { .. })));
+                return n;
+            }
+        }
+    }
+    panic!("the disk is full and nothing noticed");
+}
+
+#[test]
+fn without_room_for_the_next_segment_writes_are_refused_and_nothing_else_changes() {
+    for sync_mode in [SyncMode::Group, SyncMode::Periodic] {
+        let options = || helenus_storage::Options { sync_mode, ..small() };
+        let disk = SimulatedDisk::default();
+        let engine = open(&disk, options());
+        fill(&disk);
+        let written = write_until_full(&engine);
+        assert!(written > 5, "what was preallocated can be filled");
+        // Then it is refused again and again, and reads go on
+        let refused = queue(&engine, "refused", plain(9, &"v".repeat(100)));
+        assert!(matches!(engine.step(Step::Commit), Err(Error::StorageFull { .. })));
+        assert!(matches!(refused.wait(), Err(Error::StorageFull { .. })));
+        assert_eq!(engine.poisoned(), None);
+        assert_eq!(read(&engine, "refused"), None);
+        assert_eq!(everything(&engine).len() as u64, written);
+        assert_eq!(files(&disk, ".tmp"), Vec::<String>::new());
+        // And once there is room, applies succeed
+        disk.make_room();
+        write(&engine, "after", plain(1, "v"));
+        let expected = everything(&engine);
+        assert_eq!(expected.len() as u64, written + 1);
+        engine.close().unwrap();
+        let recovered = try_open(&disk.crash(1, Damage::Forgotten), options()).unwrap();
+        assert_eq!(everything(&recovered), expected, "what was refused stays away");
+    }
+}
+
+#[test]
+fn every_way_to_find_no_room_for_a_segment_is_harmless() {
+    // Given an engine that needs a new segment for its next write
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, small());
+    fill(&disk);
+    let written = write_until_full(&engine);
+    drop(engine);
+    let recovered = |image: &SimulatedDisk| {
+        let engine = open(image, small());
+        (0..written).for_each(|n| write(&engine, &format!("more {n:03}"), plain(n, &"v".repeat(100))));
+        engine
+    };
+    for number in 1..6 {
+        let image = disk.crash(1, Damage::Forgotten);
+        let engine = recovered(&image);
+        image.fail_at(image.operations() + number, Fault::NoSpace, Repeat::Once);
+        for n in 0..8 {
+            let ticket = queue(&engine, &format!("late {n}"), plain(n, &"v".repeat(400)));
+            let stepped = engine.step(Step::Commit);
+            let told = ticket.wait();
+            assert_eq!(stepped.is_ok(), told.is_ok());
+            assert_eq!(read(&engine, &format!("late {n}")).is_some(), told.is_ok());
+            assert!(told.is_ok() || matches!(told, Err(Error::StorageFull { .. })), "{told:?}");
+        }
+        assert_eq!(engine.poisoned(), None, "operation {number}");
+        let expected = everything(&engine);
+        drop(engine);
+        assert_eq!(everything(&open(&image.crash(2, Damage::Forgotten), small())), expected);
+    }
+}
+
+#[test]
+fn a_flush_without_room_is_tried_again_and_back_pressure_holds_meanwhile() {
+    let options = || helenus_storage::Options {
+        segment_bytes: 1 << 20,
+        memtable_bytes: 4 << 10,
+        memtable_total_bytes: 16 << 10,
+        ..small()
+    };
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, options());
+    fill(&disk);
+    let mut written = 0;
+    let refusal = loop {
+        match engine.apply(TABLE, Mutation::single(format!("{written:03}"), plain(1, &"v".repeat(100)))) {
+            Ok(ticket) => drop(ticket),
+            Err(refusal) => break refusal,
+        }
+        engine.step(Step::Commit).unwrap();
+        assert!(matches!(engine.step(Step::Flush), Ok(StepOutcome::Idle) | Err(Error::StorageFull { .. })));
+        assert!(files(&disk, ".tmp").is_empty() && files(&disk, ".sst").is_empty());
+        written += 1;
+    };
+    assert!(matches!(refusal, Error::Overloaded { .. }), "{refusal}");
+    assert_eq!((engine.poisoned(), everything(&engine).len()), (None, written));
+    disk.make_room();
+    while engine.step(Step::Flush).unwrap() == StepOutcome::Worked {}
+    write(&engine, "after", plain(1, "v"));
+    assert_eq!(everything(&engine).len(), written + 1);
+}
+
+#[test]
+fn a_merge_without_room_leaves_its_inputs_and_succeeds_later() {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, small());
+    for n in 0..3 {
+        write(&engine, &format!("{n}"), plain(n, "v"));
+        flush(&engine);
+    }
+    fill(&disk);
+    assert!(matches!(engine.step(Step::Compact), Err(Error::StorageFull { .. })));
+    assert_eq!((engine.poisoned(), files(&disk, ".sst").len(), everything(&engine).len()), (None, 3, 3));
+    disk.make_room();
+    assert_eq!(engine.step(Step::Compact).unwrap(), StepOutcome::Worked);
+    assert_eq!((files(&disk, ".sst").len(), everything(&engine).len()), (1, 3));
+}
+
+#[test]
+fn a_manifest_without_room_for_its_successor_records_nothing_and_everything_later() {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, small());
+    fill(&disk);
+    // Given so many tables that the manifest is full
+    let first = (100..).find(|&id| {
+        let created = engine.create_table(TableId(id));
+        assert!(matches!(created, Ok(()) | Err(Error::StorageFull { .. })), "{created:?}");
+        created.is_err()
+    });
+    let first = TableId(first.unwrap());
+    assert_eq!(engine.poisoned(), None);
+    assert!(!engine.tables().contains(&first));
+    assert!(matches!(engine.apply(first, Mutation::single("a", plain(1, "v"))), Err(Error::NoSuchTable(_))));
+    let image = disk.crash(1, Damage::Forgotten);
+    assert_eq!(try_open(&image, small()).unwrap().tables(), engine.tables());
+    disk.make_room();
+    engine.create_table(first).unwrap();
+    drop(engine);
+    let recovered = try_open(&disk.crash(1, Damage::Forgotten), small()).unwrap();
+    assert!(recovered.tables().contains(&first));
+}
+
+#[test]
+fn a_flush_that_the_manifest_has_no_room_for_leaves_no_file_and_the_log_goes_once_it_has() {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, small());
+    for n in 0..60 {
+        write(&engine, &format!("{n:03}"), plain(n, &"v".repeat(100)));
+    }
+    engine.switch_memtables().unwrap();
+    // Given every remaining capacity of the manifest, from full to enough
+    for spared in 0..12 {
+        let image = disk.crash(1, Damage::Forgotten);
+        let engine = open(&image, small());
+        let room = {
+            let dry = open(&disk.crash(1, Damage::Forgotten), small());
+            let probe = disk.crash(1, Damage::Forgotten);
+            drop(dry);
+            let dry = open(&probe, small());
+            fill(&probe);
+            (100..).take_while(|&id| dry.create_table(TableId(id)).is_ok()).count() as u32
+        };
+        (0..room.saturating_sub(spared)).for_each(|id| engine.create_table(TableId(100 + id)).unwrap());
+        engine.switch_memtables().unwrap();
+        let ours = || image.files().iter().filter(|path| path.starts_with(DIRECTORY)).count();
+        let before = ours();
+        // When only what the manifest needs is refused: it is created after the SSTable
+        image.fail_at(image.operations() + 4, Fault::NoSpace, Repeat::Forever);
+        let outcome = engine.step(Step::Flush);
+        assert!(matches!(outcome, Ok(_) | Err(Error::StorageFull { .. })), "{outcome:?}");
+        assert_eq!(engine.poisoned(), None);
+        if outcome.is_err() && files(&image, ".sst").is_empty() {
+            assert_eq!(ours(), before, "{:?}", image.files());
+        }
+        assert_eq!(everything(&engine).len(), 60);
+        image.make_room();
+        while engine.step(Step::Flush).unwrap() == StepOutcome::Worked {}
+        assert_eq!(files(&image, ".log").len(), 1, "spared {spared}: the log is trimmed late, not never");
+        drop(engine);
+        assert_eq!(everything(&open(&image.crash(2, Damage::Forgotten), small())).len(), 60);
+    }
+}
+
+#[test]
+fn temporary_files_are_gone_before_recovery_needs_room() {
+    // Given a power cut during a flush that leaves a temporary file, and a disk that is full on restart
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, small());
+    write(&engine, "a", plain(1, "v"));
+    engine.switch_memtables().unwrap();
+    disk.crash_at(disk.operations() + 3);
+    engine.step(Step::Flush).unwrap_err();
+    drop(engine);
+    disk.restart(1, Damage::ProcessOnly);
+    assert_eq!(files(&disk, ".tmp").len(), 1);
+    fill(&disk);
+    assert!(matches!(try_open(&disk, small()), Err(Error::StorageFull { .. })));
+    assert_eq!(files(&disk, ".tmp"), Vec::<String>::new());
+    disk.make_room();
+    assert_eq!(read(&try_open(&disk, small()).unwrap(), "a"), Some(plain(1, "v")));
+}
+
+#[test]
+fn the_threads_refuse_at_once_report_once_and_go_on() {
+    let disk = SimulatedDisk::default();
+    let engine = Arc::new(open(&disk, small()));
+    let reports = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&reports);
+    let report = move |step, error: &Error| {
+        assert!(matches!((step, error), (Step::Commit, Error::StorageFull { .. })), "{step:?}: {error}");
+        count.fetch_add(1, Ordering::SeqCst);
+    };
+    let background = Background::start_reporting(Arc::clone(&engine), Box::new(report)).unwrap();
+    fill(&disk);
+    let outcomes: Vec<_> =
+        (0..100).map(|n| queue(&engine, &format!("{n}"), plain(n, &"v".repeat(400))).wait()).collect();
+    assert!(outcomes.iter().filter(|outcome| matches!(outcome, Err(Error::StorageFull { .. }))).count() > 80);
+    assert_eq!(reports.load(Ordering::SeqCst), 1);
+    disk.make_room();
+    queue(&engine, "after", plain(1, "v")).wait().unwrap();
+    background.stop();
+    engine.close().unwrap();
+}

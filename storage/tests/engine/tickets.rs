@@ -1,0 +1,124 @@
+//! Whoever applied a mutation learns its outcome exactly when it is known, however they wait.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use helenus_storage::{Engine, Error, Step, Ticket, disk::SimulatedDisk};
+
+use crate::rig::{open, plain, queue, small};
+
+#[derive(Default)]
+struct CountingWaker(AtomicUsize);
+
+impl Wake for CountingWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl CountingWaker {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn poll(ticket: &mut Ticket, waker: &Arc<CountingWaker>) -> Poll<Result<(), Error>> {
+    let waker = Waker::from(Arc::clone(waker));
+    Pin::new(ticket).poll(&mut Context::from_waker(&waker))
+}
+
+fn engine() -> Engine {
+    open(&SimulatedDisk::default(), small())
+}
+
+#[test]
+fn a_ticket_wakes_its_task_once_and_stays_ready() {
+    let engine = engine();
+    let waker = Arc::<CountingWaker>::default();
+    let mut ticket = queue(&engine, "a", plain(1, "v"));
+    assert!(poll(&mut ticket, &waker).is_pending());
+    assert!(poll(&mut ticket, &waker).is_pending());
+    assert_eq!(waker.count(), 0);
+    engine.step(Step::Commit).unwrap();
+    assert_eq!(waker.count(), 1);
+    assert!(matches!(poll(&mut ticket, &waker), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut ticket, &waker), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn a_ticket_that_moves_to_another_task_wakes_that_one() {
+    let engine = engine();
+    let (old, new) = (Arc::<CountingWaker>::default(), Arc::<CountingWaker>::default());
+    let mut ticket = queue(&engine, "a", plain(1, "v"));
+    assert!(poll(&mut ticket, &old).is_pending());
+    assert!(poll(&mut ticket, &new).is_pending());
+    engine.step(Step::Commit).unwrap();
+    assert_eq!((old.count(), new.count()), (0, 1));
+}
+
+#[test]
+fn tickets_of_one_group_wake_their_own_tasks() {
+    let engine = engine();
+    let wakers: Vec<_> = (0..5).map(|_| Arc::<CountingWaker>::default()).collect();
+    let mut tickets: Vec<_> = (0..5).map(|n| queue(&engine, "a", plain(n, "v"))).collect();
+    // Polled in any order, and one never.
+    for index in [3, 0, 4, 1] {
+        assert!(poll(&mut tickets[index], &wakers[index]).is_pending());
+    }
+    drop(tickets.remove(4));
+    engine.step(Step::Commit).unwrap();
+    assert_eq!(wakers[..4].iter().map(|waker| waker.count()).collect::<Vec<_>>(), [1, 1, 0, 1]);
+    for mut ticket in tickets {
+        assert!(poll(&mut ticket, &wakers[0]).is_ready());
+    }
+}
+
+#[test]
+fn a_dropped_ticket_does_not_undo_its_apply() {
+    let engine = engine();
+    drop(queue(&engine, "a", plain(1, "v")));
+    engine.step(Step::Commit).unwrap();
+    assert_eq!(crate::rig::read(&engine, "a"), Some(plain(1, "v")));
+}
+
+#[test]
+fn dropping_the_engine_tells_those_who_wait() {
+    let engine = engine();
+    let waker = Arc::<CountingWaker>::default();
+    let mut polled = queue(&engine, "a", plain(1, "v"));
+    assert!(poll(&mut polled, &waker).is_pending());
+    let blocked = queue(&engine, "b", plain(1, "v"));
+    let thread = std::thread::spawn(move || blocked.wait());
+    drop(engine);
+    assert!(matches!(thread.join().unwrap(), Err(Error::Closed)));
+    assert_eq!(waker.count(), 1);
+    assert!(matches!(poll(&mut polled, &waker), Poll::Ready(Err(Error::Closed))));
+}
+
+#[test]
+fn the_listener_is_told_of_work_once_until_it_is_taken_up() {
+    let engine = engine();
+    drop(queue(&engine, "early", plain(1, "v")));
+    let told = Arc::new(AtomicUsize::new(0));
+    let listener = Arc::clone(&told);
+    engine.set_work_listener(Arc::new(move |step| {
+        if step == Step::Commit {
+            listener.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    assert_eq!(told.load(Ordering::Relaxed), 1, "of what waits already");
+    for n in 0..10 {
+        drop(queue(&engine, "a", plain(n, "v")));
+    }
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+    engine.step(Step::Commit).unwrap();
+    drop(queue(&engine, "a", plain(99, "v")));
+    assert_eq!(told.load(Ordering::Relaxed), 2);
+}
