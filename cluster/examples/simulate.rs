@@ -43,11 +43,14 @@ struct Arguments {
     /// Threads to use, each for one seed at a time; all cores if not given.
     #[arg(long)]
     threads: Option<usize>,
+    /// Stops at the first violation, and does not reduce it.
+    #[arg(long)]
+    first: bool,
     /// How to print the result.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     /// Runs this seed only, and shows what it is made of.
-    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    #[arg(long, conflicts_with_all = ["seeds", "from", "first"])]
     seed: Option<u64>,
     /// With --seed: prints every event on standard error.
     #[arg(long, requires = "seed")]
@@ -91,19 +94,27 @@ fn run_campaign(arguments: &Arguments, bounds: Bounds) -> ExitCode {
         }
         if !run.is_clean() {
             eprintln!("{}seed {seed}: {:?}", if shows_progress { "\n" } else { "" }, run.verdict());
+            if arguments.first {
+                print(arguments.output, summary, begun);
+                std::process::exit(1);
+            }
         }
     });
     if shows_progress {
         eprintln!();
     }
-    match arguments.output {
-        Output::Table => print_table(&summary, begun),
-        Output::Json => print_json(&summary, begun),
-    }
+    print(arguments.output, &summary, begun);
     for seed in summary.violations.keys().take(EXPLAINED) {
         eprintln!("\n{}", explain(*seed, bounds));
     }
     if summary.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print(output: Output, summary: &Summary, begun: Instant) {
+    match output {
+        Output::Table => print_table(summary, begun),
+        Output::Json => print_json(summary, begun),
+    }
 }
 
 /// One line that is written over and over.

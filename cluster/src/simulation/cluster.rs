@@ -75,7 +75,8 @@ impl SimulatedCluster {
     }
 
     /// Waits until the nodes are one cluster; if the shape says so, in bad weather and while they die. Whether they
-    /// became one within a virtual minute of good weather.
+    /// became one within a virtual minute of good weather. Not all of them know it of all others then: to some, a node
+    /// that has joined is joining still.
     pub async fn form(&self) -> bool {
         if self.shape.rough_formation {
             let mut random = self.stream("formation");
@@ -89,7 +90,7 @@ impl SimulatedCluster {
             }
         }
         self.network.set_weather(Weather::CALM);
-        let formed = self.settles(Duration::from_secs(60)).await;
+        let formed = wait_until(Duration::from_secs(60), || self.is_formed()).await;
         self.network.set_weather(self.shape.weather);
         formed
     }
@@ -115,23 +116,30 @@ impl SimulatedCluster {
 
     /// Waits until every node serves and sees every other as normal and up; whether that was so in time.
     pub async fn settles(&self, within: Duration) -> bool {
-        let deadline = Instant::now() + within;
-        while !self.is_settled() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        true
+        wait_until(within, || self.is_settled()).await
+    }
+
+    fn is_formed(&self) -> bool {
+        self.everywhere(|status| {
+            let own = status.members.iter().find(|member| member.host_id == status.host_id);
+            own.is_some_and(|own| own.state == MemberState::Normal)
+        })
     }
 
     fn is_settled(&self) -> bool {
+        self.everywhere(|status| {
+            status.members.iter().all(|member| member.up && member.state == MemberState::Normal)
+        })
+    }
+
+    /// Whether every node serves, knows of all, and sees the cluster so.
+    fn everywhere(&self, holds: impl Fn(&ClusterStatus) -> bool) -> bool {
         (1..=self.shape.nodes).all(|number| {
             let Some((node, _)) = self.machine(number).process() else { return false };
-            let members = node.status().members;
+            let status = node.status();
             node.readiness() == Readiness::Ready
-                && members.len() == self.machines.len()
-                && members.iter().all(|member| member.up && member.state == MemberState::Normal)
+                && status.members.len() == self.machines.len()
+                && holds(&status)
         })
     }
 
@@ -182,6 +190,11 @@ impl SimulatedCluster {
         self.machine(node).process().map(|(node, _)| node.status())
     }
 
+    /// Which of its processes a node is: counts its starts.
+    pub fn start_of(&self, node: u32) -> u64 {
+        self.machine(node).boots()
+    }
+
     /// A node's wall clock.
     pub fn clock(&self, node: u32) -> &SimulatedClock {
         &self.machine(node).parts.clock
@@ -216,4 +229,15 @@ impl SimulatedCluster {
         // Late or not, the caller goes on.
         let _: Result<(), _> = timeout(Duration::from_secs(30), serving).await;
     }
+}
+
+async fn wait_until(within: Duration, holds: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    while !holds() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    true
 }

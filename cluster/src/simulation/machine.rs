@@ -32,6 +32,7 @@ use crate::{
         identity::LocalIdentity,
         randomness::{Stream, stream},
     },
+    node_id::Generation,
     settings::Settings,
 };
 
@@ -71,6 +72,8 @@ struct State {
     random: Stream,
     process: Option<Process>,
     boots: u64,
+    /// Of the last process that was told who it is.
+    generation: Option<Generation>,
     /// Reasons not to run a process.
     holds: u32,
     /// Reasons to have no space left.
@@ -133,6 +136,7 @@ impl Machine {
             random: stream(parts.seed, "machine"),
             process: None,
             boots: 0,
+            generation: None,
             holds: 0,
             full: 0,
             slowness: 1,
@@ -175,6 +179,11 @@ impl Machine {
         let state = self.state.lock();
         let process = state.process.as_ref()?;
         Some((Arc::clone(process.node.as_ref()?), process.life.clone()))
+    }
+
+    /// How many processes were started; so which of them runs.
+    pub(super) fn boots(&self) -> u64 {
+        self.state.lock().boots
     }
 
     /// Ends the process without warning and leaves the disk as the damage says. Without a process, the power cut still
@@ -347,6 +356,7 @@ impl Machine {
     async fn start_node(&self, process: &Process, seed: u64) -> Result<Arc<Node>, StartError> {
         let MachineParts { number, settings, clock, network, .. } = &self.parts;
         let identity = LocalIdentity::load_or_create(&process.engine, settings, &**clock, seed).await?;
+        self.check_generation(identity.generation());
         let identity = Arc::new(identity);
         let awake = self.awake.clone();
         let transport = network.plug_in(*number, Arc::clone(&identity), process.life.clone(), awake);
@@ -361,6 +371,15 @@ impl Machine {
             inline_reads: true,
         })
         .await
+    }
+
+    /// A node may use each generation once, whatever its clock says: others tell its newer descriptions from older ones
+    /// by it.
+    fn check_generation(&self, generation: Generation) {
+        let last = self.state.lock().generation.replace(generation);
+        if last.is_some_and(|last| generation <= last) {
+            self.parts.trace.accuse(format!("a generation came twice: n{}", self.parts.number));
+        }
     }
 
     /// No fault of the simulation rots what was synced: a disk that a node refuses was damaged by the node.

@@ -1,6 +1,13 @@
 //! Clients: they do what they wish, one thing at a time, and write down what they saw.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use helenus_bench::history::{
@@ -26,6 +33,10 @@ pub struct Clients {
     pub workload: Workload,
     pub values: Mutex<Values>,
     pub operations: Mutex<Vec<Operation>>,
+    /// Whether nothing is read yet: two coordinators of which one does not know of a join yet need not agree.
+    pub only_write: AtomicBool,
+    /// The latest stamp that each process of each node gave an acknowledged write.
+    pub stamps: Mutex<BTreeMap<(u32, u64), Timestamp>>,
 }
 
 impl Clients {
@@ -50,6 +61,9 @@ impl Clients {
             }
             let surroundings = Surroundings { cluster: &self.cluster, shape };
             let mut wish = self.workload.wish(&mut random, &mut self.values.lock(), &surroundings);
+            if self.only_write.load(Ordering::Relaxed) && matches!(wish.action, Action::Read) {
+                continue;
+            }
             if phase != Phase::Disturbed {
                 wish.patience = self.workload.patience;
             }
@@ -60,6 +74,12 @@ impl Clients {
     /// Does one thing and writes it down.
     pub async fn perform(&self, client: u32, phase: Phase, wish: Wish) {
         let Wish { key, action, level, coordinator, patience } = wish;
+        let process = (coordinator, self.cluster.start_of(coordinator));
+        let floor = self.stamps.lock().get(&process).copied();
+        let chosen = matches!(
+            action,
+            Action::Write { client_timestamp: Some(_), .. } | Action::Delete { client_timestamp: Some(_) }
+        );
         let invoked = self.moment();
         let heard = match action {
             Action::Read => {
@@ -79,6 +99,9 @@ impl Clients {
             }
         };
         let returned = self.moment();
+        if let (Some(stamp), false) = (heard.timestamp, chosen) {
+            self.check_stamp(process, floor, stamp);
+        }
         let mut operations = self.operations.lock();
         let Heard { outcome, timestamp, seen, replicas, detail } = heard;
         let id = operations.len() as u64;
@@ -100,6 +123,17 @@ impl Clients {
             replicas,
             detail,
         });
+    }
+
+    /// A write that begins after the acknowledgement of another one is later, if one process stamped both.
+    fn check_stamp(&self, process: (u32, u64), floor: Option<Timestamp>, stamp: Timestamp) {
+        if floor.is_some_and(|floor| stamp <= floor) {
+            let (node, _) = process;
+            self.cluster.trace().accuse(format!("a stamp ran backwards: n{node} at {}", self.moment()));
+        }
+        let mut stamps = self.stamps.lock();
+        let latest = stamps.entry(process).or_insert(stamp);
+        *latest = stamp.max(*latest);
     }
 
     fn moment(&self) -> Moment {

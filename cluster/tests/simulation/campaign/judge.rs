@@ -48,6 +48,12 @@ fn must_be_available(plan: &Plan) -> bool {
         && plan.workload.hang_ups == 0.0
 }
 
+/// Clients write before each node has heard that the others have joined: until then requests may lack replicas.
+pub fn beginning(plan: &Plan, formed: Moment) -> Vec<FaultEvent> {
+    let restarted = |node| FaultEvent { fault: Known::Restart { node }, from: Moment(0), until: formed };
+    (1..=plan.shape.nodes).map(restarted).collect()
+}
+
 /// The disturbances in the words of a history. Where it has no word, one that makes the checkers expect at most as
 /// much: a clock that is wrong or a disk that is slow may make a node useless, noise may make links useless.
 pub fn as_history(plan: &Plan, disturbed: &[Disturbed]) -> Vec<FaultEvent> {

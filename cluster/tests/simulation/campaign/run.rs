@@ -4,7 +4,10 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -108,14 +111,18 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         workload: plan.workload.clone(),
         values: Mutex::new(Values::default()),
         operations: Mutex::default(),
+        only_write: AtomicBool::new(true),
+        stamps: Mutex::default(),
     });
-    if cluster.form().await {
+    if cluster.form().await && write_while_nodes_join(&clients).await {
+        let formed = Moment(cluster.trace().moment_us());
         let (disturbed, ()) = tokio::join!(
             biased;
             disturb(&cluster, &plan.schedule),
             clients.work(Phase::Disturbed, plan.disturbed),
         );
-        history.faults = judge::as_history(plan, &disturbed);
+        history.faults = judge::beginning(plan, formed);
+        history.faults.extend(judge::as_history(plan, &disturbed));
         cluster.heal().await;
         if cluster.settles(RECOVERY).await {
             clients.work(Phase::Healed, HEALED).await;
@@ -141,6 +148,15 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         accusations: trace.violations(),
         history: History::new(header(plan)),
     }
+}
+
+/// Writes while some nodes know of a join and others do not yet; none may be lost. Whether all know it in time.
+async fn write_while_nodes_join(clients: &Arc<Clients>) -> bool {
+    let cluster = &clients.cluster;
+    clients.work(Phase::Disturbed, cluster.shape().settings.exchange_interval).await;
+    let settled = cluster.settles(RECOVERY).await;
+    clients.only_write.store(false, Ordering::Relaxed);
+    settled
 }
 
 /// The final reads: at ALL and QUORUM, through each node; of keys that are written once, through one of them.

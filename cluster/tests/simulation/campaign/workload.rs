@@ -97,7 +97,9 @@ impl Workload {
         };
         let client_timestamp = (kind != Keys::Set && random.random_bool(self.own_timestamps)).then(|| {
             let now = seen.cluster.clock(coordinator).now().0;
-            Timestamp(now.saturating_add_signed(random.random_range(-2_000_000..1_000_000)))
+            let chosen = now.saturating_add_signed(random.random_range(-2_000_000..1_000_000));
+            // Clients that count in seconds choose one timestamp for different versions.
+            Timestamp(if random.random() { chosen } else { chosen - chosen % 1_000_000 })
         });
         let deletes = matches!(kind, Keys::Churn | Keys::Expiring) && random.random_bool(0.4);
         let ttl_s = (kind == Keys::Expiring && random.random_bool(0.8)).then(|| random.random_range(1..40));
