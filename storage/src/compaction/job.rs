@@ -20,6 +20,9 @@ pub(crate) fn merge_tables(
     mut output: TableWriter,
     go_on: impl Fn() -> Result<()>,
 ) -> Result<Option<TableFile>> {
+    for span in inputs.iter().filter_map(|table| table.stats().log) {
+        output.cover_log(span);
+    }
     let everything = (Bound::Unbounded, Bound::Unbounded);
     let sources = inputs.iter().map(|table| Box::new(table.range(everything)) as Source<'_>).collect();
     for (count, entry) in merge(sources).enumerate() {

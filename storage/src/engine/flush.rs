@@ -11,7 +11,7 @@ use crate::{
     engine::{Engine, Step, StepOutcome, TableId},
     error::{Error, Result},
     manifest::Edit,
-    sstable::{FileId, TableFile, TableReader, TableWriter},
+    sstable::{FileId, LogSpan, TableFile, TableReader, TableWriter},
     tree::{Switched, Tree},
 };
 
@@ -29,6 +29,9 @@ impl Engine {
             crate::sometimes!("a flush ran while a commit waited");
         }
         let written = self.build_table(|mut writer| {
+            if let Some(first) = oldest.memtable.first_position() {
+                writer.cover_log(LogSpan { first, last: oldest.end });
+            }
             for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
                 writer.add(&key, &record)?;
             }
