@@ -13,6 +13,27 @@ pub enum SyncMode {
     Periodic,
 }
 
+/// How SSTables are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessMode {
+    /// Through memory maps. A disk that fails to deliver a mapped page kills the process (SIGBUS).
+    #[default]
+    Mmap,
+    /// By reads into buffers: a system call and a copy more for each block that is not cached, and a failing disk
+    /// is an [`Error::Io`](crate::Error::Io) of the read that hit it.
+    Standard,
+}
+
+/// Whether SSTable blocks are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Stored as they are.
+    None,
+    /// By LZ4, where it saves an eighth of the block.
+    #[default]
+    Lz4,
+}
+
 /// Settings of an [`Engine`](crate::Engine). Sizes in bytes.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -39,6 +60,12 @@ pub struct Options {
     pub restart_interval: usize,
     /// Target false-positive rate of bloom filters, in (0, 1).
     pub bloom_fp_rate: f64,
+    /// Whether new SSTables are compressed; they are read either way.
+    pub compression: Compression,
+    /// How SSTables are read.
+    pub access_mode: AccessMode,
+    /// Size of the block cache, its bookkeeping included; with none, each read verifies and unpacks its block.
+    pub block_cache_bytes: usize,
     /// SSTables of similar size that make a merge worthwhile (size-tiered).
     pub merge_min_tables: usize,
     /// Most SSTables that one merge takes.
@@ -58,6 +85,9 @@ impl Default for Options {
             block_bytes: 16 << 10,
             restart_interval: 16,
             bloom_fp_rate: 0.01,
+            compression: Compression::Lz4,
+            access_mode: AccessMode::Mmap,
+            block_cache_bytes: 256 << 20,
             merge_min_tables: 4,
             merge_max_tables: 32,
         }

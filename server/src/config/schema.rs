@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use helenus_storage::SyncMode;
+use helenus_storage::{AccessMode, Compression, SyncMode};
 use uuid::Uuid;
 
 use super::{
@@ -201,6 +201,13 @@ sections! {
         restart_interval: u32 = 16, between(1, 1024);
         /// False-positive rate of bloom filters.
         bloom_fp_rate: f64 = 0.01, between(0.000_01, 0.5);
+        /// `lz4` or `none`: how blocks of new SSTables are compressed. Both are read either way.
+        compression: Compression = Compression::Lz4, anything;
+        /// `mmap` or `standard` (reads into buffers): how SSTables are read. With `mmap`, a disk that fails to deliver
+        /// a page kills the process (SIGBUS); with `standard` the read that needed it fails.
+        access_mode: AccessMode = AccessMode::Mmap, anything;
+        /// Unpacked blocks that are kept in memory, for all SSTables together. Zero keeps none.
+        block_cache: Size = Size::mib(256), between(Size::kib(0), Size::gib(1024));
         /// SSTables of similar size that make a merge worthwhile.
         merge_min_tables: u32 = 4, between(2, 64);
         /// SSTables that one merge takes at most.

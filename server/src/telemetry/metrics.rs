@@ -287,6 +287,9 @@ impl Collector for Storage {
             ("memtable", "Bytes accounted to memtables", Some(Unit::Bytes), now.memtable_bytes),
             ("sstables", "Live SSTables", None, now.sstables),
             ("sstable", "Bytes of live SSTables", Some(Unit::Bytes), now.sstable_bytes),
+            ("sstable_index", "Memory of SSTable indexes", Some(Unit::Bytes), now.index_bytes),
+            ("sstable_filter", "Memory of bloom filters", Some(Unit::Bytes), now.filter_bytes),
+            ("block_cache", "Memory of the block cache", Some(Unit::Bytes), now.block_cache_bytes),
         ];
         for (name, help, unit, value) in gauges {
             let value = i64::try_from(value).unwrap_or(i64::MAX);

@@ -24,7 +24,8 @@ pub(crate) fn merge_tables(
         output.cover_log(span);
     }
     let everything = (Bound::Unbounded, Bound::Unbounded);
-    let sources = inputs.iter().map(|table| Box::new(table.range(everything)) as Source<'_>).collect();
+    let sources =
+        inputs.iter().map(|table| Box::new(table.range_uncached(everything)) as Source<'_>).collect();
     for (count, entry) in merge(sources).enumerate() {
         if count % RECORDS_BETWEEN_CHECKS == 0 {
             go_on()?;

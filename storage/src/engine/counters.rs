@@ -29,6 +29,16 @@ pub struct EngineCounters {
     pub sstables: u64,
     /// Gauge: bytes of live SSTables.
     pub sstable_bytes: u64,
+    /// Reads of a block that the block cache answered.
+    pub block_cache_hits: u64,
+    /// Reads of a block that it did not.
+    pub block_cache_misses: u64,
+    /// Gauge: bytes of the block cache, its bookkeeping included.
+    pub block_cache_bytes: u64,
+    /// Gauge: bytes of memory of the indexes of live SSTables.
+    pub index_bytes: u64,
+    /// Gauge: bytes of memory of the bloom filters of live SSTables.
+    pub filter_bytes: u64,
 }
 
 /// The counters that nothing else keeps.

@@ -48,6 +48,7 @@
 //! and `reader`, which put them together.
 
 mod block;
+mod cache;
 mod drop_times;
 mod file;
 mod filter;
@@ -56,14 +57,18 @@ mod index;
 mod reader;
 mod section;
 mod size_histogram;
+mod source;
 mod stats;
+mod table_iter;
 mod writer;
 
+pub use cache::BlockCache;
 pub use drop_times::{DropBin, DropTimes};
 pub use file::{FileId, TableFile};
 pub use filter::KeyHash;
 pub use footer::FORMAT_VERSION;
-pub use reader::{TableIter, TableReader};
+pub use reader::{Cached, TableMemory, TableReader};
 pub use size_histogram::SizeHistogram;
 pub use stats::{LogSpan, Stats, TimeSpan};
+pub use table_iter::TableIter;
 pub use writer::TableWriter;
