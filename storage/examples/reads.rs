@@ -75,6 +75,7 @@ fn settings() -> Settings {
             segment_bytes: 64 << 20,
             commit_log_bytes: 2 << 30,
             memtable_total_bytes: 1 << 30,
+            merge_min_tables: 2,
             ..Options::default()
         },
     };

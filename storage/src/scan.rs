@@ -9,6 +9,9 @@ use crate::{
     record::{Record, RecordKind, Timestamp},
 };
 
+/// Places that a page reserves at once.
+const RESERVED_ITEMS: usize = 128;
+
 /// Bounds of one page. At least one record is returned all the same, so that a scan makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
@@ -70,7 +73,7 @@ impl ScanPage {
         entries: impl Iterator<Item = Result<(Bytes, Record)>>,
         limits: &ScanLimits,
     ) -> Result<Self> {
-        let mut page = Self::EMPTY;
+        let mut page = Self { records: Vec::with_capacity(limits.items.min(RESERVED_ITEMS)), ..Self::EMPTY };
         let (mut bytes, mut tombstones) = (0_usize, 0_usize);
         for entry in entries {
             let (key, record) = entry?;

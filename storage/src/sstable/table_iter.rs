@@ -10,8 +10,9 @@ use crate::{error::Result, record::Record};
 /// Iterates over a part of an SSTable.
 #[derive(Debug)]
 pub struct TableIter {
-    /// `None` once it is at its end.
-    table: Option<Arc<TableReader>>,
+    table: Arc<TableReader>,
+    /// At its end, or behind an error.
+    is_done: bool,
     next_block: usize,
     is_cached: bool,
     /// The block in which the iterator stands, and where that lies in the file.
@@ -25,11 +26,11 @@ impl Iterator for TableIter {
     type Item = Result<(Bytes, Record)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let table = self.table.take()?;
-        let found = self.advance(&table).transpose();
-        if matches!(found, Some(Ok(_))) {
-            self.table = Some(table);
+        if self.is_done {
+            return None;
         }
+        let found = self.advance().transpose();
+        self.is_done = !matches!(found, Some(Ok(_)));
         found
     }
 }
@@ -45,11 +46,12 @@ impl TableIter {
             Bound::Included(key) | Bound::Excluded(key) => table.block_of(key),
             Bound::Unbounded => 0,
         };
-        Self { table: Some(Arc::clone(table)), next_block, is_cached, block: None, lower, upper }
+        Self { table: Arc::clone(table), is_done: false, next_block, is_cached, block: None, lower, upper }
     }
 
-    fn advance(&mut self, table: &TableReader) -> Result<Option<(Bytes, Record)>> {
+    fn advance(&mut self) -> Result<Option<(Bytes, Record)>> {
         loop {
+            let table = &self.table;
             let Some((cursor, offset)) = &mut self.block else {
                 let Some(place) = table.place(self.next_block) else { return Ok(None) };
                 self.next_block += 1;
@@ -68,13 +70,11 @@ impl TableIter {
                 continue;
             }
             let key = cursor.key();
-            let before = match &self.lower {
-                Bound::Included(lower) => key < lower.as_slice(),
-                Bound::Excluded(lower) => key <= lower.as_slice(),
-                Bound::Unbounded => false,
-            };
-            if before {
-                continue;
+            match &self.lower {
+                Bound::Included(lower) if key < lower.as_slice() => continue,
+                Bound::Excluded(lower) if key <= lower.as_slice() => continue,
+                Bound::Unbounded => {}
+                _ => self.lower = Bound::Unbounded,
             }
             let beyond = match &self.upper {
                 Bound::Included(upper) => key > upper.as_slice(),
@@ -84,7 +84,6 @@ impl TableIter {
             if beyond {
                 return Ok(None);
             }
-            self.lower = Bound::Unbounded;
             return Ok(Some((Bytes::copy_from_slice(key), cursor.record().map_err(located)?)));
         }
     }

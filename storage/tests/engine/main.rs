@@ -4,9 +4,11 @@
 
 mod background;
 mod bounds;
+mod cache;
 mod durability;
 mod full_disk;
 mod model;
+mod pages;
 mod reads;
 mod rig;
 mod rot;
