@@ -82,7 +82,7 @@ impl Default for Options {
             memtable_bytes: 64 << 20,
             memtable_total_bytes: 256 << 20,
             commit_log_bytes: 512 << 20,
-            block_bytes: 16 << 10,
+            block_bytes: 4 << 10,
             restart_interval: 16,
             bloom_fp_rate: 0.01,
             compression: Compression::Lz4,

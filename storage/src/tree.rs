@@ -13,6 +13,8 @@
 //! timestamp into a new file. It reads all memtables, then SSTables from the newest timestamp down, until
 //! what it has is newer than anything in those that are left. Strictly newer: with equal timestamps the kind
 //! or the bytes decide ([`Record::reconcile`]), so such a table has to be read.
+//!
+//! Before a table is read, its bounds are asked, then its filter; the key is hashed once, at the first filter.
 
 use std::{ops::Bound, sync::Arc};
 

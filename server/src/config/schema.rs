@@ -196,7 +196,7 @@ sections! {
         /// All commit log segments together; beyond it the oldest memtables are written to SSTables.
         commit_log_size: Size = Size::mib(512), between(Size::mib(2), Size::gib(1024));
         /// Uncompressed size of an SSTable block.
-        block_size: Size = Size::kib(16), between(Size::kib(1), Size::mib(1));
+        block_size: Size = Size::kib(4), between(Size::kib(1), Size::mib(1));
         /// Entries between two restart points of a block.
         restart_interval: u32 = 16, between(1, 1024);
         /// False-positive rate of bloom filters.

@@ -266,6 +266,8 @@ impl Collector for Storage {
             ),
             ("flushes", "Memtables flushed to SSTables", None, now.flushes),
             ("compactions", "Merges of SSTables", None, now.compactions),
+            ("block_cache_hits", "Blocks found in the cache", None, now.block_cache_hits),
+            ("block_cache_misses", "Blocks looked for in the cache in vain", None, now.block_cache_misses),
         ];
         for (name, help, unit, value) in counters {
             encoder
