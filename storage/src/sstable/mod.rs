@@ -47,8 +47,8 @@
 //! Blocks are small by default, 4 KiB: measured against 16 KiB, reads from the cache are as fast, and a read that misses
 //! it unpacks a quarter, against an index four times as large, some 45 bytes for each block.
 //!
-//! Rejected: a hash table in each block (with keys compared without being put together the search of a block is a small
-//! part of a read); the first key of each block in the index (with the last key a lookup between two blocks needs no
+//! Rejected: a hash table in each block (the search of a block is a third of a read from the cache, but mostly it waits
+//! for memory, and so would the table); the first key of each block in the index (with the last key a lookup between two blocks needs no
 //! read); values as slices of the map (a slow reader would pin the space of a deleted file); a dictionary for LZ4
 //! (blocks would depend on a structure outside them).
 //!
