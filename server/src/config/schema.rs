@@ -203,7 +203,7 @@ sections! {
         bloom_fp_rate: f64 = 0.01, between(0.000_01, 0.5);
         /// How SSTables are merged: per level, T and the number of tables of like density that become one, or L and how
         /// much denser the next level is.
-        compaction_scaling: Scaling = Scaling::tiered(4), anything;
+        compaction_scaling: Scaling = Scaling::default(), anything;
         /// Size at which the output of a merge is split.
         sstable_target: Size = Size::gib(1), between(Size::mib(1), Size::gib(1024));
         /// SSTables that one merge takes at most.

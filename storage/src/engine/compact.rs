@@ -209,6 +209,8 @@ impl Engine {
         tree.merged(&ids, outputs);
         crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
+        let written = outputs.iter().map(|output| output.file().length_bytes).sum();
+        self.counted.compaction_written_bytes.fetch_add(written, Ordering::Relaxed);
         self.compactions.forget(&ids);
         self.measure_debt();
         // Only now: until the manifest was durable, a crash would have needed them.

@@ -442,6 +442,8 @@ impl Engine {
             commit_log_written_bytes: count(&self.counted.written_bytes),
             flushes: count(&self.counted.flushes),
             compactions: count(&self.counted.compactions),
+            compaction_written_bytes: count(&self.counted.compaction_written_bytes),
+            set_aside: self.compactions.aside().len() as u64,
             failures: self.counted.failures.each_ref().map(count),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             sstables,
