@@ -168,11 +168,11 @@ impl Purge<'_> {
 
 /// SSTables that can be dropped without being read: all their records are past their grace, and none of them can hide
 /// anything outside that is older. The memtables are asked for their oldest record, whatever its key.
-pub(crate) fn expired<'v>(
-    view: &'v View,
+pub(crate) fn expired(
+    view: &View,
     deadlines: Deadlines,
     may_go: impl Fn(&TableReader) -> bool,
-) -> Vec<&'v Arc<TableReader>> {
+) -> Vec<&Arc<TableReader>> {
     let in_memory = view.memtables().map(|memtable| memtable.oldest_timestamp()).min();
     let (mut expired, mut others): (Vec<_>, Vec<_>) =
         view.tables.iter().partition(|table| deadlines.is_expired(table) && may_go(table));
