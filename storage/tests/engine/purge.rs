@@ -267,8 +267,8 @@ fn an_older_record_in_a_memtable_keeps_the_tombstone() {
         let expected = if is_kept { tombstone(THEN, THEN) } else { record.clone() };
         assert_eq!(rig.stored(), Some(expected), "{record:?} {is_switched}");
         flush(&rig.engine);
-        let tombstones_left = is_kept.then(|| tombstone(THEN, THEN)).unwrap_or(record);
-        assert_eq!(rig.stored(), Some(tombstones_left), "and so it is once that is flushed");
+        let left = if is_kept { tombstone(THEN, THEN) } else { record };
+        assert_eq!(rig.stored(), Some(left), "and so it is once that is flushed");
     }
 }
 
