@@ -25,7 +25,14 @@
 //! grace and whose key is in the inputs and not in the outputs. If there is one the outputs are thrown away, and
 //! the merge is done again without a purge. Whatever arrives after that look arrives after the purge.
 
-use std::{ops::Bound, sync::Arc, time::Duration};
+use std::{
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     error::Result,
@@ -90,6 +97,8 @@ pub(crate) struct Purge<'a> {
     pub(crate) begun: &'a View,
     /// The caller's say.
     pub(crate) filter: Option<&'a PurgeFilter>,
+    /// Whether anything was left out.
+    pub(crate) has_purged: AtomicBool,
 }
 
 impl Purge<'_> {
@@ -97,6 +106,7 @@ impl Purge<'_> {
     pub(crate) fn rest_of(&self, key: &[u8], record: Record) -> Option<Record> {
         if self.deadlines.is_past_grace(&record) && self.may_drop(key, &record) {
             crate::sometimes!("a tombstone was purged");
+            self.has_purged.store(true, Ordering::Relaxed);
             return None;
         }
         Some(record.as_of(self.deadlines.expired_before))
@@ -124,6 +134,9 @@ impl Purge<'_> {
     /// # Errors
     /// Of reading SSTables.
     pub(crate) fn is_undone(&self, outputs: &[Arc<TableReader>]) -> Result<bool> {
+        if !self.has_purged.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let view = self.tree.view();
         let everything = (Bound::Unbounded, Bound::Unbounded);
         for memtable in

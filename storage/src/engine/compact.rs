@@ -3,7 +3,10 @@
 //! Any number of threads may be in it, each with SSTables that no other has.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -147,7 +150,9 @@ impl Engine {
     fn purge<'a>(&'a self, claim: &'a Claim<'_>, begun: &'a View, deadlines: Deadlines) -> Purge<'a> {
         let Plan { table, tree, inputs, .. } = &claim.plan;
         let filter = self.options.purge_filter.as_ref();
-        Purge { deadlines, table: *table, tree, inputs, begun, filter }
+        // Tables that are dropped unread are purged as a whole.
+        let has_purged = AtomicBool::new(claim.plan.kind == CompactionKind::Expired);
+        Purge { deadlines, table: *table, tree, inputs, begun, filter, has_purged }
     }
 
     /// Merges the inputs into SSTables that nothing refers to yet; of a merge that failed nothing is left.
