@@ -20,7 +20,7 @@ use std::{
 
 use helenus_storage::{
     AccessMode, Compression, Engine, Mutation, Options, Record, ScanLimits, Step, StepOutcome, TableId,
-    Timestamp, disk::OsDisk,
+    TableOptions, Timestamp, disk::OsDisk,
 };
 
 /// The allocator of the binaries.
@@ -75,7 +75,7 @@ fn settings() -> Settings {
             segment_bytes: 64 << 20,
             commit_log_bytes: 2 << 30,
             memtable_total_bytes: 1 << 30,
-            merge_min_tables: 2,
+            table: TableOptions::tiered(2),
             ..Options::default()
         },
     };

@@ -24,9 +24,14 @@ mod recovery;
 mod scan;
 pub mod sstable;
 mod table_id;
+pub mod table_options;
 mod tree;
 
-pub use engine::{Engine, ScanEnd, ScanLimits, ScanPage, Step, StepOutcome, TableId, Ticket, TryGet};
+pub use engine::{
+    Compaction, CompactionDebt, CompactionKind, Engine, ScanEnd, ScanLimits, ScanPage, Step, StepOutcome,
+    TableId, Ticket, TryGet,
+};
 pub use error::Error;
-pub use options::{AccessMode, Compression, Options, SyncMode};
+pub use options::{AccessMode, Clock, Compression, Options, PurgeFilter, SyncMode};
 pub use record::{Mutation, Record, RecordKind, Timestamp};
+pub use table_options::TableOptions;

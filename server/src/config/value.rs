@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use helenus_storage::{AccessMode, Compression, SyncMode};
+use helenus_storage::{
+    AccessMode, Compression, SyncMode,
+    table_options::{BadScaling, Scaling},
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -168,6 +171,17 @@ impl Value for Compression {
             Self::None => "none",
             Self::Lz4 => "lz4",
         })
+    }
+}
+
+impl Value for Scaling {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        let text = item.text("scaling parameters like \"T4, L10\"")?;
+        text.parse().map_err(|error: BadScaling| item.complain(error.to_string()))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.to_string())
     }
 }
 

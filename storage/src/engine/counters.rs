@@ -21,6 +21,10 @@ pub struct EngineCounters {
     pub flushes: u64,
     /// Merges of SSTables.
     pub compactions: u64,
+    /// Bytes of the SSTables that merges wrote.
+    pub compaction_written_bytes: u64,
+    /// Gauge: damaged SSTables that merges leave out.
+    pub set_aside: u64,
     /// Steps that failed, in the order of [`Step::ALL`].
     pub failures: [u64; Step::ALL.len()],
     /// Gauge: bytes accounted to memtables.
@@ -54,6 +58,8 @@ pub(super) struct Counted {
     pub(super) flushes: AtomicU64,
     /// Merges.
     pub(super) compactions: AtomicU64,
+    /// Bytes that they wrote.
+    pub(super) compaction_written_bytes: AtomicU64,
     /// Steps that failed, by kind.
     pub(super) failures: [AtomicU64; Step::ALL.len()],
 }

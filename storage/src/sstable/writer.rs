@@ -89,6 +89,11 @@ impl TableWriter {
         self.log = Some(self.log.map_or(span, |known| known.union(span)));
     }
 
+    /// Bytes of the file so far: those of the blocks that are complete.
+    pub fn bytes(&self) -> u64 {
+        self.offset()
+    }
+
     /// Appends a record. Keys must be strictly ascending.
     ///
     /// # Errors

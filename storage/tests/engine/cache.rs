@@ -4,7 +4,7 @@
 use std::{ops::Bound, path::PathBuf};
 
 use helenus_storage::{
-    AccessMode, Compression, Engine, Error, Options, Step, StepOutcome, TryGet,
+    AccessMode, Compression, Engine, Error, Options, Step, StepOutcome, TableOptions, TryGet,
     disk::{Fault, Repeat, SimulatedDisk},
 };
 
@@ -166,7 +166,7 @@ fn several_keys_of_one_block_are_one_look_at_it() {
 #[test]
 fn a_short_scan_opens_no_table_that_it_does_not_reach() {
     let disk = SimulatedDisk::default();
-    let options = Options { access_mode: AccessMode::Standard, merge_min_tables: 99, ..small() };
+    let options = Options { access_mode: AccessMode::Standard, table: TableOptions::tiered(99), ..small() };
     let engine = open(&disk, options);
     for table in ["a", "b", "c", "d"] {
         for number in 0..5 {

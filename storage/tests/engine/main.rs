@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod amplification;
 mod background;
 mod bounds;
 mod cache;
@@ -9,6 +10,7 @@ mod durability;
 mod full_disk;
 mod model;
 mod pages;
+mod purge;
 mod reads;
 mod rig;
 mod rot;
