@@ -14,17 +14,18 @@
 //! what it has is newer than anything in those that are left. Strictly newer: with equal timestamps the kind
 //! or the bytes decide ([`Record::reconcile`]), so such a table has to be read.
 
-use std::{ops::Bound, sync::Arc};
+use std::{ops::Bound, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::{
     commit_log::segment::LogPosition,
     error::Result,
-    memtable::Memtable,
+    memtable::{Memtable, Writer},
     merge::{Source, merge},
-    record::{Mutation, Record, Timestamp},
+    record::{Record, Timestamp},
     sstable::{FileId, KeyHash, TableReader},
 };
 
@@ -41,6 +42,8 @@ pub enum TryGet {
 #[derive(Debug)]
 pub(crate) struct Tree {
     view: ArcSwap<View>,
+    /// First position of the active memtable when its age was last asked for, and when it was first seen to have it.
+    seen: Mutex<Option<(LogPosition, Duration)>>,
 }
 
 /// Where the records of a table are, at one moment.
@@ -68,7 +71,7 @@ impl Tree {
     pub(crate) fn new(mut tables: Vec<Arc<TableReader>>) -> Self {
         newest_first(&mut tables);
         let view = View { active: Arc::default(), switched: Vec::new(), tables };
-        Self { view: ArcSwap::from_pointee(view) }
+        Self { view: ArcSwap::from_pointee(view), seen: Mutex::default() }
     }
 
     /// What it is made of right now.
@@ -76,9 +79,9 @@ impl Tree {
         self.view.load_full()
     }
 
-    /// Inserts a mutation, see [`Memtable::insert`]. For the holder of the commit lock.
-    pub(crate) fn insert(&self, position: LogPosition, mutation: Mutation) -> isize {
-        self.view.load().active.insert(position, mutation)
+    /// Lets a writer into the active memtable, see [`Memtable::enter`]. For the holder of the log's lock.
+    pub(crate) fn enter(&self, position: LogPosition) -> Writer {
+        self.view.load().active.enter(position)
     }
 
     /// Bytes of the active memtable.
@@ -86,8 +89,24 @@ impl Tree {
         self.view.load().active.bytes()
     }
 
+    /// Whether the active memtable was seen to hold something at least `age` before `now`. Asked again and again, as
+    /// time goes on: a memtable's age begins with the first time that it is seen.
+    pub(crate) fn is_older(&self, age: Duration, now: Duration) -> bool {
+        let mut seen = self.seen.lock();
+        let first = self.view.load().active.first_position();
+        let since = match (*seen, first) {
+            (_, None) => return false,
+            (Some((known, since)), Some(first)) if known == first => since,
+            (_, Some(first)) => {
+                *seen = Some((first, now));
+                now
+            }
+        };
+        now.saturating_sub(since) >= age
+    }
+
     /// Replaces the active memtable by an empty one, unless it is empty already; `end` is where the log ends.
-    /// For the holder of the commit lock: nobody is inserting.
+    /// For the holder of the log's lock: nobody is entering.
     pub(crate) fn switch(&self, end: LogPosition) -> bool {
         if self.view.load().active.is_empty() {
             return false;
@@ -193,6 +212,11 @@ impl View {
     pub(crate) fn newest_timestamp(&self) -> Option<Timestamp> {
         let in_memory = self.memtables().filter_map(Memtable::newest_timestamp);
         in_memory.chain(self.tables.iter().map(|table| table.stats().max_timestamp)).max()
+    }
+
+    /// How much compaction is behind: what a read of an unlucky key has to look at.
+    pub(crate) fn debt(&self) -> usize {
+        self.tables.len()
     }
 
     /// Position of the oldest record that is in no SSTable yet, or one before it.

@@ -113,6 +113,8 @@ fn options(random: &mut Stream) -> Options {
         bloom_fp_rate: [0.01, 0.5][random.random_range(0..2)],
         merge_min_tables: random.random_range(2..=4),
         merge_max_tables: [4, 8, 32][random.random_range(0..3)],
+        spare_segments: random.random_range(0..3),
+        ..Options::default()
     }
 }
 

@@ -181,7 +181,8 @@ sections! {
     }
     /// `[storage]`: the storage engine.
     storage: Storage {
-        /// `group`: acknowledged once synced, one sync for all who wait. `periodic`: synced every `sync_interval`.
+        /// `group`: acknowledged once synced, one sync for all who wait. `batch`: likewise, and no sync waits for others
+        /// to join. `periodic`: synced every `sync_interval`.
         sync_mode: SyncMode = SyncMode::Group, anything;
         /// Time between syncs in mode `periodic`.
         sync_interval: Period = Period::secs(1), between(Period::millis(1), Period::secs(60));
@@ -195,6 +196,17 @@ sections! {
         memtable_total: Size = Size::mib(256), between(Size::mib(1), Size::gib(64));
         /// All commit log segments together; beyond it the oldest memtables are written to SSTables.
         commit_log_size: Size = Size::mib(512), between(Size::mib(2), Size::gib(1024));
+        /// Commit log segments that are kept to be used again.
+        spare_segments: u32 = 4, between(0, 1024);
+        /// Age at which a memtable is written to an SSTable, however little it holds.
+        memtable_age: Period = Period::secs(3600), between(Period::secs(1), Period::secs(31_536_000));
+        /// SSTables that one read may have to look at; from half of it on writers are slowed down, at it writes are
+        /// answered as overloaded.
+        merge_debt: u32 = 128, between(8, 100_000);
+        /// Longest delay of a writer who is slowed down.
+        slow_down: Period = Period::millis(5), between(Period::millis(1), Period::secs(10));
+        /// How long a thread that writes waits for room before it is answered as overloaded.
+        stall_limit: Period = Period::secs(10), between(Period::millis(1), Period::secs(600));
         /// Uncompressed size of an SSTable block.
         block_size: Size = Size::kib(16), between(Size::kib(1), Size::mib(1));
         /// Entries between two restart points of a block.

@@ -15,7 +15,8 @@ use bytes::Bytes;
 
 /// Frames start at multiples of this.
 pub(crate) const ALIGNMENT: usize = 8;
-const HEAD_BYTES: usize = 9;
+/// Length, checksum and kind.
+pub(crate) const HEAD_BYTES: usize = 9;
 
 /// What is inside a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -64,11 +64,12 @@
 //! Reading order: `frame`, `header`, `segment`, `queue` and `ticket` (what waits), `writer`, `replay`.
 
 pub(crate) mod frame;
+pub(crate) mod group_sync;
 pub(crate) mod header;
 pub(crate) mod queue;
 pub(crate) mod replay;
 pub(crate) mod segment;
-mod ticket;
+pub(crate) mod ticket;
 pub(crate) mod writer;
 
 pub use ticket::Ticket;

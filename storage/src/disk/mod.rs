@@ -17,9 +17,11 @@ use bytes::Bytes;
 
 pub mod os;
 pub mod simulated;
+mod sticky;
 
 pub use os::OsDisk;
 pub use simulated::{Damage, Fault, Repeat, SimulatedDisk};
+pub(crate) use sticky::StickyDisk;
 
 /// A file system, as far as the engine needs one. Paths are absolute or relative to the process as the caller
 /// chose them; the engine never leaves its data directory.
@@ -53,8 +55,9 @@ pub trait DiskFile: Debug + Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`, growing the file as needed. Not durable before a sync.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Reserves space up to `length_bytes` and grows the file to that length with zeros, so that later writes
-    /// inside it cannot run out of disk. Durable after [`DiskFile::sync_all`].
+    /// Reserves space up to `length_bytes` and fills a new file to that length with zeros, so that later writes
+    /// inside it cannot run out of disk, and that their syncs concern nothing but their bytes. Durable after
+    /// [`DiskFile::sync_all`].
     fn allocate(&self, length_bytes: u64) -> io::Result<()>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;

@@ -31,6 +31,7 @@ impl Engine {
         edits.extend(output.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
         self.record_table(&edits, output.as_deref())?;
         tree.merged(&ids, output.as_ref());
+        self.note_debt();
         crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
         // Only now: until the manifest was durable, a crash would have needed them.

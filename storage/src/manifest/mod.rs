@@ -107,7 +107,7 @@ impl Manifest {
         });
         let end = (HEADER_BYTES + frames.len()) as u64;
         let length = end + end.max(EDITS_BYTES).max(room);
-        let birth = Birth { length, durable: end, predecessor_end: 0 };
+        let birth = Birth { length, durable: end, salt: frame::salt(MAGIC, number) };
         let (path, file) =
             header::create(&*disk, directory, &file_name(number), (MAGIC, number), birth, &frames)?;
         let next_file = state.file_ids_end;

@@ -69,7 +69,7 @@ impl Oracle {
 
     pub(crate) fn acknowledged(&mut self, number: usize) {
         self.entries[number].promise = match self.sync_mode {
-            SyncMode::Group => Promise::Durable,
+            SyncMode::Group | SyncMode::Batch => Promise::Durable,
             SyncMode::Periodic => Promise::Acknowledged,
         };
     }
