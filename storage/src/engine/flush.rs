@@ -15,6 +15,7 @@ use crate::{
     engine::{Engine, Step, StepOutcome, TableId},
     error::{Error, Result},
     manifest::Edit,
+    options::SyncMode,
     sstable::{FileId, TableFile, TableReader, TableWriter},
     tree::{Switched, Tree},
 };
@@ -31,7 +32,9 @@ impl Engine {
             return Ok(StepOutcome::Idle);
         };
         oldest.memtable.await_writers();
-        // What a writer that failed has not inserted must not be called flushed.
+        // A batch may have another half, which is in the log alone: what is in an SSTable is durable in the log too.
+        // And what a writer whose sync failed has not inserted is not called flushed.
+        self.await_durable(oldest.end, SyncMode::Batch)?;
         self.condition.check()?;
         if !self.queue.is_empty() {
             crate::sometimes!("a flush ran while a commit waited");
