@@ -1,7 +1,7 @@
 //! Opening a data directory: what is on disk becomes an engine's state again.
 //!
 //! In this order: lock; remove temporary files; read the manifest; open every live SSTable; replay the commit
-//! log; write a new manifest; start a new segment, whose header says where the old log ends; only then remove
+//! log; write a new manifest; start a new segment, whose first frame says where the old log ends; only then remove
 //! what else is left over. Nothing that was there is written to; only a last segment that holds nothing but what
 //! it was born with is replaced by its like. So a crash at any point, and any number of them, leads back here
 //! with the same outcome.

@@ -81,7 +81,7 @@ impl GroupSync {
         state.turn += 1;
         state.coverage = Some(Coverage::Open);
         drop(state);
-        self.sync(end, unsynced())
+        self.sync(end, unsynced().as_ref())
     }
 
     /// Takes note that someone else made the log durable up to a position.
@@ -96,8 +96,8 @@ impl GroupSync {
     }
 
     /// Syncs in our turn, and ends it.
-    fn sync(&self, end: LogPosition, unsynced: Option<Unsynced>) -> Result<()> {
-        let outcome = match &unsynced {
+    fn sync(&self, end: LogPosition, unsynced: Option<&Unsynced>) -> Result<()> {
+        let outcome = match unsynced {
             Some(unsynced) => {
                 self.lock().coverage = Some(Coverage::Until(unsynced.end()));
                 unsynced.sync().map(|()| unsynced.end())

@@ -3,22 +3,25 @@
 //! The engine is blocking code made to be called from async code. [`Engine::apply`] only queues and returns a
 //! [`Ticket`]; [`Engine::try_get`] answers from memory or says that it cannot. All work that waits for the
 //! disk happens inside [`Engine::step`], one bounded piece at a time, on whatever thread the caller chose:
-//! the threads of [`crate::background`] in production, a seeded scheduler in the simulation.
+//! the threads of [`crate::background`] in production, a seeded scheduler in the simulation. A thread that may block
+//! need not wait for another one: [`Engine::apply_and_wait`] does all of a commit itself.
 //!
 //! ```text
-//! apply ─► queue ─► step(Commit): log, sync, memtables ─► ticket
-//!                      │ memtable full, log long, switch_memtables
-//!                      ▼
-//!                   step(Flush): SSTable, manifest, forget memtable, remove log segments
-//!                      │
-//!                      ▼
-//!                   step(Compact): fewer SSTables, manifest, remove inputs
+//! apply ─► queue ─► step(Commit) ─┐
+//!                                 ├─► log, sync, memtables ─► ticket, or return
+//! apply_and_wait ─────────────────┘     │ memtable full or old, memory half used, log long, flush_table
+//!                                       ▼
+//!                   step(Flush): SSTable, manifest, forget memtable, remove log segments or keep them as spares
+//!                      │                                                  │
+//!                      ▼                                                  ▼
+//!                   step(Compact): fewer SSTables, manifest            step(Prepare): the next segment
 //! ```
 //!
 //! # Bounds
 //!
-//! What waits for the log, what waits in memtables, and the log itself are bounded by [`Options`]; at a bound
-//! `apply` answers [`Error::Overloaded`], and flushing makes room.
+//! What waits for the log, what waits in memtables, the log itself, and how far merges are behind are bounded by
+//! [`Options`]; near a bound writers are slowed down, at it `apply` answers [`Error::Overloaded`] and blocking writers
+//! wait, until flushing or merging has made room: see `pressure`.
 //!
 //! # Failure
 //!
@@ -29,12 +32,14 @@
 //! other failure of a flush or merge changes nothing, and it can be tried again.
 //!
 //! A full disk shows where a file is created, since log segments and manifests are preallocated, and a file
-//! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison. What was
+//! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison; nor does
+//! [`Error::TooManyFiles`]. What was
 //! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
-//! Locks, in the order in which one thread may take them: flushing or compacting, log, manifest, queue.
+//! Locks, in the order in which one thread may take them: flushing, compacting or committing; the turn of a sync; log;
+//! manifest; queue, spares, and others that are held for a moment.
 //!
-//! Reading order: this page, `commit`, `flush`, `compact`; `condition`, `listener`, `counters`.
+//! Reading order: this page, `commit`, `prepare`, `flush`, `compact`; `pressure`; `condition`, `listener`, `counters`.
 
 use std::{
     collections::BTreeMap,
