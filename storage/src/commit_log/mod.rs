@@ -46,7 +46,7 @@
 //! together with its first group, after its predecessor was synced. So to go on in it costs a writer nothing, and since
 //! all blocks of it were written before, its syncs concern data only. A full disk shows when a segment is made, before
 //! anything of a group is written. A spare keeps its old bytes: each birth of a segment has a salt of its own
-//! ([`segment::salt`]), so no old frame passes for one of this life, and an old group header does not even read as
+//! (see `segment`), so no old frame passes for one of this life, and an old group header does not even read as
 //! a position in the segment.
 //!
 //! A segment whose start frame is invalid was never durably used, and its predecessor is the last that counts. The
