@@ -130,3 +130,19 @@ impl Error {
 
 /// Results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_leaves_nothing_behind_is_harmless() {
+        let of = |errno: Errno| Error::new_file("create", "commit.log", errno.into());
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE] {
+            assert!(of(errno).is_harmless(), "{errno}");
+        }
+        assert!(matches!(of(Errno::MFILE), Error::TooManyFiles { .. }));
+        assert!(!of(Errno::IO).is_harmless());
+        assert!(!Error::io("write", "commit.log", Errno::NOSPC.into()).is_harmless());
+    }
+}
