@@ -35,7 +35,7 @@ use crate::{
     error::{Error, Result},
     manifest::{self, Edit, LiveState, Manifest},
     memtable::{self, Writer},
-    options::Options,
+    options::{Options, SyncMode},
     record::Mutation,
     sstable::{FileId, TableFile, TableReader},
     table_id::TableId,
@@ -94,6 +94,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
         disk: Arc::clone(disk),
         directory: directory.into(),
         segment_bytes: options.segment_bytes,
+        are_filled: options.sync_mode != SyncMode::Periodic,
         opening,
     };
     let log = segments.create_first(end.next, end.start, &end.carried.batches)?;
