@@ -146,7 +146,8 @@ impl KnownCluster {
         };
         let mut user_records = loaded.user_records;
         for table in loaded.remembered.tables.iter().filter(|table| !table.is_dropped) {
-            engine.create_table(table.id())?;
+            let options = table.definition.storage_options().map_err(StartError::Identity)?;
+            engine.create_table_with(table.id(), options)?;
             user_records |= !engine.is_empty(table.id())?;
         }
         let view = View::new(own, loaded.remembered, settings.default_replication_factor);
@@ -321,7 +322,8 @@ impl KnownCluster {
         let members = changes.members.iter().filter_map(|host_id| view.member(*host_id));
         let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().fact(name)).collect();
         for table in tables.iter().filter(|table| !table.is_dropped) {
-            self.store.create_table(table.id()).await?;
+            let options = table.definition.storage_options().map_err(ReplicaError::Storage)?;
+            self.store.create_table(table.id(), options).await?;
         }
         saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
         // Durable before the id: see `saved_cluster`.

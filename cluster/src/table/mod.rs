@@ -20,18 +20,20 @@
 //! last write wins is what tables themselves promise); merging two definitions field by field (a result that nobody
 //! asked for).
 //!
-//! Reading order: this page, [`replication`], [`schema`].
+//! Reading order: this page, [`replication`], [`compaction`], [`schema`].
 
+pub mod compaction;
 pub mod replication;
 pub mod schema;
 
 use std::time::Duration;
 
-use helenus_storage::TableId;
+use helenus_storage::{TableId, TableOptions};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::consistency::Consistency;
+pub use compaction::Compaction;
 pub use replication::Replication;
 pub use schema::{FactFlaw, Refusal, Schema};
 
@@ -72,6 +74,8 @@ pub struct Definition {
     pub default_ttl_seconds: u32,
     /// Seconds until a tombstone may be forgotten.
     pub tombstone_grace_seconds: u32,
+    /// Which SSTables are merged.
+    pub compaction: Compaction,
 }
 
 impl Definition {
@@ -83,7 +87,17 @@ impl Definition {
             default_write_consistency: Consistency::Quorum,
             default_ttl_seconds: 0,
             tombstone_grace_seconds: 10 * 24 * 60 * 60,
+            compaction: Compaction::default(),
         }
+    }
+
+    /// What it asks of the storage engine.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn storage_options(&self) -> Result<TableOptions, String> {
+        let gc_grace = Duration::from_secs(u64::from(self.tombstone_grace_seconds));
+        Ok(TableOptions { strategy: self.compaction.strategy()?, gc_grace })
     }
 
     /// The time to live of values that were given none; `None` for ever.

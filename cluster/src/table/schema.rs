@@ -210,6 +210,9 @@ fn check_definition(definition: &Definition) -> Result<(), Refusal> {
     if definition.default_ttl_seconds > MAX_TTL_SECONDS {
         return invalid("default_ttl", format!("it must be 0 to {MAX_TTL_SECONDS} seconds"));
     }
+    if let Err(detail) = definition.compaction.strategy() {
+        return invalid("compaction", detail);
+    }
     Ok(())
 }
 
