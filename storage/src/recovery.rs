@@ -38,6 +38,7 @@ use crate::{
     memtable,
     options::Options,
     record::Mutation,
+    snapshot,
     sstable::{BlockCache, FileId, TableFile, TableReader},
     table_id::TableId,
     tree::Tree,
@@ -97,6 +98,7 @@ pub(crate) fn recover(
     let first = first.unwrap_or(log.segment());
     manifest.append(&[Edit::Log { first, newest: log.segment() }])?;
     remove_orphans(&**disk, directory, &names, manifest.state())?;
+    snapshot::remove_leftovers(&**disk, directory)?;
     Ok(Recovered { lock, manifest, trees, log, memtable_bytes })
 }
 

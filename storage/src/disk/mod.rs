@@ -35,6 +35,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn create_dir_all(&self, directory: &Path) -> io::Result<()>;
     /// Renames a file, replacing `to` atomically if it exists. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name, which must not exist: two names of one file. Durable after [`Disk::sync_dir`] of
+    /// the new name's directory.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Names of the directories directly below `directory`, in ascending order.
+    fn list_directories(&self, directory: &Path) -> io::Result<Vec<String>>;
+    /// Removes a directory that has no files. Durable on return.
+    fn remove_dir(&self, directory: &Path) -> io::Result<()>;
     /// Removes a file's name. Open handles and maps stay readable.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals of names in `directory` durable.

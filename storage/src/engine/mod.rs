@@ -32,9 +32,9 @@
 //! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison. What was
 //! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
-//! Locks, in the order in which one thread may take them: flushing or compactions, log, manifest, queue.
+//! Locks, in the order in which one thread may take them: snapshots, flushing or compactions, log, manifest, queue.
 //!
-//! Reading order: this page, `commit`, `flush`, `compact` with `compactions` and `debt`, `read`; `condition`,
+//! Reading order: this page, `commit`, `flush`, `compact` with `compactions` and `debt`, `read`, `snapshot`; `condition`,
 //! `listener`, `counters`.
 
 use std::{
@@ -77,6 +77,7 @@ mod debt;
 mod flush;
 mod listener;
 mod read;
+mod snapshot;
 
 pub use crate::{
     commit_log::Ticket,
@@ -157,6 +158,8 @@ pub struct Engine {
     /// flush, not by an async thread that reads: that can take 100 ms.
     flushing: Mutex<Vec<Arc<Memtable>>>,
     compactions: Compactions,
+    /// Held by whoever makes, lists or removes snapshots.
+    snapshots: Mutex<()>,
     throttle: Throttle,
     debt: KnownDebt,
     listener: Listener,
@@ -191,6 +194,7 @@ impl Engine {
             syncing: Mutex::default(),
             flushing: Mutex::default(),
             compactions: Compactions::default(),
+            snapshots: Mutex::default(),
             throttle: Throttle::default(),
             debt: KnownDebt::default(),
             listener: Listener::default(),
@@ -394,7 +398,7 @@ impl Engine {
         self.condition.close();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
         self.compactions.cancel_all();
-        drop((self.flushing.lock(), self.manifest.lock()));
+        drop((self.snapshots.lock(), self.flushing.lock(), self.manifest.lock()));
         self.directory_lock.lock().take();
         Ok(())
     }

@@ -115,6 +115,11 @@ impl Manifest {
         Ok(Self { disk, directory: directory.into(), number, path, file, end, length, state, next_file })
     }
 
+    /// Its number; the next manifest has the next one.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What is live.
     pub(crate) fn state(&self) -> &LiveState {
         &self.state
