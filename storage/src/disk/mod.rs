@@ -29,6 +29,10 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens an existing file to read it only: it need not be writable. Writes fail.
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path)
+    }
     /// Names of the files (not directories) directly below `directory`, in ascending order.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
     /// Creates a directory and its parents; existing ones are fine. What was created is durable on return.

@@ -34,7 +34,7 @@
 //!
 //! Locks, in the order in which one thread may take them: snapshots, flushing or compactions, log, manifest, queue.
 //!
-//! Reading order: this page, `commit`, `flush`, `compact` with `compactions` and `debt`, `read`, `snapshot`; `condition`,
+//! Reading order: this page, `commit`, `flush`, `compact` with `compactions` and `debt`, `read`, `snapshot`, `scrub`; `condition`,
 //! `listener`, `counters`.
 
 use std::{
@@ -77,6 +77,7 @@ mod debt;
 mod flush;
 mod listener;
 mod read;
+mod scrub;
 mod snapshot;
 
 pub use crate::{
