@@ -103,6 +103,7 @@ fn settings() -> Settings {
 fn fill(engine: &Engine, settings: &Settings) {
     engine.create_table(TABLE).unwrap();
     let mut value = vec![0_u8; settings.value_bytes];
+    let records_per_commit = (16 << 20) / (settings.value_bytes as u64 + 100) + 1;
     for number in 0..settings.keys {
         let half = value.len() / 2;
         let words = value[..half].chunks_mut(8).enumerate();
@@ -111,7 +112,7 @@ fn fill(engine: &Engine, settings: &Settings) {
         });
         let record = Record::plain(Timestamp(number), value.clone());
         drop(engine.apply(TABLE, Mutation::single(key(number).to_vec(), record)).unwrap());
-        if number % 10_000 == 9_999 {
+        if number % records_per_commit == 0 {
             while engine.step(Step::Commit).unwrap() == StepOutcome::Worked {}
             while engine.step(Step::Flush).unwrap() == StepOutcome::Worked {}
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     commit_log::segment::LogPosition,
-    engine::{Engine, StepOutcome},
+    engine::Engine,
     error::Result,
+    memtable::Memtable,
     snapshot::{self, Snapshot},
 };
 
@@ -21,8 +22,10 @@ impl Engine {
     pub fn snapshot(&self, name: &str) -> Result<Snapshot> {
         let _turn = self.snapshots.lock();
         snapshot::place(&self.directory, name)?;
-        self.flush_all()?;
         let (number, state) = {
+            // Nobody else flushes until the files are linked: the other half of a later batch would not be among them.
+            let mut flushing = self.flushing.lock();
+            self.flush_all(&mut flushing)?;
             // Files leave the manifest before they are removed: while nothing leaves it, all it lists is there.
             let manifest = self.manifest.lock();
             self.condition.check()?;
@@ -57,20 +60,29 @@ impl Engine {
     }
 
     /// Flushes what is in memory now, not what is written meanwhile, which might never end.
-    fn flush_all(&self) -> Result<()> {
-        self.switch_memtables()?;
-        let end = self.log.lock().end();
+    fn flush_all(&self, retired: &mut Vec<Arc<Memtable>>) -> Result<()> {
+        let end = self.switch_all()?;
         while self.has_switched_before(end) {
-            if self.flush()? == StepOutcome::Idle {
-                break;
-            }
+            self.flush_in_turn(retired)?;
         }
         Ok(())
     }
 
+    /// Switches the memtables of all tables at one place of the log, which it answers.
+    pub(super) fn switch_all(&self) -> Result<LogPosition> {
+        let log = self.log.lock();
+        self.condition.check()?;
+        let mut switched = false;
+        for tree in self.trees.load().values() {
+            switched |= tree.switch(log.end());
+        }
+        self.note_switched(switched);
+        Ok(log.end())
+    }
+
+    /// Of what waits, this is flushed first: what was switched later holds only what was logged later.
     fn has_switched_before(&self, end: LogPosition) -> bool {
         let trees = self.trees.load();
-        let mut views = trees.values().map(|tree| Arc::clone(&tree.view()));
-        views.any(|view| view.switched.last().is_some_and(|oldest| oldest.end <= end))
+        trees.values().any(|tree| tree.view().switched.last().is_some_and(|oldest| oldest.end <= end))
     }
 }
