@@ -120,8 +120,8 @@ fn a_table_cut_short_anywhere_is_damaged() {
 fn a_flipped_byte_of_a_manifest_is_found_or_lies_in_what_was_never_written() {
     let (disk, engine, _) = stored();
     engine.close().unwrap();
-    let manifests = disk.files().into_iter().filter(|path| path.to_string_lossy().contains("manifest-"));
-    let path = manifests.last().unwrap();
+    let mut manifests = disk.files().into_iter().filter(|path| path.to_string_lossy().contains("manifest-"));
+    let path = manifests.next_back().unwrap();
     let sound = disk.contents(&path).unwrap();
     let read = || InspectedManifest::read(&disk, Path::new(DATA));
     let before = format!("{:?}", read().unwrap());

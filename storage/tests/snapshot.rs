@@ -180,7 +180,7 @@ fn a_power_cut_anywhere_leaves_a_whole_snapshot_or_nothing() {
                 let third = (snapshot.name == "new").then_some(3);
                 assert_eq!(timestamp(&restored, "third"), third, "cut at {number}, {damage:?}");
                 if snapshot.name == "new" {
-                    whole += 1
+                    whole += 1;
                 }
             }
             none += usize::from(!there.contains(&"new".to_owned()));
