@@ -92,6 +92,24 @@ pub enum Error {
         /// Its id.
         id: u64,
     },
+    /// No snapshot can have this name.
+    #[error("{name:?} is no name of a snapshot: 1 to 64 letters, digits, '-', '_' and dots, no dot first")]
+    SnapshotName {
+        /// The name, cut if it is long.
+        name: String,
+    },
+    /// There is a snapshot of this name.
+    #[error("the snapshot {name} exists already")]
+    SnapshotExists {
+        /// Its name.
+        name: String,
+    },
+    /// There is no snapshot of this name.
+    #[error("no snapshot {name}")]
+    NoSuchSnapshot {
+        /// The name.
+        name: String,
+    },
     /// The engine was closed.
     #[error("the engine is closed")]
     Closed,

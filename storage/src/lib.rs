@@ -5,7 +5,8 @@
 //! reconciled; [`disk`] is the seam below which everything can fail; [`commit_log`], `memtable` and
 //! [`sstable`] are the three places a record lives in; [`mod@merge`] reads several of them as one; `manifest`
 //! says which SSTables are live; `compaction` makes fewer of them; `scan` cuts a range into pages; `tree` puts memtables and SSTables of one
-//! table together; `recovery` opens a data directory; [`engine`] is the door; [`background`] the threads that
+//! table together; `recovery` opens a data directory; `snapshot` makes another of it; `scrub` verifies
+//! what is live and [`inspect`] shows what the files of a data directory hold; [`engine`] is the door; [`background`] the threads that
 //! loop on [`Engine::step`]. [`marks`] are assertions for all of them.
 
 pub mod background;
@@ -14,6 +15,7 @@ mod compaction;
 pub mod disk;
 pub mod engine;
 pub mod error;
+pub mod inspect;
 mod manifest;
 pub mod marks;
 mod memtable;
@@ -22,6 +24,8 @@ pub mod options;
 pub mod record;
 mod recovery;
 mod scan;
+mod scrub;
+mod snapshot;
 pub mod sstable;
 mod table_id;
 pub mod table_options;
@@ -34,4 +38,6 @@ pub use engine::{
 pub use error::Error;
 pub use options::{AccessMode, Clock, Compression, Options, PurgeFilter, SyncMode};
 pub use record::{Mutation, Record, RecordKind, Timestamp};
+pub use scrub::ScrubReport;
+pub use snapshot::{SNAPSHOTS_DIRECTORY, Snapshot};
 pub use table_options::TableOptions;

@@ -37,7 +37,8 @@ use crate::{
     memtable::{self, Writer},
     options::{Options, SyncMode},
     record::Mutation,
-    sstable::{BlockCache, FileId, TableFile, TableReader},
+    snapshot,
+    sstable::{self, BlockCache, FileId, TableFile, TableReader},
     table_id::TableId,
     tree::Tree,
 };
@@ -112,6 +113,7 @@ pub(crate) fn recover(
     let newest = log.segment().max(state.log_newest);
     manifest.append(&[Edit::Log { first, newest }])?;
     remove_orphans(&**disk, directory, &names, manifest.state())?;
+    snapshot::remove_leftovers(&**disk, directory)?;
     Ok(Recovered { lock, manifest, trees, log, memtable_bytes })
 }
 
@@ -121,7 +123,8 @@ fn read_manifest(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<
         return Ok((number, manifest::read(disk, directory, number)?));
     }
     // The first manifest is durable before the first segment is created.
-    let is_stored = |name: &str| parse_table_name(name).is_some() || segment::parse_file_name(name).is_some();
+    let is_stored =
+        |name: &str| sstable::parse_name(name).is_some() || segment::parse_file_name(name).is_some();
     let stored = names.iter().find(|name| is_stored(name));
     match stored {
         Some(name) => Err(missing(directory, &format!("a manifest (there is {name})"))),
@@ -426,7 +429,7 @@ fn remove_orphans(disk: &dyn Disk, directory: &Path, names: &[String], state: &L
         // The one in use was created after the names were listed.
         manifest::parse_file_name(name).is_some()
             || segment::parse_file_name(name).is_some_and(|id| id < state.log_first)
-            || parse_table_name(name).is_some_and(|id| !live.contains(&id))
+            || sstable::parse_name(name).is_some_and(|id| !live.contains(&id))
     };
     remove(disk, directory, names.iter().filter(|name| is_orphan(name)))
 }
@@ -437,9 +440,4 @@ fn remove<'a>(disk: &dyn Disk, directory: &Path, mut names: impl Iterator<Item =
         let path = directory.join(name);
         disk.remove(&path).map_err(|e| Error::io("remove", path, e))
     })
-}
-
-fn parse_table_name(name: &str) -> Option<FileId> {
-    let id = FileId(u64::from_str_radix(name.strip_suffix(".sst")?, 16).ok()?);
-    (TableReader::file_name(id) == name).then_some(id)
 }

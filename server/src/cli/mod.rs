@@ -3,8 +3,9 @@
 //! Standard output is for answers, standard error for everything else. The exit status is 0 only on success, 1 when
 //! something failed and 2 when the program was used wrongly.
 //!
-//! Reading order: [`serve`] is the node itself, `entrance` what answers before it; [`local`] runs several of them on this machine; [`client`], [`table`] and
-//! [`admin`] talk to one over HTTP ([`endpoint`]); [`config`] explains settings; [`output`] is how answers look.
+//! Reading order: [`serve`] is the node itself, `entrance` what answers before it; [`local`] runs several of them on this
+//! machine; [`client`], [`table`] and [`admin`] talk to one over HTTP ([`endpoint`]); [`inspect`] looks into its files;
+//! [`config`] explains settings; [`output`] is how answers look.
 
 pub mod admin;
 pub mod client;
@@ -12,6 +13,7 @@ pub mod config;
 mod coordinator;
 pub mod endpoint;
 mod entrance;
+pub mod inspect;
 pub mod local;
 mod open_files;
 pub mod output;
@@ -58,6 +60,9 @@ enum Command {
     /// Look at a running cluster
     #[command(subcommand)]
     Admin(admin::Command),
+    /// Look into the files of a node, which may be running or not
+    #[command(subcommand)]
+    Inspect(inspect::Command),
 }
 
 /// The program was used wrongly.
@@ -130,6 +135,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Delete(command) => command.run(),
         Command::Table(command) => command.run(),
         Command::Admin(command) => command.run(),
+        Command::Inspect(command) => command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

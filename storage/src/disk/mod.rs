@@ -31,12 +31,23 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens an existing file to read it only: it need not be writable. Writes fail.
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path)
+    }
     /// Names of the files (not directories) directly below `directory`, in ascending order.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
     /// Creates a directory and its parents; existing ones are fine. What was created is durable on return.
     fn create_dir_all(&self, directory: &Path) -> io::Result<()>;
     /// Renames a file, replacing `to` atomically if it exists. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name, which must not exist: two names of one file. Durable after [`Disk::sync_dir`] of
+    /// the new name's directory.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Names of the directories directly below `directory`, in ascending order.
+    fn list_directories(&self, directory: &Path) -> io::Result<Vec<String>>;
+    /// Removes a directory that has no files. Durable on return.
+    fn remove_dir(&self, directory: &Path) -> io::Result<()>;
     /// Removes a file's name. Open handles and maps stay readable.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals of names in `directory` durable.

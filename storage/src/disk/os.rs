@@ -28,17 +28,25 @@ impl Disk for OsDisk {
         Ok(Arc::new(OsFile { file }))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(OsFile { file: File::open(path)? }))
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(directory)? {
-            let entry = entry?;
-            // A name that is not UTF-8 is not one of ours.
-            if let (false, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        names(directory, false)
+    }
+
+    fn list_directories(&self, directory: &Path) -> io::Result<Vec<String>> {
+        names(directory, true)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
+    fn remove_dir(&self, directory: &Path) -> io::Result<()> {
+        std::fs::remove_dir(directory)?;
+        self.sync_dir(directory.parent().unwrap_or(Path::new("")))
     }
 
     fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
@@ -101,6 +109,22 @@ impl Disk for OsDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// What is directly below a directory, ascending.
+fn names(directory: &Path, are_directories: bool) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        // A name that is not UTF-8 is not one of ours.
+        if let (true, Ok(name)) =
+            (entry.file_type()?.is_dir() == are_directories, entry.file_name().into_string())
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 #[derive(Debug)]

@@ -34,6 +34,22 @@ impl Disk for StickyDisk {
         self.disk.open(path)
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open_to_read(path)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.hard_link(from, to)
+    }
+
+    fn list_directories(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.disk.list_directories(directory)
+    }
+
+    fn remove_dir(&self, directory: &Path) -> io::Result<()> {
+        self.disk.remove_dir(directory)
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.disk.list(directory)
     }

@@ -15,6 +15,7 @@ use crate::{
     engine::{Engine, Step, StepOutcome, TableId},
     error::{Error, Result},
     manifest::Edit,
+    memtable::Memtable,
     options::SyncMode,
     sstable::{FileId, LogSpan, TableFile, TableReader, TableWriter},
     tree::{Switched, Tree},
@@ -23,7 +24,11 @@ use crate::{
 impl Engine {
     /// Flushes one memtable.
     pub(super) fn flush(&self) -> Result<StepOutcome> {
-        let mut retired = self.flushing.lock();
+        self.flush_in_turn(&mut self.flushing.lock())
+    }
+
+    /// As [`Engine::flush`], by whoever has the turn to flush and goes on having it.
+    pub(super) fn flush_in_turn(&self, retired: &mut Vec<Arc<Memtable>>) -> Result<StepOutcome> {
         self.condition.check()?;
         let Some((table, tree, oldest)) = self.oldest_switched() else {
             self.is_flush_due.store(false, Ordering::Relaxed);

@@ -36,11 +36,11 @@
 //! [`Error::TooManyFiles`]. What was
 //! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
-//! Locks, in the order in which one thread may take them: flushing, compactions or committing; the turn of a sync; log;
-//! manifest; queue, spares, and others that are held for a moment.
+//! Locks, in the order in which one thread may take them: snapshots; flushing, compactions or committing; the turn of a
+//! sync; log; manifest; queue, spares, and others that are held for a moment.
 //!
 //! Reading order: this page, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`; `read`; `pressure`;
-//! `condition`, `listener`, `counters`.
+//! `snapshot`, `scrub`; `condition`, `listener`, `counters`.
 
 use std::{
     collections::BTreeMap,
@@ -87,6 +87,8 @@ mod listener;
 mod prepare;
 mod pressure;
 mod read;
+mod scrub;
+mod snapshot;
 
 pub use crate::{
     commit_log::Ticket,
@@ -184,6 +186,8 @@ pub struct Engine {
     /// flush, not by an async thread that reads: that can take 100 ms.
     flushing: Mutex<Vec<Arc<Memtable>>>,
     compactions: Compactions,
+    /// Held by whoever makes, lists or removes snapshots.
+    snapshots: Mutex<()>,
     throttle: Throttle,
     debt: KnownDebt,
     listener: Listener,
@@ -225,6 +229,7 @@ impl Engine {
             memtable_bytes: AtomicUsize::new(recovered.memtable_bytes),
             flushing: Mutex::default(),
             compactions: Compactions::default(),
+            snapshots: Mutex::default(),
             throttle: Throttle::default(),
             debt: KnownDebt::default(),
             listener: Listener::default(),
@@ -434,14 +439,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Poisoned`], [`Error::Closed`].
     pub fn switch_memtables(&self) -> Result<()> {
-        let log = self.log.lock();
-        self.condition.check()?;
-        let mut switched = false;
-        for tree in self.trees.load().values() {
-            switched |= tree.switch(log.end());
-        }
-        self.note_switched(switched);
-        Ok(())
+        self.switch_all().map(drop)
     }
 
     /// Switches the memtables of which this is told for the first time at least `age` ago that they hold something,
@@ -517,7 +515,7 @@ impl Engine {
         self.room.open();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
         self.compactions.cancel_all();
-        drop((self.flushing.lock(), self.manifest.lock()));
+        drop((self.snapshots.lock(), self.flushing.lock(), self.manifest.lock()));
         self.directory_lock.lock().take();
         Ok(())
     }

@@ -115,6 +115,11 @@ impl Manifest {
         Ok(Self { disk, directory: directory.into(), number, path, file, end, length, state, next_file })
     }
 
+    /// Its number; the next manifest has the next one.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What is live.
     pub(crate) fn state(&self) -> &LiveState {
         &self.state
@@ -187,7 +192,7 @@ pub(crate) fn parse_file_name(name: &str) -> Option<u64> {
 /// [`Error::Corrupt`] for rot, [`Error::Io`].
 pub(crate) fn read(disk: &dyn Disk, directory: &Path, number: u64) -> Result<LiveState> {
     let path = directory.join(file_name(number));
-    let file = disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
+    let file = disk.open_to_read(&path).map_err(|e| Error::io("open", &path, e))?;
     let length_bytes = file.len().map_err(|e| Error::io("measure", &path, e))?;
     let length = usize::try_from(length_bytes)
         .map_err(|_| corrupt(&path, 0, format!("it has {length_bytes} bytes")))?;

@@ -19,6 +19,12 @@ pub(super) fn name(id: FileId) -> String {
     format!("{:016x}.sst", id.0)
 }
 
+/// The table that a file name stands for, if it is one.
+pub(crate) fn parse_name(found: &str) -> Option<FileId> {
+    let id = FileId(u64::from_str_radix(found.strip_suffix(".sst")?, 16).ok()?);
+    (name(id) == found).then_some(id)
+}
+
 /// The name of a table that is not complete yet.
 pub(super) fn temporary_path(directory: &Path, id: FileId) -> PathBuf {
     directory.join(format!("{}.tmp", name(id)))

@@ -72,10 +72,11 @@ mod writer;
 
 pub use cache::BlockCache;
 pub use drop_times::{DropBin, DropTimes};
+pub(crate) use file::parse_name;
 pub use file::{FileId, TableFile};
 pub use filter::KeyHash;
 pub use footer::FORMAT_VERSION;
-pub use reader::{Cached, TableMemory, TableReader};
+pub use reader::{Cached, InspectedBlock, TableMemory, TableReader};
 pub use size_histogram::SizeHistogram;
 pub use stats::{LogSpan, Stats, TimeSpan};
 pub use table_iter::TableIter;

@@ -181,8 +181,24 @@ impl TableReader {
         TableIter::new(self, range, false)
     }
 
+    /// Reads a block of the file past all caches; `None` past the last one. The damage of one block says nothing of the
+    /// next, so whoever looks at a damaged file goes on.
+    pub fn inspect_block(&self, number: usize) -> Option<InspectedBlock> {
+        let place = self.index.place(number)?;
+        let records = self.read_block(place).and_then(|block| {
+            let mut cursor = block.cursor();
+            let mut records = Vec::new();
+            while cursor.advance()? {
+                records.push((Bytes::copy_from_slice(cursor.key()), cursor.record()?));
+            }
+            Ok(records)
+        });
+        let records = records.map_err(|error| locate(error, &self.path, place.offset));
+        Some(InspectedBlock { offset: place.offset, length_bytes: place.len, records })
+    }
+
     /// Number of the first block that can hold `key` or what follows it.
-    pub(super) fn block_of(&self, key: &[u8]) -> usize {
+    pub(crate) fn block_of(&self, key: &[u8]) -> usize {
         self.index.block_of(key)
     }
 
@@ -250,6 +266,17 @@ impl TableReader {
         };
         Block::parse(Bytes::from(contents)).map_err(|error| locate(error, &self.path, place.offset))
     }
+}
+
+/// A block as it is in the file.
+#[derive(Debug)]
+pub struct InspectedBlock {
+    /// Where it begins.
+    pub offset: u64,
+    /// Its length in the file.
+    pub length_bytes: u32,
+    /// Its records in key order, or its damage.
+    pub records: Result<Vec<(Bytes, Record)>>,
 }
 
 /// Memory of an open table, in bytes.

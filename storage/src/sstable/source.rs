@@ -35,7 +35,7 @@ impl TableSource {
                 Err(error) => Err(Error::io("map", path, error)),
             },
             AccessMode::Standard => {
-                let handle = disk.open(path).map_err(|error| Error::io("open", path, error))?;
+                let handle = disk.open_to_read(path).map_err(|error| Error::io("open", path, error))?;
                 let end = handle.len().map_err(|error| Error::io("measure", path, error))?;
                 if end < file.length_bytes {
                     return Err(too_short(path, end, file));

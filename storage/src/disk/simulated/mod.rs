@@ -14,8 +14,8 @@
 //!                     crash: durable + some of pending (the damage's choice)
 //! ```
 //!
-//! Mutating operations are numbered from 1: create, write, allocate, both syncs, rename, remove, sync_dir, and the
-//! making of a directory. A test counts the operations of a workload once, then repeats it with the power cut in
+//! Mutating operations are numbered from 1: create, write, allocate, both syncs, rename, hard_link, remove, sync_dir,
+//! and the making and removing of a directory. A test counts the operations of a workload once, then repeats it with the power cut in
 //! the middle of each ([`SimulatedDisk::crash_at`]) or with an error at each ([`SimulatedDisk::fail_at`]), as
 //! SQLite's crash and I/O-error tests do. After the cut every operation fails, on old handles for ever, until
 //! [`SimulatedDisk::restart`], or the test goes on with images from [`SimulatedDisk::crash`], of which it can take
@@ -245,6 +245,40 @@ impl Disk for SimulatedDisk {
             state.change_names(&from_parent, NameChange::Unlink { name: from })?;
         }
         fate.outcome()
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.running()?;
+        let inode = state.find(from)?;
+        let (parent, name) = split(to)?;
+        if state.directory(&parent)?.cached.contains_key(&name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let fate = state.begin(Operation::Grow);
+        if let Fate::Fails(error) = fate {
+            return Err(error);
+        }
+        state.change_names(&parent, NameChange::Link { name, inode })?;
+        fate.outcome()
+    }
+
+    fn list_directories(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut state = self.running()?;
+        state.directory(directory)?;
+        let below = state.directories.keys().filter(|path| path.parent() == Some(directory));
+        Ok(below.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    fn remove_dir(&self, directory: &Path) -> io::Result<()> {
+        let mut state = self.running()?;
+        let has_files = !state.directory(directory)?.cached.is_empty();
+        if has_files || state.directories.keys().any(|path| path.parent() == Some(directory)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        // As creations of directories: durably and at once.
+        state.begin(Operation::Change).outcome()?;
+        state.directories.remove(directory);
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -1,0 +1,74 @@
+//! `helenus inspect`: what the files of a data directory hold.
+//!
+//! Everything is read-only and takes no lock, so it is safe beside a running node; a file that the node removes
+//! meanwhile is said to be gone, and the rest is shown. What is damaged is shown as far as it can be read, then
+//! named with file and offset on standard error, and the exit status is 1.
+//!
+//! Reading order: this page, [`sstable`], [`directory`], [`key`].
+
+mod directory;
+mod key;
+mod sstable;
+
+use std::io::ErrorKind;
+
+use helenus_storage::Error;
+
+use super::output;
+
+/// The subcommands of `inspect`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Show what SSTables hold
+    #[command(before_help = "Example: helenus inspect sstable .helenus/node1/data/*.sst")]
+    Sstable(sstable::Sstable),
+    /// Show what the manifest of a data directory says
+    #[command(before_help = "Example: helenus inspect manifest .helenus/node1/data -o json")]
+    Manifest(directory::Manifest),
+    /// Show the tables of a data directory, with totals
+    #[command(before_help = "Example: helenus inspect data-dir .helenus/node1/data")]
+    DataDir(directory::DataDir),
+}
+
+impl Command {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// When something is damaged or cannot be read; it is told already where there was more to show.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Sstable(command) => command.run(),
+            Self::Manifest(command) => command.run(),
+            Self::DataDir(command) => command.run(),
+        }
+    }
+}
+
+/// Tells of what could not be read, as it is met, and remembers that there was something.
+#[derive(Debug, Default)]
+struct Findings {
+    failed: u64,
+}
+
+impl Findings {
+    fn note(&mut self, error: &Error) {
+        match error {
+            Error::Io { path, cause, .. } if cause.kind() == ErrorKind::NotFound => {
+                output::error(&format!(
+                    "{} is gone: a running node has merged it, or it never was",
+                    path.display()
+                ));
+            }
+            error => output::error(&format!("error: {error}")),
+        }
+        self.failed += 1;
+    }
+
+    fn outcome(self) -> anyhow::Result<()> {
+        match self.failed {
+            0 => Ok(()),
+            1 => Err(anyhow::anyhow!("1 thing could not be read")),
+            count => Err(anyhow::anyhow!("{count} things could not be read")),
+        }
+    }
+}

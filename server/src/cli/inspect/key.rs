@@ -1,0 +1,89 @@
+//! How keys, values and times are shown.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use helenus_cluster::partitioning::split_storage_key;
+use helenus_storage::{Record, RecordKind, Timestamp};
+use serde_json::{Map, Value, json};
+
+/// The first moment that RFC 3339 cannot write, the year 10000, in microseconds since 1970.
+const END_OF_RFC_3339: u64 = 253_402_300_800_000_000;
+
+/// Longest key or value in a line for people.
+const SHOWN_BYTES: usize = 64;
+
+/// Token and key of a storage key; the bytes themselves where it is none, in the tables of the node itself.
+pub(super) fn take_apart(storage_key: &Bytes) -> (Option<i64>, Bytes) {
+    match split_storage_key(storage_key) {
+        Ok(parts) if parts.suffix.is_empty() => (Some(parts.token.0), parts.key),
+        _ => (None, storage_key.clone()),
+    }
+}
+
+/// Text where all of it can be printed, else with escapes; cut if it is long.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES)];
+    let text = match std::str::from_utf8(shown) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => shown.escape_ascii().to_string(),
+    };
+    if shown.len() < bytes.len() { format!("{text}… ({} bytes)", bytes.len()) } else { text }
+}
+
+/// `name` with text, or `name_base64`.
+pub(super) fn insert(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object.insert(name.to_owned(), text.into()),
+        Err(_) => object.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
+    };
+}
+
+/// The members of a storage key.
+pub(super) fn insert_key(object: &mut Map<String, Value>, name: &str, storage_key: &Bytes) {
+    let (token, key) = take_apart(storage_key);
+    if let Some(token) = token {
+        let member = if name == "key" { "token".to_owned() } else { format!("{name}_token") };
+        object.insert(member, token.into());
+    }
+    insert(object, name, &key);
+}
+
+/// RFC 3339 in UTC; empty beyond the year 9999.
+pub(super) fn rfc_3339(time: Timestamp) -> String {
+    if time.0 >= END_OF_RFC_3339 {
+        return String::new();
+    }
+    humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(time.0)).to_string()
+}
+
+/// Microseconds, then the same as a date.
+pub(super) fn time(time: Timestamp) -> String {
+    format!("{} {}", time.0, rfc_3339(time)).trim_end().to_owned()
+}
+
+/// A record for programs.
+pub(super) fn record(storage_key: &Bytes, record: &Record) -> Value {
+    let mut object = Map::new();
+    insert_key(&mut object, "key", storage_key);
+    object.insert("timestamp".into(), record.timestamp.0.into());
+    let (kind, end) = kind(record);
+    object.insert("kind".into(), kind.into());
+    if let Some((name, end)) = end {
+        object.insert(name.into(), json!(end.0));
+    }
+    if let Some(value) = record.value() {
+        object.insert("value_base64".into(), STANDARD.encode(value).into());
+    }
+    object.into()
+}
+
+/// The kind of a record, and its end of life if it has one.
+pub(super) fn kind(record: &Record) -> (&'static str, Option<(&'static str, Timestamp)>) {
+    match record.kind {
+        RecordKind::Plain { .. } => ("plain", None),
+        RecordKind::Expiring { expires_at, .. } => ("expiring", Some(("expires_at", expires_at))),
+        RecordKind::Tombstone { deleted_at } => ("tombstone", Some(("deleted_at", deleted_at))),
+    }
+}

@@ -1,0 +1,179 @@
+//! Promise: `helenus inspect` shows what files hold, beside whoever uses them; of a damaged file it shows the rest, names
+//! file and offset, and ends with status 1; a reader that goes away is no error.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::Arc,
+};
+
+use helenus_cluster::partitioning::{Partitioner, storage_key};
+use helenus_storage::{
+    Engine, Mutation, Options, Record, Step, StepOutcome, TableId, Timestamp, disk::OsDisk,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TABLE: TableId = TableId(1024);
+
+/// A data directory that an engine has open, with one SSTable.
+struct Stored {
+    directory: TempDir,
+    _engine: Engine,
+    table: PathBuf,
+}
+
+fn stored(keys: &[&[u8]]) -> Stored {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options { segment_bytes: 1 << 20, block_bytes: 256, ..Options::default() };
+    let engine = Engine::open(Arc::new(OsDisk), directory.path(), options).expect("an engine");
+    engine.create_table(TABLE).expect("a table");
+    let mut tickets = Vec::new();
+    for (number, key) in keys.iter().enumerate() {
+        let timestamp = Timestamp(1_700_000_000_000_000 + number as u64);
+        let record = match number % 3 {
+            0 => Record::tombstone(timestamp, timestamp),
+            _ => Record::plain(timestamp, [b"value of ", *key].concat()),
+        };
+        let ticket = engine
+            .apply(TABLE, Mutation::single(storage_key(Partitioner::Murmur3.token(key), key), record))
+            .expect("room");
+        tickets.push(ticket);
+    }
+    while engine.step(Step::Commit).expect("a sound disk") == StepOutcome::Worked {}
+    for ticket in tickets {
+        ticket.wait().expect("a sound disk");
+    }
+    engine.switch_memtables().expect("a sound disk");
+    while engine.step(Step::Flush).expect("a sound disk") == StepOutcome::Worked {}
+    let files =
+        fs::read_dir(directory.path()).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let table = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "sst")).expect("a table");
+    Stored { directory, _engine: engine, table }
+}
+
+fn command(arguments: &[&str], path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
+    command.arg("inspect").args(arguments).arg(path).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn inspect(arguments: &[&str], path: &Path) -> Output {
+    command(arguments, path).output().expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    text(&output.stdout).lines().map(line).collect()
+}
+
+#[test]
+fn keys_are_shown_decoded_and_times_as_dates() {
+    let stored = stored(&[b"plain text", b"a\0zero", b"\xff\xfe", b"another"]);
+
+    let keys = lines(&inspect(&["sstable", "--keys", "-o", "json"], &stored.table));
+    let dump = inspect(&["sstable", "--dump"], &stored.table);
+    let one = lines(&inspect(&["sstable", "--dump", "--key", "another", "-o", "json"], &stored.table));
+    let absent = inspect(&["sstable", "--key", "absent"], &stored.table);
+
+    let mut texts: Vec<_> = keys.iter().filter_map(|line| line["key"].as_str()).collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["a\0zero", "another", "plain text"]);
+    assert!(keys.iter().any(|line| line["key_base64"] == "//4="), "{keys:?}");
+    assert!(keys.iter().all(|line| line["token"].is_i64()), "{keys:?}");
+    let dump = text(&dump.stdout);
+    assert!(dump.contains("1700000000000001 2023-11-14T22:13:20.000001Z"), "{dump}");
+    assert!(dump.contains("a\\x00zero") && dump.contains("\\xff\\xfe"), "{dump}");
+    assert_eq!(one.len(), 1, "{one:?}");
+    assert_eq!((&one[0]["key"], &one[0]["kind"]), (&"another".into(), &"tombstone".into()));
+    assert!(absent.status.success() && absent.stdout.is_empty(), "{absent:?}");
+}
+
+#[test]
+fn a_summary_fits_eighty_columns_and_a_directory_adds_up() {
+    let stored = stored(&[b"one", b"two", b"three", b"four"]);
+
+    let summary = inspect(&["sstable"], &stored.table);
+    let json = lines(&inspect(&["sstable", "-o", "json"], &stored.table));
+    let manifest = inspect(&["manifest", "-o", "json"], stored.directory.path());
+    let overview = inspect(&["data-dir", "-o", "json"], stored.directory.path());
+
+    let summary = text(&summary.stdout);
+    for line in summary.lines().filter(|line| !line.starts_with("File")) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    assert!(summary.contains("4: 2 plain, 0 expiring, 2 tombstones"), "{summary}");
+    assert_eq!((&json[0]["plain"], &json[0]["tombstones"]), (&2.into(), &2.into()));
+    let manifest: Value = serde_json::from_slice(&manifest.stdout).expect("JSON");
+    assert_eq!(manifest["tables"][0]["id"], TABLE.0, "{manifest}");
+    assert_eq!(manifest["tables"][0]["files"][0]["bytes"], json[0]["bytes"]);
+    let overview: Value = serde_json::from_slice(&overview.stdout).expect("JSON");
+    assert_eq!((&overview["totals"]["records"], &overview["totals"]["tombstones"]), (&4.into(), &2.into()));
+}
+
+#[test]
+fn damage_is_named_with_file_and_offset_and_the_rest_is_shown() {
+    let keys: Vec<Vec<u8>> = (0..60).map(|number| format!("key number {number}").into_bytes()).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let stored = stored(&keys);
+    let sound = inspect(&["sstable", "--verify"], &stored.table);
+    assert!(sound.status.success() && text(&sound.stdout).contains("60 records"), "{sound:?}");
+    let mut bytes = fs::read(&stored.table).expect("a file");
+    bytes[20] ^= 1;
+    // A copy: what a node has open never changes.
+    let elsewhere = tempfile::tempdir().expect("a temporary directory");
+    let copy = elsewhere.path().join(stored.table.file_name().expect("a name"));
+    fs::write(&copy, &bytes).expect("a file");
+
+    let verified = inspect(&["sstable", "--verify"], &copy);
+    let listed = inspect(&["sstable", "--keys"], &copy);
+    bytes.truncate(bytes.len() - 1);
+    fs::write(&copy, &bytes).expect("a file");
+    let cut = inspect(&["sstable"], &copy);
+
+    assert_eq!(verified.status.code(), Some(1));
+    let place = format!("{} is damaged at offset 0", copy.display());
+    assert!(text(&verified.stderr).contains(&place), "{}", text(&verified.stderr));
+    assert_eq!(listed.status.code(), Some(1));
+    assert!((30..60).contains(&text(&listed.stdout).lines().count()), "{}", text(&listed.stdout));
+    assert_eq!(cut.status.code(), Some(1));
+    assert!(text(&cut.stderr).contains("at offset"), "{}", text(&cut.stderr));
+}
+
+#[test]
+fn a_missing_file_is_told_from_a_damaged_one_and_wrong_usage_is_2() {
+    let stored = stored(&[b"one"]);
+    let gone = inspect(&["sstable"], &stored.directory.path().join("00000000000000ff.sst"));
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text(&gone.stderr).contains("is gone"), "{}", text(&gone.stderr));
+    for arguments in
+        [&["sstable", "--keys", "--dump"][..], &["sstable", "--verify", "--key", "k"], &["nothing"]]
+    {
+        assert_eq!(inspect(arguments, &stored.table).status.code(), Some(2), "{arguments:?}");
+    }
+    let no_directory = inspect(&["data-dir"], &stored.directory.path().join("none"));
+    assert_eq!(no_directory.status.code(), Some(1));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let keys: Vec<Vec<u8>> = (0..4000).map(|number| format!("key number {number}").into_bytes()).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let stored = stored(&keys);
+    let mut child = command(&["sstable", "--dump", "-o", "json"], &stored.table)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // More than a pipe holds is still to come when the reading end is closed.
+    let mut first = [0; 10];
+    child.stdout.take().expect("piped").read_exact(&mut first).expect("ten bytes");
+    let output = child.wait_with_output().expect("its end");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}

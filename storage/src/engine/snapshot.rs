@@ -1,0 +1,88 @@
+//! Snapshots of a running engine, see [`mod@crate::snapshot`].
+
+use std::sync::Arc;
+
+use crate::{
+    commit_log::segment::LogPosition,
+    engine::Engine,
+    error::Result,
+    memtable::Memtable,
+    snapshot::{self, Snapshot},
+};
+
+impl Engine {
+    /// Makes a snapshot of all tables: everything that was acknowledged before is in it. Flushes on the calling thread
+    /// what is in memory, and may block for that; then it takes a few milliseconds, since files are linked and not
+    /// copied, and writers wait at most for the links.
+    ///
+    /// # Errors
+    /// [`crate::Error::SnapshotName`], [`crate::Error::SnapshotExists`]; those of a flush;
+    /// [`crate::Error::StorageFull`] and [`crate::Error::Io`]. There is no snapshot then, unless the
+    /// disk failed so that what was made could not be removed.
+    pub fn snapshot(&self, name: &str) -> Result<Snapshot> {
+        let _turn = self.snapshots.lock();
+        snapshot::place(&self.directory, name)?;
+        let (number, state) = {
+            // Nobody else flushes until the files are linked: the other half of a later batch would not be among them.
+            let mut flushing = self.flushing.lock();
+            self.flush_all(&mut flushing)?;
+            // Files leave the manifest before they are removed: while nothing leaves it, all it lists is there.
+            let manifest = self.manifest.lock();
+            self.condition.check()?;
+            let state = manifest.state().clone();
+            snapshot::link(&*self.disk, &self.directory, name, &state)?;
+            (manifest.number(), state)
+        };
+        snapshot::publish(&self.disk, &self.directory, name, number, state).inspect_err(|_| {
+            // What cannot be removed either has no manifest, most likely; then the next open removes it.
+            let _ = snapshot::clear(&*self.disk, &self.directory, name);
+        })
+    }
+
+    /// The snapshots there are, by name.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`]; [`crate::Error::Corrupt`] for a damaged manifest of one.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
+        let _turn = self.snapshots.lock();
+        self.condition.check()?;
+        snapshot::list(&*self.disk, &self.directory)
+    }
+
+    /// Removes a snapshot.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSuchSnapshot`], [`crate::Error::SnapshotName`], [`crate::Error::Io`].
+    pub fn clear_snapshot(&self, name: &str) -> Result<()> {
+        let _turn = self.snapshots.lock();
+        self.condition.check()?;
+        snapshot::clear(&*self.disk, &self.directory, name)
+    }
+
+    /// Flushes what is in memory now, not what is written meanwhile, which might never end.
+    fn flush_all(&self, retired: &mut Vec<Arc<Memtable>>) -> Result<()> {
+        let end = self.switch_all()?;
+        while self.has_switched_before(end) {
+            self.flush_in_turn(retired)?;
+        }
+        Ok(())
+    }
+
+    /// Switches the memtables of all tables at one place of the log, which it answers.
+    pub(super) fn switch_all(&self) -> Result<LogPosition> {
+        let log = self.log.lock();
+        self.condition.check()?;
+        let mut switched = false;
+        for tree in self.trees.load().values() {
+            switched |= tree.switch(log.end());
+        }
+        self.note_switched(switched);
+        Ok(log.end())
+    }
+
+    /// Of what waits, this is flushed first: what was switched later holds only what was logged later.
+    fn has_switched_before(&self, end: LogPosition) -> bool {
+        let trees = self.trees.load();
+        trees.values().any(|tree| tree.view().switched.last().is_some_and(|oldest| oldest.end <= end))
+    }
+}

@@ -1,0 +1,60 @@
+//! What a data directory's newest manifest says.
+
+use std::path::Path;
+
+use crate::{Error, TableId, disk::Disk, error::Result, manifest, sstable::TableFile};
+
+/// The newest manifest of a data directory.
+#[derive(Debug, Clone)]
+pub struct InspectedManifest {
+    /// Its number, which is in its name.
+    pub number: u64,
+    /// The first log segment that a replay needs.
+    pub log_first: u64,
+    /// A log segment that existed when it was recorded.
+    pub log_newest: u64,
+    /// File ids below are taken.
+    pub file_ids_end: u64,
+    /// The tables, by id.
+    pub tables: Vec<InspectedTable>,
+}
+
+/// What a manifest says of a table.
+#[derive(Debug, Clone)]
+pub struct InspectedTable {
+    /// Its id.
+    pub id: TableId,
+    /// Log segment and offset from which on a replay concerns it.
+    pub flushed: (u64, u64),
+    /// Its live SSTables.
+    pub files: Vec<TableFile>,
+}
+
+impl InspectedManifest {
+    /// Reads the newest manifest of a directory.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with file and offset, also when there is none; [`Error::Io`].
+    pub fn read(disk: &dyn Disk, directory: &Path) -> Result<Self> {
+        let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
+        let number = names.iter().filter_map(|name| manifest::parse_file_name(name)).max();
+        let number = number.ok_or_else(|| Error::Corrupt {
+            path: directory.into(),
+            offset: 0,
+            what: "there is no manifest: this is no data directory".into(),
+        })?;
+        let state = manifest::read(disk, directory, number)?;
+        let tables = state.tables.iter().map(|(&id, table)| InspectedTable {
+            id,
+            flushed: (table.flushed.segment.0, table.flushed.offset),
+            files: table.files().collect(),
+        });
+        Ok(Self {
+            number,
+            log_first: state.log_first.0,
+            log_newest: state.log_newest.0,
+            file_ids_end: state.file_ids_end,
+            tables: tables.collect(),
+        })
+    }
+}

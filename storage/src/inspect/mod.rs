@@ -1,0 +1,14 @@
+//! Read-only views of the files of a data directory, for tools.
+//!
+//! They take no lock, so they work beside a running engine, whose files may then disappear under them: an SSTable once it
+//! is merged, a manifest once another follows. That is [`crate::Error::Io`] of kind `NotFound`, and no damage.
+//! Files are read with calls that can fail, never through a map: a disk that cannot read a place must not end the tool.
+//! What is held in memory at a time is bounded by the file: the index, filter and statistics of one table, and one block.
+//!
+//! Reading order: `table`, `manifest`.
+
+mod manifest;
+mod table;
+
+pub use manifest::{InspectedManifest, InspectedTable};
+pub use table::TableInspection;
