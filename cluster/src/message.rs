@@ -7,7 +7,7 @@ use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    membership::Exchange,
+    membership::{Exchange, GossipReply, GossipRequest},
     node_id::{Generation, HostId},
     time::Timestamp,
 };
@@ -59,6 +59,8 @@ pub struct Message<T> {
 pub enum Request {
     /// Membership facts; answered by [`Response::Exchange`].
     Exchange(Exchange),
+    /// What is new in the cluster, and who lives; answered by [`Response::Gossip`].
+    Gossip(GossipRequest),
     /// Apply a fresh client write; answered by [`Response::Written`].
     Write {
         /// The table.
@@ -83,6 +85,8 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Exchange`].
     Exchange(Exchange),
+    /// To [`Request::Gossip`].
+    Gossip(GossipReply),
     /// Applied, as durable as the replica's sync mode promises.
     Written {
         /// Whether the replica owns the key by its own ring; if not, it has applied all the same.
@@ -130,4 +134,10 @@ pub enum ReplicaError {
     /// Its storage is full. Reads go on.
     #[error("storage is full: {0}")]
     StorageFull(String),
+    /// An operator has removed the sender from the cluster.
+    #[error("this node was removed from the cluster")]
+    Removed,
+    /// The gossip was of another cluster.
+    #[error("it belongs to another cluster")]
+    OtherCluster,
 }

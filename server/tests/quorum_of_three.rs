@@ -41,7 +41,7 @@ fn a_death_is_known_at_once_to_nodes_that_have_nothing_to_ask_for() {
     let cluster = TestCluster::stopped(3);
     for number in 1..=3 {
         // One after the other, or a failed first call would be repeated only an interval later.
-        cluster.spawn_with(number, &[&format!("coordinator.exchange_interval=\"{}s\"", interval.as_secs())]);
+        cluster.spawn_with(number, &[&format!("gossip.interval=\"{}s\"", interval.as_secs())]);
         cluster.wait_until_ready(number);
     }
     (1..=3).for_each(|number| cluster.wait_until_seen_up(number, 3));

@@ -66,19 +66,27 @@
 
 pub mod changes;
 pub mod clock_watch;
+pub mod digest;
 pub mod formation;
+pub mod gossip;
 pub mod handshake;
 pub mod join;
 pub mod liveness;
 pub mod member;
+pub mod phi;
+pub mod probe;
+pub mod rounds;
 pub mod tables;
 pub mod view;
 
 pub use changes::{Changes, Note};
 pub use clock_watch::ClockWatch;
+pub use digest::{Gossip, GossipAnswer, GossipReply, GossipRequest};
 pub use formation::{Formation, FormationVerdict};
+pub use gossip::Rumors;
 pub use join::{Join, JoinVerdict};
 pub use liveness::{CallFailure, Liveness, SignOfDeath, SignOfLife};
 pub use member::{Exchange, Flaw, Member, MemberState};
+pub use probe::{Belief, DetectorSettings, FailureDetector, Verdict};
 pub use tables::Tables;
 pub use view::{Remembered, View};

@@ -27,6 +27,7 @@ use tokio::{
 
 use super::{
     StartError,
+    hearsay::{Hearsay, unknown_descriptions},
     identity::LocalIdentity,
     local_store::LocalStore,
     log_limit::LogLimit,
@@ -36,8 +37,9 @@ use super::{
 };
 use crate::{
     membership::{
-        CallFailure, Changes, Exchange, Join, JoinVerdict, Liveness, Member, MemberState, SignOfDeath,
-        SignOfLife, View,
+        CallFailure, Changes, Exchange, Flaw, Join, JoinVerdict, Liveness, Member, MemberState, Note,
+        SignOfDeath, SignOfLife, Verdict, View,
+        digest::{Ack, Delta, Syn, Tag},
     },
     message::ReplicaError,
     node_id::{ClusterId, HostId},
@@ -102,6 +104,7 @@ pub(crate) struct KnownCluster {
     store: Arc<LocalStore>,
     picture: ArcSwap<Picture>,
     liveness: RwLock<Liveness>,
+    pub(crate) hearsay: Hearsay,
     /// Members whose sign of life only a call can confirm.
     in_doubt: Mutex<BTreeSet<HostId>>,
     doubt: Notify,
@@ -109,12 +112,39 @@ pub(crate) struct KnownCluster {
     met: AtomicBool,
     /// Held by whoever changes the picture, from merge to publication.
     writer: tokio::sync::Mutex<Writer>,
+    /// Of whom a joining or settling node needs to hear.
+    to_be_asked: Mutex<Vec<HostId>>,
     user_records: UserRecords,
     user_records_saved: OnceCell<()>,
     /// Why the node does not serve, or is joining.
     waiting_for: Mutex<Option<String>>,
     news: Notify,
     pub(crate) log_limit: LogLimit,
+}
+
+/// What a removed node says, for ever.
+pub(crate) const WAS_REMOVED: &str = "it was removed from the cluster, which has let go of its ranges; to join anew, \
+                                      stop it, wipe its data directory and start it";
+
+/// Why a member was not removed. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemovalError {
+    /// No member has this host id.
+    #[error("no member has host id {0}")]
+    Unknown(HostId),
+    /// A node does not remove itself.
+    #[error("a node does not remove itself: ask another one")]
+    Itself,
+    /// It was removed before.
+    #[error("host {0} was removed already")]
+    RemovedAlready(HostId),
+    /// It lives, or may: only who is dead for sure can be removed.
+    #[error("host {0} is not known to be dead: only a member that nobody reaches is removed")]
+    Alive(HostId),
+    /// It could not be made durable.
+    #[error("the removal could not be saved: {0}")]
+    Storage(ReplicaError),
 }
 
 #[derive(Debug)]
@@ -152,15 +182,19 @@ impl KnownCluster {
         if let Some(note) = view.factor_note() {
             tracing::warn!("{note}");
         }
+        let hearsay = Hearsay::new(settings, &view);
+        let to_be_asked = view.others().map(|member| member.host_id).collect();
         let cluster = Self {
             identity,
             store,
+            hearsay,
             picture: ArcSwap::from_pointee(Picture::of(view)),
             liveness: RwLock::default(),
             in_doubt: Mutex::default(),
             doubt: Notify::new(),
             met: AtomicBool::new(false),
             writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default() }),
+            to_be_asked: Mutex::new(to_be_asked),
             user_records: UserRecords::default(),
             user_records_saved: OnceCell::new(),
             waiting_for: Mutex::default(),
@@ -225,7 +259,7 @@ impl KnownCluster {
         self.log_notes(sender, &changes);
         if changes.is_news() {
             self.save(&mut writer, &view, &changes).await?;
-            self.publish(view.clone());
+            self.publish(view.clone(), &changes.members);
         }
         if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
             mark(self, sender);
@@ -234,17 +268,108 @@ impl KnownCluster {
         self.move_on(&mut writer, view).await
     }
 
+    /// Answers the first message of gossip.
+    pub(crate) fn answer_syn(&self, sender: HostId, syn: &Syn) -> Ack {
+        let (ack, flaws) = self.hearsay.on_syn(syn);
+        self.log_flaws(sender, &flaws);
+        self.mark_heard(sender);
+        ack
+    }
+
+    /// Learns from the second message of gossip, durably; its sender is up. Returns whether it told anything new.
+    pub(crate) async fn learn_ack(
+        &self,
+        sender: HostId,
+        ack: &Ack,
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        self.learn_deltas(sender, &ack.deltas, now).await?;
+        let flaws = self.hearsay.on_ack(ack);
+        self.log_flaws(sender, &flaws);
+        self.mark_up(sender);
+        Ok(())
+    }
+
+    /// Learns from the third message of gossip, durably.
+    pub(crate) async fn learn_ack2(
+        &self,
+        sender: HostId,
+        deltas: &[Delta],
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        self.learn_deltas(sender, deltas, now).await?;
+        self.mark_heard(sender);
+        Ok(())
+    }
+
+    /// Descriptions go the way of all changes, and are gossip's when they are published; what else is told of a member
+    /// is taken once its description is believed.
+    async fn learn_deltas(
+        &self,
+        sender: HostId,
+        deltas: &[Delta],
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        if !unknown_descriptions(deltas, self.picture.load().view()).is_empty() {
+            let mut writer = self.writer.lock().await;
+            let mut view = self.picture.load().view.clone();
+            let changes = view.merge_members(unknown_descriptions(deltas, &view), now);
+            self.log_gossiped(sender, &changes);
+            if changes.is_news() {
+                self.save(&mut writer, &view, &changes).await?;
+                self.publish(view.clone(), &changes.members);
+            }
+            self.move_on(&mut writer, view).await?;
+        }
+        let picture = self.picture.load();
+        let is_believed =
+            |delta: &&Delta| delta.description.as_ref().is_none_or(|member| picture.view.believes(member));
+        let believed: Vec<Delta> = deltas.iter().filter(is_believed).cloned().collect();
+        let flaws = self.hearsay.accept(&believed);
+        self.log_flaws(sender, &flaws);
+        Ok(())
+    }
+
+    /// Puts a tombstone in the place of a dead member, durably. Its ranges are one replica short from then on.
+    pub(crate) async fn remove(&self, host_id: HostId) -> Result<(), RemovalError> {
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        if host_id == self.identity.host_id() {
+            return Err(RemovalError::Itself);
+        }
+        let Some(known) = view.known(host_id) else { return Err(RemovalError::Unknown(host_id)) };
+        if known.state == MemberState::Removed {
+            return Err(RemovalError::RemovedAlready(host_id));
+        }
+        if !self.hearsay.is_convicted(host_id) {
+            return Err(RemovalError::Alive(host_id));
+        }
+        view.remove(host_id);
+        let changes = Changes { members: vec![host_id], ..Changes::default() };
+        self.save(&mut writer, &view, &changes).await.map_err(RemovalError::Storage)?;
+        self.publish(view.clone(), &changes.members);
+        helenus_storage::sometimes!("a dead member was removed");
+        tracing::warn!(host = %host_id, "removed a dead member: its ranges are one replica short until they are repaired");
+        // It may have been the last of whom this node waited to hear.
+        self.move_on(&mut writer, view).await.map_err(RemovalError::Storage)
+    }
+
     /// Settles or becomes normal if that is due.
     async fn move_on(&self, writer: &mut Writer, mut view: View) -> Result<(), ReplicaError> {
-        if view.cluster_id().is_none() || view.own().state == MemberState::Normal {
+        if view.cluster_id().is_none()
+            || matches!(view.own().state, MemberState::Normal | MemberState::Removed)
+        {
             return Ok(());
         }
+        *self.to_be_asked.lock() = writer.join.to_be_asked(&view).collect();
         match writer.join.verdict(&view) {
             JoinVerdict::Wait { why } => self.wait_for(why),
             JoinVerdict::MoveOn(state) => {
                 view.move_on(state);
                 saved_cluster::save(&self.store, &mut writer.saves, [view.own()], []).await?;
-                self.publish(view);
+                *self.to_be_asked.lock() = writer.join.to_be_asked(&view).collect();
+                let own = view.own().host_id;
+                self.publish(view, &[own]);
                 self.waiting_for.lock().take();
                 if state == MemberState::Settling {
                     tracing::info!("joined: this node owns its ranges");
@@ -270,7 +395,7 @@ impl KnownCluster {
             ..Changes::default()
         };
         self.save(&mut writer, &view, &changes).await?;
-        self.publish(view);
+        self.publish(view, &changes.members);
         self.waiting_for.lock().take();
         tracing::info!(%cluster_id, factor, "formed a new cluster");
         Ok(())
@@ -278,7 +403,7 @@ impl KnownCluster {
 
     /// The cluster id comes last: see [`saved_cluster`].
     async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
-        let members = changes.members.iter().filter_map(|host_id| view.member(*host_id));
+        let members = changes.members.iter().filter_map(|host_id| view.known(*host_id));
         let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().get(name)).collect();
         for table in &tables {
             self.store.create_table(table.table_id()).await?;
@@ -291,9 +416,45 @@ impl KnownCluster {
         Ok(())
     }
 
-    fn publish(&self, view: View) {
-        self.picture.store(Arc::new(Picture::of(view)));
+    fn publish(&self, view: View, changed: &[HostId]) {
+        let picture = Arc::new(Picture::of(view));
+        self.picture.store(Arc::clone(&picture));
+        self.hearsay.publish(&picture.view, changed);
         self.news.notify_one();
+    }
+
+    /// What gossip taught is no exchange's to tell: what was not believed is one line per sender.
+    fn log_gossiped(&self, sender: HostId, changes: &Changes) {
+        let mut flaws = Vec::new();
+        for note in &changes.notes {
+            match note {
+                Note::MemberIgnored { about, flaw } => flaws.push((*about, flaw.clone())),
+                note => {
+                    let line = format!("gossip of host {sender}: {note}");
+                    if self.log_limit.allows(&line) {
+                        tracing::warn!("{line}");
+                    }
+                }
+            }
+        }
+        let flaws = self.hearsay.count(flaws);
+        self.log_flaws(sender, &flaws);
+    }
+
+    /// Says once per sender and minute that it tells what cannot be.
+    fn log_flaws(&self, sender: HostId, flaws: &[(HostId, Flaw)]) {
+        let Some((about, flaw)) = flaws.first() else { return };
+        helenus_storage::sometimes!("gossip was not believed");
+        if self.log_limit.allows(&format!("flaws of {sender}")) {
+            let count = flaws.len();
+            tracing::warn!(count, "ignored what host {sender} said, first of host {about}: {flaw}");
+        }
+    }
+
+    /// Whether the sender was removed from the cluster: nobody listens to it any more.
+    pub(crate) fn is_removed(&self, host_id: HostId) -> bool {
+        let known = self.picture.load();
+        known.view.known(host_id).is_some_and(|member| member.state == MemberState::Removed)
     }
 
     fn log_notes(&self, sender: HostId, changes: &Changes) {
@@ -313,6 +474,9 @@ impl KnownCluster {
 
     /// Why the node does not serve yet, if so.
     pub(crate) fn starting(&self) -> Option<String> {
+        if self.picture.load().view.is_removed() {
+            return Some(WAS_REMOVED.to_owned());
+        }
         if self.picture.load().is_ring_known() {
             let is_met = self.met.load(Ordering::Acquire);
             return (!is_met).then(|| "it has not tried to reach all members yet".to_owned());
@@ -355,6 +519,7 @@ impl KnownCluster {
     fn mark_up(&self, host_id: HostId) {
         let picture = self.picture.load();
         let Some(member) = picture.view.member(host_id) else { return };
+        self.hearsay.on_contact(host_id);
         if self.liveness.write().on_answer(host_id, Instant::now().into_std()) {
             helenus_storage::sometimes!("a peer came up");
             tracing::info!(host = %host_id, address = member.address, "peer is up");
@@ -365,6 +530,7 @@ impl KnownCluster {
     fn mark_heard(&self, host_id: HostId) {
         let picture = self.picture.load();
         let Some(member) = picture.view.member(host_id) else { return };
+        self.hearsay.on_contact(host_id);
         let heard = self.liveness.write().on_heard(host_id);
         match heard {
             SignOfLife::WasUp => {}
@@ -394,6 +560,31 @@ impl KnownCluster {
         picture.is_ring_known() && picture.view.others().all(|member| liveness.is_settled(member.host_id))
     }
 
+    /// The other members that were not called yet.
+    pub(crate) fn untried(&self) -> Vec<HostId> {
+        let picture = self.picture.load();
+        let liveness = self.liveness.read();
+        let others = picture.view.others().map(|member| member.host_id);
+        others.filter(|host_id| !liveness.is_settled(*host_id)).collect()
+    }
+
+    /// The members that a joining or settling node needs to hear of.
+    pub(crate) fn to_be_asked(&self) -> Vec<HostId> {
+        self.to_be_asked.lock().clone()
+    }
+
+    /// Bytes of a member's data on disk, as it said last.
+    pub(crate) fn load_of(&self, host_id: HostId) -> Option<u64> {
+        let facts = self.hearsay.facts(host_id);
+        let (_, load) = facts.into_iter().find(|(tag, _)| *tag == Tag::LOAD)?;
+        load.bytes.as_slice().try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// Bytes of this node's data on disk.
+    pub(crate) fn load_bytes(&self) -> u64 {
+        self.store.engine().counters().sstable_bytes
+    }
+
     /// From now on the node serves, whoever else comes.
     pub(crate) fn serve(&self) {
         self.met.store(true, Ordering::Release);
@@ -410,6 +601,10 @@ impl KnownCluster {
             CallError::Overloaded | CallError::Malformed { .. } => CallFailure::Local,
         };
         let sign = self.liveness.write().on_failure(host_id, why, began.into_std());
+        if sign != SignOfDeath::Outdated && !matches!(why, CallFailure::TimedOut | CallFailure::Local) {
+            self.hearsay.on_broken(host_id);
+            self.doubt.notify_one();
+        }
         match sign {
             SignOfDeath::None => {}
             SignOfDeath::IsDown => {
@@ -422,6 +617,29 @@ impl KnownCluster {
                 self.call_soon(host_id);
             }
         }
+    }
+
+    /// A probe of a member has ended: whether this node or one that it asked has reached it. Whether it is taken for
+    /// dead since.
+    pub(crate) fn on_probe(&self, host_id: HostId, is_reached: bool) -> bool {
+        let verdict = self.hearsay.on_probe(host_id, is_reached);
+        let address = || self.picture.load().view.member(host_id).map(|member| member.address.clone());
+        match verdict {
+            Verdict::Unchanged | Verdict::Again => return false,
+            Verdict::Acquitted => {
+                helenus_storage::sometimes!("a peer that was taken for dead lives");
+                tracing::info!(host = %host_id, address = address(), "peer is alive after all");
+                self.call_soon(host_id);
+                return false;
+            }
+            Verdict::Convicted => {}
+        }
+        let was_up = self.liveness.write().on_conviction(host_id);
+        if was_up {
+            helenus_storage::sometimes!("a silent peer was convicted");
+        }
+        tracing::warn!(host = %host_id, address = address(), "peer is dead: neither this node nor others reach it");
+        true
     }
 
     /// A replica is about to store a user record.

@@ -32,7 +32,7 @@ pub(super) fn of(
                 why: if is_self { cluster.why_not_normal() } else { cluster.why_others_join(member) },
                 tokens: member.tokens.len(),
                 owns: owned.get(&member.host_id).copied().unwrap_or(0.0).min(1.0),
-                load_bytes: is_self.then_some(load_bytes),
+                load_bytes: if is_self { Some(load_bytes) } else { cluster.load_of(member.host_id) },
             }
         })
         .collect();

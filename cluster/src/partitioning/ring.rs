@@ -152,6 +152,7 @@ fn version_of(entries: &[RingEntry]) -> u64 {
             MemberState::Joining => 0,
             MemberState::Normal => 1,
             MemberState::Settling => 2,
+            MemberState::Removed => 3,
         }]);
     }
     hasher.digest()

@@ -149,7 +149,7 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
 /// Works while some nodes know of a join and others do not yet. Whether all know it in time.
 async fn work_while_nodes_settle(clients: &Arc<Clients>) -> bool {
     let cluster = &clients.cluster;
-    clients.work(Phase::Disturbed, cluster.shape().settings.exchange_interval).await;
+    clients.work(Phase::Disturbed, cluster.shape().settings.gossip_interval).await;
     cluster.settles(RECOVERY).await
 }
 
@@ -212,6 +212,7 @@ fn name(state: MemberState) -> &'static str {
         MemberState::Joining => "joining",
         MemberState::Settling => "settling",
         MemberState::Normal => "normal",
+        MemberState::Removed => "removed",
     }
 }
 
