@@ -74,9 +74,9 @@ fn a_heartbeat_travels_without_any_delta_and_is_noticed_once() {
     meet(&mut one, &mut two);
     one.beat();
 
-    let (_, news) = two.on_syn(&one.ping());
+    let (_, news) = two.on_syn(&one.ping(0));
     assert!(news.beating.contains(&host(1)));
-    let (_, news) = two.on_syn(&one.ping());
+    let (_, news) = two.on_syn(&one.ping(0));
     assert!(news.beating.is_empty());
     let (ack, _) = two.on_syn(&three.syn(0));
     assert_eq!(ack.deltas, []);

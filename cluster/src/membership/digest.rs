@@ -185,12 +185,13 @@ impl Span {
     }
 }
 
-/// The first message: what its sender knows of the members of a span, so also which of them it does not know.
+/// The first message: what its sender knows of the members of a span, so also which of them it does not know; a short
+/// one, with a span of its sender alone, is a ping.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Syn {
     /// What the digests are all of.
     pub span: Span,
-    /// A digest of each member of the span that the sender knows, in order.
+    /// A digest of each member of the span that the sender knows, and of some others.
     pub digests: Vec<Digest>,
 }
 
@@ -210,7 +211,7 @@ pub struct Ack {
 /// What a node says to another when they gossip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gossip {
-    /// Compares; answered by an [`Ack`]. With only its sender's own digest it is a ping.
+    /// Compares; answered by an [`Ack`].
     Syn(Syn),
     /// The third message: what an [`Ack`] wanted. Answered by [`GossipAnswer::Taken`].
     Ack2(Vec<Delta>),

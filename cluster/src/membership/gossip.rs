@@ -31,6 +31,9 @@ use super::{
 };
 use crate::node_id::HostId;
 
+/// Digests of others in a ping.
+const PINGED_DIGESTS: usize = 64;
+
 /// What one node has heard of all members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rumors {
@@ -145,9 +148,15 @@ impl Rumors {
         Syn { span, digests }
     }
 
-    /// A message that says nothing but that this node lives, and which of its lives it is.
-    pub fn ping(&self) -> Syn {
-        Syn { span: Span::of(self.own), digests: vec![self.own().digest()] }
+    /// A first message that is always short: that this node lives, and how some others stand; `part` chooses which. So
+    /// heartbeats spread with everything that is sent (SWIM's piggybacking, §3.2), and a death is noticed sooner.
+    pub fn ping(&self, part: usize) -> Syn {
+        let others = self.members.len() - 1;
+        let first = part.wrapping_mul(PINGED_DIGESTS) % others.max(1);
+        let heard = self.members.values().filter(|heard| heard.description.host_id != self.own);
+        let around = heard.clone().skip(first).chain(heard.take(first));
+        let digests = around.take(PINGED_DIGESTS).map(Heard::digest);
+        Syn { span: Span::of(self.own), digests: [self.own().digest()].into_iter().chain(digests).collect() }
     }
 
     /// Answers a first message.

@@ -85,7 +85,9 @@ impl Hearsay {
     }
 
     pub(crate) fn ping(&self) -> Syn {
-        self.state.lock().rumors.ping()
+        let mut state = self.state.lock();
+        state.part += 1;
+        state.rumors.ping(state.part)
     }
 
     /// Answers a first message, and says what of it was not believed.
