@@ -12,4 +12,5 @@ mod joining;
 mod quorums;
 mod readiness;
 mod refusals;
+mod removal;
 mod replicas;
