@@ -51,7 +51,7 @@ pub struct Member {
     pub tokens: Vec<i64>,
 }
 
-/// What two nodes tell each other when they meet and every exchange interval after.
+/// All that a node knows: what a joining node and the members tell each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exchange {
     /// The cluster, once the sender belongs to one.

@@ -10,7 +10,7 @@
 //!   └──────────┬───────────┘                       │         │
 //!              │             ┌────────────────┐    │    ┌────┴────┐
 //!              ├─────────────│ membership     │────┼────│ peers   │ every call: header, clock, liveness
-//!              │             │ loop           │    │    └────┬────┘
+//!              │             │ loop, calls    │    │    └────┬────┘
 //!              │             └───────┬────────┘    │         │
 //!              ▼                     ▼             ▼         ▼
 //!        known_cluster: who is where, who is up; saved before it is acted on
@@ -27,8 +27,8 @@
 //! message queues between them; the parts share little, and what they share (the picture of the cluster) is read a
 //! thousand times for each time it changes.
 //!
-//! Reading order: [`identity`], `own_trees`, `known_cluster`, [`transport`], `peers`, `local_store`, `replica`,
-//! `coordinator`, `membership_loop`.
+//! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
+//! `replica`, `coordinator`, `calls`, `membership_loop`.
 
 mod calls;
 mod clock;

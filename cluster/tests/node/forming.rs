@@ -34,7 +34,9 @@ async fn three_nodes_form_one_cluster_and_agree_on_its_members() {
         }
     }
     let knows_loads = |c: &Cluster, name| c.status(name).members.iter().all(|m| m.load_bytes.is_some());
-    cluster.until("all loads are known", |c| ["n1", "n2", "n3"].iter().all(|name| knows_loads(c, name))).await;
+    cluster
+        .until("all loads are known", |c| ["n1", "n2", "n3"].iter().all(|name| knows_loads(c, name)))
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

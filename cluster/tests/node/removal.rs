@@ -51,7 +51,10 @@ async fn a_paused_node_is_taken_for_dead_within_ten_seconds_and_lives_again_with
         assert!(health.phi > 8.0, "{name}: {health:?}");
     }
     let outcome = cluster.put("n1", "key", "value", All).await;
-    assert!(!matches!(outcome, Err(RequestError::Timeout { .. })), "nobody waits for it any more: {outcome:?}");
+    assert!(
+        !matches!(outcome, Err(RequestError::Timeout { .. })),
+        "nobody waits for it any more: {outcome:?}"
+    );
 
     cluster.resume("n5");
     let resumed = Instant::now();
@@ -122,7 +125,11 @@ async fn the_ranges_of_a_removed_member_are_the_others() {
 
     for number in 0..20 {
         let key = format!("key {number}");
-        assert_eq!(cluster.get("n3", &key, Quorum).await, Ok(Some("value".to_owned())), "two of three had it");
+        assert_eq!(
+            cluster.get("n3", &key, Quorum).await,
+            Ok(Some("value".to_owned())),
+            "two of three had it"
+        );
         cluster.put("n3", &key, "new", All).await.expect("three replicas are left, all alive");
     }
 }
@@ -137,9 +144,7 @@ async fn a_removed_member_that_comes_back_is_turned_away_and_knows_why() {
 
     for _ in 0..2 {
         cluster.start("n4").await;
-        let is_told = |c: &Cluster| {
-            matches!(c.node("n4").readiness(), Readiness::Starting(why) if why.contains("removed from the cluster"))
-        };
+        let is_told = |c: &Cluster| matches!(c.node("n4").readiness(), Readiness::Starting(why) if why.contains("removed from the cluster"));
         cluster.until("it knows", is_told).await;
         tokio::time::sleep(Duration::from_secs(30)).await;
         for name in ["n1", "n2", "n3"] {

@@ -43,11 +43,13 @@ pub(crate) enum Kind {
     WriteFailure,
     ReadFailure,
     StorageFull,
+    NoSuchMember,
+    Conflict,
 }
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -70,6 +72,8 @@ impl Kind {
         Self::WriteFailure,
         Self::ReadFailure,
         Self::StorageFull,
+        Self::NoSuchMember,
+        Self::Conflict,
     ];
 
     fn row(self) -> (&'static str, u16, &'static str) {
@@ -98,6 +102,8 @@ impl Kind {
             Self::WriteFailure => ("write-failure", 500, "Too many replicas failed to write"),
             Self::ReadFailure => ("read-failure", 500, "Too many replicas failed to read"),
             Self::StorageFull => ("storage-full", 507, "The storage of too many replicas is full"),
+            Self::NoSuchMember => ("no-such-member", 404, "The cluster has no such member"),
+            Self::Conflict => ("conflict", 409, "The state of the cluster does not allow it"),
         }
     }
 

@@ -53,11 +53,10 @@
 //!
 //! # Up and down
 //!
-//! There is no ping: membership calls every peer once per interval, and the outcome of those calls says whether it
-//! is up. The loss of a connection that stood, idle or not, is told to membership, which then calls that peer without
-//! waiting for the interval. So a process that dies (its kernel closes the connection) is down within a
-//! round trip; a machine that vanishes after `silence_timeout` by the kernel's probes (`socket`); a paused process by nothing but
-//! the deadlines of calls.
+//! The transport pings nobody: membership does, some peers per interval, and judges silences
+//! ([`helenus_cluster::membership`]). The loss of a connection that stood, idle or not, is told to it, and it then pings
+//! that peer without waiting for the interval. So a process that dies (its kernel closes the connection) is down within
+//! a round trip; a machine that vanishes and a paused process by the silence of their heartbeats.
 //!
 //! Reading order: [`settings`], [`frame`], [`greeting`], then the calling side ([`client`], `outbox`, `link`,
 //! `backoff`) and the answering side ([`listener`], `inbound`).

@@ -31,6 +31,9 @@ const HEALED: Duration = Duration::from_secs(10);
 /// How soon a healed cluster must be whole.
 const RECOVERY: Duration = Duration::from_secs(60);
 
+/// Which part of the seeds ends with a link cut and a member removed.
+const FAREWELLS: u64 = 8;
+
 /// What came of a run.
 #[derive(Debug)]
 pub struct Run {
@@ -129,6 +132,9 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
                 .accuse(format!("not whole within {RECOVERY:?} of the heal: {}", states(&cluster)));
         }
         history.views = views(&cluster);
+        if plan.seed.is_multiple_of(FAREWELLS) && cluster.trace().violations().is_empty() {
+            cluster.farewell().await;
+        }
     } else {
         cluster.trace().accuse(format!("not formed within a minute: {}", states(&cluster)));
     }
