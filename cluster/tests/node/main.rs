@@ -6,6 +6,7 @@ mod support;
 
 mod clocks;
 mod faults;
+mod forged;
 mod forming;
 mod identity;
 mod joining;
