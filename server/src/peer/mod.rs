@@ -17,8 +17,8 @@
 //! no promise anyway, and one connection carries more than two processors can make), HTTP/2 (its flow control
 //! couples what must stay apart, and a deadline in the queue cannot take a request back).
 //!
-//! The calling side of each class has a runtime of its own. The answering side has one for both: only the first frame
-//! says what class a connection has, and by then its socket belongs to a runtime.
+//! Each class has a runtime of its own, on the calling side and on the answering one: there the first byte, looked at
+//! before it is read, says where a connection belongs.
 //!
 //! # The life of a call
 //!
