@@ -288,7 +288,10 @@ fn life(number: u128, acts: &[Act], cuts: &[usize]) -> (Vec<Delta>, Rumors) {
     (deltas, rumors)
 }
 
-fn known(rumors: &Rumors, numbers: &[u128]) -> Vec<(Option<Digest>, Vec<(Tag, Fact)>)> {
+/// All that is known of a member.
+type Knowledge = (Option<Digest>, Vec<(Tag, Fact)>);
+
+fn known(rumors: &Rumors, numbers: &[u128]) -> Vec<Knowledge> {
     let of = |host_id: HostId| {
         let facts = rumors.facts(host_id).map(|(tag, fact)| (tag, fact.clone())).collect();
         (rumors.digest(host_id), facts)
