@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     membership::{Exchange, GossipReply, GossipRequest},
     node_id::{Generation, HostId},
+    table::Table,
     time::Timestamp,
 };
 
@@ -61,6 +62,11 @@ pub enum Request {
     Exchange(Exchange),
     /// What is new in the cluster, and who lives; answered by [`Response::Gossip`].
     Gossip(GossipRequest),
+    /// What the sender knows of the schema; answered by [`Response::Schema`].
+    Schema {
+        /// Live tables, and names that were dropped.
+        facts: Vec<Table>,
+    },
     /// Apply a fresh client write; answered by [`Response::Written`].
     Write {
         /// The table.
@@ -87,6 +93,11 @@ pub enum Response {
     Exchange(Exchange),
     /// To [`Request::Gossip`].
     Gossip(GossipReply),
+    /// To [`Request::Schema`]: what the node knows now.
+    Schema {
+        /// Live tables, and names that were dropped.
+        facts: Vec<Table>,
+    },
     /// Applied, as durable as the replica's sync mode promises.
     Written {
         /// Whether the replica owns the key by its own ring; if not, it has applied all the same.

@@ -23,9 +23,13 @@ pub mod record;
 mod recovery;
 pub mod sstable;
 mod table_id;
+pub mod table_options;
 mod tree;
 
-pub use engine::{Engine, Step, StepOutcome, TableId, Ticket, TryGet};
+pub use engine::{
+    Compaction, CompactionDebt, CompactionKind, Engine, Step, StepOutcome, TableId, Ticket, TryGet,
+};
 pub use error::Error;
-pub use options::{Options, SyncMode};
+pub use options::{Clock, Options, PurgeFilter, SyncMode};
 pub use record::{Mutation, Record, RecordKind, Timestamp};
+pub use table_options::TableOptions;

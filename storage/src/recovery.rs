@@ -122,7 +122,7 @@ fn open_trees(disk: &dyn Disk, directory: &Path, state: &LiveState) -> Result<BT
     let mut trees = BTreeMap::new();
     for (&table, live) in &state.tables {
         let tables = live.files().map(open).collect::<Result<Vec<_>>>()?;
-        trees.insert(table, Arc::new(Tree::new(tables)));
+        trees.insert(table, Arc::new(Tree::new(tables, live.options.clone())));
     }
     Ok(trees)
 }

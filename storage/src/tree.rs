@@ -14,9 +14,15 @@
 //! what it has is newer than anything in those that are left. Strictly newer: with equal timestamps the kind
 //! or the bytes decide ([`Record::reconcile`]), so such a table has to be read.
 
-use std::{ops::Bound, sync::Arc};
+use std::{
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 
 use crate::{
@@ -26,6 +32,7 @@ use crate::{
     merge::{Source, merge},
     record::{Mutation, Record, Timestamp},
     sstable::{FileId, KeyHash, TableReader},
+    table_options::TableOptions,
 };
 
 /// Answer of a read that must not block.
@@ -41,6 +48,10 @@ pub enum TryGet {
 #[derive(Debug)]
 pub(crate) struct Tree {
     view: ArcSwap<View>,
+    /// Unless it goes by [`Options::table`](crate::Options::table).
+    options: ArcSwapOption<TableOptions>,
+    /// Size of the SSTables that flushes write lately; zero before the first.
+    flush_bytes: AtomicU64,
 }
 
 /// Where the records of a table are, at one moment.
@@ -65,10 +76,33 @@ pub(crate) struct Switched {
 
 impl Tree {
     /// A table with these SSTables and nothing in memory.
-    pub(crate) fn new(mut tables: Vec<Arc<TableReader>>) -> Self {
+    pub(crate) fn new(mut tables: Vec<Arc<TableReader>>, options: Option<TableOptions>) -> Self {
         newest_first(&mut tables);
         let view = View { active: Arc::default(), switched: Vec::new(), tables };
-        Self { view: ArcSwap::from_pointee(view) }
+        Self {
+            view: ArcSwap::from_pointee(view),
+            options: ArcSwapOption::from_pointee(options),
+            flush_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The options that it was given.
+    pub(crate) fn options(&self) -> Option<Arc<TableOptions>> {
+        self.options.load_full()
+    }
+
+    /// Replaces its options.
+    pub(crate) fn set_options(&self, options: TableOptions) {
+        self.options.store(Some(Arc::new(options)));
+    }
+
+    /// Size of an SSTable that a flush writes, as far as it is known.
+    pub(crate) fn flush_bytes(&self) -> u64 {
+        let smallest = || self.view.load().tables.iter().map(|table| table.file().length_bytes).min();
+        match self.flush_bytes.load(Ordering::Relaxed) {
+            0 => smallest().unwrap_or(1),
+            known => known,
+        }
     }
 
     /// What it is made of right now.
@@ -110,14 +144,19 @@ impl Tree {
             newest_first(&mut next.tables);
             next
         });
+        if let Some(size) = table.map(|table| table.file().length_bytes) {
+            let known = self.flush_bytes.load(Ordering::Relaxed);
+            let next = if known == 0 { size } else { known - known / 4 + size / 4 };
+            self.flush_bytes.store(next, Ordering::Relaxed);
+        }
     }
 
     /// Replaces SSTables by what they were merged into.
-    pub(crate) fn merged(&self, inputs: &[FileId], output: Option<&Arc<TableReader>>) {
+    pub(crate) fn merged(&self, inputs: &[FileId], outputs: &[Arc<TableReader>]) {
         self.view.rcu(|view| {
             let mut next = View::clone(view);
             next.tables.retain(|table| !inputs.contains(&table.file().id));
-            next.tables.extend(output.map(Arc::clone));
+            next.tables.extend(outputs.iter().map(Arc::clone));
             newest_first(&mut next.tables);
             next
         });
@@ -200,7 +239,8 @@ impl View {
         self.memtables().filter_map(|memtable| memtable.first_position()).min()
     }
 
-    fn memtables(&self) -> impl Iterator<Item = &Memtable> {
+    /// All memtables, newest first.
+    pub(crate) fn memtables(&self) -> impl Iterator<Item = &Memtable> {
         std::iter::once(&*self.active).chain(self.switched.iter().map(|switched| &*switched.memtable))
     }
 

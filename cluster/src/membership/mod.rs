@@ -98,7 +98,7 @@
 //! it. Gossip of another cluster is not looked at. What is not believed is counted, and logged once per sender and
 //! minute.
 //!
-//! Reading order: [`member`], [`tables`], [`view`], [`changes`], [`digest`], [`gossip`], [`phi`], [`probe`], [`rounds`],
+//! Reading order: [`member`], [`view`], [`changes`], [`digest`], [`gossip`], [`phi`], [`probe`], [`rounds`],
 //! [`liveness`], [`clock_watch`], [`formation`], [`join`], [`handshake`].
 
 pub mod changes;
@@ -113,7 +113,6 @@ pub mod member;
 pub mod phi;
 pub mod probe;
 pub mod rounds;
-pub mod tables;
 pub mod view;
 
 pub use changes::{Changes, Note};
@@ -125,5 +124,4 @@ pub use join::{Join, JoinVerdict};
 pub use liveness::{CallFailure, Liveness, SignOfDeath, SignOfLife};
 pub use member::{Exchange, Flaw, Member, MemberState};
 pub use probe::{Belief, DetectorSettings, FailureDetector, Verdict};
-pub use tables::Tables;
 pub use view::{Remembered, View};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use helenus_storage::{Options, SyncMode};
+use helenus_storage::{Options, SyncMode, TableOptions};
 use rand::RngExt;
 
 use super::weather::Weather;
@@ -111,8 +111,12 @@ fn options(random: &mut Stream) -> Options {
         block_bytes: [64, 512, 16 << 10][random.random_range(0..3)],
         restart_interval: [1, 3, 16][random.random_range(0..3)],
         bloom_fp_rate: [0.01, 0.5][random.random_range(0..2)],
-        merge_min_tables: random.random_range(2..=4),
+        table: TableOptions::tiered(random.random_range(2..=4)),
         merge_max_tables: [4, 8, 32][random.random_range(0..3)],
+        // One task drives each engine, and waits for nothing but virtual time.
+        compaction_threads: 1,
+        compaction_bytes_per_second: 0,
+        ..Options::default()
     }
 }
 

@@ -15,3 +15,4 @@ mod readiness;
 mod refusals;
 mod removal;
 mod replicas;
+mod schema;

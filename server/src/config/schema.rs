@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use helenus_storage::SyncMode;
+use helenus_storage::{SyncMode, table_options::Scaling};
 use uuid::Uuid;
 
 use super::{
@@ -201,10 +201,26 @@ sections! {
         restart_interval: u32 = 16, between(1, 1024);
         /// False-positive rate of bloom filters.
         bloom_fp_rate: f64 = 0.01, between(0.000_01, 0.5);
-        /// SSTables of similar size that make a merge worthwhile.
-        merge_min_tables: u32 = 4, between(2, 64);
+        /// How SSTables are merged: per level, T and the number of tables of like density that become one, or L and how
+        /// much denser the next level is.
+        compaction_scaling: Scaling = Scaling::tiered(4), anything;
+        /// Size at which the output of a merge is split.
+        sstable_target: Size = Size::gib(1), between(Size::mib(1), Size::gib(1024));
         /// SSTables that one merge takes at most.
         merge_max_tables: u32 = 32, between(2, 256);
+        /// Merges at once. `auto`: the number of processors, from 2 to 8.
+        compaction_threads: Auto<u32> = Auto::Auto, |threads| match threads {
+            Auto::Auto => Ok(()),
+            Auto::Fixed(threads) => between(1, 64)(threads),
+        };
+        /// What merges may write in a second; 0 for no limit.
+        compaction_throughput: Size = Size::mib(64), between(Size::of_bytes(0), Size::gib(64));
+        /// SSTables that a read may have to look into before merges go as fast as they can.
+        compaction_debt_tables: u32 = 64, between(8, 10_000);
+        /// Bytes that wait to be merged before merges go as fast as they can.
+        compaction_debt: Size = Size::gib(64), between(Size::mib(1), Size::gib(65_536));
+        /// How long tombstones stay.
+        gc_grace: Period = Period::secs(864_000), between(Period::secs(0), Period::secs(315_360_000));
     }
     /// `[coordinator]`: requests of clients, and the cluster behind them.
     coordinator: Coordinator {

@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use helenus_storage::SyncMode;
+use helenus_storage::{
+    SyncMode,
+    table_options::{BadScaling, Scaling},
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -142,6 +145,17 @@ impl Value for SyncMode {
             Self::Group => "group",
             Self::Periodic => "periodic",
         })
+    }
+}
+
+impl Value for Scaling {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        let text = item.text("scaling parameters like \"T4, L10\"")?;
+        text.parse().map_err(|error: BadScaling| item.complain(error.to_string()))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.to_string())
     }
 }
 

@@ -71,4 +71,5 @@ pub(crate) mod segment;
 mod ticket;
 pub(crate) mod writer;
 
+pub use segment::{LogPosition, SegmentId};
 pub use ticket::Ticket;

@@ -32,9 +32,10 @@
 //! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison. What was
 //! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
-//! Locks, in the order in which one thread may take them: flushing or compacting, log, manifest, queue.
+//! Locks, in the order in which one thread may take them: flushing or compactions, log, manifest, queue.
 //!
-//! Reading order: this page, `commit`, `flush`, `compact`; `condition`, `listener`, `counters`.
+//! Reading order: this page, `commit`, `flush`, `compact` with `compactions` and `debt`; `condition`, `listener`,
+//! `counters`.
 
 use std::{
     collections::BTreeMap,
@@ -56,6 +57,7 @@ use crate::{
         segment::{SegmentId, largest_mutation},
         writer::{LogWriter, SyncMeter},
     },
+    compaction::Throttle,
     disk::{Disk, LockGuard},
     error::{Error, Result},
     manifest::{Edit, Manifest},
@@ -63,22 +65,29 @@ use crate::{
     options::Options,
     record::{Mutation, Record, Timestamp},
     recovery::recover,
+    table_options::TableOptions,
     tree::Tree,
 };
 
 mod commit;
 mod compact;
+mod compactions;
 mod condition;
 mod counters;
+mod debt;
 mod flush;
 mod listener;
 
 pub use crate::{commit_log::Ticket, table_id::TableId, tree::TryGet};
+pub use compactions::{Compaction, CompactionKind};
 pub use counters::EngineCounters;
+pub use debt::CompactionDebt;
 pub use listener::WorkListener;
 
+use compactions::Compactions;
 use condition::Condition;
 use counters::Counted;
+use debt::KnownDebt;
 use listener::Listener;
 
 /// A kind of work that waits for [`Engine::step`].
@@ -91,7 +100,7 @@ pub enum Step {
     Sync,
     /// Write the oldest switched memtable to an SSTable.
     Flush,
-    /// Merge SSTables of similar size, if enough of them have piled up.
+    /// Merge or drop SSTables once, if some are due. Any number of threads may do that at once.
     Compact,
 }
 
@@ -141,7 +150,9 @@ pub struct Engine {
     /// Held by a flush. Keeps flushed memtables until their last reader is gone, so that they are freed by a
     /// flush, not by an async thread that reads: that can take 100 ms.
     flushing: Mutex<Vec<Arc<Memtable>>>,
-    compacting: Mutex<()>,
+    compactions: Compactions,
+    throttle: Throttle,
+    debt: KnownDebt,
     listener: Listener,
     sync_meter: Arc<SyncMeter>,
     counted: Counted,
@@ -171,12 +182,15 @@ impl Engine {
             memtable_bytes: AtomicUsize::new(recovered.memtable_bytes),
             syncing: Mutex::default(),
             flushing: Mutex::default(),
-            compacting: Mutex::default(),
+            compactions: Compactions::default(),
+            throttle: Throttle::default(),
+            debt: KnownDebt::default(),
             listener: Listener::default(),
             counted: Counted::default(),
             directory_lock: Mutex::new(Some(recovered.lock)),
             options,
         };
+        engine.measure_debt();
         engine.relieve(&engine.log.lock());
         Ok(engine)
     }
@@ -199,28 +213,68 @@ impl Engine {
         if self.oldest_switched().is_some() {
             self.listener.tell(Step::Flush);
         }
-        if self.next_merge().is_some() {
+        if self.is_merge_due() {
             self.listener.tell(Step::Compact);
         }
     }
 
-    /// Creates a table durably. Creating one that exists is a no-op.
+    /// Creates a table durably, without options of its own. Creating one that exists is a no-op.
     ///
     /// # Errors
     /// [`Error::Io`], which poisons the engine; [`Error::Poisoned`], [`Error::Closed`].
     pub fn create_table(&self, table: TableId) -> Result<()> {
+        self.create(table, None)
+    }
+
+    /// Creates a table durably, with these options. One that exists keeps those it has.
+    ///
+    /// # Errors
+    /// As [`Engine::create_table`].
+    pub fn create_table_with(&self, table: TableId, options: TableOptions) -> Result<()> {
+        self.create(table, Some(options))
+    }
+
+    fn create(&self, table: TableId, options: Option<TableOptions>) -> Result<()> {
         let mut manifest = self.manifest.lock();
         self.condition.check()?;
         if self.trees.load().contains_key(&table) {
             return Ok(());
         }
-        manifest.append(&[Edit::CreateTable { table }]).inspect_err(|e| drop(self.fail(e)))?;
+        let mut edits = vec![Edit::CreateTable { table }];
+        edits.extend(options.iter().map(|options| Edit::SetOptions { table, options: options.clone() }));
+        manifest.append(&edits).inspect_err(|e| drop(self.fail(e)))?;
+        let tree = Arc::new(Tree::new(Vec::new(), options));
         self.trees.rcu(|trees| {
             let mut trees = BTreeMap::clone(trees);
-            trees.insert(table, Arc::new(Tree::new(Vec::new())));
+            trees.insert(table, Arc::clone(&tree));
             trees
         });
         Ok(())
+    }
+
+    /// Replaces the options of a table durably; merges that begin later go by them.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`], and as [`Engine::create_table`].
+    pub fn set_table_options(&self, table: TableId, options: TableOptions) -> Result<()> {
+        let tree = self.tree(table)?;
+        let mut manifest = self.manifest.lock();
+        self.condition.check()?;
+        let edit = Edit::SetOptions { table, options: options.clone() };
+        manifest.append(&[edit]).inspect_err(|e| drop(self.fail(e)))?;
+        tree.set_options(options);
+        drop(manifest);
+        self.measure_debt();
+        self.listener.tell(Step::Compact);
+        Ok(())
+    }
+
+    /// The options that a table goes by: its own, or else those of the engine.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`].
+    pub fn table_options(&self, table: TableId) -> Result<TableOptions> {
+        Ok(TableOptions::clone(&self.options_of(&*self.tree(table)?)))
     }
 
     /// Ids of the live tables, ascending.
@@ -305,8 +359,8 @@ impl Engine {
         self.tree(table)?.scan(range, limit)
     }
 
-    /// Does one bounded piece of work of a kind. At most one call per kind runs at a time; a second one
-    /// waits.
+    /// Does one bounded piece of work of a kind. At most one call per kind runs at a time, merges apart; a second
+    /// one waits.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Corrupt`] of the piece. A failure that leaves durability unknown
@@ -364,7 +418,8 @@ impl Engine {
         self.log.lock().seal().inspect_err(|e| drop(self.fail(e)))?;
         self.condition.close();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
-        drop((self.flushing.lock(), self.compacting.lock(), self.manifest.lock()));
+        self.compactions.cancel_all();
+        drop((self.flushing.lock(), self.manifest.lock()));
         self.directory_lock.lock().take();
         Ok(())
     }

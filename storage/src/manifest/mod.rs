@@ -28,7 +28,7 @@
 //! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its
 //! memory map. File ids are never used twice, by reserving them in blocks.
 //!
-//! Reading order: `edit`, `state`, this page.
+//! Reading order: `edit`, `options`, `state`, this page.
 
 use std::{
     path::{Path, PathBuf},
@@ -48,6 +48,7 @@ use crate::{
 };
 
 mod edit;
+mod options;
 mod state;
 
 pub(crate) use edit::Edit;

@@ -22,9 +22,16 @@
 //! filter    version u8 = 1 │ bitmap_len u64 │ hashes u32 │ seed [32] │ bitmap │ checksum u64
 //!             set bits: byte i/8, lowest first; items are the 8 bytes of `KeyHash`, little-endian
 //! stats     first_key_len u32 │ first_key │ last_key_len u32 │ last_key │ min_timestamp u64 │ max_timestamp u64
-//!             │ plain u64 │ expiring u64 │ tombstones u64 │ checksum u64
+//!             │ plain u64 │ expiring u64 │ tombstones u64 │ min_expiry u64 │ max_expiry u64 │ min_deletion u64
+//!             │ max_deletion u64 │ contents_bytes u64 │ blocks_bytes u64
+//!             │ first_segment u64 │ first_offset u64 │ last_segment u64 │ last_offset u64
+//!             │ sizes u32 │ sizes × (log2 u32 │ records u64) │ drops u32 │ drops × (from u64 │ until u64 │ records u64)
+//!             │ checksum u64
+//!             expiry and deletion are zero without a record of the kind; the log positions are zero when unknown;
+//!             sizes: records of 2^log2 to 2^(log2+1)-1 bytes, key and encoded record; drops: records that
+//!             expire, or tombstones that were made, between the two instants, both included and in whole seconds
 //! footer    file_id u64 │ index_offset u64 │ filter_offset u64 │ stats_offset u64
-//!             │ format_version u32 = 1 │ magic "HELENSST" │ checksum u64                            52 bytes
+//!             │ format_version u32 = 2 │ magic "HELENSST" │ checksum u64                            52 bytes
 //! ```
 //!
 //! Each checksum is the 64-bit xxh3 of the bytes of its structure before it, with a seed made of the file id and
@@ -36,21 +43,27 @@
 //! read); values as slices of the map (a slow reader would pin the space of a deleted file); a dictionary for LZ4
 //! (blocks would depend on a structure outside them).
 //!
-//! Reading order: `block` (entries), `section` (checksums), `index`, `filter`, `stats`, `footer`, then `writer`
+//! Reading order: `block` (entries), `section` (checksums), `index`, `filter`, `stats` (with `size_histogram` and
+//! `drop_times`), `footer`, then `writer`
 //! and `reader`, which put them together.
 
 mod block;
+mod drop_times;
 mod file;
 mod filter;
 mod footer;
 mod index;
 mod reader;
 mod section;
+mod size_histogram;
 mod stats;
 mod writer;
 
+pub use drop_times::{DropBin, DropTimes};
 pub use file::{FileId, TableFile};
 pub use filter::KeyHash;
+pub use footer::FORMAT_VERSION;
 pub use reader::{TableIter, TableReader};
-pub use stats::Stats;
+pub use size_histogram::SizeHistogram;
+pub use stats::{LogSpan, Stats, TimeSpan};
 pub use writer::TableWriter;

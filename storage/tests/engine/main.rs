@@ -7,6 +7,7 @@ mod bounds;
 mod durability;
 mod full_disk;
 mod model;
+mod purge;
 mod reads;
 mod rig;
 mod rot;

@@ -9,9 +9,9 @@ use crate::{
         digest::{Ack, Delta, Syn},
     },
     message::ReplicaError,
-    node::{hearsay::unknown_descriptions, saved_cluster},
+    node::{hearsay::unknown_descriptions, saved_cluster, schema::SchemaError},
     node_id::{ClusterId, HostId},
-    table::Table,
+    table::{Refusal, Schema, Table},
     time::Timestamp,
 };
 
@@ -195,12 +195,52 @@ impl KnownCluster {
         Ok(())
     }
 
+    /// Changes the schema durably, if the change makes a fact.
+    pub(crate) async fn change_schema(
+        &self,
+        change: impl FnOnce(&Schema) -> Result<Option<Table>, Refusal>,
+    ) -> Result<(), SchemaError> {
+        if let Some(why) = self.starting() {
+            return Err(SchemaError::NotServing(why));
+        }
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        let Some(fact) = change(view.tables())? else { return Ok(()) };
+        let changes = Changes { tables: vec![fact.name.clone()], ..Changes::default() };
+        view.insert_table(fact);
+        self.save(&mut writer, &view, &changes).await.map_err(SchemaError::NotSaved)?;
+        self.publish(view, &[]);
+        Ok(())
+    }
+
+    /// Learns what another member knows of the schema, durably.
+    pub(crate) async fn learn_schema(
+        &self,
+        sender: HostId,
+        facts: &[Table],
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        if view.cluster_id().is_none() || view.member(sender).is_none() {
+            return Ok(());
+        }
+        let changes = view.merge_tables(facts, now);
+        self.log_notes(sender, &changes);
+        if changes.is_news() {
+            self.save(&mut writer, &view, &changes).await?;
+            self.publish(view, &[]);
+        }
+        Ok(())
+    }
+
     /// The cluster id comes last: see [`saved_cluster`].
     async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
         let members = changes.members.iter().filter_map(|host_id| view.known(*host_id));
-        let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().get(name)).collect();
-        for table in &tables {
-            self.store.create_table(table.table_id()).await?;
+        let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().fact(name)).collect();
+        for table in tables.iter().filter(|table| !table.is_dropped) {
+            let options = table.definition.storage_options().map_err(ReplicaError::Storage)?;
+            self.store.create_table(table.id(), options).await?;
         }
         saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
         // Durable before the id: see `saved_cluster`.

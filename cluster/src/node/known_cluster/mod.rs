@@ -82,7 +82,7 @@ impl Picture {
     }
 
     pub(crate) fn place(&self, table: &Table, token: Token) -> Placement {
-        SimpleStrategy { replication_factor: table.replication_factor }.place(&self.ring, token)
+        SimpleStrategy { replication_factor: table.definition.replication.factor() }.place(&self.ring, token)
     }
 
     /// How to call a member.
@@ -153,9 +153,10 @@ impl KnownCluster {
             tokens: identity.tokens().to_vec(),
         };
         let mut user_records = loaded.user_records;
-        for table in &loaded.remembered.tables {
-            engine.create_table(table.table_id())?;
-            user_records |= !engine.is_empty(table.table_id())?;
+        for table in loaded.remembered.tables.iter().filter(|table| !table.is_dropped) {
+            let options = table.definition.storage_options().map_err(StartError::Identity)?;
+            engine.create_table_with(table.id(), options)?;
+            user_records |= !engine.is_empty(table.id())?;
         }
         let view = View::new(own, loaded.remembered, settings.default_replication_factor);
         if let Some(note) = view.factor_note() {
