@@ -19,6 +19,27 @@ pub enum SyncMode {
     Periodic,
 }
 
+/// How SSTables are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessMode {
+    /// Through memory maps. A disk that fails to deliver a mapped page kills the process (SIGBUS).
+    #[default]
+    Mmap,
+    /// By reads into buffers: a system call and a copy more for each block that is not cached, and a failing disk
+    /// is an [`Error::Io`](crate::Error::Io) of the read that hit it.
+    Standard,
+}
+
+/// Whether SSTable blocks are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Stored as they are.
+    None,
+    /// By LZ4, where it saves an eighth of the block.
+    #[default]
+    Lz4,
+}
+
 /// Settings of an [`Engine`](crate::Engine). Sizes in bytes.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -45,6 +66,12 @@ pub struct Options {
     pub restart_interval: usize,
     /// Target false-positive rate of bloom filters, in (0, 1).
     pub bloom_fp_rate: f64,
+    /// Whether new SSTables are compressed; they are read either way.
+    pub compression: Compression,
+    /// How SSTables are read.
+    pub access_mode: AccessMode,
+    /// Size of the block cache, its bookkeeping included; with none, each read verifies and unpacks its block.
+    pub block_cache_bytes: usize,
     /// Options of tables that were given none of their own.
     pub table: TableOptions,
     /// Merges that run at once.
@@ -75,9 +102,12 @@ impl Default for Options {
             memtable_bytes: 64 << 20,
             memtable_total_bytes: 256 << 20,
             commit_log_bytes: 512 << 20,
-            block_bytes: 16 << 10,
+            block_bytes: 4 << 10,
             restart_interval: 16,
             bloom_fp_rate: 0.01,
+            compression: Compression::Lz4,
+            access_mode: AccessMode::Mmap,
+            block_cache_bytes: 256 << 20,
             table: TableOptions::default(),
             compaction_threads: thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 8),
             compaction_bytes_per_second: 64 << 20,

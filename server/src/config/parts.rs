@@ -33,6 +33,9 @@ impl Config {
             block_bytes: storage.block_size.bytes_in_memory(),
             restart_interval: count(storage.restart_interval),
             bloom_fp_rate: storage.bloom_fp_rate,
+            compression: storage.compression,
+            access_mode: storage.access_mode,
+            block_cache_bytes: storage.block_cache.bytes_in_memory(),
             table: TableOptions {
                 strategy: Strategy::Unified(Unified {
                     scaling: storage.compaction_scaling.clone(),

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use helenus_storage::{SyncMode, table_options::Scaling};
+use helenus_storage::{AccessMode, Compression, SyncMode, table_options::Scaling};
 use uuid::Uuid;
 
 use super::{
@@ -196,14 +196,21 @@ sections! {
         /// All commit log segments together; beyond it the oldest memtables are written to SSTables.
         commit_log_size: Size = Size::mib(512), between(Size::mib(2), Size::gib(1024));
         /// Uncompressed size of an SSTable block.
-        block_size: Size = Size::kib(16), between(Size::kib(1), Size::mib(1));
+        block_size: Size = Size::kib(4), between(Size::kib(1), Size::mib(1));
         /// Entries between two restart points of a block.
         restart_interval: u32 = 16, between(1, 1024);
         /// False-positive rate of bloom filters.
         bloom_fp_rate: f64 = 0.01, between(0.000_01, 0.5);
+        /// `lz4` or `none`: how blocks of new SSTables are compressed. Both are read either way.
+        compression: Compression = Compression::Lz4, anything;
+        /// `mmap` or `standard` (reads into buffers): how SSTables are read. With `mmap`, a disk that fails to deliver
+        /// a page kills the process (SIGBUS); with `standard` the read that needed it fails.
+        access_mode: AccessMode = AccessMode::Mmap, anything;
+        /// Unpacked blocks that are kept in memory, for all SSTables together. Zero keeps none.
+        block_cache: Size = Size::mib(256), between(Size::kib(0), Size::gib(1024));
         /// How SSTables are merged: per level, T and the number of tables of like density that become one, or L and how
         /// much denser the next level is.
-        compaction_scaling: Scaling = Scaling::tiered(4), anything;
+        compaction_scaling: Scaling = Scaling::default(), anything;
         /// Size at which the output of a merge is split.
         sstable_target: Size = Size::gib(1), between(Size::mib(1), Size::gib(1024));
         /// SSTables that one merge takes at most.

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use helenus_storage::{
-    SyncMode,
+    AccessMode, Compression, SyncMode,
     table_options::{BadScaling, Scaling},
 };
 use serde_json::json;
@@ -144,6 +144,32 @@ impl Value for SyncMode {
         json!(match self {
             Self::Group => "group",
             Self::Periodic => "periodic",
+        })
+    }
+}
+
+impl Value for AccessMode {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("mmap", Self::Mmap), ("standard", Self::Standard)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::Mmap => "mmap",
+            Self::Standard => "standard",
+        })
+    }
+}
+
+impl Value for Compression {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("none", Self::None), ("lz4", Self::Lz4)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
         })
     }
 }

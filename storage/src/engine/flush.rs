@@ -75,7 +75,10 @@ impl Engine {
             TableWriter::create(disk, &self.directory, id, &self.options).and_then(build).and_then(|file| {
                 match file {
                     Some(file) => {
-                        TableReader::open(&*self.disk, &self.directory, file).map(Arc::new).map(Some)
+                        let mode = self.options.access_mode;
+                        let cache = Arc::clone(&self.cache);
+                        TableReader::open_with(&*self.disk, &self.directory, file, mode, cache)
+                            .map(|reader| Some(Arc::new(reader)))
                     }
                     None => Ok(None),
                 }

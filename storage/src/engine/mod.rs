@@ -34,12 +34,11 @@
 //!
 //! Locks, in the order in which one thread may take them: flushing or compactions, log, manifest, queue.
 //!
-//! Reading order: this page, `commit`, `flush`, `compact` with `compactions` and `debt`; `condition`, `listener`,
-//! `counters`.
+//! Reading order: this page, `commit`, `flush`, `compact` with `compactions` and `debt`, `read`; `condition`,
+//! `listener`, `counters`.
 
 use std::{
     collections::BTreeMap,
-    ops::Bound,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -48,7 +47,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
@@ -63,8 +61,9 @@ use crate::{
     manifest::{Edit, Manifest},
     memtable::{self, Memtable},
     options::Options,
-    record::{Mutation, Record, Timestamp},
+    record::{Mutation, Timestamp},
     recovery::recover,
+    sstable::{BlockCache, TableMemory},
     table_options::TableOptions,
     tree::Tree,
 };
@@ -77,8 +76,14 @@ mod counters;
 mod debt;
 mod flush;
 mod listener;
+mod read;
 
-pub use crate::{commit_log::Ticket, table_id::TableId, tree::TryGet};
+pub use crate::{
+    commit_log::Ticket,
+    scan::{ScanEnd, ScanLimits, ScanPage},
+    table_id::TableId,
+    tree::TryGet,
+};
 pub use compactions::{Compaction, CompactionKind};
 pub use counters::EngineCounters;
 pub use debt::CompactionDebt;
@@ -144,6 +149,7 @@ pub struct Engine {
     /// The first segment that is still on disk.
     log_oldest: AtomicU64,
     manifest: Mutex<Manifest>,
+    cache: Arc<BlockCache>,
     /// Total of all memtables.
     memtable_bytes: AtomicUsize,
     syncing: Mutex<()>,
@@ -166,10 +172,12 @@ impl Engine {
     /// # Errors
     /// [`Error::Locked`], [`Error::Corrupt`] for rot (file and offset), [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options) -> Result<Self> {
-        let recovered = recover(&disk, directory, &options)?;
+        let cache = Arc::new(BlockCache::new(options.block_cache_bytes, options.block_bytes));
+        let recovered = recover(&disk, directory, &options, &cache)?;
         let group_bytes = usize::try_from(options.segment_bytes / 4).unwrap_or(usize::MAX);
         let engine = Self {
             disk,
+            cache,
             directory: directory.into(),
             condition: Condition::default(),
             trees: ArcSwap::from_pointee(recovered.trees),
@@ -326,39 +334,6 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// The newest record of a storage key if memory can answer: memtables, SSTable bounds and filters.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub fn try_get(&self, table: TableId, key: &[u8]) -> Result<TryGet> {
-        self.condition.check()?;
-        Ok(self.tree(table)?.try_get(key))
-    }
-
-    /// The newest record of a storage key, tombstones included; may block on the disk.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchTable`], [`Error::Corrupt`], [`Error::Io`], [`Error::Poisoned`], [`Error::Closed`].
-    pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Record>> {
-        self.condition.check()?;
-        self.tree(table)?.get(key)
-    }
-
-    /// At most `limit` newest records with keys in the range, ascending, tombstones included; may block. It
-    /// is no snapshot: a record that is written meanwhile may or may not be among them.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub fn scan(
-        &self,
-        table: TableId,
-        range: (Bound<&[u8]>, Bound<&[u8]>),
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Record)>> {
-        self.condition.check()?;
-        self.tree(table)?.scan(range, limit)
-    }
-
     /// Does one bounded piece of work of a kind. At most one call per kind runs at a time, merges apart; a second
     /// one waits.
     ///
@@ -427,12 +402,16 @@ impl Engine {
     /// Counters and gauges for metrics.
     pub fn counters(&self) -> EngineCounters {
         let (mut sstables, mut sstable_bytes) = (0, 0);
+        let mut memory = TableMemory::default();
         for tree in self.trees.load().values() {
             for table in &tree.view().tables {
                 sstables += 1;
                 sstable_bytes += table.file().length_bytes;
+                let TableMemory { index, filter } = table.memory_bytes();
+                memory = TableMemory { index: memory.index + index, filter: memory.filter + filter };
             }
         }
+        let (block_cache_hits, block_cache_misses) = self.cache.hits_and_misses();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         EngineCounters {
             commit_log_syncs: count(&self.sync_meter.syncs),
@@ -442,10 +421,17 @@ impl Engine {
             commit_log_written_bytes: count(&self.counted.written_bytes),
             flushes: count(&self.counted.flushes),
             compactions: count(&self.counted.compactions),
+            compaction_written_bytes: count(&self.counted.compaction_written_bytes),
+            set_aside: self.compactions.aside().len() as u64,
             failures: self.counted.failures.each_ref().map(count),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             sstables,
             sstable_bytes,
+            block_cache_hits,
+            block_cache_misses,
+            block_cache_bytes: self.cache.bytes(),
+            index_bytes: memory.index as u64,
+            filter_bytes: memory.filter as u64,
         }
     }
 

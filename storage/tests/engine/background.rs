@@ -152,7 +152,7 @@ fn a_merge_that_meets_rot_fails_by_name_is_counted_and_leaves_everything_as_it_w
     let error = engine.step(Step::Compact).unwrap_err();
     assert!(matches!(&error, Error::Corrupt { path, .. } if path.ends_with(&rotten)), "{error}");
     assert_eq!(engine.counters().failures[Step::Compact as usize], 1);
-    assert_eq!(engine.set_aside(), [rotten]);
+    assert_eq!((engine.set_aside(), engine.counters().set_aside), (vec![rotten], 1));
     assert_eq!((engine.counters().sstables, files(&disk, ".sst").len()), (3, 3));
     assert_eq!(engine.poisoned(), None);
     assert_eq!(read(&engine, "key 0"), Some(plain(1, &"v".repeat(100))));
