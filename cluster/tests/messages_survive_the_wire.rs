@@ -87,22 +87,22 @@ fn table() -> Table {
 
 /// Payload of one [`table`].
 const TABLE: &str = concat!(
-    "01",         // one
-    "0174",       // its name
-    "07",         // incarnation
-    "01",         // network topology
-    "01",         // of one datacenter
-    "0165",       // of that name
-    "02",         // with that factor
-    "04",         // read at quorum
-    "04",         // written at quorum
-    "00",         // no time to live
-    "80de34",     // ten days of grace
-    "00",         // unified compaction
-    "025434",     // T4
-    "8080808004", // tables of 1 GiB
-    "ac02",       // changed at
-    "01",         // dropped
+    "01",             // one
+    "0174",           // its name
+    "07",             // incarnation
+    "01",             // network topology
+    "01",             // of one datacenter
+    "0165",           // of that name
+    "02",             // with that factor
+    "04",             // read at quorum
+    "04",             // written at quorum
+    "00",             // no time to live
+    "80de34",         // ten days of grace
+    "00",             // unified compaction
+    "0654362c205434", // T6, T4
+    "8080808004",     // tables of 1 GiB
+    "ac02",           // changed at
+    "01",             // dropped
 );
 
 fn request(body: Request) -> Message<Request> {
@@ -151,7 +151,7 @@ const EXCHANGE: &str = concat!(
     "0404",
     "00",
     "80de34",
-    "000254348080808004",
+    "000654362c2054348080808004",
     "01",
     "00",
     "01",

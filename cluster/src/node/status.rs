@@ -5,7 +5,7 @@ use super::{
     identity::{LocalIdentity, PARTITIONER},
     known_cluster::KnownCluster,
 };
-use crate::{placement::SimpleStrategy, settings::Settings, table::DEFAULT_TABLE};
+use crate::{placement::Strategy, settings::Settings, table::DEFAULT_TABLE};
 
 /// What `node` knows now; `load_bytes` is its own.
 pub(super) fn of(
@@ -15,8 +15,8 @@ pub(super) fn of(
     load_bytes: u64,
 ) -> ClusterStatus {
     let picture = cluster.picture();
-    let factor = picture.table(DEFAULT_TABLE).map_or(1, |table| table.definition.replication.factor());
-    let owned = SimpleStrategy { replication_factor: factor }.ownership(picture.ring());
+    let default = picture.table(DEFAULT_TABLE).map(|table| &table.definition.replication);
+    let owned = default.map(|default| Strategy::from(default).ownership(picture.ring())).unwrap_or_default();
     let mut members: Vec<MemberStatus> = picture
         .view()
         .members()

@@ -45,7 +45,7 @@ use crate::{
     message::ReplicaError,
     node_id::HostId,
     partitioning::{Ring, Token},
-    placement::{Placement, SimpleStrategy},
+    placement::{Placement, Strategy},
     settings::Settings,
     table::Table,
 };
@@ -82,7 +82,7 @@ impl Picture {
     }
 
     pub(crate) fn place(&self, table: &Table, token: Token) -> Placement {
-        SimpleStrategy { replication_factor: table.definition.replication.factor() }.place(&self.ring, token)
+        Strategy::from(&table.definition.replication).place(&self.ring, token)
     }
 
     /// How to call a member.
