@@ -22,17 +22,19 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::{
     commit_log::segment::LogPosition,
     error::Result,
-    memtable::Memtable,
+    memtable::{Memtable, Writer},
     merge::{Source, merge_lazily},
-    record::{Mutation, Record, Timestamp},
+    record::{Record, Timestamp},
     scan::{ScanLimits, ScanPage},
     sstable::{Cached, FileId, KeyHash, Stats, TableReader},
     table_options::TableOptions,
@@ -55,6 +57,8 @@ pub(crate) struct Tree {
     options: ArcSwapOption<TableOptions>,
     /// Size of the SSTables that flushes write lately; zero before the first.
     flush_bytes: AtomicU64,
+    /// First position of the active memtable when its age was last asked for, and when it was first seen to have it.
+    seen: Mutex<Option<(LogPosition, Duration)>>,
 }
 
 /// Where the records of a table are, at one moment.
@@ -86,6 +90,7 @@ impl Tree {
             view: ArcSwap::from_pointee(view),
             options: ArcSwapOption::from_pointee(options),
             flush_bytes: AtomicU64::new(0),
+            seen: Mutex::default(),
         }
     }
 
@@ -113,9 +118,9 @@ impl Tree {
         self.view.load_full()
     }
 
-    /// Inserts a mutation, see [`Memtable::insert`]. For the holder of the commit lock.
-    pub(crate) fn insert(&self, position: LogPosition, mutation: Mutation) -> isize {
-        self.view.load().active.insert(position, mutation)
+    /// Lets a writer into the active memtable, see [`Memtable::enter`]. For the holder of the log's lock.
+    pub(crate) fn enter(&self, position: LogPosition) -> Writer {
+        self.view.load().active.enter(position)
     }
 
     /// Bytes of the active memtable.
@@ -123,8 +128,24 @@ impl Tree {
         self.view.load().active.bytes()
     }
 
+    /// Whether the active memtable was seen to hold something at least `age` before `now`. Asked again and again, as
+    /// time goes on: a memtable's age begins with the first time that it is seen.
+    pub(crate) fn is_older(&self, age: Duration, now: Duration) -> bool {
+        let mut seen = self.seen.lock();
+        let first = self.view.load().active.first_position();
+        let since = match (*seen, first) {
+            (_, None) => return false,
+            (Some((known, since)), Some(first)) if known == first => since,
+            (_, Some(first)) => {
+                *seen = Some((first, now));
+                now
+            }
+        };
+        now.saturating_sub(since) >= age
+    }
+
     /// Replaces the active memtable by an empty one, unless it is empty already; `end` is where the log ends.
-    /// For the holder of the commit lock: nobody is inserting.
+    /// For the holder of the log's lock: nobody is entering.
     pub(crate) fn switch(&self, end: LogPosition) -> bool {
         if self.view.load().active.is_empty() {
             return false;

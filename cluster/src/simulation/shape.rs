@@ -129,6 +129,7 @@ fn options(random: &mut Stream, reads: &mut Stream, factor: u32) -> Options {
         // One task drives each engine, and waits for nothing but virtual time.
         compaction_threads: 1,
         compaction_bytes_per_second: 0,
+        spare_segments: random.random_range(0..3),
         ..Options::default()
     }
 }

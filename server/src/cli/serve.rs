@@ -285,7 +285,7 @@ fn report_failures() -> FailureListener {
         Step::Commit | Step::Sync => {
             tracing::error!(step = step.name(), %error, "storage could not do a piece of work");
         }
-        Step::Flush | Step::Compact => {
+        Step::Flush | Step::Compact | Step::Prepare => {
             if let Some(left_out) = lines[step as usize].may_say(std::time::Instant::now()) {
                 let step = step.name();
                 tracing::warn!(step, %error, left_out, "storage could not do a piece of work and tries again");

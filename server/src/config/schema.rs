@@ -181,7 +181,8 @@ sections! {
     }
     /// `[storage]`: the storage engine.
     storage: Storage {
-        /// `group`: acknowledged once synced, one sync for all who wait. `periodic`: synced every `sync_interval`.
+        /// `group`: acknowledged once synced, one sync for all who wait. `batch`: likewise, and no sync waits for others
+        /// to join. `periodic`: synced every `sync_interval`.
         sync_mode: SyncMode = SyncMode::Group, anything;
         /// Time between syncs in mode `periodic`.
         sync_interval: Period = Period::secs(1), between(Period::millis(1), Period::secs(60));
@@ -195,6 +196,14 @@ sections! {
         memtable_total: Size = Size::mib(256), between(Size::mib(1), Size::gib(64));
         /// All commit log segments together; beyond it the oldest memtables are written to SSTables.
         commit_log_size: Size = Size::mib(512), between(Size::mib(2), Size::gib(1024));
+        /// Commit log segments that are kept to be used again.
+        spare_segments: u32 = 4, between(0, 1024);
+        /// Age at which a memtable is written to an SSTable, however little it holds.
+        memtable_age: Period = Period::secs(3600), between(Period::secs(1), Period::secs(31_536_000));
+        /// Longest delay of a writer who is slowed down.
+        slow_down: Period = Period::millis(5), between(Period::millis(1), Period::secs(10));
+        /// How long a thread that writes waits for room before it is answered as overloaded.
+        stall_limit: Period = Period::secs(10), between(Period::millis(1), Period::secs(600));
         /// Uncompressed size of an SSTable block.
         block_size: Size = Size::kib(4), between(Size::kib(1), Size::mib(1));
         /// Entries between two restart points of a block.
@@ -222,9 +231,9 @@ sections! {
         };
         /// What merges may write in a second; 0 for no limit.
         compaction_throughput: Size = Size::mib(64), between(Size::of_bytes(0), Size::gib(64));
-        /// SSTables that a read may have to look into before merges go as fast as they can.
+        /// SSTables due to be merged that a read may have to look into, before writers are stopped.
         compaction_debt_tables: u32 = 64, between(8, 10_000);
-        /// Bytes that wait to be merged before merges go as fast as they can.
+        /// Bytes that wait to be merged, before writers are stopped.
         compaction_debt: Size = Size::gib(64), between(Size::mib(1), Size::gib(65_536));
         /// How long tombstones stay.
         gc_grace: Period = Period::secs(864_000), between(Period::secs(0), Period::secs(315_360_000));

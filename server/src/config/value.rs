@@ -137,12 +137,13 @@ impl Value for LogFormat {
 
 impl Value for SyncMode {
     fn read(item: &Item) -> Result<Self, Complaint> {
-        choose(item, &[("group", Self::Group), ("periodic", Self::Periodic)])
+        choose(item, &[("group", Self::Group), ("batch", Self::Batch), ("periodic", Self::Periodic)])
     }
 
     fn json(&self) -> serde_json::Value {
         json!(match self {
             Self::Group => "group",
+            Self::Batch => "batch",
             Self::Periodic => "periodic",
         })
     }

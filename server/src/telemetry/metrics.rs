@@ -310,7 +310,7 @@ mod tests {
         let metrics = Metrics::new(|| EngineCounters {
             commit_log_syncs: 7,
             commit_log_sync_nanos: 1_500_000_000,
-            failures: [0, 0, 0, 3],
+            failures: [0, 0, 0, 3, 0],
             memtable_bytes: 42,
             ..EngineCounters::default()
         });

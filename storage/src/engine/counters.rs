@@ -17,6 +17,10 @@ pub struct EngineCounters {
     pub commit_log_mutations: u64,
     /// Bytes written to the commit log.
     pub commit_log_written_bytes: u64,
+    /// Commit log segments made before they were needed.
+    pub segments_prepared: u64,
+    /// Those of them that were made out of old ones.
+    pub segments_recycled: u64,
     /// Memtables flushed to SSTables.
     pub flushes: u64,
     /// Merges of SSTables.
@@ -54,6 +58,10 @@ pub(super) struct Counted {
     pub(super) mutations: AtomicU64,
     /// Their bytes.
     pub(super) written_bytes: AtomicU64,
+    /// Segments prepared.
+    pub(super) segments_prepared: AtomicU64,
+    /// Segments recycled.
+    pub(super) segments_recycled: AtomicU64,
     /// Memtables flushed.
     pub(super) flushes: AtomicU64,
     /// Merges.

@@ -74,6 +74,7 @@ fn a_failed_flush_is_reported_and_tried_again() {
     flush(&engine);
     write(&engine, "b", plain(1, "v"));
     engine.switch_memtables().unwrap();
+    while engine.step(Step::Prepare).unwrap() == StepOutcome::Worked {}
     disk.fail_at(disk.operations() + 1, Fault::NoSpace, Repeat::Once);
 
     let (failures, reported) = mpsc::channel();
@@ -98,6 +99,10 @@ fn a_poisoned_engine_ends_its_threads_after_a_report() {
     let (failures, reported) = mpsc::channel();
     let on_failure = move |step, error: &Error| failures.send((step, error.clone())).unwrap();
     let background = Background::start_reporting(Arc::clone(&engine), Box::new(on_failure)).unwrap();
+    // So that the next operation is the write
+    while engine.counters().segments_prepared == 0 {
+        std::thread::yield_now();
+    }
     disk.fail_at(disk.operations() + 1, Fault::Io, Repeat::Once);
     let ticket = queue(&engine, "a", plain(1, "v"));
     assert!(matches!(ticket.wait(), Err(Error::Poisoned { .. })));

@@ -447,7 +447,8 @@ fn rewriting_in_vain_is_not_done_over_and_over() {
 fn a_merge_under_way_is_shown_and_can_be_cancelled_and_leaves_nothing() {
     let rig = Rig::with_hook(Box::new(|engine, key| {
         let [shown] = &engine.compactions()[..] else { panic!("there is one") };
-        assert_eq!((shown.table, shown.kind, shown.input_tables), (TABLE, CompactionKind::Major, 4));
+        assert_eq!((shown.table, shown.kind), (TABLE, CompactionKind::Major));
+        assert_eq!(shown.input_tables as u64, engine.counters().sstables);
         assert!(shown.done_bytes <= shown.input_bytes && (key != b"k999" || shown.done_bytes > 0));
         assert!(!engine.cancel_compaction(shown.id + 1));
         assert!(engine.cancel_compaction(shown.id));
@@ -512,7 +513,7 @@ fn a_large_merge_is_split_and_nothing_is_lost() {
     assert!((4..=16).contains(&rig.engine.counters().sstables), "{}", rig.engine.counters().sstables);
     assert_eq!(everything(&rig.engine), before);
     let debt = rig.engine.compaction_debt();
-    assert_eq!((debt.pending_bytes, debt.sorted_runs), (0, 1), "parts do not overlap");
+    assert_eq!((debt.pending_bytes, debt.sorted_runs), (0, 0), "nothing is due");
     assert_eq!(rig.engine.step(Step::Compact).unwrap(), StepOutcome::Idle);
 }
 
@@ -530,7 +531,7 @@ fn the_debt_is_what_is_due() {
     );
     assert!(rig.engine.compaction_debt().pressure(rig.engine.options()) > 2.0 / 65.0);
     rig.merge();
-    assert_eq!(debt(), (0, 1));
+    assert_eq!(debt(), (0, 0));
 }
 
 /// What happens next, a while after what happened before.
