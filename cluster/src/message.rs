@@ -7,7 +7,7 @@ use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    membership::Exchange,
+    membership::{Exchange, GossipReply, GossipRequest},
     node_id::{Generation, HostId},
     table::Table,
     time::Timestamp,
@@ -60,6 +60,8 @@ pub struct Message<T> {
 pub enum Request {
     /// Membership facts; answered by [`Response::Exchange`].
     Exchange(Exchange),
+    /// What is new in the cluster, and who lives; answered by [`Response::Gossip`].
+    Gossip(GossipRequest),
     /// What the sender knows of the schema; answered by [`Response::Schema`].
     Schema {
         /// Live tables, and names that were dropped.
@@ -89,6 +91,8 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Exchange`].
     Exchange(Exchange),
+    /// To [`Request::Gossip`].
+    Gossip(GossipReply),
     /// To [`Request::Schema`]: what the node knows now.
     Schema {
         /// Live tables, and names that were dropped.
@@ -141,4 +145,10 @@ pub enum ReplicaError {
     /// Its storage is full. Reads go on.
     #[error("storage is full: {0}")]
     StorageFull(String),
+    /// An operator has removed the sender from the cluster.
+    #[error("this node was removed from the cluster")]
+    Removed,
+    /// The gossip was of another cluster.
+    #[error("it belongs to another cluster")]
+    OtherCluster,
 }

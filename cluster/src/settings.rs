@@ -28,8 +28,15 @@ pub struct Settings {
     /// How far ahead of its own clock a node accepts a timestamp, and how far its clock may be off the median of the
     /// live nodes' before it coordinates no writes.
     pub allowed_drift: Duration,
-    /// Time between two exchanges with a member.
-    pub exchange_interval: Duration,
+    /// Time between two heartbeats, and between two rounds of gossip.
+    pub gossip_interval: Duration,
+    /// Suspicion from which on a member is probed, and taken for dead if nobody reaches it (φ, the decimal exponent
+    /// of the chance that it lives and is merely late).
+    pub phi_threshold: f64,
+    /// Other members that are asked to reach a suspect before it is taken for dead.
+    pub probe_helpers: usize,
+    /// How long each of two such probes may take.
+    pub probe_timeout: Duration,
     /// Reads of SSTables that may run at once on threads made for blocking.
     pub cold_reads: usize,
     /// Cold reads that may wait beyond those that run; further ones are answered as overloaded.
@@ -51,7 +58,10 @@ impl Default for Settings {
             write_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
             allowed_drift: Duration::from_secs(60),
-            exchange_interval: Duration::from_secs(1),
+            gossip_interval: Duration::from_secs(1),
+            phi_threshold: 8.0,
+            probe_helpers: 3,
+            probe_timeout: Duration::from_millis(1500),
             cold_reads: 16,
             cold_read_queue: 1024,
             max_requests: 4096,

@@ -10,10 +10,12 @@
 //! 0x02 Write        table u32            mutation, as the storage engine encodes it
 //! 0x03 Read         table u32, now µs    storage key
 //! 0x04 Schema                            postcard of the facts
+//! 0x05 Gossip                            postcard of the request
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
+//! 0x85 Gossip                            postcard of the reply
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -77,10 +79,12 @@ const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
 const READ: u8 = 0x03;
 const SCHEMA: u8 = 0x04;
+const GOSSIP: u8 = 0x05;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
 const SCHEMA_ANSWER: u8 = 0x84;
+const GOSSIP_REPLY: u8 = 0x85;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -89,6 +93,9 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
     match &message.body {
         Request::Exchange(exchange) => {
             Encoded { head: head(EXCHANGE, header, &()), payload: postcard(exchange).into() }
+        }
+        Request::Gossip(gossip) => {
+            Encoded { head: head(GOSSIP, header, &()), payload: postcard(gossip).into() }
         }
         Request::Schema { facts } => {
             Encoded { head: head(SCHEMA, header, &()), payload: postcard(facts).into() }
@@ -115,6 +122,10 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             parts.fields::<()>()?;
             Request::Exchange(from_postcard(&parts.payload, "exchange")?)
         }
+        (GOSSIP, VERSION) => {
+            parts.fields::<()>()?;
+            Request::Gossip(from_postcard(&parts.payload, "gossip")?)
+        }
         (SCHEMA, VERSION) => {
             parts.fields::<()>()?;
             Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
@@ -139,6 +150,9 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
     match &message.body {
         Response::Exchange(exchange) => {
             Encoded { head: head(EXCHANGE_ANSWER, header, &()), payload: postcard(exchange).into() }
+        }
+        Response::Gossip(reply) => {
+            Encoded { head: head(GOSSIP_REPLY, header, &()), payload: postcard(reply).into() }
         }
         Response::Schema { facts } => {
             Encoded { head: head(SCHEMA_ANSWER, header, &()), payload: postcard(facts).into() }
@@ -165,6 +179,10 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
         (EXCHANGE_ANSWER, VERSION) => {
             parts.fields::<()>()?;
             Response::Exchange(from_postcard(&parts.payload, "exchange")?)
+        }
+        (GOSSIP_REPLY, VERSION) => {
+            parts.fields::<()>()?;
+            Response::Gossip(from_postcard(&parts.payload, "gossip")?)
         }
         (SCHEMA_ANSWER, VERSION) => {
             parts.fields::<()>()?;

@@ -2,12 +2,15 @@
 
 mod setting;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use helenus_cluster::{
     consistency::Consistency,
-    membership::{Exchange, Member, MemberState},
+    membership::{
+        Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest, Member, MemberState,
+        digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
+    },
     message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
     node_id::{ClusterId, Generation, HostId},
     table::{Definition, Replication, Table},
@@ -51,6 +54,31 @@ fn exchange() -> Exchange {
     }
 }
 
+fn digest() -> Digest {
+    Digest {
+        host_id: host(1),
+        removed: false,
+        generation: Generation(300),
+        heartbeat: 5,
+        described: 4,
+        told: 2,
+    }
+}
+
+fn delta() -> Delta {
+    let member = exchange().members.swap_remove(0);
+    let facts = vec![(Tag(3), Fact { version: 2, bytes: b"v".to_vec() })];
+    Delta { digest: digest(), description: Some(Arc::new(member)), after: 1, facts }
+}
+
+fn gossip(gossip: Gossip) -> Request {
+    Request::Gossip(GossipRequest { cluster_id: ClusterId(Uuid::from_u128(3)), gossip })
+}
+
+fn gossiped(answer: GossipAnswer) -> Response {
+    Response::Gossip(GossipReply { received_us: 8, answered_us: 9, answer })
+}
+
 fn table() -> Table {
     let factors = [("e".to_owned(), 2)].into();
     let definition = Definition::replicated(Replication::NetworkTopology { factors });
@@ -59,22 +87,22 @@ fn table() -> Table {
 
 /// Payload of one [`table`].
 const TABLE: &str = concat!(
-    "01",     // one
-    "0174",   // its name
-    "07",     // incarnation
-    "01",     // network topology
-    "01",     // of one datacenter
-    "0165",   // of that name
-    "02",     // with that factor
-    "04",     // read at quorum
-    "04",     // written at quorum
-    "00",     // no time to live
-    "80de34", // ten days of grace
-    "0006",   // unified compaction
-    "54362c205434",
-    "8080808004",
-    "ac02", // changed at
-    "01",   // dropped
+    "01",             // one
+    "0174",           // its name
+    "07",             // incarnation
+    "01",             // network topology
+    "01",             // of one datacenter
+    "0165",           // of that name
+    "02",             // with that factor
+    "04",             // read at quorum
+    "04",             // written at quorum
+    "00",             // no time to live
+    "80de34",         // ten days of grace
+    "00",             // unified compaction
+    "0654362c205434", // T6, T4
+    "8080808004",     // tables of 1 GiB
+    "ac02",           // changed at
+    "01",             // dropped
 );
 
 fn request(body: Request) -> Message<Request> {
@@ -123,13 +151,65 @@ const EXCHANGE: &str = concat!(
     "0404",
     "00",
     "80de34",
-    "0006",
-    "54362c205434",
-    "8080808004",
+    "000654362c2054348080808004",
     "01",
     "00",
     "01",
 );
+
+/// The cluster of [`gossip`].
+const CLUSTER: &str = "1000000000000000000000000000000003";
+
+/// Of [`digest`].
+const DIGEST: &str = concat!("1000000000000000000000000000000001", "00", "ac02", "05", "04", "02");
+
+/// Of [`delta`], after its digest.
+const DELTA: &str = concat!(
+    "01",
+    "1000000000000000000000000000000001",
+    "ac02",
+    "04",
+    "03683a31",
+    "0164",
+    "0172",
+    "02",
+    "02018001",
+    "01",
+    "01",
+    "03",
+    "02",
+    "0176",
+);
+
+#[test]
+fn gossip_is_these_bytes() {
+    let span = Span { from: host(1), to: host(2) };
+    let hosts = "1000000000000000000000000000000001 1000000000000000000000000000000002";
+    let syn = gossip(Gossip::Syn(Syn { span, digests: vec![digest()] }));
+    let requests = [
+        (syn, format!("{CLUSTER} 00 {hosts} 01 {DIGEST}")),
+        (gossip(Gossip::Ack2(vec![delta()])), format!("{CLUSTER} 01 01 {DIGEST} {DELTA}")),
+        (gossip(Gossip::Probe(host(1))), format!("{CLUSTER} 02 1000000000000000000000000000000001")),
+    ];
+    for (body, payload) in requests {
+        let encoded = encode_request(&request(body.clone()));
+        assert_eq!(hex(&encoded.head), format!("0501{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
+        assert_eq!(decode_request(encoded), Ok(request(body)));
+    }
+    let ack = Ack { own: digest(), wanted: vec![digest()], younger: vec![], deltas: vec![delta()] };
+    let answers = [
+        (gossiped(GossipAnswer::Ack(ack)), format!("0809 00 {DIGEST} 01 {DIGEST} 00 01 {DIGEST} {DELTA}")),
+        (gossiped(GossipAnswer::Taken), "0809 01".to_owned()),
+        (gossiped(GossipAnswer::Probed(true)), "0809 02 01".to_owned()),
+    ];
+    for (body, payload) in answers {
+        let encoded = encode_response(&response(body.clone()));
+        assert_eq!(hex(&encoded.head), format!("8501{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
+        assert_eq!(decode_response(encoded), Ok(response(body)));
+    }
+}
 
 #[test]
 fn requests_are_these_bytes() {
@@ -184,6 +264,8 @@ fn answers_are_these_bytes() {
         (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff01", "060908", ""),
         (Response::Failed(ReplicaError::Storage(text("s"))), "ff01", "070173", ""),
         (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff01", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff01", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff01", "0a", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -353,6 +435,57 @@ fn exchanges() -> impl Strategy<Value = Exchange> {
     })
 }
 
+fn digests() -> impl Strategy<Value = Vec<Digest>> {
+    let counters = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    let digest = (uuids(), any::<bool>(), counters).prop_map(
+        |(id, removed, (generation, heartbeat, described, told))| Digest {
+            host_id: HostId(id),
+            removed,
+            generation: Generation(generation),
+            heartbeat,
+            described,
+            told,
+        },
+    );
+    prop::collection::vec(digest, 0..4)
+}
+
+fn deltas() -> impl Strategy<Value = Vec<Delta>> {
+    let facts = prop::collection::vec((any::<u16>(), any::<u64>(), bytes()), 0..4);
+    (digests(), exchanges(), any::<u64>(), facts).prop_map(|(digests, exchange, after, facts)| {
+        let facts = facts
+            .into_iter()
+            .map(|(tag, version, bytes)| (Tag(tag), Fact { version, bytes: bytes.to_vec() }));
+        let facts: Vec<(Tag, Fact)> = facts.collect();
+        let descriptions =
+            exchange.members.into_iter().map(Arc::new).map(Some).chain(std::iter::repeat(None));
+        let deltas = digests.into_iter().zip(descriptions);
+        deltas
+            .map(|(digest, description)| Delta { digest, description, after, facts: facts.clone() })
+            .collect()
+    })
+}
+
+fn gossips() -> impl Strategy<Value = Gossip> {
+    prop_oneof![
+        (uuids(), uuids(), digests()).prop_map(|(from, to, digests)| {
+            Gossip::Syn(Syn { span: Span { from: HostId(from), to: HostId(to) }, digests })
+        }),
+        deltas().prop_map(Gossip::Ack2),
+        uuids().prop_map(|id| Gossip::Probe(HostId(id))),
+    ]
+}
+
+fn gossip_answers() -> impl Strategy<Value = GossipAnswer> {
+    prop_oneof![
+        (digests(), digests(), deltas()).prop_map(|(wanted, younger, deltas)| {
+            GossipAnswer::Ack(Ack { own: digest(), wanted, younger, deltas })
+        }),
+        Just(GossipAnswer::Taken),
+        any::<bool>().prop_map(GossipAnswer::Probed),
+    ]
+}
+
 fn facts() -> impl Strategy<Value = Vec<Table>> {
     let replication = prop_oneof![
         any::<u32>().prop_map(|factor| Replication::Simple { factor }),
@@ -383,6 +516,7 @@ fn facts() -> impl Strategy<Value = Vec<Table>> {
 fn requests() -> impl Strategy<Value = Request> {
     let rows = prop::collection::vec((bytes(), records()), 1..4);
     prop_oneof![
+        gossips().prop_map(gossip),
         exchanges().prop_map(Request::Exchange),
         facts().prop_map(|facts| Request::Schema { facts }),
         (any::<u32>(), bytes(), rows).prop_map(|(table, key, rows)| Request::Write {
@@ -400,6 +534,7 @@ fn requests() -> impl Strategy<Value = Request> {
 fn responses() -> impl Strategy<Value = Response> {
     prop_oneof![
         exchanges().prop_map(Response::Exchange),
+        gossip_answers().prop_map(gossiped),
         facts().prop_map(|facts| Response::Schema { facts }),
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),

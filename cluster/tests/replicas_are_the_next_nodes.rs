@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use helenus_cluster::{
     membership::{Member, MemberState},
     partitioning::{Ring, Token},
-    placement::{Placement, SimpleStrategy},
+    placement::{Placement, SimpleStrategy, Strategy},
+    table::Replication,
 };
 use proptest::prelude::*;
 use setting::{host, joining, normal, settling};
@@ -71,7 +72,7 @@ fn the_first_members_of_a_cluster_are_pending_everywhere() {
 fn ownership_counts_replicas() {
     let ring = Ring::from_members(&[normal(1, &[i64::MIN / 2]), normal(2, &[0]), joining(3, &[5])]);
     for (factor, first, second) in [(1, 0.75, 0.25), (2, 1.0, 1.0), (3, 1.0, 1.0)] {
-        let owns = SimpleStrategy { replication_factor: factor }.ownership(&ring);
+        let owns = Strategy::from(&Replication::Simple { factor }).ownership(&ring);
         assert_eq!((owns[&host(1)], owns[&host(2)], owns.get(&host(3))), (first, second, None));
     }
 }

@@ -70,6 +70,11 @@ pub enum Note {
         /// The member.
         about: HostId,
     },
+    /// A member was removed from the cluster by an operator.
+    Removed {
+        /// The member.
+        about: HostId,
+    },
     /// Others hold a description of this node that it did not give out last; it has outbid it.
     OwnDescriptionDisputed,
     /// This node's settings want another replication factor than the cluster was formed with, which holds.
@@ -92,6 +97,7 @@ impl fmt::Display for Note {
             Self::SteppedBack { about } => {
                 write!(f, "host {about} says it is joining but had joined; it stays in the ring")
             }
+            Self::Removed { about } => write!(f, "host {about} was removed from the cluster"),
             Self::OwnDescriptionDisputed => {
                 f.write_str("others knew a different description of this node; sent them a newer one")
             }

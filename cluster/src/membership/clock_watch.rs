@@ -11,7 +11,8 @@
 //! write, whichever way they came there.
 //!
 //! Of two nodes nobody can tell which is wrong: ties go to this node's own clock, so both go on, and each refuses what
-//! comes from too far ahead. The finer watch, by timestamps of its own and kept over time, comes with gossip.
+//! comes from too far ahead. Gossip measures the wall clocks too, finer and for people ([`Measured`]): a peer that is
+//! off by more than the allowed drift is named in the log.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,32 @@ use crate::{node_id::HostId, time::Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClockWatch {
     offsets: BTreeMap<HostId, i64>,
+    measured: BTreeMap<HostId, Measured>,
+}
+
+/// How a peer's wall clock and the way to it were measured, by NTP's four timestamps (Mills, RFC 5905 §8). For people:
+/// the middle of the round trip is the best guess, and [`offset_between`] what is certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// How far its clock is ahead, in microseconds; off by half of the round trip at most.
+    pub offset_us: i64,
+    /// How long question and answer were under way together, in microseconds.
+    pub round_trip_us: u64,
+}
+
+impl Measured {
+    /// From when the question was sent, came, was answered, and the answer came; the second and third by the peer's
+    /// clock.
+    pub fn of(sent: Timestamp, came: Timestamp, answered: Timestamp, returned: Timestamp) -> Self {
+        let [sent, came, answered, returned] =
+            [sent, came, answered, returned].map(|Timestamp(us)| i128::from(us));
+        let offset = ((came - sent) + (answered - returned)) / 2;
+        let round_trip = ((returned - sent) - (answered - came)).max(0);
+        Self {
+            offset_us: i64::try_from(offset).unwrap_or(if offset < 0 { i64::MIN } else { i64::MAX }),
+            round_trip_us: u64::try_from(round_trip).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 impl ClockWatch {
@@ -29,9 +56,20 @@ impl ClockWatch {
         self.offsets.insert(peer, offset);
     }
 
+    /// Gossip with a peer has measured its clock.
+    pub fn measure(&mut self, peer: HostId, measured: Measured) {
+        self.measured.insert(peer, measured);
+    }
+
+    /// How the clock of a live peer was measured last.
+    pub fn measured(&self, peer: HostId) -> Option<Measured> {
+        self.measured.get(&peer).copied()
+    }
+
     /// A peer is down: what its clock said is no witness any more.
     pub fn forget(&mut self, peer: HostId) {
         self.offsets.remove(&peer);
+        self.measured.remove(&peer);
     }
 
     /// How far the median of all live clocks, this node's included, is ahead of this node's.

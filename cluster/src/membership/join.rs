@@ -61,12 +61,20 @@ impl Join {
         *heard = if *heard < Heard::Clean { new } else { new.max(*heard) };
     }
 
+    /// The members that have yet to say what the next step needs: who has said it need not be asked again.
+    pub fn to_be_asked<'a>(&'a self, view: &'a View) -> impl Iterator<Item = HostId> + 'a {
+        let wanted = if view.own().state.owns_ranges() { Heard::ReadsHere } else { Heard::Clean };
+        let has_said = move |host_id| self.heard.get(&host_id).is_some_and(|heard| *heard >= wanted);
+        view.others().map(|member| member.host_id).filter(move |host_id| !has_said(*host_id))
+    }
+
     /// Whether to move on now.
     pub fn verdict(&self, view: &View) -> JoinVerdict {
         match view.own().state {
             MemberState::Joining => self.verdict_of_joining(view),
             MemberState::Settling => self.verdict_of_settling(view),
             MemberState::Normal => wait("it is normal already".to_owned()),
+            MemberState::Removed => wait("it was removed from the cluster".to_owned()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which members are up, by the plainest rule: those that this node's connections reach.
+//! Which members are up: those that this node's calls reach, and that it does not take for dead.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -82,7 +82,12 @@ impl Liveness {
         self.up.insert(host_id)
     }
 
-    /// A member has begun an exchange.
+    /// A member is taken for dead ([`super::probe`]), though no call has failed for sure. Whether it was up.
+    pub fn on_conviction(&mut self, host_id: HostId) -> bool {
+        self.up.remove(&host_id)
+    }
+
+    /// A member has called.
     pub fn on_heard(&mut self, host_id: HostId) -> SignOfLife {
         if self.failing.contains(&host_id) {
             SignOfLife::Unproven

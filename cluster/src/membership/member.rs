@@ -8,7 +8,7 @@ use crate::{
     time::{Timestamp, is_far_future},
 };
 
-/// Where a member stands in its life. Only the member itself moves on, and never back.
+/// Where a member stands in its life. Only the member itself moves on, and never back; only an operator removes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum MemberState {
     /// Announced, owns no read range: writes of its future ranges go to it too.
@@ -18,12 +18,15 @@ pub enum MemberState {
     Settling,
     /// Owns the ranges of its tokens, and every member knows that it does.
     Normal,
+    /// Was dead and is no member any more: what is left is its tombstone, kept for ever, so that nothing that was
+    /// said of it before can bring it back.
+    Removed,
 }
 
 impl MemberState {
     /// Whether reads of the ranges of its tokens go to it.
     pub fn owns_ranges(self) -> bool {
-        self >= Self::Settling
+        matches!(self, Self::Settling | Self::Normal)
     }
 }
 
@@ -48,7 +51,7 @@ pub struct Member {
     pub tokens: Vec<i64>,
 }
 
-/// What two nodes tell each other when they meet and every exchange interval after.
+/// All that a node knows: what a joining node and the members tell each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exchange {
     /// The cluster, once the sender belongs to one.
@@ -100,6 +103,12 @@ pub enum Flaw {
         /// Seconds since 1970.
         seconds: u64,
     },
+    /// A counter that no node reaches.
+    #[error("it has a counter that no node reaches")]
+    Counter,
+    /// Facts that are too many, too long, out of order, or not of the member that they are told of.
+    #[error("its facts are too many, too long, out of order or another member's")]
+    Facts,
     /// More members or tokens than a node keeps.
     #[error("too many members or tokens are known already")]
     TooMany,
@@ -131,6 +140,11 @@ impl Member {
     /// are not, all nodes prefer the same one.
     pub(super) fn precedence(&self) -> impl Ord + use<'_> {
         (self.generation, self.version, &self.address, &self.datacenter, &self.rack)
+    }
+
+    /// As [`Member::precedence`], with all that can differ between descriptions.
+    pub(super) fn rank(&self) -> impl Ord + use<'_> {
+        (self.precedence(), self.state, &self.tokens)
     }
 }
 

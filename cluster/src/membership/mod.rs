@@ -1,15 +1,46 @@
-//! Membership: who is in the cluster, which of them is up, and how a node becomes one of them.
+//! Membership: who is in the cluster, which of them lives, and how a node becomes one of them.
 //!
-//! Every node keeps a [`View`] of all members and tables. Once per interval, and when they meet, two nodes send each
-//! other all they know (an [`Exchange`]) and merge it: of two descriptions of a member the higher (generation,
-//! version), which only the member itself counts up. So views converge whatever is repeated, late or lost. A view
-//! forgets no member: it is durable before it is acted upon, and a node that is down stays in it. The plain exchange
-//! costs n² messages of n facts; scuttlebutt gossip sends digests and differences to a few peers instead, and can
-//! take its place without touching the merge.
+//! ```text
+//!   View      members (description, state, tokens) and tables; durable before it is acted upon; the ring is made of it
+//!     ▲ merge                     ▲ merge
+//!   Exchange  everything,       Rumors  digests first, then what differs; heartbeats in the digests; relays facts that
+//!     while a node joins          │       it does not understand
+//!                                 ▼ heartbeats
+//!                               FailureDetector  φ ──> suspicion ──> probes, direct and through others ──> conviction
+//! ```
 //!
-//! A member is *up* while this node's connection to it is ([`Liveness`]): a lost or refused one makes it down, an
-//! answer makes it up, mere silence leaves it. What a member sends makes it up too, unless a call has failed since:
-//! then it is called at once, and that call decides. Phi accrual takes that place later.
+//! Every node keeps a [`View`] of all members and tables. Of two descriptions of a member the higher (generation,
+//! version), which only the member itself counts up, wins: so views converge whatever is repeated, late or lost. A view
+//! forgets no member: a node that is down stays in it. Descriptions reach it by two ways. In the steady state each node
+//! gossips ([`gossip`]) with a peer or two per interval ([`rounds`]), with messages of bounded size, and news reaches
+//! all in O(log n) rounds. Only a node that joins tells all it knows to every member, and is told (an [`Exchange`]): the
+//! proofs below need each member to say itself that it lists the joining one. That costs n messages of n facts, once.
+//! Two nodes that find that they differ in what gossip does not carry (tables) exchange everything as well.
+//!
+//! # Who lives
+//!
+//! The classic heartbeat scheme has each node keep a list of members with a counter of each. Every T_gossip it counts
+//! up its own and sends the list to a random peer, which keeps the higher of each. Who is not heard of for T_fail is
+//! taken for dead, and taken out of the list after T_cleanup = 2 T_fail, so that stale lists do not bring it back (van
+//! Renesse, Minsky, Hayden: "A Gossip-Style Failure Detection Service", Middleware 1998, §2). Here T_gossip is the
+//! gossip interval and heartbeats travel the same way. T_fail is none: suspicion grows with how unlikely a silence is
+//! ([`phi`]), and needs probes, this node's and others', to become a conviction ([`probe`]). And there is no T_cleanup:
+//! a dead member stays in the view and in the ring, since it owns data, until an operator removes it.
+//!
+//! What requests go by is [`Liveness`]: a member is *up* while this node's own calls reach it and it is not convicted.
+//! A lost or refused connection makes it down at once, and is reason enough to probe it; an answer makes it up at
+//! once. So a link that breaks sends requests elsewhere and convicts nobody; a process that is killed is down within a
+//! round trip and convicted within a second or two; one that is merely silent is convicted after some seconds.
+//!
+//! # What is left of a removed member
+//!
+//! A removal ([`View::remove`]) puts a tombstone in the place of a member: its host id in the state
+//! [`MemberState::Removed`], spread like any description. It wins over all that was and will be said of that host id,
+//! whatever the generation, and is kept for ever: a node that slept through the removal, or the removed one itself,
+//! cannot bring it back. Placement does not see it; nobody waits for it, calls it or listens to it, except to tell it
+//! that it was removed. The only way back is an empty data directory, and so another host id. Rejected: forgetting
+//! tombstones after a quarantine (Cassandra: 60 s for rumors, 72 h for the state), which brings the dead back whenever a
+//! node was away for longer. States for a planned departure come with streaming.
 //!
 //! # How a cluster begins
 //!
@@ -43,8 +74,12 @@
 //! contained J, as did everything that I told those who came by it, C included. So C knew J before it could
 //! coordinate, and its writes go to J as to any joining node ([`crate::placement`]).
 //!
-//! The argument leans on: facts taken whole (an exchange with a member that J does not believe is not clean); views that never shrink, restarts included (durable *before* the answer is sent); a node that
-//! coordinates only once it belongs; belonging only by an exchange that lists the node. An answer once clean stays
+//! Gossip may tell M of J, or J of M, before they meet: it changes views, durably and in one direction, and answers
+//! nothing that this argument counts. Whoever belongs to no cluster does not gossip. A removed member is not waited for:
+//! what it coordinated behind everyone's back, and J has missed, is lost with it.
+//!
+//! The argument leans on: facts taken whole (an exchange with a member that J does not believe is not clean); views that never
+//! shrink, restarts included (durable *before* the answer is sent); a node that coordinates only once it belongs; belonging only by an exchange that lists the node. An answer once clean stays
 //! clean: what its sender coordinates later goes to J. Rejected: asking only the seeds (a write by any other member is
 //! missed), a grace period (a guess about the slowest message).
 //!
@@ -59,24 +94,34 @@
 //!
 //! Facts come from the network. [`member::Flaw`] names what is not believed: malformed or oversized members, tokens
 //! of another member, a generation more than a year ahead. Such a fact is ignored and reported, its neighbours are
-//! taken. A node never believes others about itself: if they hold a newer description, it outbids it.
+//! taken. A node never believes others about itself, but for its removal: if they hold a newer description, it outbids
+//! it. Gossip of another cluster is not looked at. What is not believed is counted, and logged once per sender and
+//! minute.
 //!
-//! Reading order: [`member`], [`view`], [`changes`], [`liveness`], [`clock_watch`], [`formation`], [`join`],
-//! [`handshake`].
+//! Reading order: [`member`], [`view`], [`changes`], [`digest`], [`gossip`], [`phi`], [`probe`], [`rounds`],
+//! [`liveness`], [`clock_watch`], [`formation`], [`join`], [`handshake`].
 
 pub mod changes;
 pub mod clock_watch;
+pub mod digest;
 pub mod formation;
+pub mod gossip;
 pub mod handshake;
 pub mod join;
 pub mod liveness;
 pub mod member;
+pub mod phi;
+pub mod probe;
+pub mod rounds;
 pub mod view;
 
 pub use changes::{Changes, Note};
 pub use clock_watch::ClockWatch;
+pub use digest::{Gossip, GossipAnswer, GossipReply, GossipRequest};
 pub use formation::{Formation, FormationVerdict};
+pub use gossip::Rumors;
 pub use join::{Join, JoinVerdict};
 pub use liveness::{CallFailure, Liveness, SignOfDeath, SignOfLife};
 pub use member::{Exchange, Flaw, Member, MemberState};
+pub use probe::{Belief, DetectorSettings, FailureDetector, Verdict};
 pub use view::{Remembered, View};

@@ -59,7 +59,12 @@ impl View {
 
     /// This node.
     pub fn own(&self) -> &Member {
-        self.members.get(&self.own).expect("inserted by `new`, and no member is ever removed")
+        self.members.get(&self.own).expect("inserted by `new`, and nobody is ever taken out")
+    }
+
+    /// Whether an operator has removed this node from its cluster.
+    pub fn is_removed(&self) -> bool {
+        self.own().state == MemberState::Removed
     }
 
     /// The cluster it belongs to, once it does.
@@ -67,9 +72,14 @@ impl View {
         self.cluster_id
     }
 
-    /// All members by host id, this node included.
+    /// All members by host id, this node included; without those that were removed.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
+        self.members.values().filter(|member| member.state != MemberState::Removed)
+    }
+
+    /// What is left of members that were removed.
+    pub fn tombstones(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| member.state == MemberState::Removed)
     }
 
     /// All members but this node.
@@ -79,6 +89,11 @@ impl View {
 
     /// The member with a host id.
     pub fn member(&self, host_id: HostId) -> Option<&Member> {
+        self.known(host_id).filter(|member| member.state != MemberState::Removed)
+    }
+
+    /// The member with a host id, or what is left of it.
+    pub fn known(&self, host_id: HostId) -> Option<&Member> {
         self.members.get(&host_id)
     }
 
@@ -112,9 +127,20 @@ impl View {
         outbid(own, next);
     }
 
+    /// Puts a tombstone in the place of a member, one start later than the last one known of it. `None` if it is none,
+    /// or this node. To be made durable before anyone is told.
+    pub fn remove(&mut self, host_id: HostId) -> Option<&Member> {
+        let member = self.member(host_id).filter(|member| member.host_id != self.own)?;
+        let generation = Generation(member.generation.0.saturating_add(1));
+        let tombstone = Member { generation, version: 0, state: MemberState::Removed, ..member.clone() };
+        self.replace(tombstone);
+        self.known(host_id)
+    }
+
     /// What to tell another node. The flag is read after the members are listed, as the module's proof wants it.
     pub fn exchange(&self, has_user_records: impl FnOnce() -> bool) -> Exchange {
-        let members = [self.own()].into_iter().chain(self.others()).cloned().collect();
+        let others = self.members.values().filter(|member| member.host_id != self.own);
+        let members = [self.own()].into_iter().chain(others).cloned().collect();
         let tables = self.tables.facts().cloned().collect();
         Exchange { cluster_id: self.cluster_id, members, tables, has_user_records: has_user_records() }
     }
@@ -136,15 +162,39 @@ impl View {
         changes
     }
 
+    /// Learns what other nodes of this cluster say of members, as [`View::merge`] does.
+    pub fn merge_members<'a>(
+        &mut self,
+        facts: impl IntoIterator<Item = &'a Member>,
+        now: Timestamp,
+    ) -> Changes {
+        let mut changes = Changes::default();
+        for fact in facts {
+            self.merge_member(fact, now, &mut changes);
+        }
+        changes
+    }
+
     /// Whether the sender of an exchange has this node in its ring: with its tokens, not just its name.
     pub fn is_listed_by(&self, theirs: &Exchange) -> bool {
         let own = self.own();
-        theirs.members.iter().any(|member| member.host_id == own.host_id && member.tokens == own.tokens)
+        let is_own = |member: &&Member| member.host_id == own.host_id && member.tokens == own.tokens;
+        theirs.members.iter().find(is_own).is_some_and(|member| member.state != MemberState::Removed)
+    }
+
+    /// Whether this node believes what is said of a member, or something newer.
+    pub fn believes(&self, fact: &Member) -> bool {
+        self.known(fact.host_id).is_some_and(|known| {
+            let is_removed = |member: &Member| member.state == MemberState::Removed;
+            known.tokens == fact.tokens
+                && is_removed(known) == is_removed(fact)
+                && (known.generation, known.version) >= (fact.generation, fact.version)
+        })
     }
 
     /// Whether this node knows, and so has believed, all members that the sender of an exchange lists.
     pub fn knows_all_of(&self, theirs: &Exchange) -> bool {
-        let tokens_of = |host_id| self.member(host_id).map(|known| &known.tokens);
+        let tokens_of = |host_id| self.known(host_id).map(|known| &known.tokens);
         theirs.members.iter().all(|member| tokens_of(member.host_id) == Some(&member.tokens))
     }
 
@@ -231,6 +281,14 @@ impl View {
         if known.tokens != fact.tokens {
             return Err(Flaw::TokensChanged);
         }
+        // A tombstone ends all that was said of a member, and all that it says itself.
+        if let Some(is_tombstone) = tombstone_wins(known, fact) {
+            if is_tombstone {
+                changes.note(Note::Removed { about: fact.host_id });
+                self.replace(fact.clone());
+            }
+            return Ok(is_tombstone);
+        }
         // The state only moves on, whatever the versions say: a node restored from an old copy must not shrink the
         // ring, and all nodes must come to the same state whichever description they heard first.
         let state = known.state.max(fact.state);
@@ -251,6 +309,9 @@ impl View {
         if self.members.len() >= MAX_MEMBERS || self.tokens.len() + fact.tokens.len() > MAX_TOKENS {
             return Err(Flaw::TooMany);
         }
+        if fact.state == MemberState::Removed {
+            return Ok(());
+        }
         let taken = |token: &i64| self.tokens.get(token).map(|&owner| (*token, owner));
         match fact.tokens.iter().find_map(taken) {
             Some((token, owner)) => Err(Flaw::TokenTaken { token, owner }),
@@ -262,6 +323,12 @@ impl View {
     /// or they are wrong): then its own description must become the newest again.
     fn outbid_claim(&mut self, claim: &Member, now: Timestamp, changes: &mut Changes) -> Result<bool, Flaw> {
         let own = self.own_mut();
+        if own.state == MemberState::Removed {
+            return Ok(false);
+        }
+        if claim.state == MemberState::Removed {
+            return self.accept_removal(claim, now, changes);
+        }
         let (claimed, held) = ((claim.generation, claim.version), (own.generation, own.version));
         let differs = |claim: &Member, own: &Member| {
             // Of the state, others may be ahead for good (see `merge_other`): outbidding that would never end.
@@ -278,15 +345,53 @@ impl View {
         Ok(true)
     }
 
+    /// The one thing that others decide about this node: there is no arguing with its own tombstone, since everyone
+    /// has let go of its ranges.
+    fn accept_removal(
+        &mut self,
+        claim: &Member,
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> Result<bool, Flaw> {
+        check_not_far_future(claim.generation.0, now)?;
+        if claim.tokens != self.own().tokens {
+            return Err(Flaw::TokensChanged);
+        }
+        changes.note(Note::Removed { about: self.own });
+        self.replace(claim.clone());
+        Ok(true)
+    }
+
     fn insert(&mut self, member: Member) {
-        for token in &member.tokens {
-            self.tokens.entry(*token).or_insert(member.host_id);
+        if member.state != MemberState::Removed {
+            for token in &member.tokens {
+                self.tokens.entry(*token).or_insert(member.host_id);
+            }
         }
         self.members.insert(member.host_id, member);
     }
 
+    /// Inserts a tombstone: its tokens are free.
+    fn replace(&mut self, tombstone: Member) {
+        for token in &tombstone.tokens {
+            if self.tokens.get(token) == Some(&tombstone.host_id) {
+                self.tokens.remove(token);
+            }
+        }
+        self.insert(tombstone);
+    }
+
     fn own_mut(&mut self) -> &mut Member {
-        self.members.get_mut(&self.own).expect("inserted by `new`, and no member is ever removed")
+        self.members.get_mut(&self.own).expect("inserted by `new`, and nobody is ever taken out")
+    }
+}
+
+/// Whether a fact takes the place of what is known because one of them is a tombstone; `None`: neither is.
+fn tombstone_wins(known: &Member, fact: &Member) -> Option<bool> {
+    match (known.state == MemberState::Removed, fact.state == MemberState::Removed) {
+        (false, false) => None,
+        (is_known_removed, is_fact_removed) if is_known_removed != is_fact_removed => Some(is_fact_removed),
+        _ => Some(fact.precedence() > known.precedence()),
     }
 }
 

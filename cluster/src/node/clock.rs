@@ -13,7 +13,10 @@ use parking_lot::Mutex;
 
 use crate::{
     hybrid_clock::{HybridClock, Observed},
-    membership::{ClockWatch, clock_watch::offset_between},
+    membership::{
+        ClockWatch,
+        clock_watch::{Measured, offset_between},
+    },
     node_id::HostId,
     time::{Timestamp, WallClock},
 };
@@ -73,6 +76,23 @@ impl NodeClock {
     /// wall clock.
     pub(crate) fn compare(&self, peer: HostId, theirs: Timestamp, sent: Timestamp, received: Timestamp) {
         self.change_watch(|watch| watch.note(peer, offset_between(theirs, sent, received)));
+    }
+
+    /// Gossip has measured a live peer's clock. Returns what is to be said if it is off by more than allowed for sure.
+    pub(crate) fn measure(&self, peer: HostId, measured: Measured) -> Option<String> {
+        self.watch.lock().measure(peer, measured);
+        let Measured { offset_us, round_trip_us } = measured;
+        let certain = offset_us.unsigned_abs().saturating_sub(round_trip_us / 2);
+        (Duration::from_micros(certain) > self.allowed_drift).then(|| {
+            let (by, way) =
+                (whole_millis(offset_us.unsigned_abs()), if offset_us < 0 { "behind" } else { "ahead of" });
+            format!("{by:?} {way} this node's, allowed are {:?}", self.allowed_drift)
+        })
+    }
+
+    /// How a peer's clock was measured last.
+    pub(crate) fn measured(&self, peer: HostId) -> Option<Measured> {
+        self.watch.lock().measured(peer)
     }
 
     /// A peer is down.

@@ -1,16 +1,19 @@
-//! Meets the other nodes: an exchange with each member, and each seed that is no member yet, per interval.
+//! Keeps this node in touch with the others: heartbeats, gossip, probes, and full exchanges while it joins.
 //!
 //! ```text
-//!   every interval, or soon after news ──> one call per peer, all at once, each at most 2 s
-//!                                             │ answer: learn it (merge, save, publish); the peer is up
-//!                                             └ error:  the peer is down, if the connection is gone
-//!   a connection is lost ──> one call to that peer at once, if it was up: whether that fails says if it is down
-//!   as soon as every member was tried once, or 2 s after the ring is known: the node serves
-//!   while the node belongs to no cluster: what the seeds answered decides whether it forms one
+//!   every interval      heartbeat; φ of all members; gossip with one or two, ping some more (`rounds`)
+//!   news                gossip with one more, soon
+//!   not normal yet      full exchanges with the members that have yet to say what the join waits for, and with seeds
+//!   a connection lost   one ping to that peer at once, if it was up: whether that fails says if it is down
+//!   a suspicion         ping the suspect and have others ping it; twice in vain: it is taken for dead
 //! ```
 //!
+//! As soon as every member was tried once, or 2 s after the ring is known, the node serves. While it belongs to no
+//! cluster, what the seeds answered decides whether it forms one: this is Cassandra's shadow round, in which a node asks
+//! before it shows itself.
+//!
 //! A peer that is slow has its call under way when the next round begins, and is left out of it; nobody else waits
-//! for it. Calling down members every time is what finds them again; how often a dead address is really tried is
+//! for it. Pinging down members again and again is what finds them again; how often a dead address is really tried is
 //! the transport's backoff.
 
 use std::{
@@ -24,29 +27,38 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    known_cluster::{KnownCluster, Picture},
+    calls::{self, Agreement, Called},
+    known_cluster::{KnownCluster, Picture, WAS_REMOVED},
     peers::Peers,
-    randomness::{Stream, random_uuid},
+    randomness::{Stream, random_uuid, stream},
     transport::{CallError, Destination},
 };
 use crate::{
-    membership::{Formation, FormationVerdict, formation::default_replication_factor},
-    message::{Request, Response, TrafficClass},
+    membership::{
+        Formation, FormationVerdict, MemberState,
+        digest::{Syn, Tag},
+        formation::default_replication_factor,
+        rounds::{self, Turns},
+    },
     node_id::{ClusterId, HostId},
     settings::Settings,
 };
 
-/// How long an exchange may take.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a node that knows its ring puts off serving because of members that it has not reached. A member whose
 /// process is dead is known to be so at once; this is for those whose machine says nothing.
 const MEETING_TIMEOUT: Duration = Duration::from_secs(2);
 /// News is passed on after this part of the interval, so that a cluster forms in a few rounds, not intervals.
 const NEWS_DIVISOR: u32 = 10;
+/// Full exchanges that a joining node begins in one round at most.
+const EXCHANGES_PER_ROUND: usize = 64;
+/// Intervals between two announcements of the load.
+const LOAD_ROUNDS: u64 = 60;
 
-/// The task that meets the other nodes.
+/// The task that keeps in touch with the other nodes.
 pub(super) struct MembershipLoop {
     interval: Duration,
+    helpers: usize,
+    probe_timeout: Duration,
     advertise: String,
     seeds: Vec<String>,
     configured_factor: Option<u32>,
@@ -59,8 +71,35 @@ pub(super) struct MembershipLoop {
     met: BTreeMap<String, HostId>,
     peers: Arc<Peers>,
     cluster: Arc<KnownCluster>,
+    /// Draws the id of a cluster.
     random: Stream,
+    /// Chooses whom to call.
+    choices: Stream,
+    turns: Turns,
+    rounds: u64,
+    calls: Calls,
     stop: CancellationToken,
+}
+
+/// Calls under way, at most one per destination besides probes.
+#[derive(Default)]
+struct Calls {
+    under_way: FuturesUnordered<BoxFuture<'static, Called>>,
+    busy: BTreeSet<Destination>,
+}
+
+impl Calls {
+    fn exchange(&mut self, peers: &Arc<Peers>, destination: Destination) {
+        if self.busy.insert(destination.clone()) {
+            self.under_way.push(Box::pin(calls::exchange(Arc::clone(peers), destination)));
+        }
+    }
+
+    fn gossip(&mut self, peers: &Arc<Peers>, destination: Destination, syn: impl FnOnce() -> Syn) {
+        if self.busy.insert(destination.clone()) {
+            self.under_way.push(Box::pin(calls::gossip(Arc::clone(peers), destination, syn())));
+        }
+    }
 }
 
 /// How far the node is in meeting its members, which it does once before it serves: it would call all of them dead,
@@ -75,21 +114,12 @@ enum Meeting {
     Over,
 }
 
-/// How a call ended: the sender of the answer and its cluster.
-struct Met {
-    destination: Destination,
-    result: Result<(HostId, Option<ClusterId>), CallError>,
-}
-
 impl MembershipLoop {
-    pub(super) fn new(
-        settings: &Settings,
-        peers: Arc<Peers>,
-        random: Stream,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(settings: &Settings, peers: Arc<Peers>, seed: u64, stop: CancellationToken) -> Self {
         Self {
-            interval: settings.exchange_interval.max(Duration::from_millis(1)),
+            interval: settings.gossip_interval.max(Duration::from_millis(1)),
+            helpers: settings.probe_helpers,
+            probe_timeout: settings.probe_timeout,
             advertise: settings.advertise.clone(),
             seeds: settings.seeds.clone(),
             configured_factor: settings.default_replication_factor,
@@ -100,45 +130,145 @@ impl MembershipLoop {
             met: BTreeMap::new(),
             cluster: Arc::clone(&peers.cluster),
             peers,
-            random,
+            random: stream(seed, "cluster id"),
+            choices: stream(seed, "gossip"),
+            turns: Turns::default(),
+            rounds: 0,
+            calls: Calls::default(),
             stop,
         }
     }
 
     /// Runs until the stop signal.
     pub(super) async fn run(mut self) {
-        let mut calls: FuturesUnordered<BoxFuture<'static, Met>> = FuturesUnordered::new();
-        let mut busy: BTreeSet<Destination> = BTreeSet::new();
         let mut last_round = Instant::now();
-        let mut next_round = last_round;
+        let mut next_interval = last_round;
+        let mut next_news: Option<Instant> = None;
         let stop = self.stop.clone();
         let cluster = Arc::clone(&self.cluster);
+        let peers = Arc::clone(&self.peers);
+        cluster.hearsay.tell(Tag::RELEASE, env!("CARGO_PKG_VERSION").as_bytes().to_vec());
         loop {
+            if self.is_removed() {
+                return stop.cancelled().await;
+            }
             self.form_if_due().await;
             self.watch_clock();
+            self.probe_suspects();
             let meeting_ends = self.meet_members();
+            let next_round = next_news.unwrap_or(next_interval).min(next_interval);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(met) = calls.next() => {
-                    busy.remove(&met.destination);
-                    self.on_met(met);
-                }
-                () = cluster.news() => next_round = next_round.min(last_round + self.interval / NEWS_DIVISOR),
-                hosts = cluster.members_in_doubt() => {
-                    calls.extend(self.call_members(hosts, &mut busy));
-                }
-                hosts = self.peers.transport.lost_connections() => {
+                Some(called) = self.calls.under_way.next() => self.on_called(called),
+                () = cluster.news() => next_news = Some(last_round + self.interval / NEWS_DIVISOR),
+                hosts = cluster.members_in_doubt() => self.ping(hosts),
+                hosts = peers.transport.lost_connections() => {
                     let hosts = hosts.into_iter().filter(|host_id| self.is_to_be_asked_after(*host_id)).collect();
-                    calls.extend(self.call_members(hosts, &mut busy));
+                    self.ping(hosts);
                 }
                 () = sleep_until(meeting_ends.unwrap_or(next_round)), if meeting_ends.is_some() => {}
                 () = sleep_until(next_round) => {
-                    calls.extend(self.call_idle(self.destinations(), &mut busy));
                     last_round = Instant::now();
-                    next_round = last_round + self.interval;
+                    next_news = None;
+                    let is_interval = last_round >= next_interval;
+                    if is_interval {
+                        next_interval = last_round + self.interval;
+                        self.begin_interval();
+                    }
+                    self.exchange_if_due();
+                    self.gossip(is_interval);
                 }
             }
+        }
+    }
+
+    /// A removed node is nobody's peer: it says so, and calls no one any more.
+    fn is_removed(&self) -> bool {
+        let is_removed = self.cluster.picture().view().is_removed();
+        if is_removed {
+            tracing::error!("this node serves no more: {WAS_REMOVED}");
+        }
+        is_removed
+    }
+
+    fn begin_interval(&mut self) {
+        let hearsay = &self.cluster.hearsay;
+        hearsay.beat();
+        hearsay.tell(Tag::SCHEMA, self.cluster.picture().schema_version().to_le_bytes().to_vec());
+        if self.rounds.is_multiple_of(LOAD_ROUNDS) {
+            hearsay.tell(Tag::LOAD, self.cluster.load_bytes().to_le_bytes().to_vec());
+        }
+        self.rounds += 1;
+    }
+
+    /// Full exchanges: with seeds nobody has met, and while this node joins with the members that it needs for it.
+    fn exchange_if_due(&mut self) {
+        let picture = self.cluster.picture();
+        let view = picture.view();
+        let mut asked = Vec::new();
+        if view.own().state != MemberState::Normal {
+            asked = self.cluster.to_be_asked();
+            asked = rounds::some_of(&asked, EXCHANGES_PER_ROUND, &mut self.choices);
+        }
+        let members = asked.into_iter().filter_map(|host_id| picture.destination(host_id));
+        let unmet = self.seeds.iter().filter(|seed| !self.is_matched(&picture, seed));
+        let seeds = unmet.map(|seed| Destination { host_id: None, address: seed.clone() });
+        let destinations: Vec<Destination> = members.chain(seeds).collect();
+        for destination in destinations {
+            self.calls.exchange(&self.peers, destination);
+        }
+    }
+
+    /// A round of gossip; and once per interval pings, to everyone that was never tried while the node does not serve.
+    fn gossip(&mut self, is_interval: bool) {
+        let picture = self.cluster.picture();
+        let view = picture.view();
+        if view.cluster_id().is_none() {
+            return;
+        }
+        let others: Vec<HostId> = view.others().map(|member| member.host_id).collect();
+        let (live, unreachable): (Vec<_>, Vec<_>) =
+            others.iter().copied().partition(|host_id| self.cluster.is_up(*host_id));
+        let is_seed = |host_id: &&HostId| {
+            view.member(**host_id).is_some_and(|member| self.seeds.contains(&member.address))
+        };
+        let seeds: Vec<HostId> = others.iter().filter(is_seed).copied().collect();
+        for host_id in rounds::gossip_with(&live, &unreachable, &seeds, &mut self.choices) {
+            if let Some(destination) = picture.destination(host_id) {
+                self.calls.gossip(&self.peers, destination, || self.cluster.hearsay.syn());
+            }
+        }
+        let mut pinged = BTreeSet::new();
+        if is_interval {
+            pinged = self.turns.next(&others, &mut self.choices);
+        }
+        if !matches!(self.meeting, Meeting::Over) {
+            pinged.extend(self.cluster.untried());
+        }
+        self.ping(pinged);
+    }
+
+    fn ping(&mut self, hosts: BTreeSet<HostId>) {
+        let picture = self.cluster.picture();
+        for destination in hosts.into_iter().filter_map(|host_id| picture.destination(host_id)) {
+            self.calls.gossip(&self.peers, destination, || self.cluster.hearsay.ping());
+        }
+    }
+
+    /// Asks whether those who are suspected can be reached by anyone.
+    fn probe_suspects(&mut self) {
+        let picture = self.cluster.picture();
+        for host_id in self.cluster.hearsay.due() {
+            let Some(destination) = picture.destination(host_id) else { continue };
+            let others = picture.view().others().map(|member| member.host_id);
+            let live: Vec<HostId> =
+                others.filter(|other| *other != host_id && self.cluster.is_up(*other)).collect();
+            let helpers = rounds::some_of(&live, self.helpers, &mut self.choices);
+            let helpers = helpers.into_iter().filter_map(|helper| picture.destination(helper)).collect();
+            let peers = Arc::clone(&self.peers);
+            let probe = calls::probe(peers, destination, host_id, helpers, self.probe_timeout);
+            self.calls.under_way.push(Box::pin(probe));
         }
     }
 
@@ -189,58 +319,53 @@ impl MembershipLoop {
         true
     }
 
-    /// Calls members that are not being called already.
-    fn call_members(
-        &self,
-        hosts: BTreeSet<HostId>,
-        busy: &mut BTreeSet<Destination>,
-    ) -> Vec<BoxFuture<'static, Met>> {
-        let picture = self.cluster.picture();
-        let destinations = hosts.into_iter().filter_map(|host_id| picture.destination(host_id));
-        self.call_idle(destinations, busy)
-    }
-
-    /// Calls those that are not being called already.
-    fn call_idle(
-        &self,
-        destinations: impl IntoIterator<Item = Destination>,
-        busy: &mut BTreeSet<Destination>,
-    ) -> Vec<BoxFuture<'static, Met>> {
-        let idle = destinations.into_iter().filter(|destination| busy.insert(destination.clone()));
-        idle.map(|destination| Box::pin(meet(Arc::clone(&self.peers), destination)) as _).collect()
-    }
-
-    /// All members but this node, and the seeds that are nobody's address yet.
-    fn destinations(&self) -> Vec<Destination> {
-        let picture = self.cluster.picture();
-        let members = picture.view().others().filter_map(|member| picture.destination(member.host_id));
-        let unmet = self.seeds.iter().filter(|seed| !self.is_matched(&picture, seed));
-        let seeds = unmet.map(|seed| Destination { host_id: None, address: seed.clone() });
-        members.chain(seeds).collect()
-    }
-
     fn is_matched(&self, picture: &Picture, seed: &String) -> bool {
         let at_address = picture.view().members().any(|member| member.address == *seed);
         at_address || self.met.get(seed).is_some_and(|host_id| picture.view().member(*host_id).is_some())
     }
 
-    fn on_met(&mut self, met: Met) {
-        let Met { destination: Destination { host_id, address }, result } = met;
+    fn on_called(&mut self, called: Called) {
+        match called {
+            Called::Exchange { destination, result } => {
+                self.calls.busy.remove(&destination);
+                self.on_exchange(&destination, result);
+            }
+            Called::Gossip { destination, result } => {
+                self.calls.busy.remove(&destination);
+                match result {
+                    Ok(Agreement::Reached) => {}
+                    Ok(Agreement::Missing) => self.calls.exchange(&self.peers, destination),
+                    Err(error) => self.log_error(&destination.address, &error),
+                }
+            }
+            Called::Probe { host_id, is_reached } => {
+                if self.cluster.on_probe(host_id, is_reached) {
+                    self.peers.clock.forget(host_id);
+                }
+            }
+        }
+    }
+
+    fn on_exchange(
+        &mut self,
+        Destination { host_id, address }: &Destination,
+        result: Result<(HostId, Option<ClusterId>), CallError>,
+    ) {
         match result {
             Ok((sender, cluster_id)) if host_id.is_none() => {
                 self.met.insert(address.clone(), sender);
                 if sender == self.peers.identity.host_id() {
-                    self.take_for_own(&address);
+                    self.take_for_own(address);
                 } else {
-                    self.formation.on_answer(&address, cluster_id);
+                    self.formation.on_answer(address, cluster_id);
                 }
             }
             Ok(_) => {}
             Err(error) => {
                 if host_id.is_none() {
-                    self.formation.on_failure(&address);
+                    self.formation.on_failure(address);
                 }
-                self.log_error(&address, &error);
+                self.log_error(address, &error);
             }
         }
     }
@@ -287,37 +412,4 @@ impl MembershipLoop {
             }
         }
     }
-}
-
-/// One exchange: what this node knows for what the other knows.
-async fn meet(peers: Arc<Peers>, destination: Destination) -> Met {
-    let deadline = Instant::now() + EXCHANGE_TIMEOUT;
-    let request = Request::Exchange(peers.cluster.exchange());
-    let sent = peers.clock.now();
-    let answer = peers.call_anyone(&destination, TrafficClass::Control, request, deadline, None).await;
-    let received = peers.clock.now();
-    let result = match answer {
-        Err(error) => Err(error),
-        Ok(answer) => match answer.body {
-            Response::Exchange(theirs) => {
-                let sender = answer.header.sender;
-                let cluster_id = theirs.cluster_id;
-                match peers.cluster.learn(sender, &theirs, received).await {
-                    Ok(()) => {
-                        // In one turn with the end of the call, so before the node serves because of it.
-                        if sender != peers.identity.host_id() && peers.cluster.is_up(sender) {
-                            peers.clock.compare(sender, answer.header.timestamp, sent, received);
-                        }
-                        Ok((sender, cluster_id))
-                    }
-                    Err(error) => {
-                        Err(CallError::Malformed { reason: format!("what it told was not saved: {error}") })
-                    }
-                }
-            }
-            Response::Failed(error) => Err(CallError::Malformed { reason: error.to_string() }),
-            _ => Err(CallError::Malformed { reason: "it answered something else".to_owned() }),
-        },
-    };
-    Met { destination, result }
 }

@@ -10,7 +10,7 @@
 //!   └──────────┬───────────┘                       │         │
 //!              │             ┌────────────────┐    │    ┌────┴────┐
 //!              ├─────────────│ membership     │────┼────│ peers   │ every call: header, clock, liveness
-//!              │             │ loop           │    │    └────┬────┘
+//!              │             │ loop, calls    │    │    └────┬────┘
 //!              │             └───────┬────────┘    │         │
 //!              ▼                     ▼             ▼         ▼
 //!        known_cluster: who is where, who is up; saved before it is acted on
@@ -27,11 +27,14 @@
 //! message queues between them; the parts share little, and what they share (the picture of the cluster) is read a
 //! thousand times for each time it changes.
 //!
-//! Reading order: [`identity`], `own_trees`, `known_cluster`, [`transport`], `peers`, `local_store`, `replica`,
-//! `coordinator`, `membership_loop`.
+//! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
+//! `replica`, `coordinator`, `calls`, `membership_loop`.
 
+mod calls;
 mod clock;
 mod coordinator;
+mod gossip_status;
+mod hearsay;
 pub mod identity;
 mod known_cluster;
 mod local_store;
@@ -57,6 +60,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
     runtime::Handle,
+    sync::Semaphore,
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
@@ -70,13 +74,16 @@ use self::{
 use crate::{
     consistency::Consistency,
     error::RequestError,
-    membership::MemberState,
+    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest, MemberState},
     message::{Header, Message, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     settings::Settings,
     table::{Definition, Table},
     time::WallClock,
 };
+
+pub use gossip_status::{GossipStatus, GossipedMember, NamedFact, PeerHealth};
+pub use known_cluster::RemovalError;
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
 #[derive(Debug, Clone)]
@@ -261,7 +268,7 @@ pub struct MemberStatus {
     pub tokens: usize,
     /// Share of the default table's data that it holds, 0 to 1.
     pub owns: f64,
-    /// Bytes on disk; known of the node itself only.
+    /// Bytes on disk, as the member said last.
     pub load_bytes: Option<u64>,
 }
 
@@ -270,6 +277,7 @@ fn serialize_state<S: serde::Serializer>(state: &MemberState, serializer: S) -> 
         MemberState::Joining => "joining",
         MemberState::Settling => "settling",
         MemberState::Normal => "normal",
+        MemberState::Removed => "removed",
     })
 }
 
@@ -298,8 +306,13 @@ pub struct Node {
     schema: Arc<SchemaKeeper>,
     coordinator: Arc<Coordinator>,
     membership: Mutex<Option<JoinHandle<()>>>,
+    /// Pings on behalf of other nodes.
+    probes: Semaphore,
     stop: CancellationToken,
 }
+
+/// Pings on behalf of others that are under way at once; whoever asks beyond asks another node too.
+const MAX_PROBES: usize = 64;
 
 impl Node {
     /// Reloads the members and tables the node knew, and starts its tasks.
@@ -336,8 +349,7 @@ impl Node {
             spawners.requests,
             stop.clone(),
         ));
-        let membership =
-            MembershipLoop::new(&settings, Arc::clone(&peers), stream(seed, "cluster id"), stop.clone());
+        let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
         let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
         Ok(Arc::new(Self {
             settings,
@@ -350,6 +362,7 @@ impl Node {
             schema,
             coordinator,
             membership,
+            probes: Semaphore::new(MAX_PROBES),
             stop,
         }))
     }
@@ -376,6 +389,11 @@ impl Node {
             helenus_storage::sometimes!("an expired request was dropped");
             return Err(ReplicaError::Expired);
         }
+        // What it says of the cluster is answered with the exchange that tells it so.
+        if !is_exchange && self.cluster.is_removed(header.sender) {
+            helenus_storage::sometimes!("a removed node was turned away");
+            return Err(ReplicaError::Removed);
+        }
         self.clock.observe(header.timestamp);
         // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
         // saved and not published is learned again.
@@ -399,6 +417,12 @@ impl Node {
             Request::Exchange(theirs) => Response::Exchange(
                 self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
             ),
+            Request::Gossip(GossipRequest { cluster_id, gossip }) => {
+                self.check_cluster(header.sender, cluster_id)?;
+                let received_us = self.clock.now().0;
+                let answer = self.answer_gossip(header, gossip).await?;
+                Response::Gossip(GossipReply { received_us, answered_us: self.clock.now().0, answer })
+            }
             Request::Write { table, mutation } => {
                 Response::Written { owned: self.replica.write(table, mutation).await? }
             }
@@ -406,6 +430,40 @@ impl Node {
             // to say, once for all replicas.
             Request::Read { table, key, now: _ } => Response::Record(self.replica.read(table, key).await?),
         })
+    }
+
+    async fn answer_gossip(&self, header: &Header, gossip: Gossip) -> Result<GossipAnswer, ReplicaError> {
+        Ok(match gossip {
+            Gossip::Syn(syn) => GossipAnswer::Ack(self.cluster.answer_syn(header.sender, &syn)),
+            Gossip::Ack2(deltas) => {
+                self.cluster.learn_ack2(header.sender, &deltas, self.clock.now()).await?;
+                GossipAnswer::Taken
+            }
+            Gossip::Probe(host_id) => {
+                let overloaded = |_| ReplicaError::Overloaded("too many probes at once".to_owned());
+                let _place = self.probes.try_acquire().map_err(overloaded)?;
+                let picture = self.cluster.picture();
+                let is_reached = match picture.destination(host_id) {
+                    // What is left of the time is for the way back.
+                    Some(to) => {
+                        calls::ping(&self.peers, &to, Instant::now() + header.remaining * 3 / 4).await
+                    }
+                    None => false,
+                };
+                GossipAnswer::Probed(is_reached)
+            }
+        })
+    }
+
+    fn check_cluster(&self, sender: HostId, theirs: ClusterId) -> Result<(), ReplicaError> {
+        if self.cluster.picture().view().cluster_id() == Some(theirs) {
+            return Ok(());
+        }
+        helenus_storage::sometimes!("gossip of another cluster was refused");
+        if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
+            tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
+        }
+        Err(ReplicaError::OtherCluster)
     }
 
     /// Learns of a table that the sender knows and this node does not.
@@ -468,6 +526,20 @@ impl Node {
     pub fn status(&self) -> ClusterStatus {
         let load_bytes = self.store.engine().counters().sstable_bytes;
         status::of(&self.settings, &self.identity, &self.cluster, load_bytes)
+    }
+
+    /// Gossip and failure detection as this node sees them; never waits for a peer.
+    pub fn gossip_status(&self) -> GossipStatus {
+        gossip_status::of(self.host_id(), &self.cluster, &self.clock)
+    }
+
+    /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short
+    /// until they are repaired; if it comes back, nobody listens to it.
+    ///
+    /// # Errors
+    /// [`RemovalError`]; nothing has changed.
+    pub async fn assassinate(&self, host_id: HostId) -> Result<(), RemovalError> {
+        self.cluster.remove(host_id).await
     }
 
     /// Takes no new request; requests under way go on.

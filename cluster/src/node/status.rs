@@ -5,7 +5,7 @@ use super::{
     identity::{LocalIdentity, PARTITIONER},
     known_cluster::KnownCluster,
 };
-use crate::{placement::SimpleStrategy, settings::Settings, table::DEFAULT_TABLE};
+use crate::{placement::Strategy, settings::Settings, table::DEFAULT_TABLE};
 
 /// What `node` knows now; `load_bytes` is its own.
 pub(super) fn of(
@@ -15,8 +15,8 @@ pub(super) fn of(
     load_bytes: u64,
 ) -> ClusterStatus {
     let picture = cluster.picture();
-    let factor = picture.table(DEFAULT_TABLE).map_or(1, |table| table.definition.replication.factor());
-    let owned = SimpleStrategy { replication_factor: factor }.ownership(picture.ring());
+    let default = picture.table(DEFAULT_TABLE).map(|table| &table.definition.replication);
+    let owned = default.map(|default| Strategy::from(default).ownership(picture.ring())).unwrap_or_default();
     let mut members: Vec<MemberStatus> = picture
         .view()
         .members()
@@ -32,7 +32,7 @@ pub(super) fn of(
                 why: if is_self { cluster.why_not_normal() } else { cluster.why_others_join(member) },
                 tokens: member.tokens.len(),
                 owns: owned.get(&member.host_id).copied().unwrap_or(0.0).min(1.0),
-                load_bytes: is_self.then_some(load_bytes),
+                load_bytes: if is_self { Some(load_bytes) } else { cluster.load_of(member.host_id) },
             }
         })
         .collect();

@@ -23,14 +23,16 @@
 //!
 //! Storage keys begin with the token ([`storage_key()`]), so that a token range is one scan of the engine.
 //!
-//! Reading order: [`token`], [`partitioner`], [`ring`], [`mod@storage_key`].
+//! Reading order: [`token`], [`partitioner`], [`topology`], [`ring`], [`mod@storage_key`].
 
 pub mod partitioner;
 pub mod ring;
 pub mod storage_key;
 pub mod token;
+pub mod topology;
 
 pub use partitioner::Partitioner;
 pub use ring::{Range, Ring, RingEntry};
 pub use storage_key::{StorageKeyError, StorageKeyParts, split_storage_key, storage_key, token_of};
 pub use token::{Token, draw_tokens};
+pub use topology::{Datacenter, Location, Rack, Topology};

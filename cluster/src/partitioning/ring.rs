@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::Token;
+use super::{Location, Token, Topology};
 use crate::{
     membership::{Member, MemberState},
     node_id::HostId,
@@ -19,6 +19,8 @@ pub struct RingEntry {
     pub host_id: HostId,
     /// Where that member stands in its life, and so whether it owns ranges.
     pub state: MemberState,
+    /// Its datacenter and rack, as the ring's [`Topology`] numbers them.
+    pub location: Location,
 }
 
 /// An immutable picture of all tokens, made anew when a member changes.
@@ -30,6 +32,7 @@ pub struct RingEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
     entries: Vec<RingEntry>,
+    topology: Topology,
     members: usize,
     owners: usize,
     version: u64,
@@ -61,17 +64,20 @@ const WHOLE_RING: u128 = 1 << 64;
 impl Ring {
     /// The ring of these members.
     pub fn from_members<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
-        let mut entries: Vec<RingEntry> = members.into_iter().flat_map(entries_of).collect();
+        let members: Vec<&Member> = members.into_iter().filter(|member| !member.tokens.is_empty()).collect();
+        let topology = Topology::of(&members);
+        let mut entries: Vec<RingEntry> =
+            members.iter().flat_map(|member| entries_of(member, &topology)).collect();
         entries.sort_unstable_by_key(|entry| (entry.token, entry.host_id));
         entries.dedup();
         let members = count(&entries, |_| true);
         let owners = count(&entries, MemberState::owns_ranges);
-        let version = version_of(&entries);
-        Self { entries, members, owners, version }
+        let version = version_of(&entries, &topology);
+        Self { entries, topology, members, owners, version }
     }
 
-    /// Hash of the whole ring: equal on two nodes that see the same tokens, owners and states. Stable across
-    /// builds and machines.
+    /// Hash of the whole ring: equal on two nodes that see the same tokens, owners, states, datacenters and racks.
+    /// Stable across builds and machines.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -84,6 +90,11 @@ impl Ring {
     /// Members in any state, with at least one token.
     pub fn members(&self) -> usize {
         self.members
+    }
+
+    /// Where its members stand.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// All tokens in order.
@@ -133,9 +144,10 @@ impl Ring {
     }
 }
 
-fn entries_of(member: &Member) -> impl Iterator<Item = RingEntry> {
+fn entries_of(member: &Member, topology: &Topology) -> impl Iterator<Item = RingEntry> {
     let (host_id, state) = (member.host_id, member.state);
-    member.tokens.iter().map(move |&token| RingEntry { token: Token(token), host_id, state })
+    let location = topology.location(member).expect("the topology was made of all members");
+    member.tokens.iter().map(move |&token| RingEntry { token: Token(token), host_id, state, location })
 }
 
 fn count(entries: &[RingEntry], is_counted: impl Fn(MemberState) -> bool) -> usize {
@@ -143,15 +155,28 @@ fn count(entries: &[RingEntry], is_counted: impl Fn(MemberState) -> bool) -> usi
     members.collect::<BTreeSet<_>>().len()
 }
 
-fn version_of(entries: &[RingEntry]) -> u64 {
+fn version_of(entries: &[RingEntry], topology: &Topology) -> u64 {
     let mut hasher = Xxh3::new();
+    let number = |number: usize| (number as u64).to_le_bytes();
+    let datacenters = topology.datacenters();
+    hasher.update(&number(datacenters.len()));
+    for datacenter in datacenters {
+        hasher.update(&number(datacenter.racks.len()));
+        for name in datacenter.racks.iter().map(|rack| &rack.name).chain([&datacenter.name]) {
+            hasher.update(&number(name.len()));
+            hasher.update(name.as_bytes());
+        }
+    }
     for entry in entries {
         hasher.update(&entry.token.0.to_le_bytes());
         hasher.update(entry.host_id.0.as_bytes());
+        hasher.update(&number(entry.location.datacenter));
+        hasher.update(&number(entry.location.rack));
         hasher.update(&[match entry.state {
             MemberState::Joining => 0,
             MemberState::Normal => 1,
             MemberState::Settling => 2,
+            MemberState::Removed => 3,
         }]);
     }
     hasher.digest()

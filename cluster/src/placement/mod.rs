@@ -25,11 +25,37 @@
 //! to J alone besides its owner; if K comes first, K is the owner and has missed it. A member that becomes normal in
 //! one step: its quorum and that of a node that has not heard of it yet need not overlap.
 //!
-//! Reading order: [`simple`]. Strategies that know datacenters and racks go beside it.
+//! # Datacenters and racks
+//!
+//! [`NetworkTopologyStrategy`] walks once around the ring and decides in each datacenter apart. With f replicas there and
+//! r racks, it takes the first member that it meets of each rack, f racks at most, and of those whose rack has one
+//! already the first f - r. So no two replicas share a rack if there are racks enough:
+//!
+//! ```text
+//!   tokens    10 N1   20 N2   30 N3   40 N4   50 N5   60 N6         one datacenter, factor 2
+//!   rack         1       1       2       2       3       3          key at 25: N3, then N5 (N4 shares N3's rack)
+//! ```
+//!
+//! The rule for writes holds here too, though a new member changes r and so may push out somebody who stands far from
+//! it. On a ring, a member x is a replica in one of two ways: (a) it is the first of its rack and fewer than f racks come
+//! before it; (b) it is not, and fewer than f - r others that are not the first of theirs come before it. Add a
+//! member to the ring: the racks before x grow or stay; those before x that are not first of their rack, which are the
+//! members before x less the racks before x, grow or stay; r grows or stays. A first one whom the new member makes a
+//! later one had fewer than f racks before it if (b) takes it, since r < f then, so (a) took it before. Hence *nobody
+//! becomes a replica because another joins*: the replicas of any ring are among those of the normal members' ring, and
+//! the members x that are replicas on the ring of the normal members and x alone. That is who is written to, no more
+//! and no less, and what each walk computes: it counts normal members only, and asks of each other one whether it would be
+//! taken next. For SimpleStrategy the same rule reads as above.
+//!
+//! Reading order: [`simple`], [`network_topology`], [`strategy`].
 
+pub mod network_topology;
 pub mod simple;
+pub mod strategy;
 
+pub use network_topology::NetworkTopologyStrategy;
 pub use simple::SimpleStrategy;
+pub use strategy::Strategy;
 
 use crate::node_id::HostId;
 

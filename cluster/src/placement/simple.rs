@@ -1,11 +1,8 @@
 //! Replicas regardless of where nodes stand.
 
-use std::collections::BTreeMap;
-
 use super::Placement;
 use crate::{
     membership::MemberState,
-    node_id::HostId,
     partitioning::{Ring, Token},
 };
 
@@ -44,17 +41,5 @@ impl SimpleStrategy {
             replicas.push(entry.host_id);
         }
         found
-    }
-
-    /// Share of all keys, 0 to 1, that each member holds as a natural replica. The shares sum up to the
-    /// number of replicas.
-    pub fn ownership(self, ring: &Ring) -> BTreeMap<HostId, f64> {
-        let mut shares = BTreeMap::new();
-        for range in ring.ranges() {
-            for replica in self.place(ring, range.end).natural {
-                *shares.entry(replica).or_insert(0.0) += range.share();
-            }
-        }
-        shares
     }
 }

@@ -30,11 +30,12 @@
 //! faster still, but simulate a node that is not the one in production.
 //!
 //! Reading order: [`trace`], [`clock`], [`weather`], `frame`, `network`, `driver`, `machine`, [`shape`], [`fault`],
-//! [`schedule`], [`cluster`], [`nemesis`].
+//! [`schedule`], [`cluster`], [`nemesis`], `farewell`.
 
 pub mod clock;
 pub mod cluster;
 mod driver;
+mod farewell;
 pub mod fault;
 mod frame;
 mod machine;

@@ -95,7 +95,7 @@ fn settings(random: &mut Stream, nodes: u32, factor: u32) -> Settings {
         write_timeout: millis(random),
         read_timeout: millis(random),
         allowed_drift: Duration::from_secs([5, 60, 60][random.random_range(0..3)]),
-        exchange_interval: Duration::from_millis([300, 1000, 1000, 2000][random.random_range(0..4)]),
+        gossip_interval: Duration::from_millis([300, 1000, 1000, 2000][random.random_range(0..4)]),
         max_requests: if random.random_bool(0.1) { 16 } else { 4096 },
         ..Settings::default()
     }

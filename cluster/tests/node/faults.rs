@@ -143,7 +143,7 @@ async fn a_member_that_can_call_but_not_be_called_is_down_and_stays_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_comes_back_is_up_as_soon_as_it_calls() {
-    let mut cluster = Cluster::with(3, |settings| settings.exchange_interval = Duration::from_secs(10)).await;
+    let mut cluster = Cluster::with(3, |settings| settings.gossip_interval = Duration::from_secs(10)).await;
     cluster.kill("n3").await;
     cluster.until("the death is known", |c| c.sees_down("n1", "n3") && c.sees_down("n2", "n3")).await;
 
@@ -231,7 +231,7 @@ async fn a_connection_lost_after_the_reply_is_noticed_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_death_that_breaks_connections_is_known_at_once_to_idle_nodes() {
-    let mut cluster = Cluster::with(3, |settings| settings.exchange_interval = Duration::from_secs(10)).await;
+    let mut cluster = Cluster::with(3, |settings| settings.gossip_interval = Duration::from_secs(10)).await;
     cluster.network.tell_losses();
 
     cluster.kill("n3").await;

@@ -6,11 +6,13 @@ mod support;
 
 mod clocks;
 mod faults;
+mod forged;
 mod forming;
 mod identity;
 mod joining;
 mod quorums;
 mod readiness;
 mod refusals;
+mod removal;
 mod replicas;
 mod schema;

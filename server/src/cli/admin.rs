@@ -1,8 +1,13 @@
 //! `helenus admin`: a running cluster as one of its nodes sees it.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    io::{IsTerminal, stdin},
+};
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{
     endpoint::{self, EndpointArgs},
@@ -21,6 +26,18 @@ pub enum Command {
         /// In which form.
         #[command(flatten)]
         output: FormatArgs,
+    },
+    /// Remove a dead member from the cluster, for ever: its ranges have one replica less until they are repaired
+    #[command(before_help = "Example: helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d --yes")]
+    Assassinate {
+        /// Host id of the member, as `admin status` shows it; a node that lives is not removed
+        host_id: Uuid,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Which node.
+        #[command(flatten)]
+        endpoint: EndpointArgs,
     },
 }
 
@@ -54,14 +71,38 @@ impl Command {
     /// # Errors
     /// When the node does not answer.
     pub fn run(self) -> anyhow::Result<()> {
-        let Self::Status { endpoint, output } = self;
-        let status = endpoint::get_json(&endpoint.endpoint, STATUS_PATH)?;
-        match output.format {
-            Format::Json => output::answer_json(&status)?,
-            Format::Table => output::answer(&render(&serde_json::from_value(status)?))?,
+        match self {
+            Self::Status { endpoint, output } => {
+                let status = endpoint::get_json(&endpoint.endpoint, STATUS_PATH)?;
+                match output.format {
+                    Format::Json => output::answer_json(&status)?,
+                    Format::Table => output::answer(&render(&serde_json::from_value(status)?))?,
+                }
+            }
+            Self::Assassinate { host_id, yes, endpoint } => {
+                if !yes {
+                    confirm(host_id)?;
+                }
+                let answer = endpoint::post(&endpoint.endpoint, &format!("{ASSASSINATE_PATH}/{host_id}"))?;
+                let note = answer["note"].as_str().unwrap_or_default();
+                output::answer(&format!("removed host {host_id}: {note}"))?;
+            }
         }
         Ok(())
     }
+}
+
+/// Where a member is removed.
+const ASSASSINATE_PATH: &str = "/admin/v1/assassinate";
+
+/// Has the host id typed once more. Whoever is not at a terminal says `--yes`.
+fn confirm(host_id: Uuid) -> anyhow::Result<()> {
+    anyhow::ensure!(stdin().is_terminal(), "nothing is removed without --yes, or a terminal to ask at");
+    eprint!("Its data on other nodes stays; it never comes back. Type the host id again to remove it: ");
+    let mut typed = String::new();
+    stdin().read_line(&mut typed)?;
+    anyhow::ensure!(typed.trim() == host_id.to_string(), "that is not the host id: nothing is removed");
+    Ok(())
 }
 
 /// The shape of Cassandra's `nodetool status`: one block per datacenter.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
-        ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, SchemaChange, SchemaError,
-        WriteOutcome, WriteRequest,
+        ClusterStatus, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness, RemovalError,
+        SchemaChange, SchemaError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -63,6 +63,14 @@ impl Coordinate for Coordinator {
 
     fn status(&self) -> ClusterStatus {
         self.node.status()
+    }
+
+    fn gossip_status(&self) -> GossipStatus {
+        self.node.gossip_status()
+    }
+
+    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
+        Box::pin(self.node.assassinate(host_id))
     }
 
     fn host_id(&self) -> HostId {

@@ -88,6 +88,18 @@ pub(super) fn get_json(endpoint: &str, path: &str) -> anyhow::Result<serde_json:
     serde_json::from_slice(&bytes).with_context(|| format!("{endpoint}{path} did not answer with JSON"))
 }
 
+/// POSTs nothing to a path of the node, and returns the JSON that it answers.
+pub(super) fn post(endpoint: &str, path: &str) -> anyhow::Result<serde_json::Value> {
+    let agent = agent(PATIENCE);
+    let request = Request::post(format!("{endpoint}{path}")).body(())?;
+    let mut response = send(&agent, endpoint, request)?;
+    if !response.status().is_success() {
+        return Err(refusal(&mut response));
+    }
+    let bytes = read(&mut response)?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{endpoint}{path} did not answer with JSON"))
+}
+
 /// The body of a short reply.
 pub(super) fn read(response: &mut Response<Body>) -> anyhow::Result<Vec<u8>> {
     let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES + 1);

@@ -31,7 +31,7 @@ use helenus_storage::{
 use rustix::rand::GetRandomFlags;
 use serde_json::json;
 use tokio::{
-    runtime::{Builder, Handle},
+    runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, MissedTickBehavior},
 };
@@ -88,8 +88,8 @@ impl Serve {
         telemetry::start_logs(config.log.format, &config.log.filter)?;
         open_files::share_out(&mut config);
         let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
-        // What this node asks about membership is asked, and its answers are heard, while requests keep every other
-        // thread busy. What others ask of it arrives among the requests: only a frame tells its class.
+        // Gossip and probes go on, both ways, while requests keep every other thread busy: a busy node is not taken for
+        // dead.
         let membership =
             Builder::new_multi_thread().worker_threads(1).thread_name("membership").enable_all().build()?;
         let spawners =
@@ -176,6 +176,7 @@ impl RunningNode {
         let peer_settings = config.peer_settings(random_seed()?);
         let transport =
             Arc::new(TcpTransport::new(Arc::clone(&greeting), peer_settings.clone(), spawners.clone()));
+        let answering = spawners.clone();
         let parts = Parts {
             settings,
             identity,
@@ -197,7 +198,7 @@ impl RunningNode {
                 Box::pin(async move { node.handle(request).await }) as _
             })
         };
-        let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &Handle::current())?;
+        let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &answering)?;
         // The metrics ask it as soon as the node answers.
         entrance.engine.get_or_init(|| Arc::clone(&engine));
         let coordinator = Coordinator { node: Arc::clone(&node), transport: Arc::clone(&transport) };

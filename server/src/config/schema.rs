@@ -248,12 +248,21 @@ sections! {
         allowed_drift: Period = Period::secs(60), between(Period::millis(1), Period::secs(86_400));
         /// Requests of clients at once; further ones are answered as overloaded.
         max_requests: u32 = 4096, between(1, 1_000_000);
-        /// Time between two exchanges with another node.
-        exchange_interval: Period = Period::secs(1), between(Period::millis(10), Period::secs(60));
         /// Reads of SSTables at once.
         cold_reads: u32 = 16, between(1, 1024);
         /// Reads of SSTables that wait beyond those; further ones are answered as overloaded.
         cold_read_queue: u32 = 1024, between(0, 1_000_000);
+    }
+    /// `[gossip]`: who is in the cluster, and who of them lives.
+    gossip: Gossip {
+        /// Time between two heartbeats, and between two rounds of gossip.
+        interval: Period = Period::secs(1), between(Period::millis(10), Period::secs(60));
+        /// Suspicion from which on another node is probed, and taken for dead if nobody reaches it.
+        phi_threshold: f64 = 8.0, between(1.0, 100.0);
+        /// Other nodes that are asked to reach a suspect.
+        probe_helpers: u32 = 3, between(0, 16);
+        /// How long each of the two rounds of probes may take.
+        probe_timeout: Period = Period::millis(1500), between(Period::millis(10), Period::secs(60));
     }
     /// `[log]`: the log, on standard error.
     log: Log {

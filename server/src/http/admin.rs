@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::State,
+    extract::{Path, State},
     response::{IntoResponse, Response},
 };
+use helenus_cluster::{message::ReplicaError, node::RemovalError, node_id::HostId};
 use hyper::Uri;
+use serde_json::json;
 
 use super::{
     Api, parameters,
@@ -18,6 +20,37 @@ use super::{
 pub(super) async fn status(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     parameters::none(uri.query())?;
     Ok(Json(api.node_for(Access::Read)?.status()).into_response())
+}
+
+/// `GET /admin/v1/gossip`: what this node has heard of the members, and what it believes of them.
+pub(super) async fn gossip(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    Ok(Json(api.node_for(Access::Read)?.gossip_status()).into_response())
+}
+
+/// `POST /admin/v1/assassinate/{host_id}`: removes a dead member from the cluster, for ever.
+pub(super) async fn assassinate(
+    State(api): State<Arc<Api>>,
+    Path(host_id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    let host_id = host_id.parse().map(HostId);
+    let host_id = host_id.map_err(|_| Problem::new(Kind::BadRequest, "the host id is not a UUID"))?;
+    api.node_for(Access::Write)?.assassinate(host_id).await.map_err(|error| not_removed(&error))?;
+    let note = "the ranges of the removed member have one replica less than the replication factor asks for, until \
+                their data is repaired";
+    Ok(Json(json!({ "removed": host_id, "note": note })).into_response())
+}
+
+fn not_removed(error: &RemovalError) -> Problem {
+    let kind = match error {
+        RemovalError::Unknown(_) => Kind::NoSuchMember,
+        RemovalError::Storage(ReplicaError::StorageFull(_)) => Kind::StorageFull,
+        RemovalError::Storage(_) => Kind::WriteFailure,
+        _ => Kind::Conflict,
+    };
+    Problem::new(kind, error.to_string())
 }
 
 /// All of it on a listener that is for clients only.

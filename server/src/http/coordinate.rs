@@ -3,8 +3,8 @@
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
-        ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, SchemaChange, SchemaError,
-        WriteOutcome, WriteRequest,
+        ClusterStatus, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness, RemovalError,
+        SchemaChange, SchemaError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -37,6 +37,10 @@ pub trait Coordinate: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
     /// The cluster as it sees it.
     fn status(&self) -> ClusterStatus;
+    /// What it has heard of the members, and what it believes of them.
+    fn gossip_status(&self) -> GossipStatus;
+    /// Removes a dead member from the cluster.
+    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>>;
     /// Who it is.
     fn host_id(&self) -> HostId;
 }
@@ -77,6 +81,14 @@ impl Coordinate for Node {
 
     fn status(&self) -> ClusterStatus {
         Node::status(self)
+    }
+
+    fn gossip_status(&self) -> GossipStatus {
+        Node::gossip_status(self)
+    }
+
+    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
+        Box::pin(Node::assassinate(self, host_id))
     }
 
     fn host_id(&self) -> HostId {

@@ -181,7 +181,10 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
     }
     routes = match surface {
         Surface::Client => routes.route("/admin/v1/{*operation}", any(admin::elsewhere)),
-        Surface::Admin | Surface::Both => routes.route("/admin/v1/status", get(admin::status)),
+        Surface::Admin | Surface::Both => routes
+            .route("/admin/v1/status", get(admin::status))
+            .route("/admin/v1/gossip", get(admin::gossip))
+            .route("/admin/v1/assassinate/{host_id}", post(admin::assassinate)),
     };
     routes
         .fallback(no_such_route)

@@ -44,11 +44,13 @@ pub(crate) enum Kind {
     WriteFailure,
     ReadFailure,
     StorageFull,
+    NoSuchMember,
+    Conflict,
 }
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -72,6 +74,8 @@ impl Kind {
         Self::WriteFailure,
         Self::ReadFailure,
         Self::StorageFull,
+        Self::NoSuchMember,
+        Self::Conflict,
     ];
 
     fn row(self) -> (&'static str, u16, &'static str) {
@@ -101,6 +105,8 @@ impl Kind {
             Self::WriteFailure => ("write-failure", 500, "Too many replicas failed to write"),
             Self::ReadFailure => ("read-failure", 500, "Too many replicas failed to read"),
             Self::StorageFull => ("storage-full", 507, "The storage of too many replicas is full"),
+            Self::NoSuchMember => ("no-such-member", 404, "The cluster has no such member"),
+            Self::Conflict => ("conflict", 409, "The state of the cluster does not allow it"),
         }
     }
 

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! connecting side                          listening side
-//!   magic "helenus\n", greeting frame  ──▶   handshake::check(own greeting, theirs)
+//!   magic (below), greeting frame      ──▶   handshake::check(own greeting, theirs)
 //!   check, expected host id            ◀──   greeting answer frame: its own greeting, or why it refuses
 //! ```
+//!
+//! The magic says the class of traffic: "helenus\n" for requests, "Helenus\n" for control. So the listening side knows from
+//! the first byte, before it has read anything, on which of its threads the connection belongs.
 //!
 //! Heads are postcard. In every version of the protocol the magic, the layout of these two frames, the greeting's
 //! first field (the version) and the numbers of the refusals stay as they are: so a node of another version is told
@@ -15,14 +18,21 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use helenus_cluster::membership::handshake::{self, Greeting, Refusal};
+use helenus_cluster::{
+    membership::handshake::{self, Greeting, Refusal},
+    message::TrafficClass,
+};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_util::codec::FramedRead;
 
 use super::frame::{Frame, FrameCodec, FrameError, FrameKind, FrameWriter, READ_BYTES};
 
-const MAGIC: [u8; 8] = *b"helenus\n";
+const REQUEST_MAGIC: [u8; 8] = *b"helenus\n";
+const CONTROL_MAGIC: [u8; 8] = *b"Helenus\n";
 const MAX_GREETING_BYTES: usize = 4096;
 
 /// Why two nodes did not get to talk.
@@ -69,10 +79,23 @@ enum GreetingAnswer {
     Refused(Refusal),
 }
 
+/// The class of traffic of a connection, from its first byte, which is left to be read. Whoever begins with something
+/// else is no node, and is found out by [`welcome`].
+pub(super) async fn class_of(stream: &TcpStream, limit: Duration) -> Result<TrafficClass, HandshakeError> {
+    let mut first = [0];
+    let peeked = tokio::time::timeout(limit, stream.peek(&mut first)).await;
+    match peeked.map_err(|_| HandshakeError::Silent(limit))? {
+        Ok(0) | Err(_) => Err(HandshakeError::Closed),
+        Ok(_) if first[0] == CONTROL_MAGIC[0] => Ok(TrafficClass::Control),
+        Ok(_) => Ok(TrafficClass::Request),
+    }
+}
+
 /// Greets the node at the other end, which was connected to.
 pub(super) async fn greet<R, W>(
     reader: R,
     writer: W,
+    class: TrafficClass,
     ours: &Greeting,
     max_frame_bytes: usize,
     limit: Duration,
@@ -83,7 +106,10 @@ where
 {
     let conversation = async {
         let mut writer = FrameWriter::new(writer, max_frame_bytes);
-        writer.gather_raw(&MAGIC);
+        writer.gather_raw(match class {
+            TrafficClass::Control => &CONTROL_MAGIC,
+            TrafficClass::Request => &REQUEST_MAGIC,
+        });
         writer.gather(&frame(FrameKind::Greeting, ours)?)?;
         writer.flush().await?;
 
@@ -114,9 +140,9 @@ where
     W: AsyncWrite + Unpin,
 {
     let conversation = async {
-        let mut magic = [0; MAGIC.len()];
+        let mut magic = [0; REQUEST_MAGIC.len()];
         reader.read_exact(&mut magic).await.map_err(|_| HandshakeError::Closed)?;
-        if magic != MAGIC {
+        if ![REQUEST_MAGIC, CONTROL_MAGIC].contains(&magic) {
             return Err(HandshakeError::Stranger);
         }
         let mut frames = greeting_frames(reader);

@@ -92,6 +92,16 @@ enum End {
 }
 
 impl Inbound {
+    /// Counts and logs a connection whose handshake failed.
+    pub(super) fn turn_away(&self, peer: SocketAddr, error: &HandshakeError) {
+        let counter = match error {
+            HandshakeError::Refused(_) => &self.counters.refused,
+            _ => &self.counters.strangers,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.say(peer, error);
+    }
+
     /// Logs why a connection was not taken, once per minute for the same peer and reason.
     pub(super) fn say(&self, peer: SocketAddr, reason: &dyn Display) {
         if self.refusals.may_say(&format!("{} {reason}", peer.ip()), Instant::now()) {
@@ -113,12 +123,7 @@ where
         None => return,
         Some(Ok(greeted)) => greeted,
         Some(Err(error)) => {
-            let counter = match error {
-                HandshakeError::Refused(_) => &inbound.counters.refused,
-                _ => &inbound.counters.strangers,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-            inbound.say(peer, &error);
+            inbound.turn_away(peer, &error);
             return;
         }
     };

@@ -102,7 +102,8 @@ impl Link {
         let (reader, writer) = stream.into_split();
         let ours = (shared.greeting)();
         let greeted =
-            greet(reader, writer, &ours, settings.max_frame_bytes, settings.handshake_timeout).await;
+            greet(reader, writer, self.class, &ours, settings.max_frame_bytes, settings.handshake_timeout)
+                .await;
         let connected = greeted.map_err(|error| match error {
             HandshakeError::Refused(refusal) => CallError::Refused(refusal),
             other => self.unreachable(&other.to_string()),

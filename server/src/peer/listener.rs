@@ -10,17 +10,21 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use helenus_cluster::message::{Message, Request, Response};
+use helenus_cluster::{
+    message::{Message, Request, Response, TrafficClass},
+    node::Spawners,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     client::GreetingProvider,
+    greeting,
     inbound::{self, Inbound},
     refusals::Refusals,
     settings::PeerSettings,
@@ -74,17 +78,19 @@ pub(super) struct Counters {
 }
 
 impl PeerListener {
-    /// Serves the connections of a bound socket on `runtime`.
+    /// Serves the connections of a bound socket, each where its class of traffic belongs: control is heard and answered
+    /// while requests keep their own threads busy.
     ///
     /// # Errors
-    /// When the socket does not know its own address.
+    /// When the operating system does not let go of the socket.
     pub fn start(
         socket: TcpListener,
         greeting: GreetingProvider,
         answer: Answerer,
         settings: &PeerSettings,
-        runtime: &Handle,
+        spawners: &Spawners,
     ) -> std::io::Result<Self> {
+        let socket = socket.into_std()?;
         let listener = Self {
             local_address: socket.local_addr()?,
             stop: CancellationToken::new(),
@@ -102,7 +108,13 @@ impl PeerListener {
             tasks: listener.tasks.clone(),
             counters: Arc::clone(&listener.counters),
         };
-        listener.tasks.spawn_on(accept(socket, Arc::new(inbound)), runtime);
+        // A socket is woken by the runtime that it was made on.
+        let socket = {
+            let _entered = spawners.membership.enter();
+            TcpListener::from_std(socket)?
+        };
+        let accepting = accept(socket, Arc::new(inbound), spawners.requests.clone());
+        listener.tasks.spawn_on(accepting, &spawners.membership);
         Ok(listener)
     }
 
@@ -144,7 +156,7 @@ impl Drop for PeerListener {
     }
 }
 
-async fn accept(socket: TcpListener, inbound: Arc<Inbound>) {
+async fn accept(socket: TcpListener, inbound: Arc<Inbound>, requests: Handle) {
     let places = Arc::new(Semaphore::new(inbound.settings.max_inbound));
     loop {
         let accepted = tokio::select! {
@@ -167,15 +179,39 @@ async fn accept(socket: TcpListener, inbound: Arc<Inbound>) {
             inbound.say(peer, &"too many connections");
             continue;
         };
-        let serving = serve(stream, peer, Arc::clone(&inbound));
-        inbound.tasks.spawn(async move {
-            serving.await;
-            drop(place);
-        });
+        inbound.tasks.spawn(sort(stream, peer, Arc::clone(&inbound), requests.clone(), place));
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, inbound: Arc<Inbound>) {
+/// Serves control where it was accepted, and hands everything else to the threads of requests.
+async fn sort(
+    stream: TcpStream,
+    peer: SocketAddr,
+    inbound: Arc<Inbound>,
+    requests: Handle,
+    place: OwnedSemaphorePermit,
+) {
+    let classed = greeting::class_of(&stream, inbound.settings.handshake_timeout);
+    match inbound.stop.run_until_cancelled(classed).await {
+        None => {}
+        Some(Err(error)) => inbound.turn_away(peer, &error),
+        Some(Ok(TrafficClass::Control)) => serve(stream, peer, inbound, place).await,
+        Some(Ok(TrafficClass::Request)) => {
+            let tasks = inbound.tasks.clone();
+            tasks.spawn_on(
+                async move {
+                    match stream.into_std().and_then(TcpStream::from_std) {
+                        Ok(stream) => serve(stream, peer, inbound, place).await,
+                        Err(error) => tracing::debug!(%peer, %error, "connection of a peer ended at once"),
+                    }
+                },
+                &requests,
+            );
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, inbound: Arc<Inbound>, place: OwnedSemaphorePermit) {
     if let Err(error) = socket::prepare(&stream, inbound.settings.silence_timeout) {
         tracing::debug!(%peer, %error, "connection of a peer ended at once");
         return;
@@ -183,4 +219,5 @@ async fn serve(stream: TcpStream, peer: SocketAddr, inbound: Arc<Inbound>) {
     let (reader, writer) = stream.into_split();
     let kill = inbound.kill.clone();
     kill.run_until_cancelled(inbound::serve(reader, writer, peer, inbound)).await;
+    drop(place);
 }

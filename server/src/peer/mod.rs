@@ -17,8 +17,8 @@
 //! no promise anyway, and one connection carries more than two processors can make), HTTP/2 (its flow control
 //! couples what must stay apart, and a deadline in the queue cannot take a request back).
 //!
-//! The calling side of each class has a runtime of its own. The answering side has one for both: only the first frame
-//! says what class a connection has, and by then its socket belongs to a runtime.
+//! Each class has a runtime of its own, on the calling side and on the answering one: there the first byte, looked at
+//! before it is read, says where a connection belongs.
 //!
 //! # The life of a call
 //!
@@ -53,11 +53,10 @@
 //!
 //! # Up and down
 //!
-//! There is no ping: membership calls every peer once per interval, and the outcome of those calls says whether it
-//! is up. The loss of a connection that stood, idle or not, is told to membership, which then calls that peer without
-//! waiting for the interval. So a process that dies (its kernel closes the connection) is down within a
-//! round trip; a machine that vanishes after `silence_timeout` by the kernel's probes (`socket`); a paused process by nothing but
-//! the deadlines of calls.
+//! The transport pings nobody: membership does, some peers per interval, and judges silences
+//! ([`helenus_cluster::membership`]). The loss of a connection that stood, idle or not, is told to it, and it then pings
+//! that peer without waiting for the interval. So a process that dies (its kernel closes the connection) is down within
+//! a round trip; a machine that vanishes and a paused process by the silence of their heartbeats.
 //!
 //! Reading order: [`settings`], [`frame`], [`greeting`], then the calling side ([`client`], `outbox`, `link`,
 //! `backoff`) and the answering side ([`listener`], `inbound`).

@@ -10,6 +10,7 @@ use std::{
 };
 
 use helenus_cluster::{
+    membership::{Gossip, digest::Delta},
     message::{Message, Request},
     node::transport::CallError,
     wire::Encoded,
@@ -268,6 +269,11 @@ fn estimated_bytes(request: &Request) -> usize {
                 let members = exchange.members.iter().map(|member| FIXED + 8 * member.tokens.len());
                 members.sum::<usize>() + FIXED * exchange.tables.len()
             }
+            Request::Gossip(gossip) => match &gossip.gossip {
+                Gossip::Syn(syn) => size_of_val(syn.digests.as_slice()),
+                Gossip::Ack2(deltas) => deltas.iter().map(Delta::size_bytes).sum(),
+                Gossip::Probe(_) => 0,
+            },
             _ => UNKNOWN,
         }
 }

@@ -14,7 +14,7 @@ use helenus_cluster::{
     node_id::{ClusterId, HostId},
     wire::{Encoded, decode_request, decode_response, encode_request},
 };
-use helenus_server::peer::{client::TcpTransport, frame::FrameKind, settings::PeerSettings};
+use helenus_server::peer::{PeerListener, client::TcpTransport, frame::FrameKind, settings::PeerSettings};
 use helenus_storage::Record;
 use parking_lot::Mutex;
 use tokio::{
@@ -56,6 +56,21 @@ async fn control_is_heard_while_the_threads_of_requests_do_nothing_else() {
     let busy = Builder::new_current_thread().enable_all().build().unwrap();
     let spawners = Spawners { requests: busy.handle().clone(), membership: Handle::current() };
     let transport = TcpTransport::new(Arc::new(|| greeting(CALLER)), settings(), spawners);
+
+    let asked = transport.call(&to(&listener), read("k"), in_ms(50)).await;
+    assert!(matches!(asked, Err(CallError::TimedOut)), "{asked:?}");
+    assert_eq!(echoed(transport.call(&to(&listener), control("c"), far()).await), "c");
+    busy.shutdown_background();
+}
+
+#[tokio::test]
+async fn control_is_answered_while_the_threads_of_requests_do_nothing_else() {
+    let busy = Builder::new_current_thread().enable_all().build().unwrap();
+    let spawners = Spawners { requests: busy.handle().clone(), membership: Handle::current() };
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let greeting = Arc::new(|| greeting(ANSWERER));
+    let listener = PeerListener::start(socket, greeting, echo(), &settings(), &spawners).unwrap();
+    let transport = transport();
 
     let asked = transport.call(&to(&listener), read("k"), in_ms(50)).await;
     assert!(matches!(asked, Err(CallError::TimedOut)), "{asked:?}");

@@ -143,7 +143,7 @@ async fn a_connection_made_before_a_node_joined_another_cluster_carries_no_reque
         Arc::new(move || Greeting { cluster_id: *of_listener.lock().unwrap(), ..greeting(ANSWERER) }),
         echo(),
         &settings(),
-        &here().requests,
+        &here(),
     )
     .unwrap();
     let of_cluster = |number| {

@@ -104,8 +104,7 @@ pub(crate) async fn listen_with(
     address: &str,
 ) -> PeerListener {
     let socket = TcpListener::bind(address).await.unwrap();
-    PeerListener::start(socket, Arc::new(move || greeting.clone()), answer, settings, &Handle::current())
-        .unwrap()
+    PeerListener::start(socket, Arc::new(move || greeting.clone()), answer, settings, &here()).unwrap()
 }
 
 pub(crate) fn transport() -> TcpTransport {
@@ -228,7 +227,7 @@ impl ByHand {
     pub(crate) async fn welcome(&mut self) {
         let mut magic = [0; 8];
         self.stream.read_exact(&mut magic).await.unwrap();
-        assert_eq!(&magic, b"helenus\n");
+        assert!(magic.eq_ignore_ascii_case(b"helenus\n"), "{magic:?}");
         assert_eq!(self.next_frame().await.unwrap().kind, FrameKind::Greeting);
         let answer = postcard::to_stdvec(&(0_u8, greeting(ANSWERER))).unwrap();
         self.send(&encoded(FrameKind::GreetingAnswer, 0, &answer)).await;

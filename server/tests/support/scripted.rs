@@ -13,8 +13,8 @@ use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
     node::{
-        Change, ClusterStatus, Failure, Met, ReadOutcome, ReadRequest, Readiness, RequestOptions,
-        SchemaChange, SchemaError, TraceEvent, WriteOutcome, WriteRequest,
+        Change, ClusterStatus, Failure, GossipStatus, Met, ReadOutcome, ReadRequest, Readiness, RemovalError,
+        RequestOptions, SchemaChange, SchemaError, TraceEvent, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Refusal, Schema, Table},
@@ -164,6 +164,15 @@ impl Coordinate for Scripted {
 
     fn readiness(&self) -> Readiness {
         self.readiness.lock().clone().unwrap_or(Readiness::Ready)
+    }
+
+    fn gossip_status(&self) -> GossipStatus {
+        GossipStatus { host_id: HOST, members: Vec::new(), convictions: 0, rejected: 0 }
+    }
+
+    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
+        let verdict = if host_id == HOST { RemovalError::Itself } else { RemovalError::Unknown(host_id) };
+        ready(Err(verdict)).boxed()
     }
 
     fn status(&self) -> ClusterStatus {

@@ -52,7 +52,7 @@ impl Cluster {
         let settings = Settings {
             cluster_name: "test".to_owned(),
             seeds: vec!["n1".to_owned(), "n2".to_owned()],
-            exchange_interval: Duration::from_secs(1),
+            gossip_interval: Duration::from_secs(1),
             ..Settings::default()
         };
         Self {

@@ -160,7 +160,8 @@ impl Losses {
 /// What a connection needs of the other end.
 struct Connection {
     node: Arc<Node>,
-    paused: watch::Receiver<bool>,
+    /// Whether the caller stands still, and whether the other end does.
+    paused: [watch::Receiver<bool>; 2],
     life: watch::Receiver<()>,
     loses_answer: bool,
     delivers_twice: bool,
@@ -213,7 +214,8 @@ impl Cable {
         }
         let delivers_twice = state.delivers_twice;
         let loses_answer = state.loses_answers.contains(&to.address);
-        let ours = state.hosts.get(&self.from).ok_or_else(|| unreachable("we are gone"))?.identity.greeting();
+        let caller = state.hosts.get(&self.from).ok_or_else(|| unreachable("we are gone"))?;
+        let (ours, caller_paused) = (caller.identity.greeting(), caller.paused.subscribe());
         let host = state.hosts.get(&to.address).ok_or_else(|| unreachable("connection refused"))?;
         let theirs = host.identity.greeting();
         let verdicts = (handshake::check(&ours, &theirs), handshake::check(&theirs, &ours));
@@ -233,7 +235,7 @@ impl Cable {
         }
         Ok(Connection {
             node: host.node.clone().ok_or_else(|| unreachable("it does not listen yet"))?,
-            paused: host.paused.subscribe(),
+            paused: [caller_paused, host.paused.subscribe()],
             life: host.life.subscribe(),
             loses_answer,
             delivers_twice,
@@ -258,10 +260,12 @@ impl Connection {
     }
 
     async fn awake(&mut self) -> Result<(), CallError> {
-        match self.paused.wait_for(|paused| !paused).await {
-            Ok(_) => Ok(()),
-            Err(_) => lost("the process died"),
+        for paused in &mut self.paused {
+            if paused.wait_for(|paused| !paused).await.is_err() {
+                return lost("the process died");
+            }
         }
+        Ok(())
     }
 
     async fn deliver(&self, request: &Message<Request>) -> Result<Message<Response>, CallError> {

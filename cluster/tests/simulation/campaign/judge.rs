@@ -26,7 +26,7 @@ pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
     violations.extend(checkers::expiry::check(history, plan.clock_skew()));
     violations.extend(checkers::membership::check(history));
     if must_be_available(plan) {
-        let transition = 2 * plan.shape.settings.exchange_interval + Duration::from_secs(3);
+        let transition = 2 * plan.shape.settings.gossip_interval + Duration::from_secs(3);
         violations.extend(checkers::availability::check(history, transition));
     }
     violations

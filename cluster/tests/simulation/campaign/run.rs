@@ -31,6 +31,9 @@ const HEALED: Duration = Duration::from_secs(10);
 /// How soon a healed cluster must be whole.
 const RECOVERY: Duration = Duration::from_secs(60);
 
+/// Which part of the seeds ends with a link cut and a member removed.
+const FAREWELLS: u64 = 8;
+
 /// What came of a run.
 #[derive(Debug)]
 pub struct Run {
@@ -129,6 +132,9 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
                 .accuse(format!("not whole within {RECOVERY:?} of the heal: {}", states(&cluster)));
         }
         history.views = views(&cluster);
+        if plan.seed.is_multiple_of(FAREWELLS) && cluster.trace().violations().is_empty() {
+            cluster.farewell().await;
+        }
     } else {
         cluster.trace().accuse(format!("not formed within a minute: {}", states(&cluster)));
     }
@@ -149,7 +155,7 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
 /// Works while some nodes know of a join and others do not yet. Whether all know it in time.
 async fn work_while_nodes_settle(clients: &Arc<Clients>) -> bool {
     let cluster = &clients.cluster;
-    clients.work(Phase::Disturbed, cluster.shape().settings.exchange_interval).await;
+    clients.work(Phase::Disturbed, cluster.shape().settings.gossip_interval).await;
     cluster.settles(RECOVERY).await
 }
 
@@ -212,6 +218,7 @@ fn name(state: MemberState) -> &'static str {
         MemberState::Joining => "joining",
         MemberState::Settling => "settling",
         MemberState::Normal => "normal",
+        MemberState::Removed => "removed",
     }
 }
 

@@ -1,0 +1,124 @@
+//! Which members are up, as the calls of this node and the probes of others tell.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::KnownCluster;
+use crate::{
+    membership::{CallFailure, SignOfDeath, SignOfLife, Verdict},
+    node::transport::CallError,
+    node_id::HostId,
+};
+
+impl KnownCluster {
+    /// Whether a member is up; this node is.
+    pub(crate) fn is_up(&self, host_id: HostId) -> bool {
+        host_id == self.identity.host_id() || self.liveness.read().is_up(host_id)
+    }
+
+    /// A member has answered a call.
+    pub(super) fn mark_up(&self, host_id: HostId) {
+        let picture = self.picture.load();
+        let Some(member) = picture.view.member(host_id) else { return };
+        self.hearsay.on_contact(host_id);
+        if self.liveness.write().on_answer(host_id, Instant::now().into_std()) {
+            helenus_storage::sometimes!("a peer came up");
+            tracing::info!(host = %host_id, address = member.address, "peer is up");
+        }
+    }
+
+    /// A member has called.
+    pub(super) fn mark_heard(&self, host_id: HostId) {
+        let picture = self.picture.load();
+        let Some(member) = picture.view.member(host_id) else { return };
+        self.hearsay.on_contact(host_id);
+        let heard = self.liveness.write().on_heard(host_id);
+        match heard {
+            SignOfLife::WasUp => {}
+            SignOfLife::IsUp => {
+                tracing::info!(host = %host_id, address = member.address, "peer is up");
+            }
+            SignOfLife::Unproven => self.call_soon(host_id),
+        }
+    }
+
+    fn call_soon(&self, host_id: HostId) {
+        self.in_doubt.lock().insert(host_id);
+        self.doubt.notify_one();
+    }
+
+    /// Waits for members of which calls that failed and answers or calls of theirs say different things; they are to be
+    /// called at once.
+    pub(crate) async fn members_in_doubt(&self) -> BTreeSet<HostId> {
+        self.doubt.notified().await;
+        std::mem::take(&mut *self.in_doubt.lock())
+    }
+
+    /// Whether the ring is known and it was tried to reach every other member of it.
+    pub(crate) fn has_tried_all(&self) -> bool {
+        let picture = self.picture.load();
+        let liveness = self.liveness.read();
+        picture.is_ring_known() && picture.view.others().all(|member| liveness.is_settled(member.host_id))
+    }
+
+    /// The other members that were not called yet.
+    pub(crate) fn untried(&self) -> Vec<HostId> {
+        let picture = self.picture.load();
+        let liveness = self.liveness.read();
+        let others = picture.view.others().map(|member| member.host_id);
+        others.filter(|host_id| !liveness.is_settled(*host_id)).collect()
+    }
+
+    /// A call to a member, begun at `began`, has failed.
+    pub(crate) fn on_failure(&self, host_id: HostId, error: &CallError, began: Instant) {
+        let why = match error {
+            CallError::Unreachable { .. } => CallFailure::Unreachable,
+            CallError::Lost { .. } => CallFailure::Lost,
+            CallError::Refused(_) => CallFailure::Refused,
+            CallError::WrongHost { .. } => CallFailure::WrongHost,
+            CallError::TimedOut => CallFailure::TimedOut,
+            CallError::Overloaded | CallError::Malformed { .. } => CallFailure::Local,
+        };
+        let sign = self.liveness.write().on_failure(host_id, why, began.into_std());
+        if sign != SignOfDeath::Outdated && !matches!(why, CallFailure::TimedOut | CallFailure::Local) {
+            self.hearsay.on_broken(host_id);
+            self.doubt.notify_one();
+        }
+        match sign {
+            SignOfDeath::None => {}
+            SignOfDeath::IsDown => {
+                helenus_storage::sometimes!("a peer went down");
+                let address = self.picture.load().view.member(host_id).map(|member| member.address.clone());
+                tracing::warn!(host = %host_id, address, "peer is down: {error}");
+            }
+            SignOfDeath::Outdated => {
+                helenus_storage::sometimes!("an old call failed after a newer one was answered");
+                self.call_soon(host_id);
+            }
+        }
+    }
+
+    /// A probe of a member has ended: whether this node or one that it asked has reached it. Whether it is taken for
+    /// dead since.
+    pub(crate) fn on_probe(&self, host_id: HostId, is_reached: bool) -> bool {
+        let verdict = self.hearsay.on_probe(host_id, is_reached);
+        let address = || self.picture.load().view.member(host_id).map(|member| member.address.clone());
+        match verdict {
+            Verdict::Unchanged | Verdict::Again => return false,
+            Verdict::Acquitted => {
+                helenus_storage::sometimes!("a peer that was taken for dead lives");
+                tracing::info!(host = %host_id, address = address(), "peer is alive after all");
+                self.call_soon(host_id);
+                return false;
+            }
+            Verdict::Convicted => {}
+        }
+        let was_up = self.liveness.write().on_conviction(host_id);
+        if was_up {
+            helenus_storage::sometimes!("a silent peer was convicted");
+        }
+        tracing::warn!(host = %host_id, address = address(), "peer is dead: neither this node nor others reach it");
+        true
+    }
+}

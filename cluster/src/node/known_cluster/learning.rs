@@ -1,0 +1,323 @@
+//! What changes the picture: exchanges, gossip, and this node's own steps. One at a time, durable before it is published.
+
+use std::sync::Arc;
+
+use super::{KnownCluster, Picture, Writer};
+use crate::{
+    membership::{
+        Changes, Exchange, Flaw, JoinVerdict, MemberState, Note, View,
+        digest::{Ack, Delta, Syn},
+    },
+    message::ReplicaError,
+    node::{hearsay::unknown_descriptions, saved_cluster, schema::SchemaError},
+    node_id::{ClusterId, HostId},
+    table::{Refusal, Schema, Table},
+    time::Timestamp,
+};
+
+impl KnownCluster {
+    /// Learns from an exchange that another node began, and answers it.
+    pub(crate) async fn answer_exchange(
+        &self,
+        sender: HostId,
+        theirs: &Exchange,
+        now: Timestamp,
+    ) -> Result<Exchange, ReplicaError> {
+        self.merge(sender, theirs, now, Self::mark_heard).await?;
+        Ok(self.exchange())
+    }
+
+    /// Learns from the answer to an exchange, durably; its sender is up.
+    pub(crate) async fn learn(
+        &self,
+        sender: HostId,
+        theirs: &Exchange,
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        self.merge(sender, theirs, now, Self::mark_up).await
+    }
+
+    async fn merge(
+        &self,
+        sender: HostId,
+        theirs: &Exchange,
+        now: Timestamp,
+        mark: fn(&Self, HostId),
+    ) -> Result<(), ReplicaError> {
+        if sender == self.identity.host_id() {
+            return Ok(());
+        }
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        let changes = view.merge(sender, theirs, now);
+        self.log_notes(sender, &changes);
+        if changes.is_news() {
+            self.save(&mut writer, &view, &changes).await?;
+            self.publish(view.clone(), &changes.members);
+        }
+        if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
+            mark(self, sender);
+        }
+        writer.join.on_exchange(&view, sender, theirs);
+        self.move_on(&mut writer, view).await
+    }
+
+    /// Answers the first message of gossip.
+    pub(crate) fn answer_syn(&self, sender: HostId, syn: &Syn) -> Ack {
+        let (ack, flaws) = self.hearsay.on_syn(syn);
+        self.log_flaws(sender, &flaws);
+        self.mark_heard(sender);
+        ack
+    }
+
+    /// Learns from the second message of gossip, durably; its sender is up. Returns whether it told anything new.
+    pub(crate) async fn learn_ack(
+        &self,
+        sender: HostId,
+        ack: &Ack,
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        self.learn_deltas(sender, &ack.deltas, now).await?;
+        let flaws = self.hearsay.on_ack(ack);
+        self.log_flaws(sender, &flaws);
+        self.mark_up(sender);
+        Ok(())
+    }
+
+    /// Learns from the third message of gossip, durably.
+    pub(crate) async fn learn_ack2(
+        &self,
+        sender: HostId,
+        deltas: &[Delta],
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        self.learn_deltas(sender, deltas, now).await?;
+        self.mark_heard(sender);
+        Ok(())
+    }
+
+    /// Descriptions go the way of all changes, and are gossip's when they are published; what else is told of a member
+    /// is taken once its description is believed.
+    async fn learn_deltas(
+        &self,
+        sender: HostId,
+        deltas: &[Delta],
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        if !unknown_descriptions(deltas, self.picture.load().view()).is_empty() {
+            let mut writer = self.writer.lock().await;
+            let mut view = self.picture.load().view.clone();
+            let changes = view.merge_members(unknown_descriptions(deltas, &view), now);
+            self.log_gossiped(sender, &changes);
+            if changes.is_news() {
+                self.save(&mut writer, &view, &changes).await?;
+                self.publish(view.clone(), &changes.members);
+            }
+            self.move_on(&mut writer, view).await?;
+        }
+        let picture = self.picture.load();
+        let is_believed =
+            |delta: &&Delta| delta.description.as_ref().is_none_or(|member| picture.view.believes(member));
+        let believed: Vec<Delta> = deltas.iter().filter(is_believed).cloned().collect();
+        let flaws = self.hearsay.accept(&believed);
+        self.log_flaws(sender, &flaws);
+        Ok(())
+    }
+
+    /// Puts a tombstone in the place of a dead member, durably. Its ranges are one replica short from then on.
+    pub(crate) async fn remove(&self, host_id: HostId) -> Result<(), RemovalError> {
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        if host_id == self.identity.host_id() {
+            return Err(RemovalError::Itself);
+        }
+        let Some(known) = view.known(host_id) else { return Err(RemovalError::Unknown(host_id)) };
+        if known.state == MemberState::Removed {
+            return Err(RemovalError::RemovedAlready(host_id));
+        }
+        if !self.hearsay.is_convicted(host_id) {
+            return Err(RemovalError::Alive(host_id));
+        }
+        view.remove(host_id);
+        let changes = Changes { members: vec![host_id], ..Changes::default() };
+        self.save(&mut writer, &view, &changes).await.map_err(RemovalError::Storage)?;
+        self.publish(view.clone(), &changes.members);
+        helenus_storage::sometimes!("a dead member was removed");
+        tracing::warn!(host = %host_id, "removed a dead member: its ranges are one replica short until they are repaired");
+        // It may have been the last of whom this node waited to hear.
+        self.move_on(&mut writer, view).await.map_err(RemovalError::Storage)
+    }
+
+    /// Settles or becomes normal if that is due.
+    async fn move_on(&self, writer: &mut Writer, mut view: View) -> Result<(), ReplicaError> {
+        if view.cluster_id().is_none()
+            || matches!(view.own().state, MemberState::Normal | MemberState::Removed)
+        {
+            return Ok(());
+        }
+        *self.to_be_asked.lock() = writer.join.to_be_asked(&view).collect();
+        match writer.join.verdict(&view) {
+            JoinVerdict::Wait { why } => self.wait_for(why),
+            JoinVerdict::MoveOn(state) => {
+                view.move_on(state);
+                saved_cluster::save(&self.store, &mut writer.saves, [view.own()], []).await?;
+                *self.to_be_asked.lock() = writer.join.to_be_asked(&view).collect();
+                let own = view.own().host_id;
+                self.publish(view, &[own]);
+                self.waiting_for.lock().take();
+                if state == MemberState::Settling {
+                    tracing::info!("joined: this node owns its ranges");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forms a cluster, unless the node belongs to one by now.
+    pub(crate) async fn form(&self, cluster_id: ClusterId, factor: u32) -> Result<(), ReplicaError> {
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        if view.cluster_id().is_some() {
+            helenus_storage::sometimes!("another cluster was found while forming one");
+            return Ok(());
+        }
+        view.form(cluster_id, factor);
+        let changes = Changes {
+            cluster_id: Some(cluster_id),
+            members: vec![self.identity.host_id()],
+            tables: view.tables().iter().map(|table| table.name.clone()).collect(),
+            ..Changes::default()
+        };
+        self.save(&mut writer, &view, &changes).await?;
+        self.publish(view, &changes.members);
+        self.waiting_for.lock().take();
+        tracing::info!(%cluster_id, factor, "formed a new cluster");
+        Ok(())
+    }
+
+    /// Changes the schema durably, if the change makes a fact.
+    pub(crate) async fn change_schema(
+        &self,
+        change: impl FnOnce(&Schema) -> Result<Option<Table>, Refusal>,
+    ) -> Result<(), SchemaError> {
+        if let Some(why) = self.starting() {
+            return Err(SchemaError::NotServing(why));
+        }
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        let Some(fact) = change(view.tables())? else { return Ok(()) };
+        let changes = Changes { tables: vec![fact.name.clone()], ..Changes::default() };
+        view.insert_table(fact);
+        self.save(&mut writer, &view, &changes).await.map_err(SchemaError::NotSaved)?;
+        self.publish(view, &[]);
+        Ok(())
+    }
+
+    /// Learns what another member knows of the schema, durably.
+    pub(crate) async fn learn_schema(
+        &self,
+        sender: HostId,
+        facts: &[Table],
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        if view.cluster_id().is_none() || view.member(sender).is_none() {
+            return Ok(());
+        }
+        let changes = view.merge_tables(facts, now);
+        self.log_notes(sender, &changes);
+        if changes.is_news() {
+            self.save(&mut writer, &view, &changes).await?;
+            self.publish(view, &[]);
+        }
+        Ok(())
+    }
+
+    /// The cluster id comes last: see [`saved_cluster`].
+    async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
+        let members = changes.members.iter().filter_map(|host_id| view.known(*host_id));
+        let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().fact(name)).collect();
+        for table in tables.iter().filter(|table| !table.is_dropped) {
+            let options = table.definition.storage_options().map_err(ReplicaError::Storage)?;
+            self.store.create_table(table.id(), options).await?;
+        }
+        saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
+        // Durable before the id: see `saved_cluster`.
+        if let Some(cluster_id) = changes.cluster_id {
+            self.identity.join_cluster(&self.store, cluster_id).await?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, view: View, changed: &[HostId]) {
+        let picture = Arc::new(Picture::of(view));
+        self.picture.store(Arc::clone(&picture));
+        self.hearsay.publish(&picture.view, changed);
+        self.news.notify_one();
+    }
+
+    /// What gossip taught is no exchange's to tell: what was not believed is one line per sender.
+    fn log_gossiped(&self, sender: HostId, changes: &Changes) {
+        let mut flaws = Vec::new();
+        for note in &changes.notes {
+            match note {
+                Note::MemberIgnored { about, flaw } => flaws.push((*about, flaw.clone())),
+                note => {
+                    let line = format!("gossip of host {sender}: {note}");
+                    if self.log_limit.allows(&line) {
+                        tracing::warn!("{line}");
+                    }
+                }
+            }
+        }
+        let flaws = self.hearsay.count(flaws);
+        self.log_flaws(sender, &flaws);
+    }
+
+    /// Says once per sender and minute that it tells what cannot be.
+    fn log_flaws(&self, sender: HostId, flaws: &[(HostId, Flaw)]) {
+        let Some((about, flaw)) = flaws.first() else { return };
+        helenus_storage::sometimes!("gossip was not believed");
+        if self.log_limit.allows(&format!("flaws of {sender}")) {
+            let count = flaws.len();
+            tracing::warn!(count, "ignored what host {sender} said, first of host {about}: {flaw}");
+        }
+    }
+
+    fn log_notes(&self, sender: HostId, changes: &Changes) {
+        if let Some(cluster_id) = changes.cluster_id {
+            tracing::info!(%cluster_id, "belongs to a cluster now, learned from host {sender}");
+        }
+        for note in &changes.notes {
+            let line = format!("exchange with host {sender}: {note}");
+            if self.log_limit.allows(&line) {
+                tracing::warn!("{line}");
+            }
+        }
+        if changes.suppressed > 0 {
+            tracing::warn!(suppressed = changes.suppressed, "more notes on the exchange with host {sender}");
+        }
+    }
+}
+
+/// Why a member was not removed. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemovalError {
+    /// No member has this host id.
+    #[error("no member has host id {0}")]
+    Unknown(HostId),
+    /// A node does not remove itself.
+    #[error("a node does not remove itself: ask another one")]
+    Itself,
+    /// It was removed before.
+    #[error("host {0} was removed already")]
+    RemovedAlready(HostId),
+    /// It lives, or may: only who is dead for sure can be removed.
+    #[error("host {0} is not known to be dead: only a member that nobody reaches is removed")]
+    Alive(HostId),
+    /// It could not be made durable.
+    #[error("the removal could not be saved: {0}")]
+    Storage(ReplicaError),
+}

@@ -1,0 +1,286 @@
+//! What this node knows of the cluster: one picture that all its parts read, and one place that changes it.
+//!
+//! ```text
+//!   exchange ──> learn ──> merge into a copy ──> save ──> publish ──> answer
+//!                (one at a time)   pure          durable   new picture
+//! ```
+//!
+//! Readers take the picture of the moment and never wait. A change is durable before it is published, and
+//! published before an answer lists it: so a node never acts on what it could forget, and the proof on the cover
+//! page of [`crate::membership`] holds. Which peer is up is kept beside the picture: it changes at once, is never
+//! saved, and is nobody's fact but this node's. So is what gossip brought beyond descriptions of members
+//! ([`super::hearsay`]).
+//!
+//! Reading order: this page, `learning`, `health`.
+
+mod health;
+mod learning;
+
+pub use learning::RemovalError;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, OnceCell};
+
+use super::{
+    StartError,
+    hearsay::Hearsay,
+    identity::LocalIdentity,
+    local_store::LocalStore,
+    log_limit::LogLimit,
+    saved_cluster::{self, SaveCounter},
+    transport::Destination,
+    user_records::{Intent, UserRecords},
+};
+use crate::{
+    membership::{Exchange, Join, Liveness, Member, MemberState, View, digest::Tag},
+    message::ReplicaError,
+    node_id::HostId,
+    partitioning::{Ring, Token},
+    placement::{Placement, Strategy},
+    settings::Settings,
+    table::Table,
+};
+
+/// The cluster at one moment.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    view: View,
+    ring: Ring,
+    schema_version: u64,
+}
+
+impl Picture {
+    fn of(view: View) -> Self {
+        let ring = Ring::from_members(view.members());
+        let schema_version = view.tables().version();
+        Self { view, ring, schema_version }
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    pub(crate) fn schema_version(&self) -> u64 {
+        self.schema_version
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Option<&Table> {
+        self.view.tables().get(name)
+    }
+
+    pub(crate) fn place(&self, table: &Table, token: Token) -> Placement {
+        Strategy::from(&table.definition.replication).place(&self.ring, token)
+    }
+
+    /// How to call a member.
+    pub(crate) fn destination(&self, host_id: HostId) -> Option<Destination> {
+        let member = self.view.member(host_id)?;
+        Some(Destination { host_id: Some(host_id), address: member.address.clone() })
+    }
+
+    /// Whether requests can be placed.
+    pub(crate) fn is_ring_known(&self) -> bool {
+        self.view.cluster_id().is_some() && self.ring.owning_members() > 0
+    }
+}
+
+/// The known cluster of one node.
+#[derive(Debug)]
+pub(crate) struct KnownCluster {
+    identity: Arc<LocalIdentity>,
+    store: Arc<LocalStore>,
+    picture: ArcSwap<Picture>,
+    liveness: RwLock<Liveness>,
+    pub(crate) hearsay: Hearsay,
+    /// Members whose sign of life only a call can confirm.
+    in_doubt: Mutex<BTreeSet<HostId>>,
+    doubt: Notify,
+    /// Whether the members known at the start were met; never taken back.
+    met: AtomicBool,
+    /// Held by whoever changes the picture, from merge to publication.
+    writer: tokio::sync::Mutex<Writer>,
+    /// Of whom a joining or settling node needs to hear.
+    to_be_asked: Mutex<Vec<HostId>>,
+    user_records: UserRecords,
+    user_records_saved: OnceCell<()>,
+    /// Why the node does not serve, or is joining.
+    waiting_for: Mutex<Option<String>>,
+    news: Notify,
+    pub(crate) log_limit: LogLimit,
+}
+
+/// What a removed node says, for ever.
+pub(crate) const WAS_REMOVED: &str = "it was removed from the cluster, which has let go of its ranges; to join anew, \
+                                      stop it, wipe its data directory and start it";
+
+#[derive(Debug)]
+struct Writer {
+    saves: SaveCounter,
+    join: Join,
+}
+
+impl KnownCluster {
+    /// Reloads what the node knew before it stopped.
+    pub(crate) fn load(
+        settings: &Settings,
+        identity: Arc<LocalIdentity>,
+        store: Arc<LocalStore>,
+    ) -> Result<Self, StartError> {
+        let engine = store.engine();
+        let loaded = saved_cluster::load(engine, identity.cluster_id())?;
+        let known_self = loaded.remembered.members.iter().find(|member| member.host_id == identity.host_id());
+        let own = Member {
+            host_id: identity.host_id(),
+            generation: identity.generation(),
+            version: 0,
+            address: settings.advertise.clone(),
+            datacenter: settings.datacenter.clone(),
+            rack: settings.rack.clone(),
+            state: known_self.map_or(MemberState::Joining, |member| member.state),
+            tokens: identity.tokens().to_vec(),
+        };
+        let mut user_records = loaded.user_records;
+        for table in loaded.remembered.tables.iter().filter(|table| !table.is_dropped) {
+            let options = table.definition.storage_options().map_err(StartError::Identity)?;
+            engine.create_table_with(table.id(), options)?;
+            user_records |= !engine.is_empty(table.id())?;
+        }
+        let view = View::new(own, loaded.remembered, settings.default_replication_factor);
+        if let Some(note) = view.factor_note() {
+            tracing::warn!("{note}");
+        }
+        let hearsay = Hearsay::new(settings, &view);
+        let to_be_asked = view.others().map(|member| member.host_id).collect();
+        let cluster = Self {
+            identity,
+            store,
+            hearsay,
+            picture: ArcSwap::from_pointee(Picture::of(view)),
+            liveness: RwLock::default(),
+            in_doubt: Mutex::default(),
+            doubt: Notify::new(),
+            met: AtomicBool::new(false),
+            writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default() }),
+            to_be_asked: Mutex::new(to_be_asked),
+            user_records: UserRecords::default(),
+            user_records_saved: OnceCell::new(),
+            waiting_for: Mutex::default(),
+            news: Notify::new(),
+            log_limit: LogLimit::default(),
+        };
+        if user_records {
+            cluster.user_records.exist();
+        }
+        Ok(cluster)
+    }
+
+    /// The picture of the moment.
+    pub(crate) fn picture(&self) -> Arc<Picture> {
+        self.picture.load_full()
+    }
+
+    /// Ends when the picture has changed since the last call.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// What to tell another node.
+    pub(crate) fn exchange(&self) -> Exchange {
+        self.picture.load().view.exchange(|| self.user_records.may_exist())
+    }
+
+    /// Whether the sender was removed from the cluster: nobody listens to it any more.
+    pub(crate) fn is_removed(&self, host_id: HostId) -> bool {
+        let known = self.picture.load();
+        known.view.known(host_id).is_some_and(|member| member.state == MemberState::Removed)
+    }
+
+    /// Why the node does not serve yet, if so.
+    pub(crate) fn starting(&self) -> Option<String> {
+        if self.picture.load().view.is_removed() {
+            return Some(WAS_REMOVED.to_owned());
+        }
+        if self.picture.load().is_ring_known() {
+            let is_met = self.met.load(Ordering::Acquire);
+            return (!is_met).then(|| "it has not tried to reach all members yet".to_owned());
+        }
+        let why = self.waiting_for.lock().clone();
+        Some(why.unwrap_or_else(|| "no seed has answered yet".to_owned()))
+    }
+
+    /// Why the node is still joining or settling, if it is.
+    pub(crate) fn why_not_normal(&self) -> Option<String> {
+        if self.picture.load().view.own().state == MemberState::Normal {
+            return None;
+        }
+        let why = self.waiting_for.lock().clone();
+        Some(why.unwrap_or_else(|| "no member has answered yet".to_owned()))
+    }
+
+    /// Why another member is still joining, if it is and this node can tell: members do not tell each other their
+    /// reasons, but whoever holds user records keeps every newcomer from becoming normal.
+    pub(crate) fn why_others_join(&self, member: &Member) -> Option<String> {
+        let is_kept_out = member.state == MemberState::Joining && self.user_records.do_exist();
+        is_kept_out.then(|| "user records exist already; streaming is not available yet".to_owned())
+    }
+
+    /// Notes for the status and, if it is new, for the log why the node cannot go on.
+    pub(crate) fn wait_for(&self, why: String) {
+        let mut waiting_for = self.waiting_for.lock();
+        if waiting_for.as_ref() != Some(&why) {
+            tracing::info!("waiting: {why}");
+            *waiting_for = Some(why);
+        }
+    }
+
+    /// The members that a joining or settling node needs to hear of.
+    pub(crate) fn to_be_asked(&self) -> Vec<HostId> {
+        self.to_be_asked.lock().clone()
+    }
+
+    /// Bytes of a member's data on disk, as it said last.
+    pub(crate) fn load_of(&self, host_id: HostId) -> Option<u64> {
+        let facts = self.hearsay.facts(host_id);
+        let (_, load) = facts.into_iter().find(|(tag, _)| *tag == Tag::LOAD)?;
+        load.bytes.as_slice().try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// Bytes of this node's data on disk.
+    pub(crate) fn load_bytes(&self) -> u64 {
+        self.store.engine().counters().sstable_bytes
+    }
+
+    /// From now on the node serves, whoever else comes.
+    pub(crate) fn serve(&self) {
+        self.met.store(true, Ordering::Release);
+    }
+
+    /// A replica is about to store a user record.
+    pub(crate) fn note_user_record(&self) {
+        self.user_records.exist();
+    }
+
+    /// A coordinator is about to plan a write; it takes its picture afterwards.
+    pub(crate) fn intend_user_record(&self) -> Intent<'_> {
+        self.user_records.intend()
+    }
+
+    /// Makes durable that user records exist; the first write of a node waits for it, all others find it done.
+    pub(crate) async fn save_user_records(&self) -> Result<(), ReplicaError> {
+        self.user_records_saved.get_or_try_init(|| saved_cluster::save_user_records(&self.store)).await?;
+        Ok(())
+    }
+}

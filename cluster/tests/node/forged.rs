@@ -1,0 +1,212 @@
+//! Forged or damaged gossip never changes the ring and never stops a node; it is counted.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use helenus_cluster::{
+    consistency::Consistency::Quorum,
+    membership::{
+        Gossip, GossipAnswer, GossipRequest, Member, MemberState,
+        digest::{Delta, Digest, Fact, Span, Syn, Tag},
+    },
+    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    node_id::{ClusterId, Generation, HostId},
+    time::Timestamp,
+    wire::{self, Encoded},
+};
+use uuid::Uuid;
+
+use crate::support::Cluster;
+
+/// What a node that calls itself n2 says to n1.
+fn said(cluster: &Cluster, gossip: Gossip) -> Message<Request> {
+    let cluster_id = cluster.status("n1").cluster_id.expect("it was formed");
+    Message { header: header(cluster), body: Request::Gossip(GossipRequest { cluster_id, gossip }) }
+}
+
+fn header(cluster: &Cluster) -> Header {
+    Header {
+        sender: cluster.node("n2").host_id(),
+        generation: Generation(1),
+        target: Some(cluster.node("n1").host_id()),
+        ring_version: 0,
+        schema_version: 0,
+        class: TrafficClass::Control,
+        remaining: Duration::from_secs(1),
+        timestamp: Timestamp(1),
+        trace: None,
+    }
+}
+
+fn stranger(number: u128, tokens: Vec<i64>) -> Member {
+    Member {
+        host_id: HostId(Uuid::from_u128(number)),
+        generation: Generation(1_767_225_600),
+        version: 1,
+        address: "stranger:1".to_owned(),
+        datacenter: "dc1".to_owned(),
+        rack: "rack1".to_owned(),
+        state: MemberState::Normal,
+        tokens,
+    }
+}
+
+fn delta(member: Member) -> Delta {
+    let digest = Digest {
+        host_id: member.host_id,
+        removed: member.state == MemberState::Removed,
+        generation: member.generation,
+        heartbeat: 1,
+        described: member.version,
+        told: 0,
+    };
+    Delta { digest, description: Some(Arc::new(member)), after: 0, facts: Vec::new() }
+}
+
+/// What n1 knows, but for what goes on by itself.
+fn ring(cluster: &Cluster) -> Vec<(HostId, String, MemberState, usize, u64)> {
+    let members = cluster.node("n1").gossip_status().members;
+    members.into_iter().map(|m| (m.host_id, m.address, m.state, m.tokens, m.generation)).collect()
+}
+
+/// A token of another member: those of a machine are drawn from its seed, so they are in what it tells.
+async fn tokens_of_n2(cluster: &Cluster) -> Vec<i64> {
+    let nothing = Syn { span: Span::all(), digests: Vec::new() };
+    let answer = cluster.node("n1").handle(said(cluster, Gossip::Syn(nothing))).await;
+    let Response::Gossip(reply) = answer.body else { panic!("{answer:?}") };
+    let GossipAnswer::Ack(ack) = reply.answer else { panic!("{reply:?}") };
+    let n2 = cluster.node("n2").host_id();
+    let described = ack.deltas.iter().filter_map(|delta| delta.description.as_ref());
+    described
+        .filter(|member| member.host_id == n2)
+        .map(|member| member.tokens.clone())
+        .next()
+        .expect("it is known")
+}
+
+#[tokio::test(start_paused = true)]
+async fn forged_descriptions_and_counters_change_nothing_and_are_counted() {
+    let cluster = Cluster::of(3).await;
+    let before = ring(&cluster);
+    let n3 = cluster.node("n3").host_id();
+    let taken = tokens_of_n2(&cluster).await;
+    let known = cluster.node("n1").gossip_status().members;
+    let n3_known = known.iter().find(|member| member.host_id == n3).expect("a member");
+    let absurd = Generation(u64::MAX);
+    let nothing = Digest::nothing(n3);
+    let fact = |bytes| (Tag(9), Fact { version: 1, bytes: vec![0; bytes] });
+    let forged = [
+        delta(Member { generation: absurd, ..stranger(77, vec![5]) }),
+        delta(stranger(77, taken)),
+        delta(stranger(77, vec![])),
+        delta(stranger(77, (0..5000).collect())),
+        delta(Member { address: "a\nb".to_owned(), ..stranger(77, vec![5]) }),
+        // Of a member that exists: other tokens, and an absurd life.
+        delta(Member {
+            host_id: n3,
+            generation: Generation(n3_known.generation + 9),
+            ..stranger(0, vec![5])
+        }),
+        delta(Member { host_id: n3, generation: absurd, ..stranger(0, vec![5]) }),
+        // Its removal, by one who does not even know its tokens.
+        delta(Member {
+            host_id: n3,
+            generation: absurd,
+            state: MemberState::Removed,
+            ..stranger(0, vec![5])
+        }),
+        Delta {
+            digest: Digest { heartbeat: u64::MAX, ..nothing },
+            description: None,
+            after: 0,
+            facts: vec![],
+        },
+        Delta { digest: Digest { told: 1, ..nothing }, description: None, after: 0, facts: vec![fact(2000)] },
+    ];
+
+    let count = forged.len() as u64;
+    for delta in forged {
+        let rejected = cluster.node("n1").gossip_status().rejected;
+        let answer = cluster.node("n1").handle(said(&cluster, Gossip::Ack2(vec![delta.clone()]))).await;
+        assert!(matches!(answer.body, Response::Gossip(_)), "{delta:?}: {answer:?}");
+        assert_eq!(cluster.node("n1").gossip_status().rejected, rejected + 1, "{delta:?}");
+    }
+    assert!(cluster.node("n1").gossip_status().rejected >= count);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(ring(&cluster), before);
+    assert!(cluster.agrees_on(3));
+    cluster.put("n1", "key", "value", Quorum).await.expect("all go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn gossip_of_another_cluster_is_not_looked_at() {
+    let cluster = Cluster::of(3).await;
+    let before = ring(&cluster);
+    let gossip = Gossip::Ack2(vec![delta(stranger(77, vec![5]))]);
+    let other = GossipRequest { cluster_id: ClusterId(Uuid::from_u128(1)), gossip };
+    let message = Message { header: header(&cluster), body: Request::Gossip(other) };
+
+    let answer = cluster.node("n1").handle(message).await;
+
+    assert_eq!(answer.body, Response::Failed(ReplicaError::OtherCluster));
+    assert_eq!(ring(&cluster), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_about_a_node_are_outbid_by_it() {
+    let cluster = Cluster::of(3).await;
+    let n3 = cluster.node("n3").host_id();
+    let beats = |c: &Cluster, observer| {
+        let members = c.node(observer).gossip_status().members;
+        members.into_iter().find(|member| member.host_id == n3).map_or(0, |member| member.heartbeat)
+    };
+    let members = cluster.node("n1").gossip_status().members;
+    let known = members.iter().find(|member| member.host_id == n3).expect("a member").clone();
+    // A heartbeat from far ahead: were it believed for good, the real ones would be no news any more.
+    let ahead = Digest {
+        host_id: n3,
+        removed: false,
+        generation: Generation(known.generation),
+        heartbeat: 1 << 40,
+        described: known.described,
+        told: 0,
+    };
+    let syn = Syn { span: Span::of(n3), digests: vec![ahead] };
+    cluster.node("n1").handle(said(&cluster, Gossip::Syn(syn))).await;
+
+    cluster.until("it has gone on from there", |c| beats(c, "n2") > (1 << 40)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(cluster.agrees_on(3));
+    for name in ["n1", "n2", "n3"] {
+        assert_eq!(cluster.node(name).gossip_status().convictions, 0, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn truncated_and_damaged_gossip_is_no_message_or_changes_nothing() {
+    let cluster = Cluster::of(3).await;
+    let before = ring(&cluster);
+    let deltas = vec![delta(stranger(77, vec![5])), delta(stranger(78, vec![6]))];
+    let whole = wire::encode_request(&said(&cluster, Gossip::Ack2(deltas)));
+    for length in 0..whole.payload.len() {
+        let cut = Encoded { payload: whole.payload.slice(..length), ..whole.clone() };
+        assert!(wire::decode_request(cut).is_err(), "{length} bytes of {}", whole.payload.len());
+    }
+    let mut state = 1_u64;
+    for _ in 0..500 {
+        let mut payload = whole.payload.to_vec();
+        for _ in 0..8 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let place = (state >> 33) as usize % payload.len();
+            payload[place] = (state >> 56) as u8;
+        }
+        let damaged = Encoded { head: whole.head.clone(), payload: Bytes::from(payload) };
+        // What decodes all the same is another message, and judged as one.
+        if let Ok(message) = wire::decode_request(damaged) {
+            cluster.node("n1").handle(message).await;
+        }
+    }
+    let known = ring(&cluster);
+    assert!(before.iter().all(|member| known.contains(member)), "{known:?}");
+    cluster.put("n1", "key", "value", Quorum).await.expect("all go on");
+}

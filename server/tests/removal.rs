@@ -1,0 +1,70 @@
+//! Promise: an operator removes a dead node, and only a dead one; the removed one says so itself when it comes back.
+
+mod processes;
+
+use std::process::{Command, Output, Stdio};
+
+use processes::{TestCluster, wait_until};
+use serde_json::Value;
+
+fn host_id(cluster: &TestCluster, number: usize) -> String {
+    let address = cluster.peer_address(number);
+    let members = cluster.members(1).expect("a status");
+    let member = members.iter().find(|member| member["address"] == address.as_str()).expect("it is a member");
+    member["host_id"].as_str().expect("a text").to_owned()
+}
+
+fn assassinate(cluster: &TestCluster, host_id: &str, flags: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_helenus"))
+        .args(["admin", "assassinate", host_id, "--endpoint", &cluster.url(1)])
+        .args(flags)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// How node 1 sees a peer.
+fn gossiped(cluster: &TestCluster, host_id: &str) -> Value {
+    let status = cluster.request("GET", 1, "/admin/v1/gossip", None).json();
+    let members = status["members"].as_array().expect("a list").clone();
+    members.into_iter().find(|member| member["host_id"] == host_id).unwrap_or_default()
+}
+
+#[test]
+fn a_dead_node_is_removed_by_hand_and_knows_it_when_it_comes_back() {
+    let cluster = TestCluster::start(3);
+    let (live, victim) = (host_id(&cluster, 2), host_id(&cluster, 3));
+    let peer = gossiped(&cluster, &live)["peer"].clone();
+    assert!(peer["belief"] == "alive" && peer["phi"].is_number(), "{peer}");
+
+    let refused = assassinate(&cluster, &live, &["--yes"]);
+    assert!(!refused.status.success() && said(&refused).contains("conflict (409)"), "{}", said(&refused));
+    let unknown = assassinate(&cluster, "00000000-0000-4000-8000-000000000000", &["--yes"]);
+    assert!(
+        !unknown.status.success() && said(&unknown).contains("no-such-member (404)"),
+        "{}",
+        said(&unknown)
+    );
+    let nonsense = cluster.request("POST", 1, "/admin/v1/assassinate/nonsense", Some(b""));
+    assert_eq!(nonsense.json()["type"], "/problems/bad-request");
+
+    cluster.kill(3);
+    wait_until("its death is known", || gossiped(&cluster, &victim)["peer"]["belief"] == "dead");
+    let unasked = assassinate(&cluster, &victim, &[]);
+    assert!(!unasked.status.success() && said(&unasked).contains("--yes"), "{}", said(&unasked));
+    let removed = assassinate(&cluster, &victim, &["--yes"]);
+    assert!(removed.status.success() && said(&removed).contains("one replica less"), "{}", said(&removed));
+    wait_until("all know", || cluster.members(2).is_some_and(|members| members.len() == 2));
+    assert_eq!(gossiped(&cluster, &victim)["state"], "removed");
+
+    cluster.spawn(3);
+    wait_until("it is told", || {
+        let Ok(reply) = cluster.try_request("GET", 3, "/readyz", &[], None) else { return false };
+        reply.status == 503 && reply.json()["detail"].as_str().is_some_and(|why| why.contains("was removed"))
+    });
+    assert_eq!(cluster.members(1).map(|members| members.len()), Some(2));
+}
