@@ -98,6 +98,11 @@ impl State {
         self.faults.strike(self.reads, Operation::Read).map_or(Ok(()), Err)
     }
 
+    /// Asks for a file descriptor, without counting as an operation.
+    pub(super) fn begin_open(&mut self) -> io::Result<()> {
+        self.faults.strike(self.operations, Operation::Open).map_or(Ok(()), Err)
+    }
+
     pub(super) fn directory(&mut self, path: &Path) -> io::Result<&mut Directory> {
         self.directories.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
