@@ -11,7 +11,7 @@ use helenus_cluster::{
     placement::{Placement, SimpleStrategy},
 };
 use proptest::prelude::*;
-use setting::{host, joining, normal};
+use setting::{host, joining, normal, settling};
 
 /// Places `token` and names the replicas by number.
 fn place(ring: &Ring, factor: u32, token: i64) -> (Vec<u128>, Vec<u128>) {
@@ -82,7 +82,8 @@ proptest! {
     fn whoever_joins_has_been_written_to(
         tokens in prop::collection::vec((1u128..8, -20i64..20), 1..30),
         joiners in prop::collection::btree_set(1u128..8, 0..4),
-        joined in prop::collection::btree_set(1u128..8, 0..4),
+        settlers in prop::collection::btree_set(1u128..8, 0..4),
+        owners in prop::collection::btree_set(1u128..8, 0..8),
         factor in 0u32..9,
         token in -25i64..25,
     ) {
@@ -91,7 +92,11 @@ proptest! {
             let own: BTreeSet<i64> =
                 tokens.iter().filter(|(owner, _)| *owner == number).map(|(_, token)| *token).collect();
             let own: Vec<i64> = own.into_iter().collect();
-            members.push(if joiners.contains(&number) { joining(number, &own) } else { normal(number, &own) });
+            members.push(match number {
+                _ if joiners.contains(&number) => joining(number, &own),
+                _ if settlers.contains(&number) => settling(number, &own),
+                _ => normal(number, &own),
+            });
         }
         let slow = |present: &dyn Fn(&Member) -> bool| {
             let mut points = Vec::new();
@@ -111,17 +116,18 @@ proptest! {
         };
         let (natural, pending) = place(&Ring::from_members(&members), factor, token);
         let (natural, pending) = (BTreeSet::from_iter(natural), BTreeSet::from_iter(pending));
-        let is_normal = |member: &Member| member.state == MemberState::Normal;
-        prop_assert_eq!(&natural, &slow(&is_normal));
+        prop_assert_eq!(&natural, &slow(&|member| member.state.owns_ranges()));
 
-        // Whichever of the joining members become normal, no one is a replica who was not written to.
-        let mut alone = BTreeSet::new();
-        for joiner in joiners {
-            let is_present = |member: &Member| is_normal(member) || member.host_id == host(joiner);
-            alone.extend(slow(&is_present).into_iter().filter(|number| joiner == *number));
+        // Whichever of the joining and settling members a reader takes for owners, it asks nobody who was not written
+        // to; and nobody is written to whom no reader might ask.
+        let written: BTreeSet<_> = natural.union(&pending).copied().collect();
+        let is_normal = |member: &Member| member.state == MemberState::Normal;
+        let is_owner = |member: &Member| is_normal(member) || owners.contains(&member.host_id.0.as_u128());
+        prop_assert!(slow(&is_owner).is_subset(&written));
+        let mut asked = slow(&is_normal);
+        for number in 1..8 {
+            asked.extend(slow(&|member| is_normal(member) || member.host_id == host(number)));
         }
-        prop_assert_eq!(&pending, &alone);
-        let is_present = |member: &Member| is_normal(member) || joined.contains(&member.host_id.0.as_u128());
-        prop_assert!(slow(&is_present).is_subset(&natural.union(&pending).copied().collect()));
+        prop_assert_eq!(written, asked);
     }
 }

@@ -1,9 +1,11 @@
 //! The threads that loop on [`Engine::step`] in production.
 //!
-//! One thread per kind of work, asleep on a condition until the engine says that there is some; a lone write
-//! costs one wake-up on the way in and one on the way out, and no timer is involved. The sync thread
+//! One thread per kind of work, and some for merges, asleep on a condition until the engine says that there is some; a
+//! lone queued write costs one wake-up on the way in and one on the way out (a blocking one none at all), and no timer is
+//! involved. The sync thread
 //! (periodic mode only) waits one interval after it was told that something was written, so an idle engine
-//! wakes nobody.
+//! wakes nobody, except that an engine that knows the time looks now and then whether some of what it holds has
+//! expired.
 
 use std::{
     io,
@@ -22,13 +24,15 @@ use crate::{
 
 /// Wait after the first failure of a flush or merge; doubled with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Time between two looks for what has expired.
+const EXPIRY_CHECK: Duration = Duration::from_secs(10 * 60);
 /// Longest wait between two attempts.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// Called with each failure of a step, on the thread that failed.
 pub type FailureListener = Box<dyn Fn(Step, &Error) + Send + Sync>;
 
-/// One thread per kind of work, until [`Background::stop`].
+/// The threads, until [`Background::stop`].
 ///
 /// Dropped without it, the threads end after the piece they are at, and nobody waits for them.
 #[derive(Debug)]
@@ -56,11 +60,19 @@ impl Background {
         let shared = Arc::new(Shared { engine, bells: Arc::default(), on_failure });
         let mut background = Self { bells: Arc::clone(&shared.bells), threads: Vec::new() };
         for step in Step::ALL {
-            if step == Step::Sync && shared.engine.options().sync_mode == SyncMode::Group {
+            if step == Step::Sync && shared.engine.options().sync_mode != SyncMode::Periodic {
                 continue;
             }
-            let worker = Worker { step, shared: Arc::clone(&shared) };
-            let thread = Builder::new().name(thread_name(step).into()).spawn(move || worker.run())?;
+            let threads = if step == Step::Compact { shared.engine.options().compaction_threads } else { 1 };
+            for _ in 0..threads.max(1) {
+                let worker = Worker { step, shared: Arc::clone(&shared) };
+                let thread = Builder::new().name(thread_name(step).into()).spawn(move || worker.run())?;
+                background.threads.push(thread);
+            }
+        }
+        if let Some(age) = shared.engine.options().memtable_age {
+            let shared = Arc::clone(&shared);
+            let thread = Builder::new().name("storage-age".into()).spawn(move || shared.watch_age(age))?;
             background.threads.push(thread);
         }
         let bells = Arc::clone(&shared.bells);
@@ -91,6 +103,7 @@ fn thread_name(step: Step) -> &'static str {
         Step::Sync => "storage-sync",
         Step::Flush => "storage-flush",
         Step::Compact => "storage-compact",
+        Step::Prepare => "storage-prepare",
     }
 }
 
@@ -99,6 +112,18 @@ struct Shared {
     engine: Arc<Engine>,
     bells: Arc<Bells>,
     on_failure: FailureListener,
+}
+
+impl Shared {
+    /// Has memtables switched that are older than this. Late by an eighth at most.
+    fn watch_age(&self, age: Duration) {
+        let began = Instant::now();
+        while self.bells.of(Step::Flush).pause(age / 8) {
+            if self.engine.switch_older(age, began.elapsed()).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// One thread.
@@ -113,7 +138,8 @@ impl Worker {
         let bell = bells.of(self.step);
         let mut retry = FIRST_RETRY;
         let mut is_full = false;
-        while bell.wait() {
+        let glance = (self.step == Step::Compact && engine.options().clock.is_some()).then_some(EXPIRY_CHECK);
+        while bell.wait(glance) {
             if self.step == Step::Sync && !bell.pause(engine.options().sync_interval) {
                 return;
             }
@@ -125,7 +151,7 @@ impl Worker {
                 Err(Error::Closed) => return,
                 // Those who waited were told, and those behind them should not wait to be told the same. Nor
                 // should a full disk be filled with reports.
-                Err(failure @ Error::StorageFull { .. }) if self.step == Step::Commit => {
+                Err(failure) if self.step == Step::Commit && failure.is_harmless() => {
                     if !is_full {
                         on_failure(self.step, &failure);
                     }
@@ -133,7 +159,10 @@ impl Worker {
                     bell.ring();
                 }
                 Err(failure) => {
-                    on_failure(self.step, &failure);
+                    // Whoever needs what could not be prepared tries again, and says so.
+                    if self.step != Step::Prepare || !failure.is_harmless() {
+                        on_failure(self.step, &failure);
+                    }
                     if engine.poisoned().is_some() {
                         return bells.stop();
                     }
@@ -205,11 +234,16 @@ impl Bell {
         self.state.lock().stopped
     }
 
-    /// Waits for the bell; false when it is time to stop.
-    fn wait(&self) -> bool {
+    /// Waits for the bell, or for the time to pass; false when it is time to stop. One ring wakes one of many.
+    fn wait(&self, most: Option<Duration>) -> bool {
+        let deadline = most.map(|most| Instant::now() + most);
         let mut state = self.state.lock();
         while !state.rung && !state.stopped {
-            self.changed.wait(&mut state);
+            match deadline {
+                None => self.changed.wait(&mut state),
+                Some(deadline) if self.changed.wait_until(&mut state, deadline).timed_out() => break,
+                Some(_) => {}
+            }
         }
         state.rung = false;
         !state.stopped

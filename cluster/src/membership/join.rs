@@ -1,34 +1,38 @@
-//! When a joining node becomes normal. Why this is sound: the cover page of [`super`].
+//! When a joining node begins to settle, and a settling one becomes normal. Why this is sound: the cover page of
+//! [`super`].
 
 use std::collections::BTreeMap;
 
-use super::{Exchange, Member, View};
+use super::{Exchange, Member, MemberState, View};
 use crate::node_id::HostId;
 
-/// What a joining node has heard of the members since it started.
+/// What a node that is not normal yet has heard of the members since it started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Join {
     heard: BTreeMap<HostId, Heard>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Later ones say more, and what was heard once stays true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
-    /// It lists this node and had no user records then: it can coordinate nothing any more that this node misses.
-    Clean,
-    /// It lists this node, and has user records that this node may lack.
-    HasRecords,
     /// It does not list this node (yet, or because it does not believe its description).
     DoesNotList,
     /// It lists members that this node did not believe, so cannot ask.
     ListsOthers,
+    /// It lists this node, and has user records that this node may lack.
+    HasRecords,
+    /// It lists this node and had no user records then: it can coordinate nothing any more that this node misses.
+    Clean,
+    /// It lists this node as one that owns its ranges.
+    ReadsHere,
 }
 
-/// What a joining node does.
+/// What a node that is not normal yet does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinVerdict {
-    /// It becomes normal.
-    BecomeNormal,
-    /// It stays joining.
+    /// It moves on to this state.
+    MoveOn(MemberState),
+    /// It stays in its state.
     Wait {
         /// For whom and what, for the status.
         why: String,
@@ -46,20 +50,27 @@ impl Join {
             Heard::DoesNotList
         } else if !view.knows_all_of(theirs) {
             Heard::ListsOthers
+        } else if owns_ranges(view.own().host_id, theirs) {
+            Heard::ReadsHere
         } else if theirs.has_user_records {
             Heard::HasRecords
         } else {
             Heard::Clean
         };
         let heard = self.heard.entry(sender).or_insert(new);
-        if *heard != Heard::Clean {
-            *heard = new;
+        *heard = if *heard < Heard::Clean { new } else { new.max(*heard) };
+    }
+
+    /// Whether to move on now.
+    pub fn verdict(&self, view: &View) -> JoinVerdict {
+        match view.own().state {
+            MemberState::Joining => self.verdict_of_joining(view),
+            MemberState::Settling => self.verdict_of_settling(view),
+            MemberState::Normal => wait("it is normal already".to_owned()),
         }
     }
 
-    /// Whether to become normal now.
-    pub fn verdict(&self, view: &View) -> JoinVerdict {
-        let wait = |why: String| JoinVerdict::Wait { why };
+    fn verdict_of_joining(&self, view: &View) -> JoinVerdict {
         if view.cluster_id().is_none() {
             return wait("it belongs to no cluster yet".to_owned());
         }
@@ -67,11 +78,7 @@ impl Join {
         if view.others().next().is_none() {
             return wait("no other member is known yet".to_owned());
         }
-        let who = |heard: Option<Heard>| {
-            let members: Vec<_> =
-                view.others().filter(|member| self.heard.get(&member.host_id).copied() == heard).collect();
-            (!members.is_empty()).then(|| names(&members))
-        };
+        let who = |heard: Option<Heard>| self.who(view, |of_member| of_member == heard);
         if let Some(who) = who(Some(Heard::HasRecords)) {
             helenus_storage::sometimes!("a join waits since records exist");
             return wait(format!("user records exist already, on {who}; streaming is not available yet"));
@@ -87,8 +94,33 @@ impl Join {
             helenus_storage::sometimes!("a join waits for an answer");
             return wait(format!("waiting for an answer of {who}"));
         }
-        JoinVerdict::BecomeNormal
+        JoinVerdict::MoveOn(MemberState::Settling)
     }
+
+    fn verdict_of_settling(&self, view: &View) -> JoinVerdict {
+        match self.who(view, |heard| heard != Some(Heard::ReadsHere)) {
+            Some(who) => wait(format!(
+                "{who} may not know yet that this node owns its ranges; their writes go to the former owners too"
+            )),
+            None => JoinVerdict::MoveOn(MemberState::Normal),
+        }
+    }
+
+    /// The members, if any, of whom this was heard.
+    fn who(&self, view: &View, is_meant: impl Fn(Option<Heard>) -> bool) -> Option<String> {
+        let heard = |member: &&Member| self.heard.get(&member.host_id).copied();
+        let members: Vec<_> = view.others().filter(|member| is_meant(heard(member))).collect();
+        (!members.is_empty()).then(|| names(&members))
+    }
+}
+
+fn wait(why: String) -> JoinVerdict {
+    JoinVerdict::Wait { why }
+}
+
+/// Whether the sender of an exchange reads from this member.
+fn owns_ranges(host_id: HostId, theirs: &Exchange) -> bool {
+    theirs.members.iter().any(|member| member.host_id == host_id && member.state.owns_ranges())
 }
 
 /// The first of them, and how many more there are: a status line, not a list.

@@ -13,8 +13,18 @@ use crate::{
 pub enum MemberState {
     /// Announced, owns no read range: writes of its future ranges go to it too.
     Joining,
-    /// Owns the ranges of its tokens.
+    /// Owns the ranges of its tokens; writes go to their former owners too, since members that have not heard of it
+    /// still read there.
+    Settling,
+    /// Owns the ranges of its tokens, and every member knows that it does.
     Normal,
+}
+
+impl MemberState {
+    /// Whether reads of the ranges of its tokens go to it.
+    pub fn owns_ranges(self) -> bool {
+        self >= Self::Settling
+    }
 }
 
 /// What is known of a member. Versions are the member's own: the higher (generation, version) wins.

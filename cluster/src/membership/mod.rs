@@ -21,7 +21,7 @@
 //! # Why a joining node misses no write
 //!
 //! Without streaming, a node may own ranges only if nothing was written that it did not get. It announces itself as
-//! joining, and becomes normal ([`Join`]) when every member that it knows has sent it an exchange which lists it and
+//! joining, and owns its ranges ([`Join`]) when every member that it knows has sent it an exchange which lists it and
 //! says that its sender has no user records. Three orders make this sound:
 //!
 //! ```text
@@ -47,6 +47,13 @@
 //! coordinates only once it belongs; belonging only by an exchange that lists the node. An answer once clean stays
 //! clean: what its sender coordinates later goes to J. Rejected: asking only the seeds (a write by any other member is
 //! missed), a grace period (a guess about the slowest message).
+//!
+//! # Why nobody reads past a new owner's writes
+//!
+//! Others hear later that J owns its ranges, and until then read them from the former owners. So J is *settling* first:
+//! writes go to the former owners too ([`crate::placement`]). It becomes normal, and they are let go, when every member
+//! that it knows has sent it an exchange which lists it as an owner: those read from J. One that J does not know reads
+//! from J as well, by the argument above with "lists J as an owner" in place of "lists J".
 //!
 //! # What arrives is not trusted
 //!

@@ -101,13 +101,14 @@ impl View {
     pub fn form(&mut self, cluster_id: ClusterId, default_replication_factor: u32) {
         self.cluster_id = Some(cluster_id);
         self.tables.insert(Table::default_with_factor(default_replication_factor));
-        self.become_normal();
+        self.move_on(MemberState::Normal);
     }
 
-    /// Moves this node on from joining. Only after [`super::Join`] said so; to be made durable before anyone is told.
-    pub fn become_normal(&mut self) {
+    /// Moves this node on to a later state. Only after [`super::Join`] said so; to be made durable before anyone is
+    /// told.
+    pub fn move_on(&mut self, state: MemberState) {
         let own = self.own_mut();
-        own.state = MemberState::Normal;
+        own.state = own.state.max(state);
         let next = (own.generation, own.version);
         outbid(own, next);
     }

@@ -91,7 +91,7 @@ impl Picture {
 
     /// Whether requests can be placed.
     pub(crate) fn is_ring_known(&self) -> bool {
-        self.view.cluster_id().is_some() && self.ring.normal_members() > 0
+        self.view.cluster_id().is_some() && self.ring.owning_members() > 0
     }
 }
 
@@ -234,19 +234,21 @@ impl KnownCluster {
         self.move_on(&mut writer, view).await
     }
 
-    /// Becomes normal if that is due.
+    /// Settles or becomes normal if that is due.
     async fn move_on(&self, writer: &mut Writer, mut view: View) -> Result<(), ReplicaError> {
         if view.cluster_id().is_none() || view.own().state == MemberState::Normal {
             return Ok(());
         }
         match writer.join.verdict(&view) {
             JoinVerdict::Wait { why } => self.wait_for(why),
-            JoinVerdict::BecomeNormal => {
-                view.become_normal();
+            JoinVerdict::MoveOn(state) => {
+                view.move_on(state);
                 saved_cluster::save(&self.store, &mut writer.saves, [view.own()], []).await?;
                 self.publish(view);
                 self.waiting_for.lock().take();
-                tracing::info!("joined: this node is normal and owns its ranges");
+                if state == MemberState::Settling {
+                    tracing::info!("joined: this node owns its ranges");
+                }
             }
         }
         Ok(())
@@ -319,8 +321,8 @@ impl KnownCluster {
         Some(why.unwrap_or_else(|| "no seed has answered yet".to_owned()))
     }
 
-    /// Why the node is still joining, if it is.
-    pub(crate) fn why_joining(&self) -> Option<String> {
+    /// Why the node is still joining or settling, if it is.
+    pub(crate) fn why_not_normal(&self) -> Option<String> {
         if self.picture.load().view.own().state == MemberState::Normal {
             return None;
         }
@@ -339,7 +341,7 @@ impl KnownCluster {
     pub(crate) fn wait_for(&self, why: String) {
         let mut waiting_for = self.waiting_for.lock();
         if waiting_for.as_ref() != Some(&why) {
-            tracing::info!("still joining: {why}");
+            tracing::info!("waiting: {why}");
             *waiting_for = Some(why);
         }
     }

@@ -250,7 +250,7 @@ pub struct MemberStatus {
     /// Where it is in its life.
     #[serde(serialize_with = "serialize_state")]
     pub state: MemberState,
-    /// Why it is still joining, if it is and the node that was asked knows: of itself always, of others if it holds
+    /// Why it is not normal yet, if it is not and the node that was asked knows: of itself always, of others if it holds
     /// user records.
     pub why: Option<String>,
     /// Number of its tokens.
@@ -264,6 +264,7 @@ pub struct MemberStatus {
 fn serialize_state<S: serde::Serializer>(state: &MemberState, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match state {
         MemberState::Joining => "joining",
+        MemberState::Settling => "settling",
         MemberState::Normal => "normal",
     })
 }

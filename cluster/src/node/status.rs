@@ -29,7 +29,7 @@ pub(super) fn of(
                 rack: member.rack.clone(),
                 up: cluster.is_up(member.host_id),
                 state: member.state,
-                why: if is_self { cluster.why_joining() } else { cluster.why_others_join(member) },
+                why: if is_self { cluster.why_not_normal() } else { cluster.why_others_join(member) },
                 tokens: member.tokens.len(),
                 owns: owned.get(&member.host_id).copied().unwrap_or(0.0).min(1.0),
                 load_bytes: is_self.then_some(load_bytes),

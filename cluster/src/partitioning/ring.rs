@@ -17,7 +17,7 @@ pub struct RingEntry {
     pub token: Token,
     /// Whose it is.
     pub host_id: HostId,
-    /// Where that member stands in its life: only a normal one owns ranges.
+    /// Where that member stands in its life, and so whether it owns ranges.
     pub state: MemberState,
 }
 
@@ -25,17 +25,17 @@ pub struct RingEntry {
 ///
 /// Members that are joining are in it too, marked as such, so that one walk tells both who owns a key now and who
 /// is about to. All questions are answered the same on every node that knows the same members: entries are ordered by
-/// token, then host id, which also settles a token that two members claim. The state has no part in the order, so that
-/// a member that becomes normal does not move.
+/// token, then host id, which also decides about a token that two members claim. The state has no part in the order, so
+/// that a member whose state changes does not move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
     entries: Vec<RingEntry>,
-    normal: usize,
-    joining: usize,
+    members: usize,
+    owners: usize,
     version: u64,
 }
 
-/// A range of tokens between two neighbours on the ring of the normal members.
+/// A range of tokens between two neighbours on the ring of the members that own ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// Where it begins, exclusive.
@@ -64,10 +64,10 @@ impl Ring {
         let mut entries: Vec<RingEntry> = members.into_iter().flat_map(entries_of).collect();
         entries.sort_unstable_by_key(|entry| (entry.token, entry.host_id));
         entries.dedup();
-        let normal = members_in(MemberState::Normal, &entries);
-        let joining = members_in(MemberState::Joining, &entries);
+        let members = count(&entries, |_| true);
+        let owners = count(&entries, MemberState::owns_ranges);
         let version = version_of(&entries);
-        Self { entries, normal, joining, version }
+        Self { entries, members, owners, version }
     }
 
     /// Hash of the whole ring: equal on two nodes that see the same tokens, owners and states. Stable across
@@ -76,14 +76,14 @@ impl Ring {
         self.version
     }
 
-    /// Normal members with at least one token.
-    pub fn normal_members(&self) -> usize {
-        self.normal
+    /// Members that own ranges: settling and normal ones with at least one token.
+    pub fn owning_members(&self) -> usize {
+        self.owners
     }
 
-    /// Joining members with at least one token.
-    pub fn joining_members(&self) -> usize {
-        self.joining
+    /// Members in any state, with at least one token.
+    pub fn members(&self) -> usize {
+        self.members
     }
 
     /// All tokens in order.
@@ -91,9 +91,9 @@ impl Ring {
         &self.entries
     }
 
-    /// The owner of a token; `None` while no member is normal.
+    /// The owner of a token; `None` while no member owns ranges.
     pub fn owner(&self, token: Token) -> Option<HostId> {
-        self.clockwise(token).find(|entry| entry.state == MemberState::Normal).map(|entry| entry.host_id)
+        self.clockwise(token).find(|entry| entry.state.owns_ranges()).map(|entry| entry.host_id)
     }
 
     /// Once around the ring, beginning with the first entry at or after `token`.
@@ -103,15 +103,15 @@ impl Ring {
         after.iter().chain(before)
     }
 
-    /// The ranges of the normal members, in order of their ends; together they are the whole ring. Empty while no
-    /// member is normal.
+    /// The ranges of the members that own any, in order of their ends; together they are the whole ring. Empty while
+    /// nobody owns ranges.
     pub fn ranges(&self) -> impl Iterator<Item = Range> {
-        let mut normal: Vec<&RingEntry> =
-            self.entries.iter().filter(|entry| entry.state == MemberState::Normal).collect();
+        let mut owning: Vec<&RingEntry> =
+            self.entries.iter().filter(|entry| entry.state.owns_ranges()).collect();
         // Of several claims to one token the first owns the range; the others own nothing by it.
-        normal.dedup_by_key(|entry| entry.token);
-        let befores = normal.last().copied().into_iter().chain(normal.clone());
-        let pairs: Vec<_> = befores.zip(normal.clone()).collect();
+        owning.dedup_by_key(|entry| entry.token);
+        let befores = owning.last().copied().into_iter().chain(owning.clone());
+        let pairs: Vec<_> = befores.zip(owning.clone()).collect();
         pairs.into_iter().map(|(before, entry)| Range {
             after: before.token,
             end: entry.token,
@@ -123,7 +123,7 @@ impl Ring {
         })
     }
 
-    /// Share of the ring, 0 to 1, that each normal member owns, replicas not counted.
+    /// Share of the ring, 0 to 1, that each member owns, replicas not counted.
     pub fn shares(&self) -> BTreeMap<HostId, f64> {
         let mut shares = BTreeMap::new();
         for range in self.ranges() {
@@ -138,8 +138,8 @@ fn entries_of(member: &Member) -> impl Iterator<Item = RingEntry> {
     member.tokens.iter().map(move |&token| RingEntry { token: Token(token), host_id, state })
 }
 
-fn members_in(state: MemberState, entries: &[RingEntry]) -> usize {
-    let members = entries.iter().filter(|entry| entry.state == state).map(|entry| entry.host_id);
+fn count(entries: &[RingEntry], is_counted: impl Fn(MemberState) -> bool) -> usize {
+    let members = entries.iter().filter(|entry| is_counted(entry.state)).map(|entry| entry.host_id);
     members.collect::<BTreeSet<_>>().len()
 }
 
@@ -151,6 +151,7 @@ fn version_of(entries: &[RingEntry]) -> u64 {
         hasher.update(&[match entry.state {
             MemberState::Joining => 0,
             MemberState::Normal => 1,
+            MemberState::Settling => 2,
         }]);
     }
     hasher.digest()

@@ -1,21 +1,29 @@
 //! Placement: which nodes hold the replicas of a key.
 //!
 //! The owner of a token holds one replica; a strategy chooses the others by walking on around the ring. The answer
-//! has two parts. *Natural* replicas come from the ring of the normal members: they serve reads. *Pending* ones are
-//! joining members that would be replicas if they were normal: writes go to them as well, and wait for as many more
+//! has two parts. *Natural* replicas come from the ring of the members that own ranges, settling and normal: they serve
+//! reads. *Pending* ones are those whose part in the key is about to begin or to end: joining members on the way to
+//! own it, former owners that settling ones have pushed out. Writes go to them as well, and wait for as many more
 //! acknowledgements ([`crate::quorum`]), so that whichever ring a later read uses, a quorum of its replicas has seen
-//! the write. Reads never ask a pending replica: it has none of the older records.
+//! the write. Reads never ask a pending replica.
 //!
 //! ```text
-//!     tokens     10 A     20 B     30 J (joining)     40 K (joining)     50 C            factor 2
-//!     key at 25: now        C, A
-//!                natural    C, A          pending    J, K
+//!     tokens     10 A     20 B     30 J (joining)     40 K (settling)     50 C            factor 2
+//!     key at 25: natural    K, C          pending    J, A
 //! ```
 //!
-//! Each joining member is judged as if it joined alone. Rejected: the replicas on the ring of all members, joining
-//! ones included. On it the key above has J and K, and with factor 1 it has J only; if K joins first, K is the
-//! owner, and has missed what was written meanwhile. Alone or together, members that join first are among the ones
-//! that would be replicas alone, as another joining member can only push a member out of the set.
+//! The rings of two nodes differ by members that are joining or settling: one node may read from such a member,
+//! another not yet. So a write goes to the replicas on *every* ring that has all normal members and any of the others:
+//! to all whom the walk meets until it has met as many normal members as the factor wants. No such ring has replicas
+//! that lie further, since its walk ends at the latest there. With the factor n, w such members and quorum q, a write
+//! that has q + (w - n) acknowledgements misses at most n - q of them, fewer than any q of the n replicas that a read
+//! asks. Each of the three steps of a joining member waits until every member has heard of the one before
+//! ([`crate::membership`]), so rings never differ by more (the order of Apache Cassandra's transactional metadata,
+//! CEP-21: write both, read the old; write both, read the new; forget the old).
+//!
+//! Rejected: as pending only who is a replica on the ring of all members. With factor 1 the key above would be written
+//! to J alone besides its owner; if K comes first, K is the owner and has missed it. A member that becomes normal in
+//! one step: its quorum and that of a node that has not heard of it yet need not overlap.
 //!
 //! Reading order: [`simple`]. Strategies that know datacenters and racks go beside it.
 
@@ -29,9 +37,9 @@ use crate::node_id::HostId;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placement {
     /// Members that own the key, the owner of its token first. Fewer than the replication factor if the cluster
-    /// has fewer normal members.
+    /// has fewer members that own ranges.
     pub natural: Vec<HostId>,
-    /// Members that are about to own it, in ring order; none of them is natural.
+    /// Members that are about to own it, or that others may still take for owners, in ring order; none is natural.
     pub pending: Vec<HostId>,
 }
 

@@ -21,33 +21,32 @@ impl SimpleStrategy {
     /// The replicas of a token. A cluster with fewer members than the factor has fewer replicas; whether those
     /// suffice for a level is the level's business.
     ///
-    /// A joining member is pending if it is met before the last natural replica: then it would be a replica if it
-    /// alone joined.
+    /// The walk ends when it has met as many normal members as there are replicas. Whoever owns ranges and is met
+    /// while natural replicas are wanted is one; all others that it meets are pending.
     pub fn place(self, ring: &Ring, token: Token) -> Placement {
-        // Knowing how many there are ends the walk when the last was met, not a whole turn later.
-        let wanted = ring.normal_members().min(self.replication_factor as usize);
-        let is_whole = self.replication_factor as usize > ring.normal_members();
-        let met_all = |found: &Placement| {
-            let joiners_left = is_whole && found.pending.len() < ring.joining_members();
-            found.natural.len() == wanted && !joiners_left
-        };
+        let factor = self.replication_factor as usize;
+        let wanted = ring.owning_members().min(factor);
+        let mut normal_left = factor;
         let mut found = Placement::default();
         for entry in ring.clockwise(token) {
-            if met_all(&found) {
+            // Knowing how many there are ends the walk when the last was met, not a whole turn later.
+            if normal_left == 0 || found.all().count() == ring.members() {
                 break;
             }
-            let replicas = match entry.state {
-                MemberState::Normal => &mut found.natural,
-                MemberState::Joining => &mut found.pending,
-            };
-            if !replicas.contains(&entry.host_id) {
-                replicas.push(entry.host_id);
+            if found.contains(entry.host_id) {
+                continue;
             }
+            if entry.state == MemberState::Normal {
+                normal_left -= 1;
+            }
+            let is_natural = entry.state.owns_ranges() && found.natural.len() < wanted;
+            let replicas = if is_natural { &mut found.natural } else { &mut found.pending };
+            replicas.push(entry.host_id);
         }
         found
     }
 
-    /// Share of all keys, 0 to 1, that each normal member holds as a natural replica. The shares sum up to the
+    /// Share of all keys, 0 to 1, that each member holds as a natural replica. The shares sum up to the
     /// number of replicas.
     pub fn ownership(self, ring: &Ring) -> BTreeMap<HostId, f64> {
         let mut shares = BTreeMap::new();

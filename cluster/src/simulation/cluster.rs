@@ -122,7 +122,7 @@ impl SimulatedCluster {
     fn is_formed(&self) -> bool {
         self.everywhere(|status| {
             let own = status.members.iter().find(|member| member.host_id == status.host_id);
-            own.is_some_and(|own| own.state == MemberState::Normal)
+            own.is_some_and(|own| own.state.owns_ranges())
         })
     }
 

@@ -31,6 +31,12 @@ pub(crate) fn normal(number: u128, tokens: &[i64]) -> Member {
     }
 }
 
+/// A member that owns ranges, which others may not know yet.
+#[allow(dead_code, reason = "not every test has one")]
+pub(crate) fn settling(number: u128, tokens: &[i64]) -> Member {
+    Member { state: MemberState::Settling, ..normal(number, tokens) }
+}
+
 /// A member that has not joined yet.
 pub(crate) fn joining(number: u128, tokens: &[i64]) -> Member {
     Member { state: MemberState::Joining, ..normal(number, tokens) }

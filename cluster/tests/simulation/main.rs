@@ -7,7 +7,7 @@ mod campaign;
 
 use std::{collections::BTreeMap, process::Command, thread::available_parallelism};
 
-use campaign::{Bounds, Plan, campaign, explain, run};
+use campaign::{Bounds, Plan, campaign, explain, reduce::reduce, run};
 
 /// About three minutes for 200 seeds on two cores of a debug build.
 const BOUNDS: Bounds = Bounds { minutes: 0.8, nodes: None };
@@ -40,6 +40,22 @@ fn nothing_that_is_done_to_a_cluster_breaks_a_promise() {
     for kind in kinds {
         assert!(summary.counts.get(kind).is_some_and(|count| *count > 0), "no {kind}: {:?}", summary.counts);
     }
+}
+
+#[test]
+fn what_goes_wrong_is_reduced_to_the_disturbances_that_it_takes() {
+    let plan = (1..).map(|seed| Plan::draw(seed, BOUNDS)).find(|plan| plan.schedule.len() > 12).unwrap();
+    let culprits = [plan.schedule[3].from, plan.schedule[9].from];
+    let takes_both = |plan: &Plan| {
+        culprits.iter().all(|culprit| plan.schedule.iter().any(|disturbance| disturbance.from == *culprit))
+    };
+
+    let reduced = reduce(&plan, 150, takes_both);
+    let given_up = reduce(&plan, 3, takes_both);
+
+    assert_eq!(reduced.schedule.iter().map(|disturbance| disturbance.from).collect::<Vec<_>>(), culprits);
+    assert_eq!(reduced.workload.clients, plan.workload.clients.div_ceil(2));
+    assert!(takes_both(&given_up) && given_up.schedule.len() > 2, "out of runs, it is what was found so far");
 }
 
 #[test]

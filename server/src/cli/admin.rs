@@ -99,7 +99,7 @@ fn render(status: &Status) -> String {
 fn row(member: &Member) -> [String; 7] {
     let up = if member.up { 'U' } else { 'D' };
     let state = match member.state.as_str() {
-        "normal" => 'N',
+        "normal" | "settling" => 'N',
         "leaving" => 'L',
         "joining" => 'J',
         "moving" => 'M',

@@ -15,7 +15,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 use super::clock::TestClock;
 
 /// Steps of the engine in the order of their urgency.
-const STEPS: [Step; 4] = [Step::Commit, Step::Sync, Step::Flush, Step::Compact];
+const STEPS: [Step; 5] = Step::ALL;
 
 #[derive(Debug)]
 pub struct Machine {

@@ -1,13 +1,6 @@
 //! Clients: they do what they wish, one thing at a time, and write down what they saw.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use helenus_bench::history::{
@@ -33,8 +26,6 @@ pub struct Clients {
     pub workload: Workload,
     pub values: Mutex<Values>,
     pub operations: Mutex<Vec<Operation>>,
-    /// Whether nothing is read yet: two coordinators of which one does not know of a join yet need not agree.
-    pub only_write: AtomicBool,
     /// The latest stamp that each process of each node gave an acknowledged write.
     pub stamps: Mutex<BTreeMap<(u32, u64), Timestamp>>,
 }
@@ -61,9 +52,6 @@ impl Clients {
             }
             let surroundings = Surroundings { cluster: &self.cluster, shape };
             let mut wish = self.workload.wish(&mut random, &mut self.values.lock(), &surroundings);
-            if self.only_write.load(Ordering::Relaxed) && matches!(wish.action, Action::Read) {
-                continue;
-            }
             if phase != Phase::Disturbed {
                 wish.patience = self.workload.patience;
             }

@@ -48,7 +48,7 @@ fn must_be_available(plan: &Plan) -> bool {
         && plan.workload.hang_ups == 0.0
 }
 
-/// Clients write before each node has heard that the others have joined: until then requests may lack replicas.
+/// Clients work before each node has heard that the others have joined: until then requests may lack replicas.
 pub fn beginning(plan: &Plan, formed: Moment) -> Vec<FaultEvent> {
     let restarted = |node| FaultEvent { fault: Known::Restart { node }, from: Moment(0), until: formed };
     (1..=plan.shape.nodes).map(restarted).collect()

@@ -99,7 +99,9 @@ pub fn campaign(
 pub fn explain(seed: u64, bounds: Bounds) -> String {
     let plan = Plan::draw(seed, bounds);
     let whole = run(&plan, false);
-    let reduced = reduce::reduce(&plan, &whole.verdict(), REDUCTION_RUNS);
+    let verdict = whole.verdict();
+    let complains_again = |plan: &Plan| !run(plan, false).verdict().is_disjoint(&verdict);
+    let reduced = reduce::reduce(&plan, REDUCTION_RUNS, complains_again);
     let least = run(&reduced, false);
     let (plan, run) = if least.is_clean() { (plan, whole) } else { (reduced, least) };
     describe(&plan, &run)

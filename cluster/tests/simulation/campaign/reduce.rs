@@ -1,17 +1,17 @@
 //! From a run that went wrong to the least that makes it go wrong.
 //!
 //! *Source:* Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input* (2002), §3: leave parts of the
-//! schedule out, in halves at first and one by one in the end, as long as the same checker still complains.
+//! schedule out, in halves at first and one by one in the end, as long as it still goes wrong.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use helenus_cluster::simulation::{Disturbance, weather::Weather};
 
-use super::{plan::Plan, run::run};
+use super::plan::Plan;
 
-/// The smallest plan found in that many runs that goes wrong in the same way.
-pub fn reduce(plan: &Plan, verdict: &BTreeSet<String>, most_runs: usize) -> Plan {
-    let mut search = Search { verdict, left: most_runs };
+/// The smallest plan found in that many runs that still goes wrong.
+pub fn reduce(plan: &Plan, most_runs: usize, goes_wrong: impl Fn(&Plan) -> bool) -> Plan {
+    let mut search = Search { goes_wrong, left: most_runs };
     let mut plan = search.without_disturbances(plan.clone());
     let simpler: [fn(&mut Plan); 5] = [
         |plan| plan.shape.rough_formation = false,
@@ -30,18 +30,18 @@ pub fn reduce(plan: &Plan, verdict: &BTreeSet<String>, most_runs: usize) -> Plan
     plan
 }
 
-struct Search<'a> {
-    verdict: &'a BTreeSet<String>,
+struct Search<F> {
+    goes_wrong: F,
     left: usize,
 }
 
-impl Search<'_> {
+impl<F: Fn(&Plan) -> bool> Search<F> {
     fn fails(&mut self, plan: &Plan) -> bool {
         if self.left == 0 {
             return false;
         }
         self.left -= 1;
-        run(plan, false).verdict().iter().any(|found| self.verdict.contains(found))
+        (self.goes_wrong)(plan)
     }
 
     fn without_disturbances(&mut self, mut plan: Plan) -> Plan {

@@ -4,10 +4,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Once,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Once},
     time::Duration,
 };
 
@@ -111,10 +108,9 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         workload: plan.workload.clone(),
         values: Mutex::new(Values::default()),
         operations: Mutex::default(),
-        only_write: AtomicBool::new(true),
         stamps: Mutex::default(),
     });
-    if cluster.form().await && write_while_nodes_join(&clients).await {
+    if cluster.form().await && work_while_nodes_settle(&clients).await {
         let formed = Moment(cluster.trace().moment_us());
         let (disturbed, ()) = tokio::join!(
             biased;
@@ -150,13 +146,11 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
     }
 }
 
-/// Writes while some nodes know of a join and others do not yet; none may be lost. Whether all know it in time.
-async fn write_while_nodes_join(clients: &Arc<Clients>) -> bool {
+/// Works while some nodes know of a join and others do not yet. Whether all know it in time.
+async fn work_while_nodes_settle(clients: &Arc<Clients>) -> bool {
     let cluster = &clients.cluster;
     clients.work(Phase::Disturbed, cluster.shape().settings.exchange_interval).await;
-    let settled = cluster.settles(RECOVERY).await;
-    clients.only_write.store(false, Ordering::Relaxed);
-    settled
+    cluster.settles(RECOVERY).await
 }
 
 /// The final reads: at ALL and QUORUM, through each node; of keys that are written once, through one of them.
@@ -216,6 +210,7 @@ fn states(cluster: &SimulatedCluster) -> String {
 fn name(state: MemberState) -> &'static str {
     match state {
         MemberState::Joining => "joining",
+        MemberState::Settling => "settling",
         MemberState::Normal => "normal",
     }
 }
