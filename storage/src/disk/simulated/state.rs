@@ -138,6 +138,10 @@ impl State {
         for directory in self.directories.values() {
             for pending in &directory.pending {
                 self.next_sequence = self.next_sequence.max(pending.sequence);
+                // Also a file that only a pending change knows, since it was removed again.
+                if let Some(inode) = pending.change.inode() {
+                    self.next_inode = self.next_inode.max(inode.id);
+                }
             }
             for inode in directory.durable.values().chain(directory.cached.values()) {
                 self.next_inode = self.next_inode.max(inode.id);
