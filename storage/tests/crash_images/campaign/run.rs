@@ -236,6 +236,14 @@ impl Run<'_> {
             Err(error) if self.record().strike.is_none() && !is_poisoned => {
                 return Err(format!("{action:?}, without a fault: {error}"));
             }
+            // A second try could succeed without making up for the first.
+            Err(error)
+                if matches!(action, Action::Step(Step::Commit | Step::Sync))
+                    && !is_poisoned
+                    && !error.is_harmless() =>
+            {
+                return Err(format!("{action:?} failed, and the engine goes on: {error}"));
+            }
             Ok(()) | Err(_) => {}
         }
         if is_poisoned {
