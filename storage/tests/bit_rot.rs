@@ -90,8 +90,10 @@ fn read_all(disk: &SimulatedDisk, expected: &Records) -> Result<(), Error> {
     Ok(())
 }
 
+type Change = fn(u8) -> u8;
+
 /// What may become of a byte.
-const PATTERNS: [(&str, fn(u8) -> u8); 5] = [
+const PATTERNS: [(&str, Change); 5] = [
     ("its lowest bit", |byte| byte ^ 1),
     ("its highest bit", |byte| byte ^ 0x80),
     ("all its bits", |byte| !byte),
