@@ -190,7 +190,9 @@ impl Stats {
             sizes: SizeHistogram::parse(&mut input)?,
             drop_times: DropTimes::parse(&mut input)?,
         };
-        if input.is_empty() { Ok(stats) } else { Err(BAD_STATS) }
+        // Whoever lays the ranges of several tables over each other counts on their order.
+        let is_ordered = stats.first_key <= stats.last_key && stats.min_timestamp <= stats.max_timestamp;
+        if input.is_empty() && is_ordered { Ok(stats) } else { Err(BAD_STATS) }
     }
 }
 
@@ -201,4 +203,25 @@ fn take_key(input: &mut &[u8]) -> Result<Bytes> {
     let (key, rest) = input.split_at_checked(len).ok_or(BAD_STATS)?;
     *input = rest;
     Ok(Bytes::copy_from_slice(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(first: &[u8], last: &'static [u8]) -> Result<Stats> {
+        let mut stats = Stats::starting_at(first);
+        stats.count(first, &Record::plain(Timestamp(1), &b"v"[..]));
+        stats.last_key = Bytes::from_static(last);
+        let mut bytes = Vec::new();
+        stats.encode(&mut bytes);
+        Stats::parse(&bytes)
+    }
+
+    #[test]
+    fn a_first_key_behind_the_last_is_refused() {
+        assert!(parsed(b"a", b"b").is_ok());
+        assert!(parsed(b"b", b"b").is_ok());
+        assert!(parsed(b"c", b"b").is_err());
+    }
 }

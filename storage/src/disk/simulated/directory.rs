@@ -46,6 +46,14 @@ impl NameChange {
         }
     }
 
+    /// The file that gets a name.
+    pub(super) fn inode(&self) -> Option<&Arc<Inode>> {
+        match self {
+            Self::Link { inode, .. } | Self::Rename { inode, .. } => Some(inode),
+            Self::Unlink { .. } => None,
+        }
+    }
+
     pub(super) fn apply(&self, names: &mut Names) {
         match self {
             Self::Link { name, inode } => {

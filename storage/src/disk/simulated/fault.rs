@@ -15,6 +15,9 @@ pub enum Fault {
     Sync,
     /// ENOSPC on an operation that needs space: a creation, an allocation, a write beyond the end of its file.
     NoSpace,
+    /// EMFILE on an operation that needs a file descriptor: a creation, an opening, a map. The latter two have no
+    /// number of their own, and are hit from [`super::SimulatedDisk::operations`] on.
+    Files,
     /// EIO on a read or map. Counted in [`super::SimulatedDisk::reads`], not in operations.
     Read,
 }
@@ -35,6 +38,10 @@ pub(super) enum Operation {
     Change,
     /// Needs space.
     Grow,
+    /// Needs space and a file descriptor.
+    Create,
+    /// Needs a file descriptor.
+    Open,
     /// Makes something durable.
     Sync,
     Read,
@@ -76,9 +83,10 @@ impl Faults {
 impl Fault {
     fn hits(self, operation: Operation) -> bool {
         match self {
-            Self::Io => operation != Operation::Read,
+            Self::Io => !matches!(operation, Operation::Read | Operation::Open),
             Self::Sync => operation == Operation::Sync,
-            Self::NoSpace => operation == Operation::Grow,
+            Self::NoSpace => matches!(operation, Operation::Grow | Operation::Create),
+            Self::Files => matches!(operation, Operation::Create | Operation::Open),
             Self::Read => operation == Operation::Read,
         }
     }
@@ -87,6 +95,7 @@ impl Fault {
         match self {
             Self::Io | Self::Sync | Self::Read => Errno::IO.into(),
             Self::NoSpace => Errno::NOSPC.into(),
+            Self::Files => Errno::MFILE.into(),
         }
     }
 }

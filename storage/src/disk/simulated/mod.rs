@@ -193,7 +193,7 @@ impl Disk for SimulatedDisk {
         if state.directory(&parent)?.cached.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let fate = state.begin(Operation::Grow);
+        let fate = state.begin(Operation::Create);
         if let Fate::Fails(error) = fate {
             return Err(error);
         }
@@ -205,8 +205,9 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.running()?;
+        let mut state = self.running()?;
         let inode = state.find(path)?;
+        state.begin_open()?;
         Ok(Arc::new(SimulatedFile { disk: self.clone(), boot: state.boot, inode }))
     }
 
@@ -311,6 +312,7 @@ impl Disk for SimulatedDisk {
     fn map(&self, path: &Path, length_bytes: u64) -> io::Result<Bytes> {
         let mut state = self.running()?;
         let inode = state.find(path)?;
+        state.begin_open()?;
         state.begin_read()?;
         let body = inode.body.lock();
         let length = usize::try_from(length_bytes).map_err(|_| io::ErrorKind::UnexpectedEof)?;

@@ -98,6 +98,11 @@ impl State {
         self.faults.strike(self.reads, Operation::Read).map_or(Ok(()), Err)
     }
 
+    /// Asks for a file descriptor, without counting as an operation.
+    pub(super) fn begin_open(&mut self) -> io::Result<()> {
+        self.faults.strike(self.operations, Operation::Open).map_or(Ok(()), Err)
+    }
+
     pub(super) fn directory(&mut self, path: &Path) -> io::Result<&mut Directory> {
         self.directories.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -133,6 +138,10 @@ impl State {
         for directory in self.directories.values() {
             for pending in &directory.pending {
                 self.next_sequence = self.next_sequence.max(pending.sequence);
+                // Also a file that only a pending change knows, since it was removed again.
+                if let Some(inode) = pending.change.inode() {
+                    self.next_inode = self.next_inode.max(inode.id);
+                }
             }
             for inode in directory.durable.values().chain(directory.cached.values()) {
                 self.next_inode = self.next_inode.max(inode.id);

@@ -1,0 +1,165 @@
+//! What the fuzz targets share: a small engine's files, and ways to damage them past their checksums.
+//!
+//! ```text
+//! cd storage && cargo +nightly fuzz run table -- -max_total_time=300
+//! ```
+//!
+//! An input is a list of edits of a valid file; each replaces a byte or a short run, and an even first byte asks for
+//! checksums that fit again. A first byte of 255 says that the rest is the whole file. Whatever the file holds, an
+//! engine opens it or answers an error; it never panics, and never takes more memory than libFuzzer's limit.
+
+use std::{
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use helenus_storage::{
+    Engine, Error, Mutation, Options, Record, Step, StepOutcome, TableId, Timestamp,
+    disk::{Damage, SimulatedDisk},
+};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+const TABLE: TableId = TableId(1);
+const FRAME_HEAD_BYTES: usize = 9;
+const FIRST_FRAME: usize = 48;
+
+fn open(disk: &SimulatedDisk) -> Result<Engine, Error> {
+    let options = Options { segment_bytes: 2 << 10, block_bytes: 128, restart_interval: 2, ..Options::default() };
+    Engine::open(Arc::new(disk.clone()), Path::new("/data"), options)
+}
+
+/// A disk with an SSTable, a manifest and a log that is needed, abandoned without closing.
+pub fn disk() -> SimulatedDisk {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk).expect("an empty disk");
+    engine.create_table(TABLE).expect("the disk is sound");
+    for number in 0..40_u64 {
+        let key = format!("key{:02}", number % 24);
+        let record = match number % 4 {
+            0 => Record::tombstone(Timestamp(number), Timestamp(number)),
+            1 => Record::expiring(Timestamp(number), vec![b'e'; 9], Timestamp(number + 1)),
+            _ => Record::plain(Timestamp(number), vec![b'v'; number as usize]),
+        };
+        let ticket = engine.apply(TABLE, Mutation::single(key, record)).expect("there is room");
+        engine.step(Step::Commit).expect("the disk is sound");
+        ticket.wait().expect("it was committed");
+        if number == 24 {
+            engine.switch_memtables().expect("it is open");
+            engine.step(Step::Flush).expect("the disk is sound");
+        }
+    }
+    drop(engine);
+    disk.crash(1, Damage::ProcessOnly)
+}
+
+/// The file whose name has this in it, the last one of several.
+pub fn file(disk: &SimulatedDisk, part: &str) -> PathBuf {
+    disk.files().into_iter().rfind(|path| path.to_string_lossy().contains(part)).expect("the disk has one")
+}
+
+/// Applies an input to a file, opens what comes of it, and uses it.
+pub fn try_file(disk: &SimulatedDisk, path: &Path, input: &[u8], mend: impl Fn(&mut Vec<u8>)) {
+    let Some((&kind, edits)) = input.split_first() else { return };
+    let mut bytes = if kind == 255 { edits.to_vec() } else { disk.contents(path).expect("it is there") };
+    if kind != 255 {
+        for edit in edits.chunks_exact(3) {
+            let at = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = edit[2];
+            }
+        }
+        if kind % 2 == 0 {
+            mend(&mut bytes);
+        }
+    }
+    let image = disk.crash(1, Damage::ProcessOnly);
+    image.replace(path, bytes).expect("it is there");
+    let _ = use_all(&image);
+}
+
+fn use_all(disk: &SimulatedDisk) -> Result<(), Error> {
+    let engine = open(disk)?;
+    for table in engine.tables() {
+        for number in 0..25 {
+            let _ = engine.get(table, format!("key{number:02}").as_bytes());
+        }
+        let _ = engine.scan(table, (Bound::Unbounded, Bound::Unbounded), 1000);
+        let _ = engine.scan(table, (Bound::Excluded(b"key03"), Bound::Included(b"key09")), 3);
+    }
+    engine.switch_memtables()?;
+    while engine.step(Step::Flush)? == StepOutcome::Worked {}
+    let _ = engine.compact_table(TABLE);
+    for _ in 0..10 {
+        if engine.step(Step::Compact)? == StepOutcome::Idle {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the header and the frames of a log segment or manifest checksums that fit.
+pub fn mend_frames(bytes: &mut [u8], salt: u64) {
+    if bytes.len() < FIRST_FRAME {
+        return;
+    }
+    bytes[12..16].fill(0);
+    let header = crc32fast::hash(&bytes[..FIRST_FRAME]).to_le_bytes();
+    bytes[12..16].copy_from_slice(&header);
+    let mut at = FIRST_FRAME;
+    while at + FRAME_HEAD_BYTES <= bytes.len() {
+        let length = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let end = (at + FRAME_HEAD_BYTES + length as usize).next_multiple_of(8);
+        // Zeros are where no frame is yet.
+        if end > bytes.len() || bytes[at + 4..at + 9] == [0; 5] {
+            return;
+        }
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&salt.to_le_bytes());
+        crc.update(&(at as u64).to_le_bytes());
+        crc.update(&length.to_le_bytes());
+        crc.update(&bytes[at + FRAME_HEAD_BYTES - 1..end]);
+        bytes[at + 4..at + 8].copy_from_slice(&crc.finalize().to_le_bytes());
+        at = end;
+    }
+}
+
+/// Gives the parts of an SSTable checksums that fit: those between the ends that the sound file has.
+pub fn mend_table(bytes: &mut [u8], ends: &[usize]) {
+    const FOOTER_BYTES: usize = 52;
+    let Some(footer) = bytes.len().checked_sub(FOOTER_BYTES) else { return };
+    let id = u64::from_le_bytes(bytes[footer..footer + 8].try_into().expect("eight bytes"));
+    let mut start = 0;
+    let length = bytes.len();
+    for &end in ends.iter().filter(|&&end| end <= length) {
+        let seed = if start == footer { 0 } else { id.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+        let checksum = xxh3_64_with_seed(&bytes[start..end - 8], seed ^ start as u64);
+        bytes[end - 8..end].copy_from_slice(&checksum.to_le_bytes());
+        start = end;
+    }
+}
+
+/// Where the parts of a sound SSTable end: a part is what its checksum fits.
+pub fn parts(bytes: &[u8]) -> Vec<usize> {
+    let footer = bytes.len() - 52;
+    let id = u64::from_le_bytes(bytes[footer..footer + 8].try_into().expect("eight bytes"));
+    let (mut ends, mut start) = (Vec::new(), 0);
+    for end in 9..=bytes.len() {
+        if end - start < 9 {
+            continue;
+        }
+        let seed = if start == footer { 0 } else { id.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+        if xxh3_64_with_seed(&bytes[start..end - 8], seed ^ start as u64).to_le_bytes() == bytes[end - 8..end] {
+            ends.push(end);
+            start = end;
+        }
+    }
+    ends
+}
+
+/// The number in a file's name.
+pub fn number(path: &Path) -> u64 {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let digits: String = name.rsplit('-').next().unwrap_or("").chars().take(16).collect();
+    u64::from_str_radix(&digits, 16).expect("the engine names its files so")
+}
