@@ -1,9 +1,11 @@
 //! The threads that loop on [`Engine::step`] in production.
 //!
-//! One thread per kind of work, asleep on a condition until the engine says that there is some; a lone queued write
-//! costs one wake-up on the way in and one on the way out (a blocking one none at all), and no timer is involved. The sync thread
+//! One thread per kind of work, and some for merges, asleep on a condition until the engine says that there is some; a
+//! lone queued write costs one wake-up on the way in and one on the way out (a blocking one none at all), and no timer is
+//! involved. The sync thread
 //! (periodic mode only) waits one interval after it was told that something was written, so an idle engine
-//! wakes nobody.
+//! wakes nobody, except that an engine that knows the time looks now and then whether some of what it holds has
+//! expired.
 
 use std::{
     io,
@@ -22,13 +24,15 @@ use crate::{
 
 /// Wait after the first failure of a flush or merge; doubled with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Time between two looks for what has expired.
+const EXPIRY_CHECK: Duration = Duration::from_secs(10 * 60);
 /// Longest wait between two attempts.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// Called with each failure of a step, on the thread that failed.
 pub type FailureListener = Box<dyn Fn(Step, &Error) + Send + Sync>;
 
-/// One thread per kind of work, until [`Background::stop`].
+/// The threads, until [`Background::stop`].
 ///
 /// Dropped without it, the threads end after the piece they are at, and nobody waits for them.
 #[derive(Debug)]
@@ -59,9 +63,12 @@ impl Background {
             if step == Step::Sync && shared.engine.options().sync_mode != SyncMode::Periodic {
                 continue;
             }
-            let worker = Worker { step, shared: Arc::clone(&shared) };
-            let thread = Builder::new().name(thread_name(step).into()).spawn(move || worker.run())?;
-            background.threads.push(thread);
+            let threads = if step == Step::Compact { shared.engine.options().compaction_threads } else { 1 };
+            for _ in 0..threads.max(1) {
+                let worker = Worker { step, shared: Arc::clone(&shared) };
+                let thread = Builder::new().name(thread_name(step).into()).spawn(move || worker.run())?;
+                background.threads.push(thread);
+            }
         }
         if let Some(age) = shared.engine.options().memtable_age {
             let shared = Arc::clone(&shared);
@@ -131,7 +138,8 @@ impl Worker {
         let bell = bells.of(self.step);
         let mut retry = FIRST_RETRY;
         let mut is_full = false;
-        while bell.wait() {
+        let glance = (self.step == Step::Compact && engine.options().clock.is_some()).then_some(EXPIRY_CHECK);
+        while bell.wait(glance) {
             if self.step == Step::Sync && !bell.pause(engine.options().sync_interval) {
                 return;
             }
@@ -226,11 +234,16 @@ impl Bell {
         self.state.lock().stopped
     }
 
-    /// Waits for the bell; false when it is time to stop.
-    fn wait(&self) -> bool {
+    /// Waits for the bell, or for the time to pass; false when it is time to stop. One ring wakes one of many.
+    fn wait(&self, most: Option<Duration>) -> bool {
+        let deadline = most.map(|most| Instant::now() + most);
         let mut state = self.state.lock();
         while !state.rung && !state.stopped {
-            self.changed.wait(&mut state);
+            match deadline {
+                None => self.changed.wait(&mut state),
+                Some(deadline) if self.changed.wait_until(&mut state, deadline).timed_out() => break,
+                Some(_) => {}
+            }
         }
         state.rung = false;
         !state.stopped

@@ -86,6 +86,12 @@ pub enum Error {
         /// The failure that poisoned it.
         reason: String,
     },
+    /// The merge was cancelled by [`crate::Engine::cancel_compaction`].
+    #[error("compaction {id} was cancelled")]
+    Cancelled {
+        /// Its id.
+        id: u64,
+    },
     /// The engine was closed.
     #[error("the engine is closed")]
     Closed,

@@ -60,6 +60,8 @@ pub(crate) struct Memtable {
     bytes: AtomicUsize,
     /// The newest write timestamp of all that was inserted, in microseconds.
     newest: AtomicU64,
+    /// `u64::MAX` less the oldest, so that nothing inserted yet is zero.
+    oldest_from_end: AtomicU64,
     /// Not after the position of any record in here.
     first_position: OnceLock<LogPosition>,
     /// Those who entered and have not left.
@@ -129,6 +131,11 @@ impl Memtable {
         (!self.records.is_empty()).then(|| Timestamp(self.newest.load(Ordering::Relaxed)))
     }
 
+    /// No record in here has an older write timestamp; the largest there is while there is no record.
+    pub(crate) fn oldest_timestamp(&self) -> Timestamp {
+        Timestamp(u64::MAX - self.oldest_from_end.load(Ordering::Relaxed))
+    }
+
     /// Bytes accounted for.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -152,6 +159,7 @@ impl Writer {
         let mut grown = 0;
         for (suffix, record) in mutation.rows {
             memtable.newest.fetch_max(record.timestamp.0, Ordering::Relaxed);
+            memtable.oldest_from_end.fetch_max(u64::MAX - record.timestamp.0, Ordering::Relaxed);
             grown += memtable.insert_record(storage_key(&mutation.key, &suffix), record);
         }
         // Two's complement: adding a negative number as usize subtracts.

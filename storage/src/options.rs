@@ -1,6 +1,12 @@
 //! The settings of one engine. Every bound of the crate is named here.
 
-use std::time::Duration;
+use std::{fmt, num::NonZero, sync::Arc, thread, time::Duration};
+
+use crate::{
+    record::{Record, Timestamp},
+    table_id::TableId,
+    table_options::TableOptions,
+};
 
 /// When an apply counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +20,27 @@ pub enum SyncMode {
     /// Acknowledged once written to the operating system; synced every [`Options::sync_interval`], and earlier when
     /// much was written. A crash of the process loses nothing, a power cut up to one interval.
     Periodic,
+}
+
+/// How SSTables are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessMode {
+    /// Through memory maps. A disk that fails to deliver a mapped page kills the process (SIGBUS).
+    #[default]
+    Mmap,
+    /// By reads into buffers: a system call and a copy more for each block that is not cached, and a failing disk
+    /// is an [`Error::Io`](crate::Error::Io) of the read that hit it.
+    Standard,
+}
+
+/// Whether SSTable blocks are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Stored as they are.
+    None,
+    /// By LZ4, where it saves an eighth of the block.
+    #[default]
+    Lz4,
 }
 
 /// Settings of an [`Engine`](crate::Engine). Sizes in bytes.
@@ -40,9 +67,6 @@ pub struct Options {
     pub commit_log_bytes: u64,
     /// Age at which a memtable is flushed, however little it holds; see [`crate::Engine::switch_older`].
     pub memtable_age: Option<Duration>,
-    /// Merges that may be behind, as SSTables that one read may have to look at: from half of it on writers are
-    /// slowed down, beyond it `apply` answers [`crate::Error::Overloaded`].
-    pub merge_debt: usize,
     /// Longest delay of a writer who is slowed down.
     pub slow_down: Duration,
     /// How long a blocking apply waits for room before it answers [`crate::Error::Overloaded`].
@@ -53,8 +77,29 @@ pub struct Options {
     pub restart_interval: usize,
     /// Target false-positive rate of bloom filters, in (0, 1).
     pub bloom_fp_rate: f64,
-    /// SSTables of similar size that make a merge worthwhile (size-tiered).
-    pub merge_min_tables: usize,
+    /// Whether new SSTables are compressed; they are read either way.
+    pub compression: Compression,
+    /// How SSTables are read.
+    pub access_mode: AccessMode,
+    /// Size of the block cache, its bookkeeping included; with none, each read verifies and unpacks its block.
+    pub block_cache_bytes: usize,
+    /// Options of tables that were given none of their own.
+    pub table: TableOptions,
+    /// Merges that run at once.
+    pub compaction_threads: usize,
+    /// What merges may write in a second, all together; zero for no limit. It rises as more is to be merged, and falls
+    /// away before writers would have to stop for it.
+    pub compaction_bytes_per_second: u64,
+    /// SSTables due to be merged that a read may have to look into: from half of it on writers are slowed down, at it
+    /// `apply` answers [`crate::Error::Overloaded`].
+    pub compaction_debt_runs: usize,
+    /// Bytes that wait to be merged, likewise.
+    pub compaction_debt_bytes: u64,
+    /// Tells merges the time, so that they can purge what was deleted and what has expired. Without it all of that
+    /// stays.
+    pub clock: Option<Clock>,
+    /// Has a say in what merges may purge.
+    pub purge_filter: Option<PurgeFilter>,
     /// Most SSTables that one merge takes.
     pub merge_max_tables: usize,
 }
@@ -71,14 +116,67 @@ impl Default for Options {
             commit_log_bytes: 512 << 20,
             spare_segments: 4,
             memtable_age: None,
-            merge_debt: 128,
             slow_down: Duration::from_millis(5),
             stall_limit: Duration::from_secs(10),
-            block_bytes: 16 << 10,
+            block_bytes: 4 << 10,
             restart_interval: 16,
             bloom_fp_rate: 0.01,
-            merge_min_tables: 4,
+            compression: Compression::Lz4,
+            access_mode: AccessMode::Mmap,
+            block_cache_bytes: 256 << 20,
+            table: TableOptions::default(),
+            compaction_threads: thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 8),
+            compaction_bytes_per_second: 64 << 20,
+            compaction_debt_runs: 64,
+            compaction_debt_bytes: 64 << 30,
+            clock: None,
+            purge_filter: None,
             merge_max_tables: 32,
         }
+    }
+}
+
+/// A clock that the engine is given: it has none of its own.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// Asks the function for the time.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+type MayPurge = dyn Fn(TableId, &[u8], &Record) -> bool + Send + Sync;
+
+/// Decides, about a tombstone or expired record that merges would purge, whether it may go: for those who know
+/// which deletions all replicas have heard of.
+#[derive(Clone)]
+pub struct PurgeFilter(Arc<MayPurge>);
+
+impl PurgeFilter {
+    /// Asks the predicate with table, storage key and record; on a thread that merges, once or more.
+    pub fn new(may_purge: impl Fn(TableId, &[u8], &Record) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(may_purge))
+    }
+
+    pub(crate) fn may_purge(&self, table: TableId, key: &[u8], record: &Record) -> bool {
+        (self.0)(table, key, record)
+    }
+}
+
+impl fmt::Debug for PurgeFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PurgeFilter")
     }
 }

@@ -160,18 +160,20 @@ impl Record {
     /// # Errors
     /// [`Error::Malformed`] when bytes are missing, [`Error::UnknownRecordKind`] for a kind of a later build.
     pub fn decode(input: &mut Bytes) -> Result<Self> {
-        let kind = input.try_get_u8().map_err(|_| TRUNCATED)?;
-        let timestamp = Timestamp(input.try_get_u64_le().map_err(|_| TRUNCATED)?);
-        let kind = match kind {
-            PLAIN => RecordKind::Plain { value: get_bytes(input)? },
-            EXPIRING => {
-                let expires_at = Timestamp(input.try_get_u64_le().map_err(|_| TRUNCATED)?);
-                RecordKind::Expiring { expires_at, value: get_bytes(input)? }
-            }
-            TOMBSTONE => RecordKind::Tombstone {
-                deleted_at: Timestamp(input.try_get_u64_le().map_err(|_| TRUNCATED)?),
-            },
+        let mut head = &input[..];
+        let kind = head.try_get_u8().map_err(|_| TRUNCATED)?;
+        let mut number = || head.try_get_u64_le().map_err(|_| TRUNCATED);
+        let timestamp = Timestamp(number()?);
+        let end = match kind {
+            PLAIN => Timestamp(0),
+            EXPIRING | TOMBSTONE => Timestamp(number()?),
             kind => return Err(Error::UnknownRecordKind { kind }),
+        };
+        input.advance(input.len() - head.len());
+        let kind = match kind {
+            TOMBSTONE => RecordKind::Tombstone { deleted_at: end },
+            EXPIRING => RecordKind::Expiring { expires_at: end, value: get_bytes(input)? },
+            _ => RecordKind::Plain { value: get_bytes(input)? },
         };
         Ok(Self { timestamp, kind })
     }

@@ -35,9 +35,9 @@ use crate::{
     error::{Error, Result},
     manifest::{self, Edit, LiveState, Manifest},
     memtable::{self, Writer},
-    options::Options,
+    options::{Options, SyncMode},
     record::Mutation,
-    sstable::{FileId, TableFile, TableReader},
+    sstable::{BlockCache, FileId, TableFile, TableReader},
     table_id::TableId,
     tree::Tree,
 };
@@ -68,7 +68,12 @@ pub(crate) struct Recovered {
 ///
 /// # Errors
 /// [`Error::Locked`], [`Error::Corrupt`], [`Error::Io`].
-pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options) -> Result<Recovered> {
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    options: &Options,
+    cache: &Arc<BlockCache>,
+) -> Result<Recovered> {
     disk.create_dir_all(directory).map_err(|e| Error::io("create directory", directory, e))?;
     let lock_path = directory.join(LOCK_FILE);
     let lock = disk
@@ -83,7 +88,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
     let segments: BTreeSet<_> = names.iter().filter_map(|name| segment::parse_file_name(name)).collect();
     let (number, state) = read_manifest(&**disk, directory, &names)?;
 
-    let trees = open_trees(&**disk, directory, &state)?;
+    let trees = open_trees(&**disk, directory, &state, options, cache)?;
     let mut replay = Replay { state: &state, trees: &trees, options, memtable_bytes: 0, read: Vec::new() };
     let end = replay.run(&**disk, directory, &segments)?;
     // What the old manifest says may be in the page cache only, like the end of the log, and the new segment
@@ -94,6 +99,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
         disk: Arc::clone(disk),
         directory: directory.into(),
         segment_bytes: options.segment_bytes,
+        are_filled: options.sync_mode != SyncMode::Periodic,
         opening,
     };
     let log = segments.create_first(end.next, end.start, &end.carried.batches)?;
@@ -123,10 +129,16 @@ fn read_manifest(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<
     }
 }
 
-fn open_trees(disk: &dyn Disk, directory: &Path, state: &LiveState) -> Result<BTreeMap<TableId, Arc<Tree>>> {
+fn open_trees(
+    disk: &dyn Disk,
+    directory: &Path,
+    state: &LiveState,
+    options: &Options,
+    cache: &Arc<BlockCache>,
+) -> Result<BTreeMap<TableId, Arc<Tree>>> {
     let open = |file: TableFile| -> Result<Arc<TableReader>> {
         let name = TableReader::file_name(file.id);
-        match TableReader::open(disk, directory, file) {
+        match TableReader::open_with(disk, directory, file, options.access_mode, Arc::clone(cache)) {
             Err(Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
                 Err(missing(&directory.join(name), "the SSTable, which the manifest lists"))
             }
@@ -136,7 +148,7 @@ fn open_trees(disk: &dyn Disk, directory: &Path, state: &LiveState) -> Result<BT
     let mut trees = BTreeMap::new();
     for (&table, live) in &state.tables {
         let tables = live.files().map(open).collect::<Result<Vec<_>>>()?;
-        trees.insert(table, Arc::new(Tree::new(tables)));
+        trees.insert(table, Arc::new(Tree::new(tables, live.options.clone())));
     }
     Ok(trees)
 }

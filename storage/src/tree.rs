@@ -13,10 +13,19 @@
 //! timestamp into a new file. It reads all memtables, then SSTables from the newest timestamp down, until
 //! what it has is newer than anything in those that are left. Strictly newer: with equal timestamps the kind
 //! or the bytes decide ([`Record::reconcile`]), so such a table has to be read.
+//!
+//! Before a table is read, its bounds are asked, then its filter; the key is hashed once, at the first filter.
 
-use std::{ops::Bound, sync::Arc, time::Duration};
+use std::{
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
@@ -24,9 +33,11 @@ use crate::{
     commit_log::segment::LogPosition,
     error::Result,
     memtable::{Memtable, Writer},
-    merge::{Source, merge},
+    merge::{Source, merge_lazily},
     record::{Record, Timestamp},
-    sstable::{FileId, KeyHash, TableReader},
+    scan::{ScanLimits, ScanPage},
+    sstable::{Cached, FileId, KeyHash, Stats, TableReader},
+    table_options::TableOptions,
 };
 
 /// Answer of a read that must not block.
@@ -34,7 +45,7 @@ use crate::{
 pub enum TryGet {
     /// The newest record, tombstones included; `None` when the table has never seen the key.
     Ready(Option<Record>),
-    /// An SSTable has to be read: call [`Engine::get`](crate::Engine::get) where blocking is allowed.
+    /// A block of an SSTable has to be read: call [`Engine::get`](crate::Engine::get) where blocking is allowed.
     Cold,
 }
 
@@ -42,6 +53,10 @@ pub enum TryGet {
 #[derive(Debug)]
 pub(crate) struct Tree {
     view: ArcSwap<View>,
+    /// Unless it goes by [`Options::table`](crate::Options::table).
+    options: ArcSwapOption<TableOptions>,
+    /// Size of the SSTables that flushes write lately; zero before the first.
+    flush_bytes: AtomicU64,
     /// First position of the active memtable when its age was last asked for, and when it was first seen to have it.
     seen: Mutex<Option<(LogPosition, Duration)>>,
 }
@@ -68,10 +83,34 @@ pub(crate) struct Switched {
 
 impl Tree {
     /// A table with these SSTables and nothing in memory.
-    pub(crate) fn new(mut tables: Vec<Arc<TableReader>>) -> Self {
+    pub(crate) fn new(mut tables: Vec<Arc<TableReader>>, options: Option<TableOptions>) -> Self {
         newest_first(&mut tables);
         let view = View { active: Arc::default(), switched: Vec::new(), tables };
-        Self { view: ArcSwap::from_pointee(view), seen: Mutex::default() }
+        Self {
+            view: ArcSwap::from_pointee(view),
+            options: ArcSwapOption::from_pointee(options),
+            flush_bytes: AtomicU64::new(0),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// The options that it was given.
+    pub(crate) fn options(&self) -> Option<Arc<TableOptions>> {
+        self.options.load_full()
+    }
+
+    /// Replaces its options.
+    pub(crate) fn set_options(&self, options: TableOptions) {
+        self.options.store(Some(Arc::new(options)));
+    }
+
+    /// Size of an SSTable that a flush writes, as far as it is known.
+    pub(crate) fn flush_bytes(&self) -> u64 {
+        let smallest = || self.view.load().tables.iter().map(|table| table.file().length_bytes).min();
+        match self.flush_bytes.load(Ordering::Relaxed) {
+            0 => smallest().unwrap_or(1),
+            known => known,
+        }
     }
 
     /// What it is made of right now.
@@ -129,14 +168,19 @@ impl Tree {
             newest_first(&mut next.tables);
             next
         });
+        if let Some(size) = table.map(|table| table.file().length_bytes) {
+            let known = self.flush_bytes.load(Ordering::Relaxed);
+            let next = if known == 0 { size } else { known - known / 4 + size / 4 };
+            self.flush_bytes.store(next, Ordering::Relaxed);
+        }
     }
 
     /// Replaces SSTables by what they were merged into.
-    pub(crate) fn merged(&self, inputs: &[FileId], output: Option<&Arc<TableReader>>) {
+    pub(crate) fn merged(&self, inputs: &[FileId], outputs: &[Arc<TableReader>]) {
         self.view.rcu(|view| {
             let mut next = View::clone(view);
             next.tables.retain(|table| !inputs.contains(&table.file().id));
-            next.tables.extend(output.map(Arc::clone));
+            next.tables.extend(outputs.iter().map(Arc::clone));
             newest_first(&mut next.tables);
             next
         });
@@ -152,7 +196,7 @@ impl Tree {
                 crate::sometimes!("older tables were not read");
                 break;
             }
-            if !table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key))) {
+            if !table.may_contain(key, || *hash.get_or_insert_with(|| KeyHash::of(key))) {
                 continue;
             }
             if let Some(record) = table.get(key)? {
@@ -165,39 +209,61 @@ impl Tree {
     }
 
     /// The newest record of a storage key, if no SSTable has to be read to know it.
-    pub(crate) fn try_get(&self, key: &[u8]) -> TryGet {
+    pub(crate) fn try_get(&self, key: &[u8]) -> Result<TryGet> {
         let view = self.view.load();
-        let newest = view.get_from_memory(key);
+        let mut newest = view.get_from_memory(key);
         let mut hash = None;
         for table in &view.tables {
             if is_unbeatable(newest.as_ref(), table) {
                 break;
             }
-            if table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key))) {
-                return TryGet::Cold;
+            if !table.may_contain(key, || *hash.get_or_insert_with(|| KeyHash::of(key))) {
+                continue;
+            }
+            match table.get_cached(key)? {
+                Cached::Known(Some(record)) => newest = reconcile(newest, record),
+                Cached::Known(None) => {}
+                Cached::Cold => return Ok(TryGet::Cold),
             }
         }
-        TryGet::Ready(newest)
+        Ok(TryGet::Ready(newest))
     }
 
-    /// At most `limit` newest records in the range, ascending; may block.
-    pub(crate) fn scan(
-        &self,
-        range: (Bound<&[u8]>, Bound<&[u8]>),
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Record)>> {
-        if is_empty_range(range) {
-            return Ok(Vec::new());
+    /// The newest records of several storage keys, in their order; may block.
+    pub(crate) fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Record>>> {
+        let view = self.view.load();
+        let mut newest: Vec<_> = keys.iter().map(|key| view.get_from_memory(key)).collect();
+        let hashes: Vec<_> = keys.iter().map(|key| KeyHash::of(key)).collect();
+        let mut ascending: Vec<_> = (0..keys.len()).collect();
+        ascending.sort_unstable_by_key(|&number| keys[number]);
+        for table in &view.tables {
+            ascending.retain(|&number| !is_unbeatable(newest[number].as_ref(), table));
+            let wanted = ascending.iter().map(|&number| (number, keys[number]));
+            let wanted = wanted.filter(|&(number, key)| table.may_contain(key, || hashes[number]));
+            table.get_each(wanted, |number, record| {
+                newest[number] = reconcile(newest[number].take(), record);
+            })?;
         }
-        let view = self.view();
-        let mut sources: Vec<Source<'_>> = Vec::new();
-        for memtable in view.memtables() {
-            sources.push(Box::new(memtable.range(range).map(Ok)));
+        Ok(newest)
+    }
+
+    /// A page of the newest records in the range, ascending; may block.
+    pub(crate) fn scan(&self, range: (Bound<&[u8]>, Bound<&[u8]>), limits: &ScanLimits) -> Result<ScanPage> {
+        if limits.items == 0 || is_empty_range(range) {
+            return Ok(ScanPage::EMPTY);
+        }
+        let view = self.view.load_full();
+        let mut sources: Vec<(Bytes, Source<'_>)> = Vec::new();
+        for memtable in view.memtables().filter(|memtable| !memtable.is_empty()) {
+            sources.push((Bytes::new(), Box::new(memtable.range(range).map(Ok))));
         }
         for table in &view.tables {
-            sources.push(Box::new(table.range(range)));
+            let Stats { first_key, last_key, .. } = table.stats();
+            if overlaps(range, first_key, last_key) {
+                sources.push((first_key.clone(), Box::new(table.range(range))));
+            }
         }
-        merge(sources).take(limit).collect()
+        ScanPage::fill(merge_lazily(sources), limits)
     }
 }
 
@@ -214,22 +280,19 @@ impl View {
         in_memory.chain(self.tables.iter().map(|table| table.stats().max_timestamp)).max()
     }
 
-    /// How much compaction is behind: what a read of an unlucky key has to look at.
-    pub(crate) fn debt(&self) -> usize {
-        self.tables.len()
-    }
-
     /// Position of the oldest record that is in no SSTable yet, or one before it.
     pub(crate) fn first_position(&self) -> Option<LogPosition> {
         self.memtables().filter_map(|memtable| memtable.first_position()).min()
     }
 
-    fn memtables(&self) -> impl Iterator<Item = &Memtable> {
+    /// All memtables, newest first.
+    pub(crate) fn memtables(&self) -> impl Iterator<Item = &Memtable> {
         std::iter::once(&*self.active).chain(self.switched.iter().map(|switched| &*switched.memtable))
     }
 
     fn get_from_memory(&self, key: &[u8]) -> Option<Record> {
-        self.memtables().filter_map(|memtable| memtable.get(key)).reduce(Record::reconcile)
+        let memtables = self.memtables().filter(|memtable| !memtable.is_empty());
+        memtables.filter_map(|memtable| memtable.get(key)).reduce(Record::reconcile)
     }
 }
 
@@ -252,6 +315,21 @@ fn reconcile(found: Option<Record>, record: Record) -> Option<Record> {
         }
         None => record,
     })
+}
+
+/// Whether a key of the range can be among these.
+fn overlaps(range: (Bound<&[u8]>, Bound<&[u8]>), first: &[u8], last: &[u8]) -> bool {
+    let begins = match range.0 {
+        Bound::Included(from) => from <= last,
+        Bound::Excluded(from) => from < last,
+        Bound::Unbounded => true,
+    };
+    begins
+        && match range.1 {
+            Bound::Included(to) => to >= first,
+            Bound::Excluded(to) => to > first,
+            Bound::Unbounded => true,
+        }
 }
 
 /// Whether no key is in the range; ordered maps do not agree on what a reversed one means.

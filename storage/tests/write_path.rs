@@ -15,7 +15,8 @@ use std::{
 };
 
 use helenus_storage::{
-    Engine, Error, Mutation, Options, Record, Step, StepOutcome, SyncMode, TableId, Ticket, Timestamp,
+    Engine, Error, Mutation, Options, Record, Step, StepOutcome, SyncMode, TableId, TableOptions, Ticket,
+    Timestamp,
     background::Background,
     disk::{Damage, Fault, Repeat, SimulatedDisk},
     engine::Pressure,
@@ -387,19 +388,22 @@ fn writers_are_slowed_down_more_and_more_and_then_refused() {
 
 #[test]
 fn tables_that_wait_to_be_merged_slow_writers_down_and_stop_them() {
-    let options = Options { merge_debt: 4, merge_min_tables: 2, ..options() };
+    let options = Options { compaction_debt_runs: 4, table: TableOptions::tiered(2), ..options() };
     let engine = open(&SimulatedDisk::default(), options);
     let mut pressures = Vec::new();
     for n in 0..4 {
         pressures.push(engine.pressure());
-        engine.apply_and_wait(ONE, put(&format!("{n}"), 1, 10)).unwrap();
+        engine.apply_and_wait(ONE, put("k", n, 10)).unwrap();
         drop(engine.flush_table(ONE).unwrap());
         work_off(&engine, Step::Flush);
     }
-    assert!(matches!(
-        pressures[..],
-        [Pressure::None, Pressure::None, Pressure::None | Pressure::Slow { .. }, Pressure::Slow { .. }]
-    ));
+    assert!(
+        matches!(
+            pressures[..],
+            [Pressure::None, Pressure::None, Pressure::None | Pressure::Slow { .. }, Pressure::Slow { .. }]
+        ),
+        "{pressures:?}"
+    );
     assert!(matches!(engine.pressure(), Pressure::Refused { .. }));
     work_off(&engine, Step::Compact);
     assert_eq!(engine.pressure(), Pressure::None);

@@ -2,8 +2,15 @@
 
 use std::net::SocketAddr;
 
-use helenus_cluster::{node_id::HostId, settings::Settings};
-use helenus_storage::Options;
+use helenus_cluster::{
+    node_id::HostId,
+    settings::Settings,
+    time::{SystemClock, WallClock},
+};
+use helenus_storage::{
+    Clock, Options, TableOptions,
+    table_options::{Strategy, Unified},
+};
 
 use super::{quantity::Address, schema::Config, value::Auto};
 use crate::{http::Limits, listen, peer::settings::PeerSettings};
@@ -25,14 +32,32 @@ impl Config {
             commit_log_bytes: storage.commit_log_size.bytes(),
             spare_segments: count(storage.spare_segments),
             memtable_age: Some(storage.memtable_age.get()),
-            merge_debt: count(storage.merge_debt),
             slow_down: storage.slow_down.get(),
             stall_limit: storage.stall_limit.get(),
             block_bytes: storage.block_size.bytes_in_memory(),
             restart_interval: count(storage.restart_interval),
             bloom_fp_rate: storage.bloom_fp_rate,
-            merge_min_tables: count(storage.merge_min_tables),
+            compression: storage.compression,
+            access_mode: storage.access_mode,
+            block_cache_bytes: storage.block_cache.bytes_in_memory(),
+            table: TableOptions {
+                strategy: Strategy::Unified(Unified {
+                    scaling: storage.compaction_scaling.clone(),
+                    target_bytes: storage.sstable_target.bytes(),
+                    ..Unified::default()
+                }),
+                gc_grace: storage.gc_grace.get(),
+            },
             merge_max_tables: count(storage.merge_max_tables),
+            compaction_threads: match storage.compaction_threads {
+                Auto::Auto => Options::default().compaction_threads,
+                Auto::Fixed(threads) => count(threads),
+            },
+            compaction_bytes_per_second: storage.compaction_throughput.bytes(),
+            compaction_debt_runs: count(storage.compaction_debt_tables),
+            compaction_debt_bytes: storage.compaction_debt.bytes(),
+            clock: Some(Clock::new(|| SystemClock.now())),
+            purge_filter: None,
         }
     }
 

@@ -49,13 +49,6 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
-        settings: &["storage.merge_min_tables", "storage.merge_max_tables"],
-        broken: |config| {
-            let (min, max) = (config.storage.merge_min_tables, config.storage.merge_max_tables);
-            (min > max).then(|| format!("a merge begins at {min} tables but may take only {max}"))
-        },
-    },
-    Rule {
         settings: &["http.max_value", "storage.segment_size"],
         broken: |config| {
             let (value, segment) = (config.http.max_value, config.storage.segment_size);

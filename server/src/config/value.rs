@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use helenus_storage::SyncMode;
+use helenus_storage::{
+    AccessMode, Compression, SyncMode,
+    table_options::{BadScaling, Scaling},
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -143,6 +146,43 @@ impl Value for SyncMode {
             Self::Batch => "batch",
             Self::Periodic => "periodic",
         })
+    }
+}
+
+impl Value for AccessMode {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("mmap", Self::Mmap), ("standard", Self::Standard)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::Mmap => "mmap",
+            Self::Standard => "standard",
+        })
+    }
+}
+
+impl Value for Compression {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("none", Self::None), ("lz4", Self::Lz4)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+        })
+    }
+}
+
+impl Value for Scaling {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        let text = item.text("scaling parameters like \"T4, L10\"")?;
+        text.parse().map_err(|error: BadScaling| item.complain(error.to_string()))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.to_string())
     }
 }
 

@@ -43,7 +43,8 @@ pub(crate) struct Birth {
 }
 
 /// Creates such a file durably: preallocated, with its header and its first frames, under a temporary name, then
-/// renamed. So a file with the name always has all of that, unless it rotted.
+/// renamed. So a file with the name always has all of that, unless it rotted. `is_filled` makes its creation dearer and
+/// syncs of what is written later cheaper: for files whose syncs someone waits for.
 ///
 /// # Errors
 /// [`Error::StorageFull`], [`Error::TooManyFiles`]: nothing remains, and it can be tried again. After an
@@ -55,11 +56,15 @@ pub(crate) fn create(
     (magic, id): (Magic, u64),
     birth: Birth,
     frames: &[u8],
+    is_filled: bool,
 ) -> Result<(PathBuf, Arc<dyn DiskFile>)> {
     let contents = [&encode(magic, id, birth), frames].concat();
     publish(disk, directory, name, |temporary| {
         let file = create_afresh(disk, temporary).map_err(|e| ("create", e))?;
         file.allocate(birth.length).map_err(|e| ("allocate", e))?;
+        if is_filled {
+            file.fill(birth.length).map_err(|e| ("write", e))?;
+        }
         file.write_all_at(&contents, 0).map_err(|e| ("write", e))?;
         Ok(file)
     })

@@ -41,7 +41,7 @@
 //!
 //! # The next segment
 //!
-//! A segment is made ahead of its use: filled with zeros or out of a spare, with a header under a temporary name,
+//! A segment is made ahead of its use: filled with zeros (unless the mode is periodic) or out of a spare, with a header under a temporary name,
 //! synced, renamed, the directory synced, and known to the manifest; it is used when its start frame is written,
 //! together with its first group, after its predecessor was synced. So to go on in it costs a writer nothing, and since
 //! all blocks of it were written before, its syncs concern data only. A full disk shows when a segment is made, before
@@ -94,4 +94,5 @@ pub(crate) mod segment;
 pub(crate) mod ticket;
 pub(crate) mod writer;
 
+pub use segment::{LogPosition, SegmentId};
 pub use ticket::Ticket;

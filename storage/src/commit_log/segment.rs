@@ -38,7 +38,7 @@ pub(crate) const SPARE_SUFFIX: &str = ".spare";
 
 /// Numbers the segments of an engine, contiguously, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SegmentId(pub(crate) u64);
+pub struct SegmentId(pub u64);
 
 impl SegmentId {
     /// The segment that follows.
@@ -49,11 +49,11 @@ impl SegmentId {
 
 /// A place in the commit log. Later records have greater positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LogPosition {
+pub struct LogPosition {
     /// The file.
-    pub(crate) segment: SegmentId,
+    pub segment: SegmentId,
     /// Byte offset in it.
-    pub(crate) offset: u64,
+    pub offset: u64,
 }
 
 impl LogPosition {

@@ -41,6 +41,8 @@ pub(crate) struct Segments {
     pub(crate) directory: PathBuf,
     /// Size of a segment.
     pub(crate) segment_bytes: u64,
+    /// Whether someone waits for syncs.
+    pub(crate) are_filled: bool,
     /// Tells this opening of the data directory from all others: the number of its first manifest.
     pub(crate) opening: u64,
 }
@@ -67,7 +69,7 @@ impl Segments {
         let (disk, name) = (&*self.disk, segment::file_name(id));
         let (path, file) = match spare {
             Some(old) => header::recycle(disk, &self.directory, &name, (MAGIC, id.0), birth, old)?,
-            None => header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[])?,
+            None => header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], self.are_filled)?,
         };
         Ok(SegmentFile { id, path, file, salt: birth.salt, durable: AtomicU64::new(birth.durable) })
     }
@@ -87,8 +89,15 @@ impl Segments {
         }
         let birth = self.birth(id, frames.len() as u64);
         let name = segment::file_name(id);
-        let (path, file) =
-            header::create(&*self.disk, &self.directory, &name, (MAGIC, id.0), birth, &frames)?;
+        let (path, file) = header::create(
+            &*self.disk,
+            &self.directory,
+            &name,
+            (MAGIC, id.0),
+            birth,
+            &frames,
+            self.are_filled,
+        )?;
         let file = SegmentFile { id, path, file, salt, durable: AtomicU64::new(birth.durable) };
         Ok(LogWriter {
             segments: Arc::new(self),
@@ -398,6 +407,7 @@ mod tests {
             disk: Arc::new(disk.clone()),
             directory: directory.into(),
             segment_bytes: 4096,
+            are_filled: true,
             opening: 1,
         };
         let mut log = segments.create_first(SegmentId(1), Start::default(), &[]).unwrap();

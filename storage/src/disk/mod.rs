@@ -55,10 +55,14 @@ pub trait DiskFile: Debug + Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`, growing the file as needed. Not durable before a sync.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Reserves space up to `length_bytes` and fills a new file to that length with zeros, so that later writes
-    /// inside it cannot run out of disk, and that their syncs concern nothing but their bytes. Durable after
-    /// [`DiskFile::sync_all`].
+    /// Reserves space up to `length_bytes` and grows the file to that length with zeros, so that later writes
+    /// inside it cannot run out of disk. Durable after [`DiskFile::sync_all`].
     fn allocate(&self, length_bytes: u64) -> io::Result<()>;
+    /// Writes the zeros of a new file that was allocated, where that makes syncs of later writes concern nothing but
+    /// their bytes. Costs as much writing as the file is long.
+    fn fill(&self, _length_bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether the file has no byte.

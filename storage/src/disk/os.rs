@@ -123,7 +123,7 @@ impl DiskFile for OsFile {
         }
         loop {
             match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length_bytes) {
-                Ok(()) => return self.fill(length_bytes),
+                Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
                 // Without reservation, a full disk shows at a later write instead. Writing zeros would not
                 // change that on the copy-on-write file systems that lack fallocate.
@@ -131,6 +131,19 @@ impl DiskFile for OsFile {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    // What was reserved and never written is marked so in the file system's tree, and each sync of a
+    // write to it has to wait for a change of that mark to be journalled: milliseconds instead of microseconds. Page
+    // by page, since ext4 keeps what is written with one call as one piece of its cache, and every small write into
+    // a large piece walks through all blocks of it.
+    fn fill(&self, length_bytes: u64) -> io::Result<()> {
+        const PAGE: usize = 4096;
+        for offset in (0..length_bytes).step_by(PAGE) {
+            let count = PAGE.min(usize::try_from(length_bytes - offset).unwrap_or(PAGE));
+            self.file.write_all_at(&[0; PAGE][..count], offset)?;
+        }
+        Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -147,19 +160,6 @@ impl DiskFile for OsFile {
 }
 
 impl OsFile {
-    /// Writes zeros. What was reserved and never written is marked so in the file system's tree, and each sync of a
-    /// write to it has to wait for a change of that mark to be journalled: milliseconds instead of microseconds. Page
-    /// by page, since ext4 keeps what is written with one call as one piece of its cache, and every small write into
-    /// a large piece walks through all blocks of it.
-    fn fill(&self, length_bytes: u64) -> io::Result<()> {
-        const PAGE: usize = 4096;
-        for offset in (0..length_bytes).step_by(PAGE) {
-            let count = PAGE.min(usize::try_from(length_bytes - offset).unwrap_or(PAGE));
-            self.file.write_all_at(&[0; PAGE][..count], offset)?;
-        }
-        Ok(())
-    }
-
     fn grow(&self, length_bytes: u64) -> io::Result<()> {
         if self.len()? < length_bytes { self.file.set_len(length_bytes) } else { Ok(()) }
     }

@@ -1,39 +1,223 @@
-//! The compact step: SSTables of similar size become one.
+//! The compact step: SSTables are merged, or dropped.
+//!
+//! Any number of threads may be in it, each with SSTables that no other has.
 
-use std::sync::{Arc, atomic::Ordering};
-
-use crate::{
-    compaction::{Candidate, merge_tables, pick},
-    engine::{Engine, StepOutcome, TableId},
-    error::{Error, Result},
-    manifest::Edit,
-    sstable::{FileId, TableReader},
-    tree::Tree,
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-/// SSTables of one table that are to be merged.
-#[derive(Debug)]
-pub(super) struct Merge {
-    table: TableId,
-    tree: Arc<Tree>,
-    inputs: Vec<Arc<TableReader>>,
-}
+use crate::{
+    compaction::{
+        Candidate, Cuts, Deadlines, Progress, Purge, due_by_density, due_by_time, expired,
+        is_worth_rewriting, limit, merge_tables, merged_density, shards,
+    },
+    engine::{
+        Compaction, CompactionKind, Engine, Step, StepOutcome, TableId,
+        compactions::{Claim, Plan, State},
+        debt::candidates,
+    },
+    error::{Error, Result},
+    manifest::Edit,
+    sstable::{FileId, TableFile, TableReader, TableWriter},
+    table_options::{Strategy, TableOptions, Unified},
+    tree::{Tree, View},
+};
+
+/// Share of records that could be purged which makes it worthwhile to rewrite an SSTable for them.
+const DROPPABLE_RATIO: f64 = 0.2;
+/// Time after which rewriting that was in vain is tried again.
+const IN_VAIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// An output of unified compaction is cut after so many times its target, wherever that is.
+const MOST_OVER_TARGET: u64 = 2;
 
 impl Engine {
+    /// What merges are under way.
+    pub fn compactions(&self) -> Vec<Compaction> {
+        self.compactions.list()
+    }
+
+    /// Ends a merge that is under way, as soon as it notices; nothing of it is left. What it was to merge is taken up
+    /// again after the next flush. False if there is none with this id.
+    pub fn cancel_compaction(&self, id: u64) -> bool {
+        self.compactions.cancel(id)
+    }
+
+    /// File names of SSTables in which merges found damage: no merge takes them any more, so that the others go on.
+    /// Opening the engine anew tries once again.
+    pub fn set_aside(&self) -> Vec<String> {
+        self.compactions.aside().into_iter().map(TableReader::file_name).collect()
+    }
+
+    /// Merges all SSTables of a table on the calling thread, after the merges of it that are under way.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`], [`Error::Cancelled`], and those of [`Engine::step`].
+    pub fn compact_table(&self, table: TableId) -> Result<()> {
+        self.condition.check()?;
+        let tree = self.tree(table)?;
+        let reservation = self.compactions.reserve(table, || self.condition.check())?;
+        let state = self.compactions.lock();
+        let begun = tree.view();
+        let free = begun.tables.iter().filter(|reader| state.is_free(reader.file().id));
+        let inputs: Vec<_> = free.map(Arc::clone).collect();
+        let done = if inputs.is_empty() {
+            drop(state);
+            Ok(StepOutcome::Idle)
+        } else {
+            let plan = Plan { table, tree, kind: CompactionKind::Major, inputs, begun };
+            let claim = self.compactions.claim(state, plan);
+            self.condition.check().and_then(|()| self.carry_out(&claim))
+        };
+        drop(reservation);
+        self.listener.tell(Step::Compact);
+        done.map(|_| ())
+    }
+
     /// Merges once. Reads and flushes go on meanwhile, and readers that still hold an input keep it.
     pub(super) fn compact(&self) -> Result<StepOutcome> {
-        let _turn = self.compacting.lock();
+        let state = self.compactions.lock();
+        let Some(plan) = self.next_merge(&state) else { return Ok(StepOutcome::Idle) };
+        let claim = self.compactions.claim(state, plan);
+        // Whoever shuts the engine waits for the claims of those who have not noticed.
         self.condition.check()?;
-        let Some(Merge { table, tree, inputs }) = self.next_merge() else { return Ok(StepOutcome::Idle) };
-        let output = self.build_table(|writer| merge_tables(&inputs, writer, || self.condition.check()))?;
+        if self.options.compaction_threads > 1 && self.is_merge_due() {
+            self.listener.tell(Step::Compact);
+        }
+        match self.carry_out(&claim) {
+            // Until something new is there to be merged.
+            Err(Error::Cancelled { .. }) => Ok(StepOutcome::Idle),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether a merge could begin.
+    pub(super) fn is_merge_due(&self) -> bool {
+        self.next_merge(&self.compactions.lock()).is_some()
+    }
+
+    fn carry_out(&self, claim: &Claim<'_>) -> Result<StepOutcome> {
+        let deadlines = self.deadlines(&claim.plan.tree);
+        let outcome = match (claim.plan.kind, deadlines) {
+            (CompactionKind::Expired, Some(deadlines)) => self.drop_expired(claim, deadlines),
+            _ => self.merge_purging(claim, deadlines),
+        };
+        outcome.inspect_err(|failure| {
+            self.compactions.set_aside(&claim.plan.inputs, failure);
+            if matches!(failure, Error::Cancelled { .. }) {
+                crate::sometimes!("a merge was cancelled");
+            }
+        })
+    }
+
+    fn drop_expired(&self, claim: &Claim<'_>, deadlines: Deadlines) -> Result<StepOutcome> {
+        let Plan { tree, inputs, begun, .. } = &claim.plan;
+        // The memtables may have taken something in since the plan was made.
+        let still = expired(&tree.view(), deadlines, |table| contains(inputs, table.file().id)).len();
+        if still < inputs.len() || self.purge(claim, begun, deadlines).is_undone(&[])? {
+            return Ok(StepOutcome::Worked);
+        }
+        crate::sometimes!("expired tables were dropped unread");
+        self.replace(claim, &[])
+    }
+
+    fn merge_purging(&self, claim: &Claim<'_>, deadlines: Option<Deadlines>) -> Result<StepOutcome> {
+        let purge = deadlines.map(|deadlines| self.purge(claim, &claim.plan.begun, deadlines));
+        let mut outputs = self.build_outputs(claim, purge.as_ref())?;
+        if let Some(purge) = &purge {
+            let undone = purge.is_undone(&outputs).inspect_err(|_| self.discard_all(&outputs))?;
+            if undone {
+                self.discard_all(&outputs);
+                outputs = self.build_outputs(claim, None)?;
+            }
+        }
+        let outcome = self.replace(claim, &outputs)?;
+        if let (CompactionKind::Tombstones, Some(deadlines), Some(clock)) =
+            (claim.plan.kind, deadlines, &self.options.clock)
+        {
+            let has_many = |output: &&Arc<TableReader>| {
+                output.stats().droppable_ratio(deadlines.gc_before) > DROPPABLE_RATIO
+            };
+            let in_vain = outputs.iter().filter(has_many).map(|output| output.file().id);
+            self.compactions.note_in_vain(in_vain, clock.now());
+        }
+        Ok(outcome)
+    }
+
+    fn purge<'a>(&'a self, claim: &'a Claim<'_>, begun: &'a View, deadlines: Deadlines) -> Purge<'a> {
+        let Plan { table, tree, inputs, .. } = &claim.plan;
+        let filter = self.options.purge_filter.as_ref();
+        // Tables that are dropped unread are purged as a whole.
+        let has_purged = AtomicBool::new(claim.plan.kind == CompactionKind::Expired);
+        Purge { deadlines, table: *table, tree, inputs, begun, filter, has_purged }
+    }
+
+    /// Merges the inputs into SSTables that nothing refers to yet; of a merge that failed nothing is left.
+    fn build_outputs(&self, claim: &Claim<'_>, purge: Option<&Purge<'_>>) -> Result<Vec<Arc<TableReader>>> {
+        let Plan { tree, inputs, begun, .. } = &claim.plan;
+        let cuts = self.cuts(tree, begun, inputs);
+        let mut ids = Vec::new();
+        let new_output = || {
+            let id = self.manifest.lock().new_file_id().inspect_err(|e| drop(self.fail(e)))?;
+            ids.push(id);
+            TableWriter::create(Arc::clone(&self.disk), &self.directory, id, &self.options)
+        };
+        let total_records: u64 = inputs.iter().map(|input| input.stats().records()).sum();
+        let input_bytes = claim.plan.input_bytes();
+        let mut paid = 0;
+        let go_on = |progress: Progress| {
+            let done =
+                u128::from(input_bytes) * u128::from(progress.records) / u128::from(total_records.max(1));
+            claim.running.done_bytes.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.pace(claim, progress.written.saturating_sub(paid))?;
+            paid = progress.written;
+            Ok(())
+        };
+        let open = |file: TableFile| TableReader::open(&*self.disk, &self.directory, file).map(Arc::new);
+        let built = merge_tables(inputs, cuts, purge, new_output, go_on)
+            .and_then(|files| files.into_iter().map(open).collect::<Result<Vec<_>>>());
+        built.inspect_err(|failure| {
+            crate::sometimes!("a flush or merge failed and was cleaned up");
+            ids.iter().for_each(|&id| self.discard(id));
+            if failure.is_failed_directory_sync() {
+                self.fail(failure);
+            }
+        })
+    }
+
+    /// Whether to go on, after a rest if the merge was too fast.
+    fn pace(&self, claim: &Claim<'_>, written: u64) -> Result<()> {
+        let pressure = self.compaction_debt().pressure(&self.options);
+        if let (Some(limit), 1..) = (limit(self.options.compaction_bytes_per_second, pressure), written) {
+            let now = Instant::now();
+            let wait = self.throttle.wait_after(written, limit, now);
+            if !wait.is_zero() {
+                claim.running.rest(now + wait);
+            }
+        }
+        self.condition.check()?;
+        if claim.running.is_cancelled() { Err(Error::Cancelled { id: claim.id }) } else { Ok(()) }
+    }
+
+    /// Makes the outputs what is live instead of the inputs.
+    fn replace(&self, claim: &Claim<'_>, outputs: &[Arc<TableReader>]) -> Result<StepOutcome> {
+        let Plan { table, tree, inputs, .. } = &claim.plan;
+        let table = *table;
         let ids: Vec<FileId> = inputs.iter().map(|input| input.file().id).collect();
+        // In one frame.
         let mut edits: Vec<Edit> = ids.iter().map(|&id| Edit::RemoveFile { table, id }).collect();
-        edits.extend(output.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record_table(&edits, output.as_deref())?;
-        tree.merged(&ids, output.as_ref());
-        self.note_debt();
+        edits.extend(outputs.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
+        self.record_tables(&edits, outputs)?;
+        tree.merged(&ids, outputs);
         crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
+        let written = outputs.iter().map(|output| output.file().length_bytes).sum();
+        self.counted.compaction_written_bytes.fetch_add(written, Ordering::Relaxed);
+        self.compactions.forget(&ids);
+        self.measure_debt();
         // Only now: until the manifest was durable, a crash would have needed them.
         // One that cannot be removed is an orphan for the next recovery, and no reason to keep the others.
         let mut outcome = Ok(StepOutcome::Worked);
@@ -46,16 +230,93 @@ impl Engine {
         outcome
     }
 
-    /// The merge to do next: of the table that has most to merge.
-    pub(super) fn next_merge(&self) -> Option<Merge> {
-        let trees = self.trees.load();
-        let merges = trees.iter().filter_map(|(&table, tree)| {
-            let view = tree.view();
-            let candidates: Vec<_> = view.tables.iter().map(|reader| Candidate::of(reader.file())).collect();
-            let chosen = pick(&candidates, self.options.merge_min_tables, self.options.merge_max_tables)?;
-            let inputs = view.tables.iter().filter(|reader| chosen.contains(&reader.file().id));
-            Some(Merge { table, tree: Arc::clone(tree), inputs: inputs.map(Arc::clone).collect() })
-        });
-        merges.max_by_key(|merge| merge.inputs.len())
+    fn discard_all(&self, outputs: &[Arc<TableReader>]) {
+        outputs.iter().for_each(|output| self.discard(output.file().id));
     }
+
+    /// The most urgent merge of the table that has most to merge.
+    fn next_merge(&self, state: &State) -> Option<Plan> {
+        let (running, largest) = state.load();
+        // The last thread is kept for a merge that is done sooner than those under way: else large ones hold up all.
+        let is_last = running > 0 && running + 1 >= self.options.compaction_threads;
+        let trees = self.trees.load();
+        let plans =
+            trees.iter().filter(|(table, _)| !state.is_reserved(**table)).filter_map(|(&table, tree)| {
+                let view = tree.view();
+                let (kind, inputs) = self.next_of(state, tree, &view)?;
+                Some(Plan { table, tree: Arc::clone(tree), kind, inputs, begun: view })
+            });
+        plans
+            .filter(|plan| !is_last || plan.input_bytes() < largest)
+            .max_by_key(|plan| (plan.kind == CompactionKind::Expired, plan.inputs.len()))
+    }
+
+    fn next_of(
+        &self,
+        state: &State,
+        tree: &Tree,
+        view: &View,
+    ) -> Option<(CompactionKind, Vec<Arc<TableReader>>)> {
+        let is_free = |table: &TableReader| state.is_free(table.file().id);
+        let deadlines = self.deadlines(tree);
+        if let (Some(deadlines), None) = (deadlines, &self.options.purge_filter) {
+            let expired = expired(view, deadlines, is_free);
+            if !expired.is_empty() {
+                return Some((CompactionKind::Expired, expired.into_iter().map(Arc::clone).collect()));
+            }
+        }
+        let (candidates, _) = candidates(view, |id| state.is_free(id));
+        if let Some(chosen) = self.due(tree, &candidates).into_iter().next() {
+            let chosen = &chosen[..chosen.len().min(self.options.merge_max_tables.max(2))];
+            let inputs = view.tables.iter().filter(|table| chosen.contains(&table.file().id));
+            return Some((CompactionKind::Strategy, inputs.map(Arc::clone).collect()));
+        }
+        let (deadlines, now) = (deadlines?, self.options.clock.as_ref()?.now());
+        let pause = u64::try_from(IN_VAIN.as_micros()).unwrap_or(u64::MAX);
+        let was_in_vain = |id| state.in_vain(id).is_some_and(|since| now.0 < since.0.saturating_add(pause));
+        let worthwhile = view.tables.iter().find(|table| {
+            is_free(table)
+                && !was_in_vain(table.file().id)
+                && is_worth_rewriting(table, view, deadlines, DROPPABLE_RATIO)
+        });
+        worthwhile.map(|table| (CompactionKind::Tombstones, vec![Arc::clone(table)]))
+    }
+
+    /// What the strategy of the table wants merged, the most urgent first.
+    pub(super) fn due(&self, tree: &Tree, candidates: &[Candidate]) -> Vec<Vec<FileId>> {
+        match &self.options_of(tree).strategy {
+            Strategy::Unified(unified) => {
+                let due = due_by_density(candidates, unified, tree.flush_bytes());
+                due.into_iter().map(|due| due.tables).collect()
+            }
+            Strategy::TimeWindow(windows) => due_by_time(candidates, *windows, tree.flush_bytes()),
+        }
+    }
+
+    fn cuts(&self, tree: &Tree, begun: &View, inputs: &[Arc<TableReader>]) -> Cuts {
+        let (candidates, space) = candidates(begun, |id| contains(inputs, id));
+        match &self.options_of(tree).strategy {
+            Strategy::Unified(unified) => {
+                let Unified { target_bytes, min_bytes, .. } = *unified;
+                let density = merged_density(candidates.iter(), unified);
+                let max_bytes = target_bytes.saturating_mul(MOST_OVER_TARGET).max(min_bytes);
+                Cuts { space, shards: shards(unified, density), min_bytes, max_bytes }
+            }
+            Strategy::TimeWindow(_) => Cuts { space, shards: 1, min_bytes: 0, max_bytes: u64::MAX },
+        }
+    }
+
+    /// What may be purged now; nothing without a clock.
+    fn deadlines(&self, tree: &Tree) -> Option<Deadlines> {
+        let clock = self.options.clock.as_ref()?;
+        Some(Deadlines::at(clock.now(), self.options_of(tree).gc_grace))
+    }
+
+    pub(super) fn options_of(&self, tree: &Tree) -> Arc<TableOptions> {
+        tree.options().unwrap_or_else(|| Arc::new(self.options.table.clone()))
+    }
+}
+
+fn contains(tables: &[Arc<TableReader>], id: FileId) -> bool {
+    tables.iter().any(|table| table.file().id == id)
 }

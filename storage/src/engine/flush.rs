@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     manifest::Edit,
     options::SyncMode,
-    sstable::{FileId, TableFile, TableReader, TableWriter},
+    sstable::{FileId, LogSpan, TableFile, TableReader, TableWriter},
     tree::{Switched, Tree},
 };
 
@@ -40,6 +40,9 @@ impl Engine {
             crate::sometimes!("a flush ran while a commit waited");
         }
         let written = self.build_table(|mut writer| {
+            if let Some(first) = oldest.memtable.first_position() {
+                writer.cover_log(LogSpan { first, last: oldest.end });
+            }
             for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
                 writer.add(&key, &record)?;
             }
@@ -48,11 +51,11 @@ impl Engine {
         // In one frame: the position without the file would lose records.
         let mut edits = vec![Edit::Flushed { table, position: oldest.end }];
         edits.extend(written.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record_table(&edits, written.as_deref())?;
+        self.record_tables(&edits, written.as_slice())?;
         tree.flushed(&oldest.memtable, written.as_ref());
         self.memtable_bytes.fetch_sub(oldest.memtable.bytes(), Ordering::Relaxed);
         self.counted.flushes.fetch_add(1, Ordering::Relaxed);
-        self.note_debt();
+        self.measure_debt();
         self.tell_flushed(table, oldest.end);
         self.listener.tell(Step::Compact);
         retired.push(oldest.memtable);
@@ -95,7 +98,10 @@ impl Engine {
             TableWriter::create(disk, &self.directory, id, &self.options).and_then(build).and_then(|file| {
                 match file {
                     Some(file) => {
-                        TableReader::open(&*self.disk, &self.directory, file).map(Arc::new).map(Some)
+                        let mode = self.options.access_mode;
+                        let cache = Arc::clone(&self.cache);
+                        TableReader::open_with(&*self.disk, &self.directory, file, mode, cache)
+                            .map(|reader| Some(Arc::new(reader)))
                     }
                     None => Ok(None),
                 }
@@ -113,19 +119,19 @@ impl Engine {
         built
     }
 
-    /// Records edits that add a table.
-    pub(super) fn record_table(&self, edits: &[Edit], built: Option<&TableReader>) -> Result<()> {
+    /// Records edits that add SSTables.
+    pub(super) fn record_tables(&self, edits: &[Edit], built: &[Arc<TableReader>]) -> Result<()> {
         self.record(edits).inspect_err(|failure| {
-            // After any other failure the edits may be there, and need the file.
-            if let (Error::StorageFull { .. }, Some(reader)) = (failure, built) {
-                self.discard(reader.file().id);
+            // After any other failure the edits may be there, and need the files.
+            if let Error::StorageFull { .. } = failure {
+                built.iter().for_each(|reader| self.discard(reader.file().id));
             }
         })
     }
 
     /// Removes what a failed attempt left, so that retries do not fill the disk. What cannot be removed is an
     /// orphan for the next recovery; the failure that led here is the one to report.
-    fn discard(&self, id: FileId) {
+    pub(super) fn discard(&self, id: FileId) {
         let name = TableReader::file_name(id);
         let names = self.disk.list(&self.directory).unwrap_or_default();
         for name in names.iter().filter(|found| found.starts_with(&name)) {

@@ -36,14 +36,14 @@
 //! [`Error::TooManyFiles`]. What was
 //! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
-//! Locks, in the order in which one thread may take them: flushing, compacting or committing; the turn of a sync; log;
+//! Locks, in the order in which one thread may take them: flushing, compactions or committing; the turn of a sync; log;
 //! manifest; queue, spares, and others that are held for a moment.
 //!
-//! Reading order: this page, `commit`, `prepare`, `flush`, `compact`; `pressure`; `condition`, `listener`, `counters`.
+//! Reading order: this page, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`; `read`; `pressure`;
+//! `condition`, `listener`, `counters`.
 
 use std::{
     collections::BTreeMap,
-    ops::Bound,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -53,7 +53,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
@@ -64,32 +63,47 @@ use crate::{
         ticket::Outcome,
         writer::{LogWriter, SyncMeter, batch_bytes},
     },
+    compaction::Throttle,
     disk::{Disk, LockGuard, StickyDisk},
     error::{Error, Result},
     manifest::{Edit, Manifest},
     memtable::{self, Memtable},
     options::Options,
-    record::{Mutation, Record, Timestamp},
+    record::{Mutation, Timestamp},
     recovery::recover,
+    sstable::{BlockCache, TableMemory},
+    table_options::TableOptions,
     tree::Tree,
 };
 
 mod commit;
 mod compact;
+mod compactions;
 mod condition;
 mod counters;
+mod debt;
 mod flush;
 mod listener;
 mod prepare;
 mod pressure;
+mod read;
 
-pub use crate::{commit_log::Ticket, table_id::TableId, tree::TryGet};
+pub use crate::{
+    commit_log::Ticket,
+    scan::{ScanEnd, ScanLimits, ScanPage},
+    table_id::TableId,
+    tree::TryGet,
+};
+pub use compactions::{Compaction, CompactionKind};
 pub use counters::EngineCounters;
+pub use debt::CompactionDebt;
 pub use listener::WorkListener;
 pub use pressure::Pressure;
 
+use compactions::Compactions;
 use condition::Condition;
 use counters::Counted;
+use debt::KnownDebt;
 use flush::AwaitedFlush;
 use listener::Listener;
 use pressure::Room;
@@ -104,7 +118,7 @@ pub enum Step {
     Sync,
     /// Write the oldest switched memtable to an SSTable.
     Flush,
-    /// Merge SSTables of similar size, if enough of them have piled up.
+    /// Merge or drop SSTables once, if some are due. Any number of threads may do that at once.
     Compact,
     /// Make what the log will need soon: its next segment, and, in periodic mode, a sync of much that was written.
     Prepare,
@@ -158,19 +172,20 @@ pub struct Engine {
     /// The first segment that is still on disk.
     log_oldest: AtomicU64,
     manifest: Mutex<Manifest>,
+    cache: Arc<BlockCache>,
     /// Total of all memtables.
     memtable_bytes: AtomicUsize,
     /// Whether a switched memtable waits for its flush.
     is_flush_due: AtomicBool,
-    /// The largest [`View::debt`](crate::tree::View::debt) of a table.
-    merge_debt: AtomicUsize,
     /// Those who wait for a table to be in SSTables.
     awaited: Mutex<Vec<AwaitedFlush>>,
     room: Room,
     /// Held by a flush. Keeps flushed memtables until their last reader is gone, so that they are freed by a
     /// flush, not by an async thread that reads: that can take 100 ms.
     flushing: Mutex<Vec<Arc<Memtable>>>,
-    compacting: Mutex<()>,
+    compactions: Compactions,
+    throttle: Throttle,
+    debt: KnownDebt,
     listener: Listener,
     sync_meter: Arc<SyncMeter>,
     counted: Counted,
@@ -185,10 +200,12 @@ impl Engine {
     /// [`Error::Locked`], [`Error::Corrupt`] for rot (file and offset), [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options) -> Result<Self> {
         let disk: Arc<dyn Disk> = Arc::new(StickyDisk::new(disk));
-        let recovered = recover(&disk, directory, &options)?;
+        let cache = Arc::new(BlockCache::new(options.block_cache_bytes, options.block_bytes));
+        let recovered = recover(&disk, directory, &options, &cache)?;
         let group_bytes = usize::try_from(options.segment_bytes / 4).unwrap_or(usize::MAX);
         let engine = Self {
             disk,
+            cache,
             directory: directory.into(),
             condition: Condition::default(),
             trees: ArcSwap::from_pointee(recovered.trees),
@@ -202,19 +219,20 @@ impl Engine {
             spares: Mutex::default(),
             committing: Mutex::default(),
             is_flush_due: AtomicBool::new(false),
-            merge_debt: AtomicUsize::new(0),
             awaited: Mutex::default(),
             room: Room::default(),
             manifest: Mutex::new(recovered.manifest),
             memtable_bytes: AtomicUsize::new(recovered.memtable_bytes),
             flushing: Mutex::default(),
-            compacting: Mutex::default(),
+            compactions: Compactions::default(),
+            throttle: Throttle::default(),
+            debt: KnownDebt::default(),
             listener: Listener::default(),
             counted: Counted::default(),
             directory_lock: Mutex::new(Some(recovered.lock)),
             options,
         };
-        engine.note_debt();
+        engine.measure_debt();
         engine.note_switched(engine.oldest_switched().is_some());
         engine.relieve(&engine.log.lock());
         Ok(engine)
@@ -239,28 +257,68 @@ impl Engine {
             self.listener.tell(Step::Flush);
         }
         self.listener.tell(Step::Prepare);
-        if self.next_merge().is_some() {
+        if self.is_merge_due() {
             self.listener.tell(Step::Compact);
         }
     }
 
-    /// Creates a table durably. Creating one that exists is a no-op.
+    /// Creates a table durably, without options of its own. Creating one that exists is a no-op.
     ///
     /// # Errors
     /// [`Error::Io`], which poisons the engine; [`Error::Poisoned`], [`Error::Closed`].
     pub fn create_table(&self, table: TableId) -> Result<()> {
+        self.create(table, None)
+    }
+
+    /// Creates a table durably, with these options. One that exists keeps those it has.
+    ///
+    /// # Errors
+    /// As [`Engine::create_table`].
+    pub fn create_table_with(&self, table: TableId, options: TableOptions) -> Result<()> {
+        self.create(table, Some(options))
+    }
+
+    fn create(&self, table: TableId, options: Option<TableOptions>) -> Result<()> {
         let mut manifest = self.manifest.lock();
         self.condition.check()?;
         if self.trees.load().contains_key(&table) {
             return Ok(());
         }
-        manifest.append(&[Edit::CreateTable { table }]).inspect_err(|e| drop(self.fail(e)))?;
+        let mut edits = vec![Edit::CreateTable { table }];
+        edits.extend(options.iter().map(|options| Edit::SetOptions { table, options: options.clone() }));
+        manifest.append(&edits).inspect_err(|e| drop(self.fail(e)))?;
+        let tree = Arc::new(Tree::new(Vec::new(), options));
         self.trees.rcu(|trees| {
             let mut trees = BTreeMap::clone(trees);
-            trees.insert(table, Arc::new(Tree::new(Vec::new())));
+            trees.insert(table, Arc::clone(&tree));
             trees
         });
         Ok(())
+    }
+
+    /// Replaces the options of a table durably; merges that begin later go by them.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`], and as [`Engine::create_table`].
+    pub fn set_table_options(&self, table: TableId, options: TableOptions) -> Result<()> {
+        let tree = self.tree(table)?;
+        let mut manifest = self.manifest.lock();
+        self.condition.check()?;
+        let edit = Edit::SetOptions { table, options: options.clone() };
+        manifest.append(&[edit]).inspect_err(|e| drop(self.fail(e)))?;
+        tree.set_options(options);
+        drop(manifest);
+        self.measure_debt();
+        self.listener.tell(Step::Compact);
+        Ok(())
+    }
+
+    /// The options that a table goes by: its own, or else those of the engine.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`].
+    pub fn table_options(&self, table: TableId) -> Result<TableOptions> {
+        Ok(TableOptions::clone(&self.options_of(&*self.tree(table)?)))
     }
 
     /// Ids of the live tables, ascending.
@@ -349,41 +407,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The newest record of a storage key if memory can answer: memtables, SSTable bounds and filters.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub fn try_get(&self, table: TableId, key: &[u8]) -> Result<TryGet> {
-        self.condition.check()?;
-        Ok(self.tree(table)?.try_get(key))
-    }
-
-    /// The newest record of a storage key, tombstones included; may block on the disk.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchTable`], [`Error::Corrupt`], [`Error::Io`], [`Error::Poisoned`], [`Error::Closed`].
-    pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Record>> {
-        self.condition.check()?;
-        self.tree(table)?.get(key)
-    }
-
-    /// At most `limit` newest records with keys in the range, ascending, tombstones included; may block. It
-    /// is no snapshot: a record that is written meanwhile may or may not be among them.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub fn scan(
-        &self,
-        table: TableId,
-        range: (Bound<&[u8]>, Bound<&[u8]>),
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Record)>> {
-        self.condition.check()?;
-        self.tree(table)?.scan(range, limit)
-    }
-
-    /// Does one bounded piece of work of a kind. At most one call per kind runs at a time; a second one
-    /// waits.
+    /// Does one bounded piece of work of a kind. At most one call per kind runs at a time, merges apart; a second
+    /// one waits.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Corrupt`] of the piece. A failure that leaves durability unknown
@@ -491,7 +516,8 @@ impl Engine {
         self.awaited.lock().clear();
         self.room.open();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
-        drop((self.flushing.lock(), self.compacting.lock(), self.manifest.lock()));
+        self.compactions.cancel_all();
+        drop((self.flushing.lock(), self.manifest.lock()));
         self.directory_lock.lock().take();
         Ok(())
     }
@@ -499,12 +525,16 @@ impl Engine {
     /// Counters and gauges for metrics.
     pub fn counters(&self) -> EngineCounters {
         let (mut sstables, mut sstable_bytes) = (0, 0);
+        let mut memory = TableMemory::default();
         for tree in self.trees.load().values() {
             for table in &tree.view().tables {
                 sstables += 1;
                 sstable_bytes += table.file().length_bytes;
+                let TableMemory { index, filter } = table.memory_bytes();
+                memory = TableMemory { index: memory.index + index, filter: memory.filter + filter };
             }
         }
+        let (block_cache_hits, block_cache_misses) = self.cache.hits_and_misses();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         EngineCounters {
             commit_log_syncs: count(&self.sync_meter.syncs),
@@ -516,10 +546,17 @@ impl Engine {
             segments_recycled: count(&self.counted.segments_recycled),
             flushes: count(&self.counted.flushes),
             compactions: count(&self.counted.compactions),
+            compaction_written_bytes: count(&self.counted.compaction_written_bytes),
+            set_aside: self.compactions.aside().len() as u64,
             failures: self.counted.failures.each_ref().map(count),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             sstables,
             sstable_bytes,
+            block_cache_hits,
+            block_cache_misses,
+            block_cache_bytes: self.cache.bytes(),
+            index_bytes: memory.index as u64,
+            filter_bytes: memory.filter as u64,
         }
     }
 

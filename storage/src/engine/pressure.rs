@@ -73,7 +73,7 @@ impl Engine {
             crate::sometimes!("the log was too long");
             return Pressure::Refused { what: "too many commit log segments wait to be flushed" };
         }
-        let merges = share(self.merge_debt.load(Ordering::Relaxed), self.options.merge_debt);
+        let merges = self.compaction_debt().pressure(&self.options);
         if merges >= 1.0 {
             crate::sometimes!("merges were too far behind");
             return Pressure::Refused { what: "too many SSTables wait to be merged" };
@@ -109,13 +109,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// To be called whenever the SSTables of a table changed.
-    pub(super) fn note_debt(&self) {
-        let debt = self.trees.load().values().map(|tree| tree.view().debt()).max().unwrap_or(0);
-        self.merge_debt.store(debt, Ordering::Relaxed);
-        self.room.open();
     }
 }
 

@@ -6,7 +6,12 @@
 //!        3 │ table u32 │ file u64                             remove file
 //!        4 │ table u32 │ segment u64 │ offset u64             flushed
 //!        5 │ first u64 │ newest u64                           log segments
-//!        6 │ end u64                                          file ids              all LE
+//!        6 │ end u64                                          file ids
+//!        7 │ table u32 │ options                              set table options
+//!
+//! options    gc_grace micros u64 │ strategy
+//! strategy   1 │ levels u8 │ levels × w i32 │ target u64 │ min u64 │ base_shards u32       unified
+//!            2 │ window micros u64 │ min_tables u32                                        time window    all LE
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, TryGetError};
@@ -15,7 +20,10 @@ use crate::{
     commit_log::segment::{LogPosition, SegmentId},
     sstable::{FileId, TableFile},
     table_id::TableId,
+    table_options::TableOptions,
 };
+
+use super::options;
 
 /// One change. Those of one frame happen together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +61,13 @@ pub(crate) enum Edit {
         /// A segment that existed when this was written, as all between.
         newest: SegmentId,
     },
+    /// The table has options of its own from now on.
+    SetOptions {
+        /// The table.
+        table: TableId,
+        /// They replace those it had.
+        options: TableOptions,
+    },
     /// File ids below are taken, or given away to be used without saying so again.
     FileIds {
         /// The smallest free id.
@@ -66,6 +81,7 @@ const REMOVE_FILE: u8 = 3;
 const FLUSHED: u8 = 4;
 const LOG: u8 = 5;
 const FILE_IDS: u8 = 6;
+const SET_OPTIONS: u8 = 7;
 
 impl Edit {
     /// Appends the encoding of the cover page.
@@ -96,6 +112,11 @@ impl Edit {
                 out.put_u8(LOG);
                 out.put_u64_le(first.0);
                 out.put_u64_le(newest.0);
+            }
+            Self::SetOptions { table, options } => {
+                out.put_u8(SET_OPTIONS);
+                out.put_u32_le(table.0);
+                options::encode(options, out);
             }
             Self::FileIds { end } => {
                 out.put_u8(FILE_IDS);
@@ -141,6 +162,13 @@ impl Edit {
                 first: SegmentId(input.try_get_u64_le()?),
                 newest: SegmentId(input.try_get_u64_le()?),
             },
+            SET_OPTIONS => {
+                let table = TableId(input.try_get_u32_le()?);
+                match options::decode(input)? {
+                    Some(options) => Self::SetOptions { table, options },
+                    None => return Ok(Err("unknown table options".to_owned())),
+                }
+            }
             FILE_IDS => Self::FileIds { end: input.try_get_u64_le()? },
             tag => return Ok(Err(format!("unknown edit {tag}"))),
         }))

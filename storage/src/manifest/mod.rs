@@ -28,7 +28,7 @@
 //! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its
 //! memory map. File ids are never used twice, by reserving them in blocks.
 //!
-//! Reading order: `edit`, `state`, this page.
+//! Reading order: `edit`, `options`, `state`, this page.
 
 use std::{
     path::{Path, PathBuf},
@@ -48,6 +48,7 @@ use crate::{
 };
 
 mod edit;
+mod options;
 mod state;
 
 pub(crate) use edit::Edit;
@@ -109,7 +110,7 @@ impl Manifest {
         let length = end + end.max(EDITS_BYTES).max(room);
         let birth = Birth { length, durable: end, salt: frame::salt(MAGIC, number) };
         let (path, file) =
-            header::create(&*disk, directory, &file_name(number), (MAGIC, number), birth, &frames)?;
+            header::create(&*disk, directory, &file_name(number), (MAGIC, number), birth, &frames, true)?;
         let next_file = state.file_ids_end;
         Ok(Self { disk, directory: directory.into(), number, path, file, end, length, state, next_file })
     }

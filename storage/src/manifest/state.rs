@@ -7,6 +7,7 @@ use crate::{
     manifest::edit::Edit,
     sstable::{FileId, TableFile},
     table_id::TableId,
+    table_options::TableOptions,
 };
 
 /// Everything that a manifest knows.
@@ -29,6 +30,8 @@ pub(crate) struct LiveTable {
     pub(crate) flushed: LogPosition,
     /// Live SSTables and their lengths.
     pub(crate) files: BTreeMap<FileId, u64>,
+    /// Its options, if it was given some.
+    pub(crate) options: Option<TableOptions>,
 }
 
 impl LiveTable {
@@ -53,7 +56,7 @@ impl LiveState {
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         match *edit {
             Edit::CreateTable { table } => {
-                let empty = LiveTable { flushed: LogPosition::START, files: BTreeMap::new() };
+                let empty = LiveTable { flushed: LogPosition::START, files: BTreeMap::new(), options: None };
                 if self.tables.insert(table, empty).is_some() {
                     return Err(format!("table {} is created twice", table.0));
                 }
@@ -69,6 +72,7 @@ impl LiveState {
                 }
             }
             Edit::Flushed { table, position } => self.table(table)?.flushed = position,
+            Edit::SetOptions { table, ref options } => self.table(table)?.options = Some(options.clone()),
             Edit::Log { first, newest } => {
                 self.log_first = first;
                 self.log_newest = newest;
@@ -90,6 +94,9 @@ impl LiveState {
         ];
         for (&table, live) in &self.tables {
             edits.push(Edit::CreateTable { table });
+            edits.extend(
+                live.options.iter().map(|options| Edit::SetOptions { table, options: options.clone() }),
+            );
             edits.push(Edit::Flushed { table, position: live.flushed });
             edits.extend(live.files().map(|file| Edit::AddFile { table, file }));
         }

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 pub(super) const FOOTER_LEN: usize = 32 + 4 + 8 + section::CHECKSUM_LEN;
 
 const MAGIC: &[u8; 8] = b"HELENSST";
-const FORMAT_VERSION: u32 = 1;
+/// The format version that this build writes, and the only one it reads.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Offsets of the parts; each part ends where the next begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Footer {
             stats_offset: number()?,
         };
         if fields.try_get_u32_le().map_err(|_| BAD_FOOTER)? != FORMAT_VERSION {
-            return Err(Error::Malformed { what: "the format version is not one this build knows" });
+            return Err(Error::Malformed { what: "the format version is not the one this build knows" });
         }
         let ascending = footer.index_offset <= footer.filter_offset
             && footer.filter_offset <= footer.stats_offset

@@ -9,13 +9,13 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    FileId, KeyHash, Stats, TableFile, block::BlockBuilder, file, filter::Filter, footer::Footer,
+    FileId, KeyHash, LogSpan, Stats, TableFile, block::BlockBuilder, file, filter::Filter, footer::Footer,
     index::IndexBuilder, section,
 };
 use crate::{
     disk::{Disk, DiskFile},
     error::{Error, Result, SYNC_DIRECTORY},
-    options::Options,
+    options::{Compression, Options},
     record::Record,
 };
 
@@ -35,16 +35,20 @@ pub struct TableWriter {
     directory: PathBuf,
     id: FileId,
     block_bytes: usize,
+    compression: Compression,
     false_positive_rate: f64,
     file: Arc<dyn DiskFile>,
     temporary: PathBuf,
     /// Bytes of the file that are written.
     written: u64,
+    /// Bytes of the blocks' contents before compression.
+    contents: u64,
     /// Bytes that follow them.
     buffer: Vec<u8>,
     block: BlockBuilder,
     index: IndexBuilder,
     hashes: Vec<KeyHash>,
+    log: Option<LogSpan>,
     /// `None` before the first record.
     stats: Option<Stats>,
     last_key: Vec<u8>,
@@ -64,17 +68,30 @@ impl TableWriter {
             directory: directory.to_owned(),
             id,
             block_bytes: options.block_bytes.min(MAX_ENTRY_BYTES),
+            compression: options.compression,
             false_positive_rate: options.bloom_fp_rate,
             file,
             temporary,
             written: 0,
+            contents: 0,
             buffer: Vec::new(),
             block: BlockBuilder::new(options.restart_interval),
             index: IndexBuilder::default(),
             hashes: Vec::new(),
+            log: None,
             stats: None,
             last_key: Vec::new(),
         })
+    }
+
+    /// Notes that records of this part of the commit log go into the table, besides what was noted before.
+    pub fn cover_log(&mut self, span: LogSpan) {
+        self.log = Some(self.log.map_or(span, |known| known.union(span)));
+    }
+
+    /// Bytes of the file so far: those of the blocks that are complete.
+    pub fn bytes(&self) -> u64 {
+        self.offset()
     }
 
     /// Appends a record. Keys must be strictly ascending.
@@ -95,7 +112,7 @@ impl TableWriter {
         if !self.block.is_empty() && self.block.len() + size_bytes > self.block_bytes {
             self.finish_block()?;
         }
-        self.stats.get_or_insert_with(|| Stats::starting_at(key)).count(record);
+        self.stats.get_or_insert_with(|| Stats::starting_at(key)).count(key, record);
         self.hashes.push(KeyHash::of(key));
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
@@ -118,6 +135,7 @@ impl TableWriter {
             self.finish_block()?;
         }
         stats.last_key = Bytes::from(mem::take(&mut self.last_key));
+        (stats.blocks_bytes, stats.contents_bytes, stats.log) = (self.offset(), self.contents, self.log);
         let filter = Filter::build(&self.hashes, self.false_positive_rate)?;
         let index = mem::take(&mut self.index);
         let footer = Footer {
@@ -146,8 +164,12 @@ impl TableWriter {
 
     fn finish_block(&mut self) -> Result<()> {
         let contents = self.block.finish();
+        self.contents += contents.len() as u64;
         let (start, offset) = (self.buffer.len(), self.offset());
-        let compression = compress(&contents, &mut self.buffer);
+        let compression = match self.compression {
+            Compression::Lz4 => compress(&contents, &mut self.buffer),
+            Compression::None => store(&contents, &mut self.buffer),
+        };
         self.buffer.push(compression);
         self.buffer.extend_from_slice(&(contents.len() as u32).to_le_bytes());
         section::seal(&mut self.buffer, start, self.id, offset);
@@ -190,7 +212,11 @@ fn compress(contents: &[u8], out: &mut Vec<u8>) -> u8 {
         out.extend_from_slice(&packed);
         LZ4
     } else {
-        out.extend_from_slice(contents);
-        STORED
+        store(contents, out)
     }
+}
+
+fn store(contents: &[u8], out: &mut Vec<u8>) -> u8 {
+    out.extend_from_slice(contents);
+    STORED
 }

@@ -2,7 +2,7 @@
 //! and all kinds of background work in between.
 
 use bytes::Bytes;
-use helenus_storage::{Mutation, Options, Record, Step, SyncMode, TableId, Timestamp};
+use helenus_storage::{Mutation, Options, Record, Step, SyncMode, TableId, TableOptions, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -15,7 +15,7 @@ pub(crate) fn options(sync_mode: SyncMode) -> Options {
         commit_log_bytes: 32 << 10,
         block_bytes: 512,
         restart_interval: 4,
-        merge_min_tables: 2,
+        table: TableOptions::tiered(2),
         merge_max_tables: 4,
         ..Options::default()
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 use helenus_storage::{
-    Mutation, Options, Record, Step, StepOutcome, Timestamp, TryGet,
+    Mutation, Options, Record, Step, StepOutcome, TableOptions, Timestamp, TryGet,
     disk::{Damage, SimulatedDisk},
 };
 use proptest::prelude::*;
@@ -51,7 +51,7 @@ fn options() -> Options {
         memtable_bytes: 2 << 10,
         segment_bytes: 1 << 10,
         block_bytes: 64,
-        merge_min_tables: 2,
+        table: TableOptions::tiered(2),
         ..small()
     }
 }

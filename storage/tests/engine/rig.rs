@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use helenus_storage::{
-    Engine, Error, Mutation, Options, Record, Step, StepOutcome, TableId, Ticket, Timestamp,
+    Engine, Error, Mutation, Options, Record, Step, StepOutcome, TableId, TableOptions, Ticket, Timestamp,
     disk::SimulatedDisk,
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn small() -> Options {
         memtable_bytes: 64 << 10,
         commit_log_bytes: 1 << 20,
         block_bytes: 512,
-        merge_min_tables: 3,
+        table: TableOptions::tiered(3),
         ..Options::default()
     }
 }
