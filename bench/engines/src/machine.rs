@@ -6,6 +6,7 @@ use std::{fs, path::Path, time::Instant};
 pub struct Usage {
     began: Instant,
     written: u64,
+    written_by_calls: u64,
     own_ticks: u64,
     busy_ticks: u64,
 }
@@ -14,12 +15,23 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Usage {
     pub fn begin() -> Self {
-        Self { began: Instant::now(), written: written_bytes(), own_ticks: own_ticks(), busy_ticks: busy_ticks() }
+        Self {
+            began: Instant::now(),
+            written: io_bytes("write_bytes: "),
+            written_by_calls: io_bytes("wchar: "),
+            own_ticks: own_ticks(),
+            busy_ticks: busy_ticks(),
+        }
     }
 
     /// Bytes this process has had written to disk.
     pub fn written(&self) -> u64 {
-        written_bytes() - self.written
+        io_bytes("write_bytes: ") - self.written
+    }
+
+    /// Bytes it has given to write calls, whether or not they have gone to disk.
+    pub fn written_by_calls(&self) -> u64 {
+        io_bytes("wchar: ") - self.written_by_calls
     }
 
     /// Share of one CPU that others have used.
@@ -29,9 +41,9 @@ impl Usage {
     }
 }
 
-fn written_bytes() -> u64 {
+fn io_bytes(name: &str) -> u64 {
     let io = fs::read_to_string("/proc/self/io").unwrap();
-    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.parse().unwrap()
 }
 

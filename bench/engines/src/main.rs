@@ -1,6 +1,11 @@
 //! Engines side by side: see README.md.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, reason = "a measurement that fails ends")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a measurement that fails ends"
+)]
 
 mod engine;
 mod machine;
@@ -14,9 +19,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use engine::Kind;
-use measure::{Figure, Group, Task, cleared};
+use measure::{Figure, Group, Row, Task, cleared};
 use report::{Format, Report};
 
 #[global_allocator]
@@ -24,13 +29,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures storage engines under one workload, in turns
 #[derive(Debug, Parser)]
-#[command(before_help = "Example: cargo run --release -- --engines helenus,fjall,rocksdb --values 100 --repeats 3")]
+#[command(
+    before_help = "Example: cargo run --release -- --engines helenus,fjall,rocksdb --values 100 --repeats 3"
+)]
 struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["helenus", "rocksdb", "fjall", "redb", "skiplist"])]
     engines: Vec<Kind>,
-    /// What is measured
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["load", "load2", "sync", "read", "reopen"])]
-    groups: Vec<Group>,
+    /// What is measured [default: everything]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    rows: Vec<Row>,
+    /// Small and short, to see that it runs: 100,000 entries of 100 B once, phases of 0.3 s
+    #[arg(long)]
+    quick: bool,
     /// Entries
     #[arg(long, default_value_t = 1_000_000)]
     count: u64,
@@ -53,9 +63,16 @@ struct Arguments {
 }
 
 fn main() {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
     if let Some(task) = &arguments.task {
         return measure::run(&serde_json::from_str(task).unwrap());
+    }
+    if arguments.rows.is_empty() {
+        arguments.rows = Row::value_variants().to_vec();
+    }
+    if arguments.quick {
+        (arguments.count, arguments.repeats, arguments.seconds) = (100_000, 1, 0.3);
+        arguments.values = vec![100];
     }
     let temporary = tempfile::tempdir().unwrap();
     let directory = arguments.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
@@ -85,10 +102,11 @@ fn one_turn(
     directory: &PathBuf,
 ) -> Vec<Figure> {
     let mut figures = Vec::new();
-    let has = |group| arguments.groups.contains(&group);
+    let has = |group| arguments.rows.iter().any(|row| row.group() == group);
     let task = |group| Task {
         kind,
         group,
+        rows: arguments.rows.clone(),
         directory: directory.clone(),
         count: arguments.count,
         value_bytes,
@@ -103,16 +121,17 @@ fn one_turn(
         cleared(directory);
         figures.extend(child(&task(Group::Sync)));
     }
-    if has(Group::Reopen) && kind.is_persistent() {
+    // Its entries are of 100 bytes whatever was asked for.
+    if has(Group::Open) && kind.is_persistent() && value_bytes == arguments.values[0] {
         cleared(directory);
         child(&task(Group::Fill));
         figures.extend(child(&task(Group::Open)));
     }
-    if has(Group::Load) || has(Group::Read) {
+    if has(Group::Load) || (has(Group::Read) && kind.is_persistent()) {
         cleared(directory);
         let loaded = child(&task(Group::Load));
         if has(Group::Load) {
-            figures.extend(loaded.into_iter().filter(|figure| kind.is_persistent() || figure.row.starts_with("load_rand")));
+            figures.extend(loaded);
         }
     }
     if has(Group::Read) {

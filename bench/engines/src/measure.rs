@@ -25,6 +25,8 @@ use crate::{
 pub struct Task {
     pub kind: Kind,
     pub group: Group,
+    /// The rows that are asked for; of other groups too.
+    pub rows: Vec<Row>,
     pub directory: std::path::PathBuf,
     pub count: u64,
     pub value_bytes: usize,
@@ -33,26 +35,93 @@ pub struct Task {
     pub seed: u64,
 }
 
-/// Rows that one process measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+/// What one process measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
-    /// Random load by one thread, then amplification; its directory is what `read` reads.
+    /// Random load by one thread, then amplification; its directory is what `Read` reads.
     Load,
     /// Random load by two threads.
     Load2,
     /// Synced puts.
     Sync,
-    /// Gets, scans, the mix and deletes, of what `load` left.
+    /// Gets, scans, the mix and deletes, of what `Load` left.
     Read,
-    /// Fills a log and is killed, then opens it.
-    Reopen,
-    /// The part of `reopen` that is killed.
-    #[value(skip)]
+    /// Fills a log and is killed.
     Fill,
-    /// The part of `reopen` that opens.
-    #[value(skip)]
+    /// Opens what `Fill` left.
     Open,
+}
+
+/// What can be asked for; some print several lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Row {
+    /// Random load by one thread, memory, write and space amplification
+    #[value(name = "load_rand_1t")]
+    LoadRand1t,
+    /// Random load by two threads
+    #[value(name = "load_rand_2t")]
+    LoadRand2t,
+    /// Synced puts by one writer
+    #[value(name = "sync_put_1w")]
+    SyncPut1w,
+    /// Synced puts by two writers
+    #[value(name = "sync_put_2w")]
+    SyncPut2w,
+    /// Synced puts by sixteen writers
+    #[value(name = "sync_put_16w")]
+    SyncPut16w,
+    /// Gets of keys that are there, each as often as any other
+    #[value(name = "get_uniform_1t")]
+    GetUniform1t,
+    /// The same by two threads
+    #[value(name = "get_uniform_2t")]
+    GetUniform2t,
+    /// Gets of few keys most of the time
+    #[value(name = "get_zipf_1t")]
+    GetZipf1t,
+    /// The same by two threads
+    #[value(name = "get_zipf_2t")]
+    GetZipf2t,
+    /// Gets of keys that were never put
+    #[value(name = "get_absent_1t")]
+    GetAbsent1t,
+    /// Scans of a hundred entries
+    #[value(name = "scan100_1t")]
+    Scan100,
+    /// Half gets, half puts, by one thread, and how long they take
+    #[value(name = "mixed_1t")]
+    Mixed1t,
+    /// The same by two threads
+    #[value(name = "mixed_2t")]
+    Mixed2t,
+    /// Deletes
+    #[value(name = "delete_1t")]
+    Delete1t,
+    /// Opening after SIGKILL with 256 MiB of records in the log
+    #[value(name = "reopen")]
+    Reopen,
+}
+
+impl Row {
+    /// Which process measures it.
+    pub fn group(self) -> Group {
+        match self {
+            Self::LoadRand1t => Group::Load,
+            Self::LoadRand2t => Group::Load2,
+            Self::SyncPut1w | Self::SyncPut2w | Self::SyncPut16w => Group::Sync,
+            Self::Reopen => Group::Open,
+            _ => Group::Read,
+        }
+    }
+}
+
+impl Task {
+    fn has(&self, row: Row) -> bool {
+        self.rows.contains(&row)
+    }
 }
 
 /// A figure of a row.
@@ -72,7 +141,7 @@ pub fn run(task: &Task) {
         Group::Sync => synced(task),
         Group::Read => read(task),
         Group::Fill => fill(task),
-        Group::Open | Group::Reopen => open(task),
+        Group::Open => open(task),
     };
     for figure in measured {
         println!("{}", serde_json::to_string(&figure).unwrap());
@@ -129,8 +198,12 @@ fn load(task: &Task, threads: u64) -> Vec<Figure> {
         let user = (task.count * values.entry_bytes() as u64) as f64;
         figures.add("load with settle ops/s", task.count as f64 / began.elapsed().as_secs_f64(), &usage);
         figures.add("write amplification", usage.written() as f64 / user, &usage);
+        figures.add("write calls amplification", usage.written_by_calls() as f64 / user, &usage);
         engine.close();
         figures.add("space amplification", machine::disk_bytes(&task.directory) as f64 / user, &usage);
+        if !task.kind.is_persistent() {
+            figures.0.retain(|figure| figure.row.starts_with("load_rand"));
+        }
     } else {
         engine.close();
     }
@@ -152,7 +225,10 @@ fn synced(task: &Task) -> Vec<Figure> {
     let values = Values::of(task.value_bytes);
     let engine = task.kind.open(&task.directory, SYNCED);
     let next = AtomicU64::new(0);
-    for threads in [1, 2, 16] {
+    for (threads, row) in [(1, Row::SyncPut1w), (2, Row::SyncPut2w), (16, Row::SyncPut16w)] {
+        if !task.has(row) {
+            continue;
+        }
         let usage = Usage::begin();
         let put = |_: &mut Random| {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -162,7 +238,11 @@ fn synced(task: &Task) -> Vec<Figure> {
         };
         let phase = phase(threads, task, put);
         figures.add(format!("sync_put_{threads}w ops/s"), phase.rate, &usage);
-        figures.add(format!("sync_put_{threads}w p99 us"), phase.latency(0.99), &usage);
+        figures.add(
+            format!("sync_put_{threads}w p99 us"),
+            phase.nanos.value_at_quantile(0.99) as f64 / 1e3,
+            &usage,
+        );
     }
     engine.close();
     figures.0
@@ -185,12 +265,34 @@ fn read(task: &Task) -> Vec<Figure> {
     for choice in [&uniform, &zipfian] {
         phase(2, task, |random| get(choice.next(random)));
     }
-    for threads in [1, 2] {
-        for (name, choice) in [("uniform", &uniform), ("zipf", &zipfian)] {
+    for (threads, name, choice, row) in [
+        (1, "uniform", &uniform, Row::GetUniform1t),
+        (1, "zipf", &zipfian, Row::GetZipf1t),
+        (2, "uniform", &uniform, Row::GetUniform2t),
+        (2, "zipf", &zipfian, Row::GetZipf2t),
+    ] {
+        if task.has(row) {
             let usage = Usage::begin();
             let phase = phase(threads, task, |random| get(choice.next(random)));
             figures.add(format!("get_{name}_{threads}t ops/s"), phase.rate, &usage);
         }
+    }
+    absent(task, engine, &mut figures);
+    scans(task, engine, &uniform, &mut figures);
+    let usage = Usage::begin();
+    figures.add("reads rss MB", machine::resident_bytes() as f64 / 1e6, &usage);
+    mixed(task, engine, &zipfian, &mut figures);
+    if task.has(Row::Delete1t) {
+        let usage = Usage::begin();
+        let deletes = phase(1, task, |random| engine.delete(&key(uniform.next(random))));
+        figures.add("delete_1t ops/s", deletes.rate, &usage);
+    }
+    figures.0
+}
+
+fn absent(task: &Task, engine: &dyn Engine, figures: &mut Figures) {
+    if !task.has(Row::GetAbsent1t) {
+        return;
     }
     let usage = Usage::begin();
     let absent = phase(1, task, |random| {
@@ -198,26 +300,31 @@ fn read(task: &Task) -> Vec<Figure> {
         assert!(!engine.get(&key(number), &mut |_| ()), "{number} was never put");
     });
     figures.add("get_absent_1t ops/s", absent.rate, &usage);
+}
+
+fn scans(task: &Task, engine: &dyn Engine, choice: &Choice, figures: &mut Figures) {
+    if !task.has(Row::Scan100) {
+        return;
+    }
     let usage = Usage::begin();
     let scans = phase(1, task, |random| {
         let mut last = [0; 16];
-        engine.scan(&key(uniform.next(random)), 100, &mut |key, value| {
+        let first = key(choice.next(random));
+        let found = engine.scan(&first, 100, &mut |key, value| {
             assert!(*key > last[..] && value.len() == task.value_bytes);
             last.copy_from_slice(key);
         });
+        assert!(found > 0, "at least the key it began at is there");
     });
     figures.add("scan100_1t ops/s", scans.rate, &usage);
-    figures.add("reads rss MB", machine::resident_bytes() as f64 / 1e6, &usage);
-    mixed(task, engine, &zipfian, &mut figures);
-    let usage = Usage::begin();
-    let deletes = phase(1, task, |random| engine.delete(&key(uniform.next(random))));
-    figures.add("delete_1t ops/s", deletes.rate, &usage);
-    figures.0
 }
 
 fn mixed(task: &Task, engine: &dyn Engine, choice: &Choice, figures: &mut Figures) {
     let values = Values::of(task.value_bytes);
-    for threads in [1, 2] {
+    for (threads, row) in [(1, Row::Mixed1t), (2, Row::Mixed2t)] {
+        if !task.has(row) {
+            continue;
+        }
         let usage = Usage::begin();
         let phase = two_kinds(threads, task, |random| {
             let number = choice.next(random);
@@ -227,14 +334,18 @@ fn mixed(task: &Task, engine: &dyn Engine, choice: &Choice, figures: &mut Figure
                 values.write(number, &mut value);
                 engine.put(&key(number), &value);
             } else {
-                engine.get(&key(number), &mut |value| assert!(values.is_of(number, value)));
+                let found =
+                    engine.get(&key(number), &mut |value| assert!(values.is_of(number, value), "{number}"));
+                assert!(found, "{number} is lost");
             }
             is_put
         });
         figures.add(format!("mixed_{threads}t ops/s"), phase.rate, &usage);
-        for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)] {
-            let value = phase.latency(quantile);
-            figures.add(format!("mixed_{threads}t put {name} us"), value, &usage);
+        for (kind, nanos) in [("put", &phase.nanos), ("get", &phase.other_nanos)] {
+            for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)] {
+                let value = nanos.value_at_quantile(quantile) as f64 / 1e3;
+                figures.add(format!("mixed_{threads}t {kind} {name} us"), value, &usage);
+            }
         }
     }
 }
@@ -260,21 +371,28 @@ fn open(task: &Task) -> Vec<Figure> {
     figures.add("reopen 256 MiB log ms", began.elapsed().as_secs_f64() * 1e3, &usage);
     let last = LOG_BYTES / values.entry_bytes() as u64 - 1;
     for number in [0, last / 2, last] {
-        assert!(engine.get(&key(number), &mut |value| assert!(values.is_of(number, value))), "{number} is lost");
+        assert!(
+            engine.get(&key(number), &mut |value| assert!(values.is_of(number, value))),
+            "{number} is lost"
+        );
     }
     figures.0
 }
 
-/// How a phase went: of all operations, or of those that were to be told apart.
+/// How a phase went.
 struct Phase {
     rate: f64,
+    /// How long each operation took, of the first kind.
     nanos: Histogram<u64>,
+    /// The same of the second kind, where there are two.
+    other_nanos: Histogram<u64>,
 }
 
 impl Phase {
-    /// Microseconds.
-    fn latency(&self, quantile: f64) -> f64 {
-        self.nanos.value_at_quantile(quantile) as f64 / 1e3
+    fn empty() -> Self {
+        // From a nanosecond to a minute, by three digits.
+        let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+        Self { rate: 0.0, nanos: histogram(), other_nanos: histogram() }
     }
 }
 
@@ -285,7 +403,7 @@ fn phase(threads: u64, task: &Task, operation: impl Fn(&mut Random) + Sync) -> P
     })
 }
 
-/// Runs an operation over and over for the time of a phase; latencies are of those that answer `true`.
+/// Runs an operation over and over for the time of a phase; it tells whether it was of the first kind.
 fn two_kinds(threads: u64, task: &Task, operation: impl Fn(&mut Random) -> bool + Sync) -> Phase {
     let ready = Barrier::new(threads as usize + 1);
     let stop = AtomicBool::new(false);
@@ -295,34 +413,32 @@ fn two_kinds(threads: u64, task: &Task, operation: impl Fn(&mut Random) -> bool 
             .map(|thread| {
                 scope.spawn(move || {
                     let mut random = Random::new(task.seed * 1000 + thread);
-                    let mut nanos = Histogram::<u64>::new(3).unwrap();
-                    let mut done = 0u64;
+                    let mut seen = Phase::empty();
                     ready.wait();
-                    let mut last = Instant::now();
+                    let began = Instant::now();
+                    let (mut last, mut done) = (began, 0_u64);
                     while !stop.load(Ordering::Relaxed) {
-                        let is_counted = operation(&mut random);
+                        let is_first = operation(&mut random);
                         let now = Instant::now();
-                        if is_counted {
-                            nanos.saturating_record((now - last).as_nanos() as u64);
-                        }
-                        (done, last) = (done + 1, now);
+                        let nanos = if is_first { &mut seen.nanos } else { &mut seen.other_nanos };
+                        nanos.saturating_record(((now - last).as_nanos() as u64).max(1));
+                        (last, done) = (now, done + 1);
                     }
-                    (done, nanos)
+                    seen.rate = done as f64 / (last - began).as_secs_f64();
+                    seen
                 })
             })
             .collect();
         ready.wait();
-        let began = Instant::now();
         thread::sleep(Duration::from_secs_f64(task.seconds));
         stop.store(true, Ordering::Relaxed);
-        let mut nanos = Histogram::<u64>::new(3).unwrap();
-        let mut done = 0;
-        for worker in workers {
-            let (of_worker, latencies) = worker.join().unwrap();
-            done += of_worker;
-            nanos.add(latencies).unwrap();
-        }
-        Phase { rate: done as f64 / began.elapsed().as_secs_f64(), nanos }
+        workers.into_iter().fold(Phase::empty(), |mut total, worker| {
+            let of_worker = worker.join().unwrap();
+            total.rate += of_worker.rate;
+            total.nanos.add(of_worker.nanos).unwrap();
+            total.other_nanos.add(of_worker.other_nanos).unwrap();
+            total
+        })
     })
 }
 

@@ -45,7 +45,8 @@ impl Report {
 
     /// Half the distance between the largest and the smallest, as a share of the median.
     fn spread(&self, row: &str, kind: Kind) -> Option<f64> {
-        let values = || self.figures.get(&(row.to_owned(), kind)).into_iter().flatten().map(|figure| figure.value);
+        let values =
+            || self.figures.get(&(row.to_owned(), kind)).into_iter().flatten().map(|figure| figure.value);
         let median = self.median(row, kind)?;
         Some((values().fold(f64::MIN, f64::max) - values().fold(f64::MAX, f64::min)) / 2.0 / median.max(1e-9))
     }
@@ -75,9 +76,11 @@ impl Report {
         table.set_header(header);
         for row in &self.rows {
             let mut cells = vec![row.clone()];
-            cells.extend(self.engines.iter().map(|&kind| match (self.median(row, kind), self.spread(row, kind)) {
-                (Some(median), Some(spread)) => format!("{} ±{:.0}%", number(median), spread * 100.0),
-                _ => "-".to_owned(),
+            cells.extend(self.engines.iter().map(|&kind| {
+                match (self.median(row, kind), self.spread(row, kind)) {
+                    (Some(median), Some(spread)) => format!("{} ±{:.0}%", number(median), spread * 100.0),
+                    _ => "-".to_owned(),
+                }
             }));
             cells.push(self.ratio(row).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
             cells.push(format!("{:.2}", self.foreign(row)));
@@ -126,6 +129,7 @@ fn number(value: f64) -> String {
         return format!("{value:.2}");
     }
     let digits = format!("{value:.0}");
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group)).collect();
+    let groups: Vec<_> =
+        digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group)).collect();
     groups.join(",")
 }

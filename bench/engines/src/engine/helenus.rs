@@ -13,9 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use helenus_storage::{
-    Engine, Mutation, Options, Record, SyncMode, TableId, Timestamp,
-    background::Background,
-    disk::OsDisk,
+    Engine, Mutation, Options, Record, SyncMode, TableId, Timestamp, background::Background, disk::OsDisk,
     options::Compression,
 };
 
@@ -84,7 +82,7 @@ impl super::Engine for Helenus {
 
     fn settle(&self) {
         self.engine.flush_table(TABLE).unwrap().wait().unwrap();
-        while self.engine.counters().memtable_bytes > 1 << 20 || self.engine.is_merging() {
+        while self.engine.compaction_debt().pending_bytes > 0 || !self.engine.compactions().is_empty() {
             thread::sleep(Duration::from_millis(5));
         }
     }

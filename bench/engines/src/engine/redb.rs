@@ -15,10 +15,8 @@ pub struct Redb {
 
 impl Redb {
     pub fn open(directory: &Path, opening: Opening) -> Self {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(directory.join("data.redb"))
-            .unwrap();
+        let database =
+            Database::builder().set_cache_size(CACHE_BYTES).create(directory.join("data.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction.open_table(TABLE).unwrap();
         transaction.commit().unwrap();

@@ -2,9 +2,7 @@
 
 use std::{path::Path, thread, time::Duration};
 
-use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, FlushOptions, Options, WriteOptions,
-};
+use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, FlushOptions, Options, WriteOptions};
 
 use super::{BACKGROUND_THREADS, BLOCK_BYTES, CACHE_BYTES, Opening};
 
