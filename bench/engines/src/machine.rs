@@ -2,12 +2,15 @@
 
 use std::{fs, path::Path, time::Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// What was used since a moment.
 pub struct Usage {
     began: Instant,
     written: u64,
     written_by_calls: u64,
     own_ticks: u64,
+    own_nanos: i64,
     busy_ticks: u64,
 }
 
@@ -20,6 +23,7 @@ impl Usage {
             written: io_bytes("write_bytes: "),
             written_by_calls: io_bytes("wchar: "),
             own_ticks: own_ticks(),
+            own_nanos: own_nanos(),
             busy_ticks: busy_ticks(),
         }
     }
@@ -32,6 +36,11 @@ impl Usage {
     /// Bytes it has given to write calls, whether or not they have gone to disk.
     pub fn written_by_calls(&self) -> u64 {
         io_bytes("wchar: ") - self.written_by_calls
+    }
+
+    /// Microseconds of CPU this process has used, all of its threads.
+    pub fn cpu_micros(&self) -> f64 {
+        (own_nanos() - self.own_nanos) as f64 / 1e3
     }
 
     /// Share of one CPU that others have used.
@@ -52,6 +61,11 @@ fn own_ticks() -> u64 {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     // utime and stime are fields 14 and 15; the first two are cut off.
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn own_nanos() -> i64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec * 1_000_000_000 + used.tv_nsec
 }
 
 fn busy_ticks() -> u64 {

@@ -164,6 +164,12 @@ impl Figures {
     fn add(&mut self, row: impl Into<String>, value: f64, usage: &Usage) {
         self.0.push(Figure { row: row.into(), value, foreign: usage.foreign() });
     }
+
+    /// A rate, and what an operation took of the CPUs, which others disturb less.
+    fn add_rate(&mut self, row: &str, rate: f64, operations: u64, usage: &Usage) {
+        self.add(format!("{row} ops/s"), rate, usage);
+        self.add(format!("{row} cpu us"), usage.cpu_micros() / operations.max(1) as f64, usage);
+    }
 }
 
 fn load(task: &Task, threads: u64) -> Vec<Figure> {
@@ -190,7 +196,12 @@ fn load(task: &Task, threads: u64) -> Vec<Figure> {
         }
     });
     let loaded = done.load(Ordering::Relaxed);
-    figures.add(format!("load_rand_{threads}t ops/s"), loaded as f64 / began.elapsed().as_secs_f64(), &usage);
+    figures.add_rate(
+        &format!("load_rand_{threads}t"),
+        loaded as f64 / began.elapsed().as_secs_f64(),
+        loaded,
+        &usage,
+    );
     if threads == 1 {
         figures.add("load_rand_1t rss MB", machine::resident_bytes() as f64 / 1e6, &usage);
         complete(&*engine, task, loaded);
@@ -237,7 +248,7 @@ fn synced(task: &Task) -> Vec<Figure> {
             engine.put(&key(number), &value);
         };
         let phase = phase(threads, task, put);
-        figures.add(format!("sync_put_{threads}w ops/s"), phase.rate, &usage);
+        figures.add_rate(&format!("sync_put_{threads}w"), phase.rate, phase.operations, &usage);
         figures.add(
             format!("sync_put_{threads}w p99 us"),
             phase.nanos.value_at_quantile(0.99) as f64 / 1e3,
@@ -274,7 +285,7 @@ fn read(task: &Task) -> Vec<Figure> {
         if task.has(row) {
             let usage = Usage::begin();
             let phase = phase(threads, task, |random| get(choice.next(random)));
-            figures.add(format!("get_{name}_{threads}t ops/s"), phase.rate, &usage);
+            figures.add_rate(&format!("get_{name}_{threads}t"), phase.rate, phase.operations, &usage);
         }
     }
     absent(task, engine, &mut figures);
@@ -285,7 +296,7 @@ fn read(task: &Task) -> Vec<Figure> {
     if task.has(Row::Delete1t) {
         let usage = Usage::begin();
         let deletes = phase(1, task, |random| engine.delete(&key(uniform.next(random))));
-        figures.add("delete_1t ops/s", deletes.rate, &usage);
+        figures.add_rate("delete_1t", deletes.rate, deletes.operations, &usage);
     }
     figures.0
 }
@@ -299,7 +310,7 @@ fn absent(task: &Task, engine: &dyn Engine, figures: &mut Figures) {
         let number = task.count + random.next() % task.count;
         assert!(!engine.get(&key(number), &mut |_| ()), "{number} was never put");
     });
-    figures.add("get_absent_1t ops/s", absent.rate, &usage);
+    figures.add_rate("get_absent_1t", absent.rate, absent.operations, &usage);
 }
 
 fn scans(task: &Task, engine: &dyn Engine, choice: &Choice, figures: &mut Figures) {
@@ -316,7 +327,7 @@ fn scans(task: &Task, engine: &dyn Engine, choice: &Choice, figures: &mut Figure
         });
         assert!(found > 0, "at least the key it began at is there");
     });
-    figures.add("scan100_1t ops/s", scans.rate, &usage);
+    figures.add_rate("scan100_1t", scans.rate, scans.operations, &usage);
 }
 
 fn mixed(task: &Task, engine: &dyn Engine, choice: &Choice, figures: &mut Figures) {
@@ -340,7 +351,7 @@ fn mixed(task: &Task, engine: &dyn Engine, choice: &Choice, figures: &mut Figure
             }
             is_put
         });
-        figures.add(format!("mixed_{threads}t ops/s"), phase.rate, &usage);
+        figures.add_rate(&format!("mixed_{threads}t"), phase.rate, phase.operations, &usage);
         for (kind, nanos) in [("put", &phase.nanos), ("get", &phase.other_nanos)] {
             for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)] {
                 let value = nanos.value_at_quantile(quantile) as f64 / 1e3;
@@ -382,6 +393,7 @@ fn open(task: &Task) -> Vec<Figure> {
 /// How a phase went.
 struct Phase {
     rate: f64,
+    operations: u64,
     /// How long each operation took, of the first kind.
     nanos: Histogram<u64>,
     /// The same of the second kind, where there are two.
@@ -392,7 +404,7 @@ impl Phase {
     fn empty() -> Self {
         // From a nanosecond to a minute, by three digits.
         let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
-        Self { rate: 0.0, nanos: histogram(), other_nanos: histogram() }
+        Self { rate: 0.0, operations: 0, nanos: histogram(), other_nanos: histogram() }
     }
 }
 
@@ -424,6 +436,7 @@ fn two_kinds(threads: u64, task: &Task, operation: impl Fn(&mut Random) -> bool 
                         nanos.saturating_record(((now - last).as_nanos() as u64).max(1));
                         (last, done) = (now, done + 1);
                     }
+                    seen.operations = done;
                     seen.rate = done as f64 / (last - began).as_secs_f64();
                     seen
                 })
@@ -435,6 +448,7 @@ fn two_kinds(threads: u64, task: &Task, operation: impl Fn(&mut Random) -> bool 
         workers.into_iter().fold(Phase::empty(), |mut total, worker| {
             let of_worker = worker.join().unwrap();
             total.rate += of_worker.rate;
+            total.operations += of_worker.operations;
             total.nanos.add(of_worker.nanos).unwrap();
             total.other_nanos.add(of_worker.other_nanos).unwrap();
             total
