@@ -2,11 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// The level of one request, as the client chose it or the table defaults it.
 ///
 /// With W acknowledged writes and R answers read of N replicas, W + R > N makes every read see the last
 /// acknowledged write, and W > N/2 makes two writes meet in at least one replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Consistency {
     /// One replica, or a durable hint (writes only).
     Any,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     membership::Exchange,
     node_id::{Generation, HostId},
+    table::Table,
     time::Timestamp,
 };
 
@@ -59,6 +60,11 @@ pub struct Message<T> {
 pub enum Request {
     /// Membership facts; answered by [`Response::Exchange`].
     Exchange(Exchange),
+    /// What the sender knows of the schema; answered by [`Response::Schema`].
+    Schema {
+        /// Live tables, and names that were dropped.
+        facts: Vec<Table>,
+    },
     /// Apply a fresh client write; answered by [`Response::Written`].
     Write {
         /// The table.
@@ -83,6 +89,11 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Exchange`].
     Exchange(Exchange),
+    /// To [`Request::Schema`]: what the node knows now.
+    Schema {
+        /// Live tables, and names that were dropped.
+        facts: Vec<Table>,
+    },
     /// Applied, as durable as the replica's sync mode promises.
     Written {
         /// Whether the replica owns the key by its own ring; if not, it has applied all the same.

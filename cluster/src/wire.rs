@@ -9,9 +9,11 @@
 //! 0x01 Exchange                          postcard of the exchange
 //! 0x02 Write        table u32            mutation, as the storage engine encodes it
 //! 0x03 Read         table u32, now µs    storage key
+//! 0x04 Schema                            postcard of the facts
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
+//! 0x84 Schema                            postcard of the facts
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -74,9 +76,11 @@ const VERSION: u8 = 1;
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
 const READ: u8 = 0x03;
+const SCHEMA: u8 = 0x04;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
+const SCHEMA_ANSWER: u8 = 0x84;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -85,6 +89,9 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
     match &message.body {
         Request::Exchange(exchange) => {
             Encoded { head: head(EXCHANGE, header, &()), payload: postcard(exchange).into() }
+        }
+        Request::Schema { facts } => {
+            Encoded { head: head(SCHEMA, header, &()), payload: postcard(facts).into() }
         }
         Request::Write { table, mutation } => {
             let mut payload = BytesMut::with_capacity(mutation.encoded_len());
@@ -108,6 +115,10 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             parts.fields::<()>()?;
             Request::Exchange(from_postcard(&parts.payload, "exchange")?)
         }
+        (SCHEMA, VERSION) => {
+            parts.fields::<()>()?;
+            Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
+        }
         (WRITE, VERSION) => {
             let table = TableId(parts.fields()?);
             let mutation = Mutation::decode(parts.payload.clone()).map_err(|error| parts.storage(&error))?;
@@ -128,6 +139,9 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
     match &message.body {
         Response::Exchange(exchange) => {
             Encoded { head: head(EXCHANGE_ANSWER, header, &()), payload: postcard(exchange).into() }
+        }
+        Response::Schema { facts } => {
+            Encoded { head: head(SCHEMA_ANSWER, header, &()), payload: postcard(facts).into() }
         }
         Response::Written { owned } => Encoded { head: head(WRITTEN, header, owned), payload: Bytes::new() },
         Response::Record(record) => {
@@ -151,6 +165,10 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
         (EXCHANGE_ANSWER, VERSION) => {
             parts.fields::<()>()?;
             Response::Exchange(from_postcard(&parts.payload, "exchange")?)
+        }
+        (SCHEMA_ANSWER, VERSION) => {
+            parts.fields::<()>()?;
+            Response::Schema { facts: from_postcard(&parts.payload, "schema")? }
         }
         (WRITTEN, VERSION) => {
             parts.no_payload()?;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use helenus_cluster::{
+    consistency::Consistency,
     membership::{Exchange, Member, MemberState},
     message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
     node_id::{ClusterId, Generation, HostId},
-    table::Table,
+    table::{Definition, Replication, Table},
     time::Timestamp,
     wire::{Encoded, WireError, decode_request, decode_response, encode_request, encode_response},
 };
@@ -49,6 +50,32 @@ fn exchange() -> Exchange {
         has_user_records: true,
     }
 }
+
+fn table() -> Table {
+    let factors = [("e".to_owned(), 2)].into();
+    let definition = Definition::replicated(Replication::NetworkTopology { factors });
+    Table { name: "t".to_owned(), incarnation: 7, definition, changed_at: 300, is_dropped: true }
+}
+
+/// Payload of one [`table`].
+const TABLE: &str = concat!(
+    "01",     // one
+    "0174",   // its name
+    "07",     // incarnation
+    "01",     // network topology
+    "01",     // of one datacenter
+    "0165",   // of that name
+    "02",     // with that factor
+    "04",     // read at quorum
+    "04",     // written at quorum
+    "00",     // no time to live
+    "80de34", // ten days of grace
+    "0006",   // unified compaction
+    "54362c205434",
+    "8080808004",
+    "ac02", // changed at
+    "01",   // dropped
+);
 
 fn request(body: Request) -> Message<Request> {
     Message { header: header(), body }
@@ -91,9 +118,16 @@ const EXCHANGE: &str = concat!(
     "02018001",
     "01",
     "0764656661756c74",
-    "8008",
-    "03",
+    "00",
+    "0003",
+    "0404",
+    "00",
+    "80de34",
+    "0006",
+    "54362c205434",
+    "8080808004",
     "01",
+    "00",
     "01",
 );
 
@@ -116,6 +150,7 @@ fn requests_are_these_bytes() {
     );
     let golden = [
         (Request::Exchange(exchange()), "0101", "", EXCHANGE),
+        (Request::Schema { facts: vec![table()] }, "0401", "", TABLE),
         (write, "0201", "8008", mutation),
         (read, "0301", "8008ac02", "6b6579"),
     ];
@@ -134,6 +169,7 @@ fn answers_are_these_bytes() {
     let text = |text: &str| text.to_owned();
     let golden = [
         (Response::Exchange(exchange()), "8101", "", EXCHANGE),
+        (Response::Schema { facts: vec![table()] }, "8401", "", TABLE),
         (Response::Written { owned: true }, "8201", "01", ""),
         (Response::Written { owned: false }, "8201", "00", ""),
         (Response::Record(None), "8301", "", ""),
@@ -311,19 +347,44 @@ fn exchanges() -> impl Strategy<Value = Exchange> {
             tokens,
         },
     );
-    let table = (".*", any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
-        |(name, id, replication_factor, changed_at)| Table { name, id, replication_factor, changed_at },
-    );
-    let lists = (prop::collection::vec(member, 0..4), prop::collection::vec(table, 0..4));
+    let lists = (prop::collection::vec(member, 0..4), facts());
     (prop::option::of(uuids()), lists, any::<bool>()).prop_map(|(id, (members, tables), has_user_records)| {
         Exchange { cluster_id: id.map(ClusterId), members, tables, has_user_records }
     })
+}
+
+fn facts() -> impl Strategy<Value = Vec<Table>> {
+    let replication = prop_oneof![
+        any::<u32>().prop_map(|factor| Replication::Simple { factor }),
+        prop::collection::btree_map(".*", any::<u32>(), 0..3)
+            .prop_map(|factors| Replication::NetworkTopology { factors }),
+    ];
+    let definition = (replication, any::<u32>(), any::<u32>(), any::<u32>()).prop_map(
+        |(replication, count, default_ttl_seconds, tombstone_grace_seconds)| Definition {
+            default_read_consistency: Consistency::Count(count),
+            default_write_consistency: Consistency::EachQuorum,
+            default_ttl_seconds,
+            tombstone_grace_seconds,
+            ..Definition::replicated(replication)
+        },
+    );
+    let table = (".*", any::<u32>(), definition, any::<u64>(), any::<bool>()).prop_map(
+        |(name, incarnation, definition, changed_at, is_dropped)| Table {
+            name,
+            incarnation,
+            definition,
+            changed_at,
+            is_dropped,
+        },
+    );
+    prop::collection::vec(table, 0..4)
 }
 
 fn requests() -> impl Strategy<Value = Request> {
     let rows = prop::collection::vec((bytes(), records()), 1..4);
     prop_oneof![
         exchanges().prop_map(Request::Exchange),
+        facts().prop_map(|facts| Request::Schema { facts }),
         (any::<u32>(), bytes(), rows).prop_map(|(table, key, rows)| Request::Write {
             table: TableId(table),
             mutation: Mutation { key, rows },
@@ -339,6 +400,7 @@ fn requests() -> impl Strategy<Value = Request> {
 fn responses() -> impl Strategy<Value = Response> {
     prop_oneof![
         exchanges().prop_map(Response::Exchange),
+        facts().prop_map(|facts| Response::Schema { facts }),
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),
         ".*".prop_map(|text| Response::Failed(ReplicaError::Storage(text))),

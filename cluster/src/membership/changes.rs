@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::member::Flaw;
-use crate::node_id::{ClusterId, HostId};
+use crate::{
+    node_id::{ClusterId, HostId},
+    table::FactFlaw,
+};
 
 /// What an exchange taught. Everything but the notes must be durable before it is acted upon: before the ring is used,
 /// and before an answer is sent that lists a new member.
@@ -60,7 +63,7 @@ pub enum Note {
     /// A definition of a table was not believed.
     TableIgnored {
         /// Why.
-        flaw: Flaw,
+        flaw: FactFlaw,
     },
     /// A normal member says that it is joining; it is kept as normal, so that the ring does not shrink.
     SteppedBack {

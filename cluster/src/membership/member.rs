@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     node_id::{ClusterId, Generation, HostId},
     table::Table,
-    time::Timestamp,
+    time::{Timestamp, is_far_future},
 };
 
 /// Where a member stands in its life. Only the member itself moves on, and never back.
@@ -67,13 +67,8 @@ pub const MAX_MEMBERS: usize = 10_000;
 pub const MAX_TOKENS_PER_MEMBER: usize = 4096;
 /// Tokens of all members together at most.
 pub const MAX_TOKENS: usize = 1 << 20;
-/// Tables that a node knows at most.
-pub const MAX_TABLES: usize = 1024;
 const MAX_ADDRESS_BYTES: usize = 300;
 const MAX_NAME_BYTES: usize = 128;
-/// How far ahead of the own clock a generation (a start) or a table's change may lie. Beyond, it could not be
-/// superseded within a lifetime: the fact is taken for damage.
-const MAX_AHEAD_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// Why a fact about a member or table was not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,27 +94,18 @@ pub enum Flaw {
     /// Other tokens than the ones known of it.
     #[error("its tokens are not the ones it joined with")]
     TokensChanged,
-    /// A start or change more than a year ahead.
+    /// A start more than a year ahead.
     #[error("it lies more than a year in the future ({seconds} seconds since 1970)")]
     FarFuture {
         /// Seconds since 1970.
         seconds: u64,
     },
-    /// More members, tokens or tables than a node keeps.
-    #[error("too many members, tokens or tables are known already")]
+    /// More members or tokens than a node keeps.
+    #[error("too many members or tokens are known already")]
     TooMany,
     /// A node that belongs to no cluster says that it, or another one, has joined.
     #[error("it comes from a node that belongs to no cluster")]
     Outsider,
-    /// A table whose name, id or factor no table has.
-    #[error("its name, id or replication factor is not one of a table")]
-    Table,
-    /// A table whose id is another table's.
-    #[error("table id {id} belongs to another table")]
-    TableIdTaken {
-        /// The id.
-        id: u32,
-    },
 }
 
 impl Member {
@@ -148,10 +134,9 @@ impl Member {
     }
 }
 
-/// Fails for an instant that lies more than a year after `now`.
+/// Fails for an instant that lies far ahead.
 pub(super) fn check_not_far_future(seconds: u64, now: Timestamp) -> Result<(), Flaw> {
-    let latest = (now.0 / 1_000_000).saturating_add(MAX_AHEAD_SECONDS);
-    if seconds > latest { Err(Flaw::FarFuture { seconds }) } else { Ok(()) }
+    if is_far_future(seconds, now) { Err(Flaw::FarFuture { seconds }) } else { Ok(()) }
 }
 
 /// These texts reach logs and terminals.

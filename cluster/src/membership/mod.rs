@@ -61,7 +61,7 @@
 //! of another member, a generation more than a year ahead. Such a fact is ignored and reported, its neighbours are
 //! taken. A node never believes others about itself: if they hold a newer description, it outbids it.
 //!
-//! Reading order: [`member`], [`tables`], [`view`], [`changes`], [`liveness`], [`clock_watch`], [`formation`], [`join`],
+//! Reading order: [`member`], [`view`], [`changes`], [`liveness`], [`clock_watch`], [`formation`], [`join`],
 //! [`handshake`].
 
 pub mod changes;
@@ -71,7 +71,6 @@ pub mod handshake;
 pub mod join;
 pub mod liveness;
 pub mod member;
-pub mod tables;
 pub mod view;
 
 pub use changes::{Changes, Note};
@@ -80,5 +79,4 @@ pub use formation::{Formation, FormationVerdict};
 pub use join::{Join, JoinVerdict};
 pub use liveness::{CallFailure, Liveness, SignOfDeath, SignOfLife};
 pub use member::{Exchange, Flaw, Member, MemberState};
-pub use tables::Tables;
 pub use view::{Remembered, View};

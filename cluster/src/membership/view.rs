@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use super::{
     changes::{Changes, Note},
     member::{Exchange, Flaw, MAX_MEMBERS, MAX_TOKENS, Member, MemberState, check_not_far_future},
-    tables::Tables,
 };
 use crate::{
     node_id::{ClusterId, Generation, HostId},
-    table::{DEFAULT_TABLE, Table},
+    table::{DEFAULT_TABLE, Schema, Table},
     time::Timestamp,
 };
 
@@ -21,7 +20,7 @@ pub struct View {
     members: BTreeMap<HostId, Member>,
     /// Whose each token is.
     tokens: BTreeMap<i64, HostId>,
-    tables: Tables,
+    tables: Schema,
     configured_factor: Option<u32>,
 }
 
@@ -45,7 +44,7 @@ impl View {
             cluster_id: remembered.cluster_id,
             members: BTreeMap::new(),
             tokens: BTreeMap::new(),
-            tables: Tables::default(),
+            tables: Schema::default(),
             configured_factor,
         };
         let others = remembered.members.into_iter().filter(|member| member.host_id != view.own);
@@ -84,14 +83,14 @@ impl View {
     }
 
     /// The tables.
-    pub fn tables(&self) -> &Tables {
+    pub fn tables(&self) -> &Schema {
         &self.tables
     }
 
     /// [`Note::FactorDiffers`], if the table `default` is known and does. For the log of a start; [`View::merge`]
     /// reports it when the table is learned.
     pub fn factor_note(&self) -> Option<Note> {
-        let actual = self.tables.get(DEFAULT_TABLE)?.replication_factor;
+        let actual = self.tables.get(DEFAULT_TABLE)?.definition.replication.factor();
         let configured = self.configured_factor.filter(|&configured| configured != actual)?;
         Some(Note::FactorDiffers { configured, actual })
     }
@@ -116,7 +115,7 @@ impl View {
     /// What to tell another node. The flag is read after the members are listed, as the module's proof wants it.
     pub fn exchange(&self, has_user_records: impl FnOnce() -> bool) -> Exchange {
         let members = [self.own()].into_iter().chain(self.others()).cloned().collect();
-        let tables = self.tables.iter().cloned().collect();
+        let tables = self.tables.facts().cloned().collect();
         Exchange { cluster_id: self.cluster_id, members, tables, has_user_records: has_user_records() }
     }
 
@@ -165,9 +164,25 @@ impl View {
         for member in &theirs.members {
             self.merge_member(member, now, changes);
         }
-        for table in &theirs.tables {
-            match self.tables.merge(table, now) {
-                Ok(true) => changes.tables.push(table.name.clone()),
+        self.learn_tables(&theirs.tables, now, changes);
+    }
+
+    /// Learns tables that another member told alone. As [`View::merge`].
+    pub fn merge_tables(&mut self, facts: &[Table], now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        self.learn_tables(facts, now, &mut changes);
+        changes
+    }
+
+    /// Takes a fact about a table that this node made itself; to be made durable before anyone is told.
+    pub fn insert_table(&mut self, fact: Table) {
+        self.tables.insert(fact);
+    }
+
+    fn learn_tables(&mut self, facts: &[Table], now: Timestamp, changes: &mut Changes) {
+        for fact in facts {
+            match self.tables.learn(fact, now) {
+                Ok(true) => changes.tables.push(fact.name.clone()),
                 Ok(false) => {}
                 Err(flaw) => changes.note(Note::TableIgnored { flaw }),
             }

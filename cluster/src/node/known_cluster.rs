@@ -31,6 +31,7 @@ use super::{
     local_store::LocalStore,
     log_limit::LogLimit,
     saved_cluster::{self, SaveCounter},
+    schema::SchemaError,
     transport::{CallError, Destination},
     user_records::{Intent, UserRecords},
 };
@@ -44,7 +45,7 @@ use crate::{
     partitioning::{Ring, Token},
     placement::{Placement, SimpleStrategy},
     settings::Settings,
-    table::Table,
+    table::{Refusal, Schema, Table},
     time::Timestamp,
 };
 
@@ -80,7 +81,7 @@ impl Picture {
     }
 
     pub(crate) fn place(&self, table: &Table, token: Token) -> Placement {
-        SimpleStrategy { replication_factor: table.replication_factor }.place(&self.ring, token)
+        SimpleStrategy { replication_factor: table.definition.replication.factor() }.place(&self.ring, token)
     }
 
     /// How to call a member.
@@ -144,9 +145,10 @@ impl KnownCluster {
             tokens: identity.tokens().to_vec(),
         };
         let mut user_records = loaded.user_records;
-        for table in &loaded.remembered.tables {
-            engine.create_table(table.table_id())?;
-            user_records |= !engine.is_empty(table.table_id())?;
+        for table in loaded.remembered.tables.iter().filter(|table| !table.is_dropped) {
+            let options = table.definition.storage_options().map_err(StartError::Identity)?;
+            engine.create_table_with(table.id(), options)?;
+            user_records |= !engine.is_empty(table.id())?;
         }
         let view = View::new(own, loaded.remembered, settings.default_replication_factor);
         if let Some(note) = view.factor_note() {
@@ -276,12 +278,52 @@ impl KnownCluster {
         Ok(())
     }
 
+    /// Changes the schema durably, if the change makes a fact.
+    pub(crate) async fn change_schema(
+        &self,
+        change: impl FnOnce(&Schema) -> Result<Option<Table>, Refusal>,
+    ) -> Result<(), SchemaError> {
+        if let Some(why) = self.starting() {
+            return Err(SchemaError::NotServing(why));
+        }
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        let Some(fact) = change(view.tables())? else { return Ok(()) };
+        let changes = Changes { tables: vec![fact.name.clone()], ..Changes::default() };
+        view.insert_table(fact);
+        self.save(&mut writer, &view, &changes).await.map_err(SchemaError::NotSaved)?;
+        self.publish(view);
+        Ok(())
+    }
+
+    /// Learns what another member knows of the schema, durably.
+    pub(crate) async fn learn_schema(
+        &self,
+        sender: HostId,
+        facts: &[Table],
+        now: Timestamp,
+    ) -> Result<(), ReplicaError> {
+        let mut writer = self.writer.lock().await;
+        let mut view = self.picture.load().view.clone();
+        if view.cluster_id().is_none() || view.member(sender).is_none() {
+            return Ok(());
+        }
+        let changes = view.merge_tables(facts, now);
+        self.log_notes(sender, &changes);
+        if changes.is_news() {
+            self.save(&mut writer, &view, &changes).await?;
+            self.publish(view);
+        }
+        Ok(())
+    }
+
     /// The cluster id comes last: see [`saved_cluster`].
     async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
         let members = changes.members.iter().filter_map(|host_id| view.member(*host_id));
-        let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().get(name)).collect();
-        for table in &tables {
-            self.store.create_table(table.table_id()).await?;
+        let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().fact(name)).collect();
+        for table in tables.iter().filter(|table| !table.is_dropped) {
+            let options = table.definition.storage_options().map_err(ReplicaError::Storage)?;
+            self.store.create_table(table.id(), options).await?;
         }
         saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
         // Durable before the id: see `saved_cluster`.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Error, Mutation, Record, Step, SyncMode, TableId, Timestamp, TryGet};
+use helenus_storage::{
+    Engine, Error, Mutation, Record, Step, SyncMode, TableId, TableOptions, Timestamp, TryGet,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::own_trees::FIRST_USER_TABLE;
@@ -58,9 +60,17 @@ impl LocalStore {
         Ok(newest)
     }
 
-    /// Creates a table durably; creating one that exists is a no-op.
-    pub(crate) async fn create_table(&self, table: TableId) -> Result<(), ReplicaError> {
-        self.block_on(move |engine| engine.create_table(table)).await
+    /// Creates a table durably, or gives one that exists these options.
+    pub(crate) async fn create_table(
+        &self,
+        table: TableId,
+        options: TableOptions,
+    ) -> Result<(), ReplicaError> {
+        self.block_on(move |engine| {
+            engine.create_table_with(table, options.clone())?;
+            engine.set_table_options(table, options)
+        })
+        .await
     }
 
     /// Makes what was applied durable where the sync mode promises less than that: for the few facts about the node

@@ -42,14 +42,17 @@ mod peers;
 pub(crate) mod randomness;
 mod replica;
 mod saved_cluster;
+mod schema;
 mod status;
 pub mod transport;
 mod user_records;
 
+pub use schema::{SchemaChange, SchemaError};
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Record, Timestamp};
+use helenus_storage::{Engine, Record, TableId, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
@@ -62,7 +65,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
     local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, randomness::stream,
-    replica::Replica, transport::Transport,
+    replica::Replica, schema::SchemaKeeper, transport::Transport,
 };
 use crate::{
     consistency::Consistency,
@@ -71,6 +74,7 @@ use crate::{
     message::{Header, Message, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     settings::Settings,
+    table::{Definition, Table},
     time::WallClock,
 };
 
@@ -291,6 +295,7 @@ pub struct Node {
     store: Arc<LocalStore>,
     replica: Arc<Replica>,
     peers: Arc<Peers>,
+    schema: Arc<SchemaKeeper>,
     coordinator: Arc<Coordinator>,
     membership: Mutex<Option<JoinHandle<()>>>,
     stop: CancellationToken,
@@ -320,11 +325,13 @@ impl Node {
             cluster: Arc::clone(&cluster),
             store: Arc::clone(&store),
         });
+        let schema = Arc::new(SchemaKeeper::new(Arc::clone(&peers)));
         let stop = CancellationToken::new();
         let coordinator = Arc::new(Coordinator::new(
             &settings,
             Arc::clone(&replica),
             Arc::clone(&peers),
+            Arc::clone(&schema),
             &mut stream(seed, "trace ids"),
             spawners.requests,
             stop.clone(),
@@ -340,6 +347,7 @@ impl Node {
             store,
             replica,
             peers,
+            schema,
             coordinator,
             membership,
             stop,
@@ -381,7 +389,13 @@ impl Node {
     }
 
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
+        if let Request::Write { table, .. } | Request::Read { table, .. } = &body {
+            self.know(*table, header).await;
+        }
         Ok(match body {
+            Request::Schema { facts } => {
+                Response::Schema { facts: self.schema.answer(header.sender, &facts).await? }
+            }
             Request::Exchange(theirs) => Response::Exchange(
                 self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
             ),
@@ -392,6 +406,41 @@ impl Node {
             // to say, once for all replicas.
             Request::Read { table, key, now: _ } => Response::Record(self.replica.read(table, key).await?),
         })
+    }
+
+    /// Learns of a table that the sender knows and this node does not.
+    async fn know(&self, table: TableId, header: &Header) {
+        let picture = self.cluster.picture();
+        let is_known = picture.view().tables().by_id(table).is_some();
+        if !is_known && picture.schema_version() != header.schema_version {
+            self.schema.learn_from(header.sender, Instant::now() + header.remaining).await;
+        }
+    }
+
+    /// The live tables, by name.
+    pub fn tables(&self) -> Vec<Table> {
+        self.cluster.picture().view().tables().iter().cloned().collect()
+    }
+
+    /// Creates a table or changes its definition; returns when every live member knows of it, or at the deadline.
+    ///
+    /// # Errors
+    /// [`SchemaError`]; nothing changed unless it says so.
+    pub async fn define_table(
+        &self,
+        name: &str,
+        definition: Definition,
+        deadline: Instant,
+    ) -> Result<SchemaChange, SchemaError> {
+        self.schema.define(name, definition, deadline).await
+    }
+
+    /// Drops a table with all its records; returns when every live member knows of it, or at the deadline.
+    ///
+    /// # Errors
+    /// [`SchemaError`]; nothing changed unless it says so.
+    pub async fn drop_table(&self, name: &str, deadline: Instant) -> Result<SchemaChange, SchemaError> {
+        self.schema.drop_table(name, deadline).await
     }
 
     /// Coordinates a write.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! TableId(1)  identity        "identity" → who this node is          "cluster" → the cluster it belongs to
-//! TableId(2)  known cluster   "member/" host id → member             "table/" id u32 BE → table definition
+//! TableId(2)  known cluster   "member/" host id → member             "table/" name → table, or that it was dropped
 //! value       format u8 = 1 │ postcard
 //! ```
 

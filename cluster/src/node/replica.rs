@@ -57,7 +57,7 @@ impl Replica {
 
     fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {
         let picture = self.cluster.picture();
-        match (picture.view().tables().by_id(table.0), token_of(storage_key)) {
+        match (picture.view().tables().by_id(table), token_of(storage_key)) {
             (Some(table), Some(token)) => picture.place(table, token).contains(self.identity.host_id()),
             _ => false,
         }

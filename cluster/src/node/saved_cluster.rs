@@ -94,7 +94,7 @@ pub(super) async fn save(
         .into_iter()
         .map(|member| ([MEMBER, member.host_id.0.as_bytes()].concat(), own_trees::encode(member)));
     let tables =
-        tables.into_iter().map(|table| ([TABLE, &table.id.to_be_bytes()].concat(), own_trees::encode(table)));
+        tables.into_iter().map(|table| ([TABLE, table.name.as_bytes()].concat(), own_trees::encode(table)));
     let mut applies = Vec::new();
     for (key, value) in members.chain(tables) {
         let mutation = Mutation::single(key, Record::plain(saves.next(), value));

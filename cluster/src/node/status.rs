@@ -15,7 +15,7 @@ pub(super) fn of(
     load_bytes: u64,
 ) -> ClusterStatus {
     let picture = cluster.picture();
-    let factor = picture.table(DEFAULT_TABLE).map_or(1, |table| table.replication_factor);
+    let factor = picture.table(DEFAULT_TABLE).map_or(1, |table| table.definition.replication.factor());
     let owned = SimpleStrategy { replication_factor: factor }.ownership(picture.ring());
     let mut members: Vec<MemberStatus> = picture
         .view()

@@ -13,3 +13,4 @@ mod quorums;
 mod readiness;
 mod refusals;
 mod replicas;
+mod schema;

@@ -109,7 +109,7 @@ struct WriteArgs {
     output: FormatArgs,
 }
 
-fn table_name(text: &str) -> Result<String, String> {
+pub(super) fn table_name(text: &str) -> Result<String, String> {
     if is_table_name(text) {
         Ok(text.to_owned())
     } else {

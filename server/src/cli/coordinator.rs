@@ -4,9 +4,14 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
-    node::{ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest},
+    node::{
+        ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, SchemaChange, SchemaError,
+        WriteOutcome, WriteRequest,
+    },
     node_id::HostId,
+    table::{Definition, Table},
 };
+use tokio::time::Instant;
 
 use crate::{http::Coordinate, peer::TcpTransport};
 
@@ -23,6 +28,27 @@ impl Coordinate for Coordinator {
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(self.node.read(request))
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        self.node.tables()
+    }
+
+    fn define_table<'a>(
+        &'a self,
+        name: &'a str,
+        definition: Definition,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>> {
+        Box::pin(self.node.define_table(name, definition, deadline))
+    }
+
+    fn drop_table<'a>(
+        &'a self,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>> {
+        Box::pin(self.node.drop_table(name, deadline))
     }
 
     fn readiness(&self) -> Readiness {

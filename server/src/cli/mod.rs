@@ -3,7 +3,7 @@
 //! Standard output is for answers, standard error for everything else. The exit status is 0 only on success, 1 when
 //! something failed and 2 when the program was used wrongly.
 //!
-//! Reading order: [`serve`] is the node itself, `entrance` what answers before it; [`local`] runs several of them on this machine; [`client`] and
+//! Reading order: [`serve`] is the node itself, `entrance` what answers before it; [`local`] runs several of them on this machine; [`client`], [`table`] and
 //! [`admin`] talk to one over HTTP ([`endpoint`]); [`config`] explains settings; [`output`] is how answers look.
 
 pub mod admin;
@@ -16,6 +16,7 @@ pub mod local;
 mod open_files;
 pub mod output;
 pub mod serve;
+pub mod table;
 
 use std::{ffi::OsString, fmt, io, process::ExitCode};
 
@@ -51,6 +52,9 @@ enum Command {
     Put(client::Put),
     /// Delete a key
     Delete(client::Delete),
+    /// Create, look at, change and drop tables
+    #[command(subcommand)]
+    Table(table::Command),
     /// Look at a running cluster
     #[command(subcommand)]
     Admin(admin::Command),
@@ -124,6 +128,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Get(command) => command.run(),
         Command::Put(command) => command.run(),
         Command::Delete(command) => command.run(),
+        Command::Table(command) => command.run(),
         Command::Admin(command) => command.run(),
     };
     match outcome {

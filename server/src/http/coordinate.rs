@@ -2,9 +2,14 @@
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
-    node::{ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest},
+    node::{
+        ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, SchemaChange, SchemaError,
+        WriteOutcome, WriteRequest,
+    },
     node_id::HostId,
+    table::{Definition, Table},
 };
+use tokio::time::Instant;
 
 /// A coordinator: the node in production; in tests a scripted one too, because most errors that a reply must tell
 /// apart need several nodes and a fault between them.
@@ -13,6 +18,21 @@ pub trait Coordinate: Send + Sync + 'static {
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>>;
     /// Coordinates a read.
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>>;
+    /// The live tables, by name.
+    fn tables(&self) -> Vec<Table>;
+    /// Creates a table or changes its definition.
+    fn define_table<'a>(
+        &'a self,
+        name: &'a str,
+        definition: Definition,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>>;
+    /// Drops a table.
+    fn drop_table<'a>(
+        &'a self,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>>;
     /// Whether it serves.
     fn readiness(&self) -> Readiness;
     /// The cluster as it sees it.
@@ -28,6 +48,27 @@ impl Coordinate for Node {
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(Node::read(self, request))
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        Node::tables(self)
+    }
+
+    fn define_table<'a>(
+        &'a self,
+        name: &'a str,
+        definition: Definition,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>> {
+        Box::pin(Node::define_table(self, name, definition, deadline))
+    }
+
+    fn drop_table<'a>(
+        &'a self,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>> {
+        Box::pin(Node::drop_table(self, name, deadline))
     }
 
     fn readiness(&self) -> Readiness {

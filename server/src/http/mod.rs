@@ -20,7 +20,7 @@
 //!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
-//! [`edge`], [`coordinate`]; then [`health`], [`metrics`], [`admin`].
+//! [`edge`], [`coordinate`]; then [`tables`], [`health`], [`metrics`], [`admin`].
 
 mod admin;
 mod body;
@@ -34,6 +34,7 @@ mod metrics;
 mod parameters;
 pub(crate) mod problem;
 mod reply;
+mod tables;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -172,13 +173,9 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/v1/kv/{table}/", item())
             .route("/v1/kv/{table}/{*key}", item())
             .route("/v1/batch", post(|| missing("batches")))
-            .route("/v1/tables", get(|| missing("table definitions")))
-            .route(
-                "/v1/tables/{table}",
-                get(|| missing("table definitions"))
-                    .put(|| missing("table definitions"))
-                    .delete(|| missing("table definitions")),
-            )
+            .route("/v1/tables", get(tables::list))
+            .route("/v1/tables/", any(tables::without_table))
+            .route("/v1/tables/{table}", get(tables::describe).put(tables::define).delete(tables::drop_table))
             .route("/openapi.json", get(|| missing("the OpenAPI description")))
             .route("/console", get(|| missing("the console")));
     }

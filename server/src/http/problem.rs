@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     NoSuchRoute,
     MethodNotAllowed,
     RequestTimeout,
+    SchemaConflict,
     ValueTooLarge,
     KeyTooLarge,
     HeadersTooLarge,
@@ -47,7 +48,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -56,6 +57,7 @@ impl Kind {
         Self::NoSuchRoute,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
+        Self::SchemaConflict,
         Self::ValueTooLarge,
         Self::KeyTooLarge,
         Self::HeadersTooLarge,
@@ -84,6 +86,7 @@ impl Kind {
             Self::NoSuchRoute => ("no-such-route", 404, "The route does not exist"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route has no such method"),
             Self::RequestTimeout => ("request-timeout", 408, "The request took too long to arrive"),
+            Self::SchemaConflict => ("schema-conflict", 409, "The schema does not allow it"),
             Self::ValueTooLarge => ("value-too-large", 413, "The value is too large"),
             Self::KeyTooLarge => ("key-too-large", 414, "The key is too large"),
             Self::HeadersTooLarge => ("headers-too-large", 431, "The headers are too large"),

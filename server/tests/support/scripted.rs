@@ -13,10 +13,11 @@ use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
     node::{
-        Change, ClusterStatus, Failure, Met, ReadOutcome, ReadRequest, Readiness, RequestOptions, TraceEvent,
-        WriteOutcome, WriteRequest,
+        Change, ClusterStatus, Failure, Met, ReadOutcome, ReadRequest, Readiness, RequestOptions,
+        SchemaChange, SchemaError, TraceEvent, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
+    table::{Definition, Refusal, Schema, Table},
     time::{Timestamp, WallClock},
 };
 use helenus_server::{
@@ -26,6 +27,7 @@ use helenus_server::{
 };
 use helenus_storage::Record;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// 2024-01-01T00:00:00Z and a half second.
@@ -127,6 +129,37 @@ impl Coordinate for Scripted {
             met,
         });
         ready(outcome.map_err(failure)).boxed()
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        vec![Table::default_with_factor(3)]
+    }
+
+    fn define_table<'a>(
+        &'a self,
+        name: &'a str,
+        definition: Definition,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>> {
+        let mut schema = Schema::default();
+        for table in self.tables() {
+            schema.learn(&table, NOW).expect("it is sound");
+        }
+        let defined = schema.define(name, definition, NOW).map_err(SchemaError::Refused);
+        let change = defined.map(|fact| SchemaChange {
+            is_created: fact.is_some() && schema.get(name).is_none(),
+            table: fact.or_else(|| schema.get(name).cloned()).expect("it is there, or defined now"),
+            is_agreed: true,
+        });
+        ready(change).boxed()
+    }
+
+    fn drop_table<'a>(
+        &'a self,
+        name: &'a str,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>> {
+        ready(Err(SchemaError::Refused(Refusal::NoSuchTable(name.to_owned())))).boxed()
     }
 
     fn readiness(&self) -> Readiness {

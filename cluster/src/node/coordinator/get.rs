@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::Record;
 
 use super::{
-    Coordinator, Goal, Target, failure,
+    Coordinator, Goal, Patience, Target, failure,
     fan_out::{FanOut, describe, missing_answer, missing_call},
     trace::Trace,
 };
@@ -32,7 +32,9 @@ impl Coordinator {
     /// Coordinates a read: asks all live natural replicas and answers at the level with the newest version.
     pub(crate) async fn read(&self, request: ReadRequest) -> Result<ReadOutcome, Failure> {
         let mut trace = Trace::begin(self.host_id(), request.options.trace);
-        let planned = self.admit().and_then(|permit| Ok((permit, self.plan_read(&request, &mut trace)?)));
+        let begun = self.begin(&request.table, &request.options, self.read_timeout).await;
+        let planned = begun
+            .and_then(|(permit, patience)| Ok((permit, self.plan_read(&request, patience, &mut trace)?)));
         let (_permit, mut plan) = match planned {
             Ok(planned) => planned,
             Err(error) => return Err(failure(error, trace)),
@@ -76,11 +78,16 @@ impl Coordinator {
         }
     }
 
-    fn plan_read(&self, request: &ReadRequest, trace: &mut Trace) -> Result<Plan, RequestError> {
+    fn plan_read(
+        &self,
+        request: &ReadRequest,
+        patience: Patience,
+        trace: &mut Trace,
+    ) -> Result<Plan, RequestError> {
         let target = self.place(&request.table, &request.key, trace)?;
         let table = &target.table;
-        let goal = self.goal(&request.options, (table.default_read_consistency(), self.read_timeout));
-        let required = required(Operation::Read, goal.level, table.replication_factor)?;
+        let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
+        let required = required(Operation::Read, goal.level, table.definition.replication.factor())?;
         let now = self.clock.now();
         let alive = self.alive(target.placement.natural.iter().copied());
         let quorum = ReadQuorum::new(goal.level, required, now, alive.iter().copied())?;
@@ -97,7 +104,7 @@ impl Coordinator {
     }
 
     fn read_at(&self, host: HostId, plan: &Plan) -> BoxFuture<'static, Result<Option<Record>, Missing>> {
-        let (table, key, goal) = (plan.target.table.table_id(), plan.target.key.clone(), plan.goal);
+        let (table, key, goal) = (plan.target.table.id(), plan.target.key.clone(), plan.goal);
         if host == self.host_id() {
             let replica = Arc::clone(&self.replica);
             return async move { replica.read(table, key).await.map_err(Missing::Error) }.boxed();

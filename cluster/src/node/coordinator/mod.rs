@@ -54,12 +54,13 @@ use crate::{
         peers::Peers,
         randomness::Stream,
         replica::Replica,
+        schema::SchemaKeeper,
     },
     node_id::HostId,
     partitioning::storage_key,
     placement::Placement,
     settings::Settings,
-    table::Table,
+    table::{Table, is_table_name},
 };
 
 /// The coordinator of one node.
@@ -71,6 +72,7 @@ pub(crate) struct Coordinator {
     cluster: Arc<KnownCluster>,
     replica: Arc<Replica>,
     peers: Arc<Peers>,
+    schema: Arc<SchemaKeeper>,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
@@ -101,11 +103,28 @@ struct Target {
     picture: Arc<Picture>,
 }
 
+/// How long a request is given, from the moment it came.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl Patience {
+    fn begin(options: &RequestOptions, default: Duration) -> Self {
+        let (now, timeout) = (Instant::now(), options.timeout.unwrap_or(default));
+        // A deadline that the clock cannot express is as good as a year.
+        let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(365 * 86_400));
+        Self { timeout, deadline }
+    }
+}
+
 impl Coordinator {
     pub(crate) fn new(
         settings: &Settings,
         replica: Arc<Replica>,
         peers: Arc<Peers>,
+        schema: Arc<SchemaKeeper>,
         random: &mut Stream,
         runtime: Handle,
         stop: CancellationToken,
@@ -118,6 +137,7 @@ impl Coordinator {
             cluster: Arc::clone(&replica.cluster),
             replica,
             peers,
+            schema,
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),
             draining: AtomicBool::new(false),
@@ -166,16 +186,28 @@ impl Coordinator {
         })
     }
 
-    fn goal(&self, options: &RequestOptions, default: (Consistency, Duration)) -> Goal {
-        let timeout = options.timeout.unwrap_or(default.1);
-        let now = Instant::now();
+    fn goal(&self, options: &RequestOptions, default_level: Consistency, patience: Patience) -> Goal {
         Goal {
-            level: options.consistency.unwrap_or(default.0),
-            timeout,
-            // A deadline that the clock cannot express is as good as a year.
-            deadline: now.checked_add(timeout).unwrap_or(now + Duration::from_secs(365 * 86_400)),
+            level: options.consistency.unwrap_or(default_level),
+            timeout: patience.timeout,
+            deadline: patience.deadline,
             trace: options.trace.then(|| self.next_trace.fetch_add(1, Ordering::Relaxed)),
         }
+    }
+
+    /// Room for a request, and how long it has. Of a table that this node does not know others are asked first.
+    async fn begin(
+        &self,
+        table: &str,
+        options: &RequestOptions,
+        default_timeout: Duration,
+    ) -> Result<(OwnedSemaphorePermit, Patience), RequestError> {
+        let patience = Patience::begin(options, default_timeout);
+        let permit = self.admit()?;
+        if self.cluster.picture().table(table).is_none() && is_table_name(table) {
+            self.schema.look_for(table, patience.deadline).await;
+        }
+        Ok((permit, patience))
     }
 
     /// Places a key by the newest picture of the cluster.

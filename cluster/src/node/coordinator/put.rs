@@ -1,6 +1,6 @@
 //! Writes: puts and deletes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::{Mutation, Record, TableId};
@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Coordinator, Goal, Target, failure,
+    Coordinator, Goal, Patience, Target, failure,
     fan_out::{FanOut, describe, missing_answer, missing_call},
     trace::Trace,
 };
@@ -38,7 +38,9 @@ impl Coordinator {
     /// Coordinates a write.
     pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome, Failure> {
         let mut trace = Trace::begin(self.host_id(), request.options.trace);
-        let planned = self.admit().and_then(|permit| Ok((permit, self.plan_write(request, &mut trace)?)));
+        let begun = self.begin(&request.table, &request.options, self.write_timeout).await;
+        let planned = begun
+            .and_then(|(permit, patience)| Ok((permit, self.plan_write(request, patience, &mut trace)?)));
         let (permit, plan) = match planned {
             Ok(planned) => planned,
             Err(error) => return Err(failure(error, trace)),
@@ -52,17 +54,22 @@ impl Coordinator {
         outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new() }))
     }
 
-    fn plan_write(&self, request: WriteRequest, trace: &mut Trace) -> Result<Plan, RequestError> {
+    fn plan_write(
+        &self,
+        request: WriteRequest,
+        patience: Patience,
+        trace: &mut Trace,
+    ) -> Result<Plan, RequestError> {
         let table = self.cluster.picture().table(&request.table).cloned();
         let table = table.ok_or_else(|| RequestError::NoSuchTable(request.table.clone()))?;
-        let goal = self.goal(&request.options, (table.default_write_consistency(), self.write_timeout));
-        let required = required(Operation::Write, goal.level, table.replication_factor)?;
+        let goal = self.goal(&request.options, table.definition.default_write_consistency, patience);
+        let required = required(Operation::Write, goal.level, table.definition.replication.factor())?;
         // Before anything is sent: the replica of this node itself would believe a clock that is wrong.
         if let Some(why) = self.clock.skew() {
             return Err(RequestError::ClockSkew(why));
         }
         let timestamp = self.timestamp(request.timestamp)?;
-        let record = self.record(timestamp, request.change);
+        let record = self.record(timestamp, request.change, table.definition.default_ttl());
 
         // Before the picture is taken: a joining node that was told "no records yet" is then in the picture, and gets
         // this write too. Taken back if the write turns out to be unavailable.
@@ -78,7 +85,7 @@ impl Coordinator {
         // A client's own timestamp may be ahead; what this node stamps later wins over it.
         self.clock.observe(timestamp);
         let mutation = Mutation::single(target.key.clone(), record);
-        Ok(Plan { goal, timestamp, table: target.table.table_id(), mutation, target, alive, quorum })
+        Ok(Plan { goal, timestamp, table: target.table.id(), mutation, target, alive, quorum })
     }
 
     /// The client's own timestamp if it gave a credible one, else a stamp of this node.
@@ -94,11 +101,13 @@ impl Coordinator {
 
     /// Expiry and deletion follow this node's wall clock, whatever timestamp the client chose: they say when
     /// something ends, not which version wins.
-    fn record(&self, timestamp: Timestamp, change: Change) -> Record {
+    fn record(&self, timestamp: Timestamp, change: Change, default_ttl: Option<Duration>) -> Record {
         let now = self.clock.now();
         match change {
-            Change::Put { value, ttl: Some(ttl) } => Record::expiring(timestamp, value, later(now, ttl)),
-            Change::Put { value, ttl: None } => Record::plain(timestamp, value),
+            Change::Put { value, ttl } => match ttl.or(default_ttl) {
+                Some(ttl) => Record::expiring(timestamp, value, later(now, ttl)),
+                None => Record::plain(timestamp, value),
+            },
             Change::Delete => Record::tombstone(timestamp, now),
         }
     }

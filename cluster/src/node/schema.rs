@@ -1,0 +1,190 @@
+//! Changes the schema and brings the nodes to agree on it.
+//!
+//! ```text
+//!   define, drop ──> the new fact ──> save ──> publish ──> swap schemas with every live member ──> agreed
+//!   a table that is not known ──> swap schemas with whoever may know it ──> once more
+//! ```
+//!
+//! Two nodes that swap schemas tell each other all the facts that they know, and both know the union afterwards. An
+//! exchange of the membership carries them too, so whoever is not reached now hears of a change when it is met again.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{
+    clock::NodeClock,
+    known_cluster::KnownCluster,
+    peers::Peers,
+    transport::{CallError, Destination},
+};
+use crate::{
+    message::{ReplicaError, Request, Response, TrafficClass},
+    node_id::HostId,
+    table::{Definition, Refusal, Table},
+};
+
+/// How long one swap with one member may take.
+const SWAP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Wait before a member that did not answer is told again.
+const RETRY: Duration = Duration::from_millis(100);
+/// Names that nobody knows cost the other nodes this little: they are asked again after it.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Members that are asked for a table.
+const ASKED: usize = 3;
+
+/// A change of the schema that was made, or was not needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaChange {
+    /// The table as it is now, or was when it was dropped.
+    pub table: Table,
+    /// Whether there was no such table before.
+    pub is_created: bool,
+    /// Whether every live member knew of it before the deadline.
+    pub is_agreed: bool,
+}
+
+/// Why the schema was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// The change makes no sense.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The node does not serve.
+    #[error("{0}")]
+    NotServing(String),
+    /// It could not be saved; whether it is there after a restart is unknown.
+    #[error("the change could not be saved: {0}")]
+    NotSaved(ReplicaError),
+}
+
+/// The schema of one node.
+#[derive(Debug)]
+pub(crate) struct SchemaKeeper {
+    clock: Arc<NodeClock>,
+    cluster: Arc<KnownCluster>,
+    peers: Arc<Peers>,
+    /// When others were last asked for a table that this node does not know; held while they are.
+    asked: Mutex<Option<Instant>>,
+}
+
+impl SchemaKeeper {
+    pub(crate) fn new(peers: Arc<Peers>) -> Self {
+        let (clock, cluster) = (Arc::clone(&peers.clock), Arc::clone(&peers.cluster));
+        Self { clock, cluster, peers, asked: Mutex::default() }
+    }
+
+    /// Creates a table or changes its definition, and tells the live members until the deadline.
+    pub(crate) async fn define(
+        &self,
+        name: &str,
+        definition: Definition,
+        deadline: Instant,
+    ) -> Result<SchemaChange, SchemaError> {
+        let existed = self.cluster.picture().table(name).is_some();
+        let now = self.clock.now();
+        self.cluster.change_schema(|schema| schema.define(name, definition, now)).await?;
+        self.agreed(name, !existed, deadline).await
+    }
+
+    /// Drops a table with all its records, and tells the live members until the deadline.
+    pub(crate) async fn drop_table(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<SchemaChange, SchemaError> {
+        let now = self.clock.now();
+        self.cluster.change_schema(|schema| schema.drop_table(name, now).map(Some)).await?;
+        self.agreed(name, false, deadline).await
+    }
+
+    /// The other side of a swap: takes what another node knows, and tells what this one does.
+    pub(crate) async fn answer(&self, sender: HostId, theirs: &[Table]) -> Result<Vec<Table>, ReplicaError> {
+        self.cluster.learn_schema(sender, theirs, self.clock.now()).await?;
+        Ok(self.facts())
+    }
+
+    /// Asks live members for a table that a client named and this node does not know. At most once a second, whatever
+    /// clients name.
+    pub(crate) async fn look_for(&self, name: &str, deadline: Instant) {
+        let Ok(mut asked) = timeout_at(deadline, self.asked.lock()).await else { return };
+        let is_known = self.cluster.picture().table(name).is_some();
+        if is_known || asked.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+            return;
+        }
+        helenus_storage::sometimes!("a table was asked for that this node did not know");
+        let members: Vec<_> = self.live_members().into_iter().take(ASKED).collect();
+        join_all(members.iter().map(|member| self.swap(member, deadline))).await;
+        *asked = Some(Instant::now());
+    }
+
+    /// Asks a node that sent a request about a table which this one does not know.
+    pub(crate) async fn learn_from(&self, sender: HostId, deadline: Instant) {
+        let Some(sender) = self.cluster.picture().destination(sender) else { return };
+        let Ok(_turn) = timeout_at(deadline, self.asked.lock()).await else { return };
+        helenus_storage::sometimes!("a request was about a table that its replica did not know");
+        // If it fails, the request does: the table is still unknown.
+        let _: Result<(), _> = self.swap(&sender, deadline).await.map(drop);
+    }
+
+    /// Tells every live member what there is to know of a table.
+    async fn agreed(
+        &self,
+        name: &str,
+        is_created: bool,
+        deadline: Instant,
+    ) -> Result<SchemaChange, SchemaError> {
+        let picture = self.cluster.picture();
+        let table =
+            picture.view().tables().fact(name).expect("it was just inserted, and no fact is forgotten");
+        let told =
+            join_all(self.live_members().iter().map(|member| self.tell(member, table, deadline))).await;
+        let is_agreed = told.into_iter().all(|is_told| is_told);
+        Ok(SchemaChange { table: table.clone(), is_created, is_agreed })
+    }
+
+    /// Swaps schemas with a member until it knows of the table, is down, or the deadline has passed; whether it knows,
+    /// or is not to be waited for.
+    async fn tell(&self, member: &Destination, table: &Table, deadline: Instant) -> bool {
+        loop {
+            match self.swap(member, deadline).await {
+                Ok(facts) if facts.iter().any(|fact| fact.is_no_older_than(table)) => return true,
+                _ if member.host_id.is_some_and(|host_id| !self.cluster.is_up(host_id)) => return true,
+                _ if Instant::now() >= deadline => return false,
+                _ => sleep(RETRY.min(deadline.saturating_duration_since(Instant::now()))).await,
+            }
+        }
+    }
+
+    /// Swaps schemas with another node; what it knows now.
+    async fn swap(&self, with: &Destination, deadline: Instant) -> Result<Vec<Table>, CallError> {
+        let deadline = deadline.min(Instant::now() + SWAP_TIMEOUT);
+        let request = Request::Schema { facts: self.facts() };
+        match self.peers.call(with, TrafficClass::Control, request, deadline, None).await? {
+            Response::Schema { facts } => {
+                if let Some(host_id) = with.host_id {
+                    let learned = self.cluster.learn_schema(host_id, &facts, self.clock.now()).await;
+                    learned.map_err(|error| CallError::Malformed { reason: error.to_string() })?;
+                }
+                Ok(facts)
+            }
+            Response::Failed(error) => Err(CallError::Malformed { reason: error.to_string() }),
+            _ => Err(CallError::Malformed { reason: "it answered something else".to_owned() }),
+        }
+    }
+
+    fn facts(&self) -> Vec<Table> {
+        self.cluster.picture().view().tables().facts().cloned().collect()
+    }
+
+    fn live_members(&self) -> Vec<Destination> {
+        let picture = self.cluster.picture();
+        let others = picture.view().others().filter(|member| self.cluster.is_up(member.host_id));
+        others.filter_map(|member| picture.destination(member.host_id)).collect()
+    }
+}

@@ -1,0 +1,149 @@
+//! Tables: what the cluster knows of each, and how all nodes come to know the same.
+//!
+//! A [`Table`] has a name that people use, an id that data lies under, and a [`Definition`]. The [`Schema`] is all of
+//! them. Any node may change it; the change is a new fact, and nodes tell each other all the facts that they know
+//! until their schema versions are equal ([`crate::node`]). Of two facts about a name the one of the later incarnation
+//! wins, then a drop, then the later change: so merging is commutative, and a drop is final.
+//!
+//! ```text
+//! name "users"     create      alter       drop        create      drop …
+//! incarnation      1           1           1           2           2
+//! id               h(users,1)  h(users,1)  –           h(users,2)  –
+//! ```
+//!
+//! The id is a hash of name and incarnation, so two nodes that create one table at the same time, not hearing each
+//! other, create the *same* table, and the later definition wins. Apache Cassandra draws a random id: of two concurrent
+//! creations one disappears, with what was written to it meanwhile. An id never comes back, since incarnations only
+//! grow; a name that was dropped is remembered for that.
+//!
+//! Rejected: a consensus for the schema (changes are rare, but would wait for a majority that partitions may deny;
+//! last write wins is what tables themselves promise); merging two definitions field by field (a result that nobody
+//! asked for).
+//!
+//! Reading order: this page, [`replication`], [`compaction`], [`schema`].
+
+pub mod compaction;
+pub mod replication;
+pub mod schema;
+
+use std::time::Duration;
+
+use helenus_storage::{TableId, TableOptions};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::consistency::Consistency;
+pub use compaction::Compaction;
+pub use replication::Replication;
+pub use schema::{FactFlaw, Refusal, Schema};
+
+/// The table that exists from the start.
+pub const DEFAULT_TABLE: &str = "default";
+
+/// The fixed id of [`DEFAULT_TABLE`]. Ids below it belong to the node's own trees.
+pub const DEFAULT_TABLE_ID: TableId = TableId(1024);
+
+/// Longest time to live of a value, in seconds: 20 years, as in Apache Cassandra.
+pub const MAX_TTL_SECONDS: u32 = 20 * 365 * 24 * 60 * 60;
+
+/// A user table, or the memory of one that was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its name, `^[a-z][a-z0-9_]{0,47}$`.
+    pub name: String,
+    /// How often a table of this name was created; 0 for the table `default`.
+    pub incarnation: u32,
+    /// What can be chosen.
+    pub definition: Definition,
+    /// Microseconds since 1970 of its last change.
+    pub changed_at: u64,
+    /// Whether it is gone.
+    pub is_dropped: bool,
+}
+
+/// What whoever creates a table can choose.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Definition {
+    /// Where the replicas of a key are.
+    pub replication: Replication,
+    /// Level of reads that name none.
+    pub default_read_consistency: Consistency,
+    /// Level of writes that name none.
+    pub default_write_consistency: Consistency,
+    /// Seconds until a value that was given no time to live expires; 0 for never.
+    pub default_ttl_seconds: u32,
+    /// Seconds until a tombstone may be forgotten.
+    pub tombstone_grace_seconds: u32,
+    /// Which SSTables are merged.
+    pub compaction: Compaction,
+}
+
+impl Definition {
+    /// The defaults of everything but the replication.
+    pub fn replicated(replication: Replication) -> Self {
+        Self {
+            replication,
+            default_read_consistency: Consistency::Quorum,
+            default_write_consistency: Consistency::Quorum,
+            default_ttl_seconds: 0,
+            tombstone_grace_seconds: 10 * 24 * 60 * 60,
+            compaction: Compaction::default(),
+        }
+    }
+
+    /// What it asks of the storage engine.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn storage_options(&self) -> Result<TableOptions, String> {
+        let gc_grace = Duration::from_secs(u64::from(self.tombstone_grace_seconds));
+        Ok(TableOptions { strategy: self.compaction.strategy()?, gc_grace })
+    }
+
+    /// The time to live of values that were given none; `None` for ever.
+    pub fn default_ttl(&self) -> Option<Duration> {
+        (self.default_ttl_seconds > 0).then(|| Duration::from_secs(u64::from(self.default_ttl_seconds)))
+    }
+}
+
+impl Table {
+    /// The table `default` with a factor.
+    pub fn default_with_factor(factor: u32) -> Self {
+        Self {
+            name: DEFAULT_TABLE.to_owned(),
+            incarnation: 0,
+            definition: Definition::replicated(Replication::Simple { factor }),
+            changed_at: 1,
+            is_dropped: false,
+        }
+    }
+
+    /// Its id in the storage engine.
+    ///
+    /// The hash is xxh3 of the name with the incarnation as its seed, folded into the ids of user tables.
+    pub fn id(&self) -> TableId {
+        if self.name == DEFAULT_TABLE {
+            return DEFAULT_TABLE_ID;
+        }
+        let first = DEFAULT_TABLE_ID.0 + 1;
+        let ids = u64::from(u32::MAX - first) + 1;
+        let hash = xxh3_64_with_seed(self.name.as_bytes(), u64::from(self.incarnation)) % ids;
+        TableId(first + u32::try_from(hash).expect("a remainder of less than 2^32"))
+    }
+
+    /// Whether it is a fact about the same name, and holds against the other. Of two different facts one does, on all
+    /// nodes the same.
+    pub fn is_no_older_than(&self, other: &Self) -> bool {
+        let precedence =
+            |table: &Self| (table.incarnation, table.is_dropped, table.changed_at, table.definition.clone());
+        self.name == other.name && precedence(self) >= precedence(other)
+    }
+}
+
+/// Whether a text may name a table: `^[a-z][a-z0-9_]{0,47}$`.
+pub fn is_table_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_lowercase())
+        && text.len() <= 48
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}

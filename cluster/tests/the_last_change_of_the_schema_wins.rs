@@ -1,0 +1,178 @@
+//! Promise: whatever order the facts about tables arrive in, all nodes come to the same schema; a drop is final, and an
+//! id never comes back.
+
+use helenus_cluster::{
+    consistency::Consistency,
+    table::{DEFAULT_TABLE, DEFAULT_TABLE_ID, Definition, FactFlaw, Refusal, Replication, Schema, Table},
+    time::Timestamp,
+};
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+
+fn of_factor(factor: u32) -> Definition {
+    Definition::replicated(Replication::Simple { factor })
+}
+
+fn expiring_after(default_ttl_seconds: u32) -> Definition {
+    Definition { default_ttl_seconds, ..of_factor(3) }
+}
+
+/// A schema in which the table was defined.
+fn with(schema: &Schema, name: &str, definition: Definition) -> Schema {
+    let fact = schema.define(name, definition, NOW).expect("nothing speaks against it");
+    told(schema, &fact.expect("it was not so before"))
+}
+
+fn told(schema: &Schema, fact: &Table) -> Schema {
+    let mut schema = schema.clone();
+    assert_eq!(schema.learn(fact, NOW), Ok(true));
+    schema
+}
+
+#[test]
+fn a_table_is_created_altered_and_left_alone() {
+    let empty = Schema::default();
+    let created = with(&empty, "users", of_factor(3));
+    assert_eq!(created.define("users", of_factor(3), NOW), Ok(None), "it is so already");
+
+    let altered = with(&created, "users", expiring_after(60));
+    let table = altered.get("users").expect("it was created");
+    assert_eq!((table.incarnation, table.definition.default_ttl_seconds), (1, 60));
+    assert_eq!(table.changed_at, NOW.0 + 1, "later than the change before, whatever the clock says");
+    assert_eq!(altered.by_id(table.id()), Some(table));
+    assert_ne!(altered.version(), created.version());
+}
+
+#[test]
+fn a_dropped_table_is_gone_and_another_of_its_name_has_another_id() {
+    let created = with(&Schema::default(), "users", of_factor(3));
+    let first = created.get("users").expect("it was created").clone();
+
+    let dropped = told(&created, &created.drop_table("users", NOW).expect("it is there"));
+    assert_eq!((dropped.get("users"), dropped.by_id(first.id()), dropped.iter().count()), (None, None, 0));
+    assert_eq!(dropped.drop_table("users", NOW), Err(Refusal::NoSuchTable("users".to_owned())));
+
+    let again = with(&dropped, "users", of_factor(1));
+    let second = again.get("users").expect("it was created again");
+    assert_ne!(second.id(), first.id());
+    assert!(!again.clone().learn(&first, NOW).expect("a sound fact"), "the first does not come back");
+}
+
+#[test]
+fn two_nodes_that_create_a_table_at_once_create_the_same_one() {
+    let here = with(&Schema::default(), "users", of_factor(3));
+    let there = with(&Schema::default(), "users", expiring_after(60));
+    let id = |schema: &Schema| schema.get("users").expect("it was created").id();
+    assert_eq!(id(&here), id(&there));
+
+    let (mut here_too, mut there_too) = (here.clone(), there.clone());
+    there.facts().for_each(|fact| drop(here_too.learn(fact, NOW)));
+    here.facts().for_each(|fact| drop(there_too.learn(fact, NOW)));
+    assert_eq!(here_too, there_too);
+}
+
+#[test]
+fn what_no_table_can_be_is_refused_and_named() {
+    let schema = with(&Schema::default(), "users", of_factor(3));
+    let refused = |name: &str, definition| match schema.define(name, definition, NOW) {
+        Err(Refusal::Invalid { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    for name in ["", "Users", "1st", "with space", "a".repeat(49).as_str(), "naïve"] {
+        assert_eq!(refused(name, of_factor(3)), "table");
+    }
+    assert_eq!(refused("ok", of_factor(0)), "replication");
+    assert_eq!(refused("ok", of_factor(101)), "replication");
+    let factors = [("dc1".to_owned(), 60), ("dc2".to_owned(), 60)].into();
+    assert_eq!(
+        refused("ok", Definition::replicated(Replication::NetworkTopology { factors })),
+        "replication"
+    );
+    let factors = [("\n".to_owned(), 3)].into();
+    assert_eq!(
+        refused("ok", Definition::replicated(Replication::NetworkTopology { factors })),
+        "replication"
+    );
+    assert_eq!(refused("ok", expiring_after(u32::MAX)), "default_ttl");
+    let conflict = schema.define("users", of_factor(5), NOW);
+    assert!(matches!(&conflict, Err(Refusal::Conflict(why)) if why.contains("replication")), "{conflict:?}");
+}
+
+#[test]
+fn the_table_default_stays_and_keeps_its_id() {
+    let schema = told(&Schema::default(), &Table::default_with_factor(3));
+    assert!(matches!(schema.drop_table(DEFAULT_TABLE, NOW), Err(Refusal::Conflict(_))));
+    let altered = with(
+        &schema,
+        DEFAULT_TABLE,
+        Definition { default_read_consistency: Consistency::One, ..of_factor(3) },
+    );
+    assert_eq!(altered.get(DEFAULT_TABLE).expect("it stays").id(), DEFAULT_TABLE_ID);
+}
+
+#[test]
+fn a_fact_that_is_damaged_is_not_believed() {
+    let sound = with(&Schema::default(), "users", of_factor(3)).get("users").expect("it was created").clone();
+    let year = 365 * 24 * 60 * 60;
+    let latest = NOW.0 / 1_000_000 + year;
+    for (damaged, flaw) in [
+        (Table { name: "Users".to_owned(), ..sound.clone() }, FactFlaw::Malformed),
+        (Table { definition: of_factor(0), ..sound.clone() }, FactFlaw::Malformed),
+        (Table { definition: of_factor(10_001), ..sound.clone() }, FactFlaw::Malformed),
+        (
+            Table { changed_at: (latest + 1) * 1_000_000, ..sound.clone() },
+            FactFlaw::FarFuture { seconds: latest + 1 },
+        ),
+    ] {
+        assert_eq!(Schema::default().learn(&damaged, NOW), Err(flaw));
+    }
+    assert_eq!(Schema::default().learn(&Table { changed_at: latest * 1_000_000, ..sound }, NOW), Ok(true));
+}
+
+#[test]
+fn there_are_so_many_tables_and_no_more() {
+    let mut schema = Schema::default();
+    for number in 0..1024 {
+        schema = with(&schema, &format!("t{number}"), of_factor(1));
+    }
+    assert!(matches!(schema.define("one_more", of_factor(1), NOW), Err(Refusal::Conflict(_))));
+    let schema = told(&schema, &schema.drop_table("t7", NOW).expect("it is there"));
+    assert!(schema.define("one_more", of_factor(1), NOW).is_ok(), "there is room again");
+}
+
+fn facts() -> impl Strategy<Value = Vec<Table>> {
+    let fact = (0..3, 1..4u32, 0..4u32, 0..3u64, any::<bool>()).prop_map(
+        |(name, incarnation, default_ttl_seconds, changed_at, is_dropped)| Table {
+            name: format!("t{name}"),
+            incarnation,
+            definition: expiring_after(default_ttl_seconds),
+            changed_at,
+            is_dropped,
+        },
+    );
+    prop::collection::vec(fact, 0..12)
+}
+
+proptest! {
+    #[test]
+    fn order_and_repetition_of_facts_change_nothing(
+        (facts, shuffled) in facts().prop_flat_map(|facts| (Just(facts.clone()), Just(facts).prop_shuffle())),
+    ) {
+        let learn = |facts: &[Table]| {
+            let mut schema = Schema::default();
+            facts.iter().for_each(|fact| drop(schema.learn(fact, NOW)));
+            schema
+        };
+        let schema = learn(&facts);
+        let twice: Vec<_> = shuffled.iter().chain(&facts).cloned().collect();
+        prop_assert_eq!(&learn(&twice), &schema);
+        prop_assert_eq!(learn(&twice).version(), schema.version());
+        for fact in schema.facts() {
+            let is_dropped = facts.iter().any(|other| {
+                (&other.name, other.incarnation) == (&fact.name, fact.incarnation) && other.is_dropped
+            });
+            prop_assert_eq!(schema.get(&fact.name).is_none(), is_dropped);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! `helenus table`: the schema.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use helenus_cluster::consistency::Consistency;
+use serde_json::{Map, Value, json};
+use ureq::http::{Method, Request};
+
+use super::{
+    Usage,
+    client::table_name,
+    endpoint::{self, EndpointArgs},
+    output::{self, Format, FormatArgs},
+};
+
+/// A node waits so long for the others.
+const AGREEMENT: Duration = Duration::from_secs(10);
+/// What an answer may take besides.
+const TRAVEL: Duration = Duration::from_secs(2);
+
+/// What is done to tables.
+#[derive(Debug, Subcommand)]
+#[command(
+    before_help = "Example: helenus table create users --factor 3 --ttl 1h && helenus table describe users"
+)]
+pub enum Command {
+    /// Create a table
+    #[command(
+        before_help = "Example: helenus table create sessions --factor 3 --ttl 30m --read-consistency one"
+    )]
+    Create(Create),
+    /// List all tables
+    #[command(before_help = "Example: helenus table list")]
+    List(List),
+    /// Show a table, and what its defaults promise
+    #[command(before_help = "Example: helenus table describe default")]
+    Describe(Named),
+    /// Change a table; what is not named stays as it is
+    #[command(before_help = "Example: helenus table alter sessions --ttl 1h")]
+    Alter(Alter),
+    /// Drop a table with everything in it
+    #[command(before_help = "Example: helenus table drop sessions --yes")]
+    Drop(Drop),
+}
+
+/// `helenus table create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    #[command(flatten)]
+    table: Named,
+    /// Replicas of each key, wherever nodes stand [default: that of the table `default`]
+    #[arg(long, conflicts_with = "datacenter_factors")]
+    factor: Option<u32>,
+    /// Replicas of each key by datacenter: dc1=3,dc2=2
+    #[arg(long, value_delimiter = ',', value_parser = datacenter_factor, value_name = "DATACENTER=FACTOR")]
+    datacenter_factors: Vec<(String, u32)>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// `helenus table alter`.
+#[derive(Debug, Args)]
+pub struct Alter {
+    #[command(flatten)]
+    table: Named,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// `helenus table drop`.
+#[derive(Debug, Args)]
+pub struct Drop {
+    #[command(flatten)]
+    table: Named,
+    /// Yes, drop it
+    #[arg(long)]
+    yes: bool,
+}
+
+/// `helenus table list`.
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    endpoint: EndpointArgs,
+    #[command(flatten)]
+    output: FormatArgs,
+}
+
+/// What names a table.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// Name of the table
+    #[arg(value_parser = table_name)]
+    table: String,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
+    #[command(flatten)]
+    output: FormatArgs,
+}
+
+/// What can be chosen at any time.
+#[derive(Debug, Args)]
+struct Options {
+    /// Level of reads that name none
+    #[arg(long)]
+    read_consistency: Option<Consistency>,
+    /// Level of writes that name none
+    #[arg(long)]
+    write_consistency: Option<Consistency>,
+    /// Time until a value expires that was given no other: 30m, 1h; 0s for never
+    #[arg(long, value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
+    /// Time until a deletion may be forgotten
+    #[arg(long, value_parser = humantime::parse_duration)]
+    tombstone_grace: Option<Duration>,
+    /// How SSTables are merged: unified (by density, with --scaling) or time-window (for values that expire)
+    #[arg(long, value_parser = ["unified", "time-window"])]
+    compaction: Option<String>,
+    /// Fanout of each level of unified compaction: T4, or T4,T4,L10
+    #[arg(long, value_name = "PARAMETERS")]
+    scaling: Option<String>,
+    /// Length of a window of time-window compaction: 1h, 1d
+    #[arg(long, value_parser = humantime::parse_duration)]
+    window: Option<Duration>,
+}
+
+fn datacenter_factor(text: &str) -> Result<(String, u32), String> {
+    let parts = text.split_once('=').and_then(|(name, factor)| Some((name.to_owned(), factor.parse().ok()?)));
+    parts.ok_or_else(|| "write datacenter=factor".to_owned())
+}
+
+impl Command {
+    /// Talks to the node.
+    ///
+    /// # Errors
+    /// When it refuses, or cannot be reached.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Create(command) => command.run(),
+            Self::List(command) => command.run(),
+            Self::Describe(command) => command.describe(),
+            Self::Alter(command) => command.run(),
+            Self::Drop(command) => command.run(),
+        }
+    }
+}
+
+impl Create {
+    fn run(self) -> anyhow::Result<()> {
+        if self.table.find()?.is_some() {
+            anyhow::bail!(
+                "there is a table `{}` already; `helenus table alter` changes it",
+                self.table.table
+            );
+        }
+        let mut body = Map::new();
+        if let Some(factor) = self.factor {
+            body.insert("replication".to_owned(), json!({ "class": "simple", "factor": factor }));
+        }
+        if !self.datacenter_factors.is_empty() {
+            let factors: BTreeMap<_, _> = self.datacenter_factors.iter().cloned().collect();
+            let mut replication = Map::new();
+            replication.insert("class".to_owned(), "network_topology".into());
+            replication.extend(factors.into_iter().map(|(name, factor)| (name, factor.into())));
+            body.insert("replication".to_owned(), replication.into());
+        }
+        self.options.add_to(&mut body)?;
+        self.table.change(&Method::PUT, Some(&body), "created")
+    }
+}
+
+impl Alter {
+    fn run(self) -> anyhow::Result<()> {
+        let mut body = self.table.get()?;
+        body.remove("name");
+        body.remove("id");
+        self.options.add_to(&mut body)?;
+        self.table.change(&Method::PUT, Some(&body), "altered")
+    }
+}
+
+impl Drop {
+    fn run(self) -> anyhow::Result<()> {
+        if !self.yes {
+            let what = &self.table.table;
+            return Err(Usage(format!("dropping `{what}` deletes everything in it; add --yes")).into());
+        }
+        self.table.change(&Method::DELETE, None, "dropped")
+    }
+}
+
+impl List {
+    fn run(self) -> anyhow::Result<()> {
+        let reply = endpoint::get_json(&self.endpoint.endpoint, "/v1/tables")?;
+        if self.output.format == Format::Json {
+            return Ok(output::answer_json(&reply)?);
+        }
+        let rows: Vec<_> = reply["tables"].as_array().into_iter().flatten().map(row).collect();
+        output::answer(&output::table(["NAME", "REPLICATION", "READ", "WRITE", "TTL", "GRACE"], &rows))?;
+        Ok(())
+    }
+}
+
+impl Named {
+    fn path(&self) -> String {
+        format!("/v1/tables/{}", self.table)
+    }
+
+    /// The table, if there is one.
+    fn find(&self) -> anyhow::Result<Option<Map<String, Value>>> {
+        let reply = endpoint::get_json(&self.endpoint.endpoint, "/v1/tables")?;
+        let tables = reply["tables"].as_array().context("the node did not answer with tables")?;
+        Ok(tables
+            .iter()
+            .find(|table| table["name"] == self.table.as_str())
+            .and_then(Value::as_object)
+            .cloned())
+    }
+
+    fn get(&self) -> anyhow::Result<Map<String, Value>> {
+        match endpoint::get_json(&self.endpoint.endpoint, &self.path())? {
+            Value::Object(table) => Ok(table),
+            _ => anyhow::bail!("the node did not answer with a table"),
+        }
+    }
+
+    fn describe(&self) -> anyhow::Result<()> {
+        let table = self.get()?;
+        if self.output.format == Format::Json {
+            return Ok(output::answer_json(&Value::Object(table))?);
+        }
+        let width = table.keys().map(String::len).max().unwrap_or_default();
+        let mut text = String::new();
+        for (name, value) in &table {
+            text.push_str(&format!("{name:width$}  {}\n", plain(value)));
+        }
+        text.push_str(&format!("\n{}\n", promise(&table)));
+        Ok(output::answer(&text)?)
+    }
+
+    fn change(&self, method: &Method, body: Option<&Map<String, Value>>, done: &str) -> anyhow::Result<()> {
+        let endpoint = &self.endpoint.endpoint;
+        let url = format!("{endpoint}{}?timeout_ms={}", self.path(), AGREEMENT.as_millis());
+        let agent = endpoint::agent(AGREEMENT + TRAVEL);
+        let request = Request::builder().method(method).uri(url);
+        let mut response = match body {
+            Some(body) => {
+                let body = serde_json::to_vec(body).expect("a JSON value can be written");
+                let request = request.header("Content-Type", "application/json");
+                endpoint::send(&agent, endpoint, request.body(body)?)?
+            }
+            None => endpoint::send(&agent, endpoint, request.body(())?)?,
+        };
+        if !response.status().is_success() {
+            return Err(endpoint::refusal(&mut response));
+        }
+        let reply: Value = serde_json::from_slice(&endpoint::read(&mut response)?)
+            .context("the node did not answer with JSON")?;
+        if self.output.format == Format::Json {
+            return Ok(output::answer_json(&reply)?);
+        }
+        output::answer(&format!("{done} table {}", self.table))?;
+        if reply["agreed"] == false {
+            output::note("note: not every live node knows of it yet; they will hear of it from the others");
+        }
+        Ok(())
+    }
+}
+
+impl Options {
+    fn add_to(&self, body: &mut Map<String, Value>) -> anyhow::Result<()> {
+        let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
+        if let Some(level) = self.read_consistency {
+            set("default_read_consistency", level.to_string().into());
+        }
+        if let Some(level) = self.write_consistency {
+            set("default_write_consistency", level.to_string().into());
+        }
+        if let Some(ttl) = self.ttl {
+            set("default_ttl", seconds("--ttl", ttl)?.into());
+        }
+        if let Some(grace) = self.tombstone_grace {
+            set("tombstone_grace", seconds("--tombstone-grace", grace)?.into());
+        }
+        let is_windowed = self.compaction.as_deref() == Some("time-window") || self.window.is_some();
+        match (is_windowed, self.compaction.as_deref(), &self.scaling) {
+            (true, Some("unified"), _) | (true, _, Some(_)) => {
+                let detail = "--scaling is for unified compaction, --window for time-window compaction";
+                return Err(Usage(detail.to_owned()).into());
+            }
+            (true, _, None) => {
+                let mut compaction = json!({ "class": "time_window" });
+                if let Some(window) = self.window {
+                    compaction["window"] = seconds("--window", window)?.into();
+                }
+                set("compaction", compaction);
+            }
+            (false, None, None) => {}
+            (false, _, scaling) => {
+                let mut compaction = json!({ "class": "unified" });
+                if let Some(scaling) = scaling {
+                    compaction["scaling_parameters"] = scaling.as_str().into();
+                }
+                set("compaction", compaction);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn seconds(option: &str, duration: Duration) -> anyhow::Result<u64> {
+    if duration.subsec_nanos() == 0 {
+        Ok(duration.as_secs())
+    } else {
+        Err(Usage(format!("{option} takes whole seconds")).into())
+    }
+}
+
+fn row(table: &Value) -> [String; 6] {
+    let duration = |value: &Value| match value.as_u64() {
+        Some(0) => "never".to_owned(),
+        Some(seconds) => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+        None => String::new(),
+    };
+    [
+        plain(&table["name"]),
+        plain(&table["replication"]),
+        plain(&table["default_read_consistency"]),
+        plain(&table["default_write_consistency"]),
+        duration(&table["default_ttl"]),
+        duration(&table["tombstone_grace"]),
+    ]
+}
+
+/// A value for people: an object as its class and the rest.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => {
+            let class = fields.get("class").map(plain).unwrap_or_default();
+            let rest = fields.iter().filter(|(name, _)| *name != "class");
+            rest.fold(class, |text, (name, value)| format!("{text} {name}={}", plain(value)))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What reads and writes at the table's levels promise together: Gifford's rule (SOSP 1979).
+fn promise(table: &Map<String, Value>) -> String {
+    let factors = table.get("replication").and_then(Value::as_object).into_iter().flatten();
+    let factor: u64 =
+        factors.filter(|(name, _)| *name != "class").filter_map(|(_, factor)| factor.as_u64()).sum();
+    let of = |name: &str| {
+        let level: Option<Consistency> =
+            table.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
+        level.and_then(|level| match level {
+            Consistency::One => Some(1),
+            Consistency::Two => Some(2),
+            Consistency::Three => Some(3),
+            Consistency::Quorum => Some(factor / 2 + 1),
+            Consistency::All => Some(factor),
+            Consistency::Count(count) => Some(u64::from(count)),
+            _ => None,
+        })
+    };
+    let (Some(read), Some(write)) = (of("default_read_consistency"), of("default_write_consistency")) else {
+        return "What its levels promise depends on the datacenter.".to_owned();
+    };
+    let reads = if read + write > factor {
+        format!("reads see the last acknowledged write, since W + R > N ({write} + {read} > {factor})")
+    } else {
+        format!(
+            "a read may miss the last acknowledged write, since W + R <= N ({write} + {read} <= {factor})"
+        )
+    };
+    let writes = if 2 * write > factor {
+        format!("any two writes meet in a replica, since W > N/2 ({write} > {factor}/2)")
+    } else {
+        format!("two writes may meet in no replica, since W <= N/2 ({write} <= {factor}/2)")
+    };
+    format!("By its default levels {reads};\n{writes}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(factor: u32, read: &str, write: &str) -> Map<String, Value> {
+        let table = json!({
+            "replication": { "class": "simple", "factor": factor },
+            "default_read_consistency": read, "default_write_consistency": write,
+        });
+        table.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn what_levels_promise_follows_from_the_factor() {
+        let says = |factor, read, write, what: &str| {
+            let promise = promise(&table(factor, read, write));
+            assert!(promise.contains(what), "{promise}");
+        };
+        says(3, "quorum", "quorum", "W + R > N (2 + 2 > 3)");
+        says(3, "one", "quorum", "W + R <= N (2 + 1 <= 3)");
+        says(3, "all", "one", "two writes may meet in no replica");
+        says(3, "quorum", "quorum", "any two writes meet");
+        says(1, "one", "one", "W + R > N (1 + 1 > 1)");
+        says(3, "local_quorum", "quorum", "depends on the datacenter");
+    }
+}
