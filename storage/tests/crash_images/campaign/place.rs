@@ -21,7 +21,7 @@ impl Strike {
     /// Each kind in turn, once and for ever.
     pub(crate) fn draw(at: u64, turn: u64) -> Self {
         let (_, fault) = FAULTS[(turn % 4) as usize];
-        let repeat = if turn / 4 % 2 == 0 { Repeat::Once } else { Repeat::Forever };
+        let repeat = if (turn / 4).is_multiple_of(2) { Repeat::Once } else { Repeat::Forever };
         Self { fault, at, repeat }
     }
 
