@@ -76,9 +76,13 @@ fn replicas_of_one_to_three_datacenters_with_one_to_five_racks() {
         ("a datacenter with factor 0", &two_by_three, &[(1, 0), (2, 2)], 5, &[2, 4]),
         ("a datacenter without members", &two_by_three, &[(1, 1), (7, 3)], 5, &[1]),
         ("three datacenters", &three_by_two, &[(1, 1), (2, 2), (3, 1)], 25, &[3, 4, 5, 2]),
-        ("three datacenters, more than there are", &three_by_two, &[(1, 3), (2, 3), (3, 3)], 55, &[
-            6, 1, 2, 3, 4, 5,
-        ]),
+        (
+            "three datacenters, more than there are",
+            &three_by_two,
+            &[(1, 3), (2, 3), (3, 3)],
+            55,
+            &[6, 1, 2, 3, 4, 5],
+        ),
         ("racks of one name in two datacenters differ", &[(1, 1), (2, 1)], &[(1, 1), (2, 1)], 5, &[1, 2]),
         ("nobody", &[], &[(1, 3)], 0, &[]),
     ];

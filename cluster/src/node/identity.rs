@@ -4,7 +4,7 @@
 //! with each start. All of it is durable before anyone hears of it: a node that forgot its tokens, or used a
 //! generation twice, would contradict itself in front of the others.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{collections::BTreeSet, sync::OnceLock, time::Duration};
 
 use helenus_storage::{Engine, Mutation, Record, Step, SyncMode, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,9 +25,6 @@ use crate::{
     time::WallClock,
 };
 
-/// The partitioner of this build; clusters of another one are refused.
-pub(crate) const PARTITIONER: Partitioner = Partitioner::Murmur3;
-
 /// How often an overloaded engine is asked again, and for how long: flushes make room.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
 const MOST_WAIT_FOR_ROOM: Duration = Duration::from_secs(60);
@@ -40,6 +37,7 @@ const CLUSTER_KEY: &[u8] = b"cluster";
 #[derive(Debug)]
 pub struct LocalIdentity {
     stored: Stored,
+    partitioner: Partitioner,
     /// The first cluster it was told to join: on disk, or on its way there.
     chosen: OnceLock<ClusterId>,
     cluster_id: OnceLock<ClusterId>,
@@ -87,7 +85,7 @@ impl LocalIdentity {
         {
             cluster_id.get_or_init(|| id);
         }
-        Ok(Self { stored, chosen: cluster_id.clone(), cluster_id })
+        Ok(Self { stored, partitioner: settings.partitioner, chosen: cluster_id.clone(), cluster_id })
     }
 
     /// Its host id.
@@ -98,6 +96,11 @@ impl LocalIdentity {
     /// Which of its starts this is.
     pub fn generation(&self) -> Generation {
         self.stored.generation
+    }
+
+    /// How its cluster turns keys into tokens.
+    pub fn partitioner(&self) -> Partitioner {
+        self.partitioner
     }
 
     /// Its tokens, ascending.
@@ -144,10 +147,13 @@ impl LocalIdentity {
 
 impl Stored {
     fn draw(settings: &Settings, seed: u64) -> Self {
-        let tokens = draw_tokens(&mut stream(seed, "tokens"), settings.num_tokens.max(1));
+        let tokens = match settings.initial_tokens.as_slice() {
+            [] => draw_tokens(&mut stream(seed, "tokens"), settings.num_tokens.max(1)),
+            given => BTreeSet::from_iter(given.iter().copied()).into_iter().collect(),
+        };
         Self {
             cluster_name: settings.cluster_name.clone(),
-            partitioner: PARTITIONER.name().to_owned(),
+            partitioner: settings.partitioner.name().to_owned(),
             host_id: HostId(random_uuid(&mut stream(seed, "host id"))),
             generation: Generation(0),
             tokens: tokens.into_iter().map(|token| token.0).collect(),
@@ -161,12 +167,19 @@ impl Stored {
                 self.cluster_name, settings.cluster_name
             )));
         }
-        if self.partitioner != PARTITIONER.name() {
+        if self.partitioner != settings.partitioner.name() {
             return Err(StartError::Identity(format!(
                 "this data directory was written with partitioner `{}`, this node uses `{}`",
                 self.partitioner,
-                PARTITIONER.name()
+                settings.partitioner.name()
             )));
+        }
+        let given: BTreeSet<i64> = settings.initial_tokens.iter().map(|token| token.0).collect();
+        if !given.is_empty() && !given.iter().eq(&self.tokens) {
+            return Err(StartError::Identity(
+                "this node has other tokens than the settings name; a node keeps the tokens of its first start"
+                    .to_owned(),
+            ));
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ use crate::{
     partitioning::{Ring, Token},
     placement::{Placement, Strategy},
     settings::Settings,
-    table::{Refusal, Schema, Table},
+    table::{Refusal, Replication, Schema, Table},
     time::Timestamp,
 };
 
@@ -134,6 +134,9 @@ impl KnownCluster {
         let engine = store.engine();
         let loaded = saved_cluster::load(engine, identity.cluster_id())?;
         let known_self = loaded.remembered.members.iter().find(|member| member.host_id == identity.host_id());
+        if let Some(known) = known_self {
+            check_stays_put(known, settings)?;
+        }
         let own = Member {
             host_id: identity.host_id(),
             generation: identity.generation(),
@@ -150,7 +153,8 @@ impl KnownCluster {
             engine.create_table_with(table.id(), options)?;
             user_records |= !engine.is_empty(table.id())?;
         }
-        let view = View::new(own, loaded.remembered, settings.default_replication_factor);
+        let configured_factor = settings.configured_replication().map(|replication| replication.factor());
+        let view = View::new(own, loaded.remembered, configured_factor);
         if let Some(note) = view.factor_note() {
             tracing::warn!("{note}");
         }
@@ -257,14 +261,18 @@ impl KnownCluster {
     }
 
     /// Forms a cluster, unless the node belongs to one by now.
-    pub(crate) async fn form(&self, cluster_id: ClusterId, factor: u32) -> Result<(), ReplicaError> {
+    pub(crate) async fn form(
+        &self,
+        cluster_id: ClusterId,
+        replication: Replication,
+    ) -> Result<(), ReplicaError> {
         let mut writer = self.writer.lock().await;
         let mut view = self.picture.load().view.clone();
         if view.cluster_id().is_some() {
             helenus_storage::sometimes!("another cluster was found while forming one");
             return Ok(());
         }
-        view.form(cluster_id, factor);
+        view.form(cluster_id, replication.clone());
         let changes = Changes {
             cluster_id: Some(cluster_id),
             members: vec![self.identity.host_id()],
@@ -274,7 +282,7 @@ impl KnownCluster {
         self.save(&mut writer, &view, &changes).await?;
         self.publish(view);
         self.waiting_for.lock().take();
-        tracing::info!(%cluster_id, factor, "formed a new cluster");
+        tracing::info!(%cluster_id, ?replication, "formed a new cluster");
         Ok(())
     }
 
@@ -481,4 +489,18 @@ impl KnownCluster {
         self.user_records_saved.get_or_try_init(|| saved_cluster::save_user_records(&self.store)).await?;
         Ok(())
     }
+}
+
+/// A member keeps its datacenter and rack: they decide which replicas it holds, and nothing would move those.
+fn check_stays_put(known: &Member, settings: &Settings) -> Result<(), StartError> {
+    let (datacenter, rack) = (&settings.datacenter, &settings.rack);
+    if (&known.datacenter, &known.rack) == (datacenter, rack) {
+        return Ok(());
+    }
+    Err(StartError::Identity(format!(
+        "this node belongs to the cluster in datacenter `{}`, rack `{}`, and is now said to be in datacenter \
+         `{datacenter}`, rack `{rack}`; its replicas lie where the former put them, so a node that moves must join anew \
+         with an empty data directory",
+        known.datacenter, known.rack
+    )))
 }

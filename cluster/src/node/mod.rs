@@ -32,6 +32,7 @@
 
 mod clock;
 mod coordinator;
+mod endpoints;
 pub mod identity;
 mod known_cluster;
 mod local_store;
@@ -47,6 +48,7 @@ mod status;
 pub mod transport;
 mod user_records;
 
+pub use endpoints::{Endpoint, Endpoints};
 pub use schema::{SchemaChange, SchemaError};
 
 use std::{sync::Arc, time::Duration};
@@ -332,7 +334,7 @@ impl Node {
             Arc::clone(&replica),
             Arc::clone(&peers),
             Arc::clone(&schema),
-            &mut stream(seed, "trace ids"),
+            seed,
             spawners.requests,
             stop.clone(),
         ));
@@ -462,6 +464,11 @@ impl Node {
     /// Whether it serves.
     pub fn readiness(&self) -> Readiness {
         self.coordinator.readiness()
+    }
+
+    /// Where the replicas of a key are, as this node sees it; `None` if it knows no such table.
+    pub fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
+        endpoints::of(self.identity.partitioner(), &self.cluster, table, key)
     }
 
     /// The cluster as this node sees it; never waits for a peer.

@@ -71,7 +71,8 @@ impl Topology {
 
     /// Where a member stands, if the topology knows its datacenter and rack.
     pub(super) fn location(&self, member: &Member) -> Option<Location> {
-        let datacenter = place_of(&self.datacenters, &member.datacenter, |datacenter| &datacenter.name).ok()?;
+        let datacenter =
+            place_of(&self.datacenters, &member.datacenter, |datacenter| &datacenter.name).ok()?;
         let rack = place_of(&self.datacenters[datacenter].racks, &member.rack, |rack| &rack.name).ok()?;
         Some(Location { datacenter, rack })
     }

@@ -66,9 +66,8 @@ struct Walk {
 impl Walk {
     /// `None` if the datacenter holds no replicas.
     fn new(datacenter: &Datacenter, factor: u32) -> Option<Self> {
-        let racks_with = |count: fn(&Rack) -> usize| {
-            datacenter.racks.iter().filter(|rack| count(rack) > 0).count()
-        };
+        let racks_with =
+            |count: fn(&Rack) -> usize| datacenter.racks.iter().filter(|rack| count(rack) > 0).count();
         let choice = |racks_of_ring| Choice::new(factor as usize, racks_of_ring, datacenter.racks.len());
         (factor > 0).then(|| Self {
             members: datacenter.members,

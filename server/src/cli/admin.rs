@@ -1,7 +1,8 @@
 //! `helenus admin`: a running cluster as one of its nodes sees it.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, ffi::OsString, fmt::Write, os::unix::ffi::OsStrExt};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
 use super::{
@@ -12,6 +13,22 @@ use super::{
 /// The subcommands of `admin`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Show the nodes that hold the replicas of a key, one address a line, the owner of its token first
+    #[command(before_help = "Example: helenus admin endpoints default greeting")]
+    Endpoints {
+        /// Name of the table
+        #[arg(value_parser = super::client::table_name)]
+        table: String,
+        /// The key, any bytes
+        #[arg(value_parser = clap::builder::ValueParser::os_string())]
+        key: OsString,
+        /// Which node.
+        #[command(flatten)]
+        endpoint: EndpointArgs,
+        /// In which form.
+        #[command(flatten)]
+        output: FormatArgs,
+    },
     /// List the members of the cluster: up or down, normal or joining, and what they hold
     #[command(before_help = "Example: helenus admin status --endpoint http://127.0.0.1:7072")]
     Status {
@@ -54,14 +71,43 @@ impl Command {
     /// # Errors
     /// When the node does not answer.
     pub fn run(self) -> anyhow::Result<()> {
-        let Self::Status { endpoint, output } = self;
-        let status = endpoint::get_json(&endpoint.endpoint, STATUS_PATH)?;
-        match output.format {
-            Format::Json => output::answer_json(&status)?,
-            Format::Table => output::answer(&render(&serde_json::from_value(status)?))?,
+        match self {
+            Self::Status { endpoint, output } => {
+                let status = endpoint::get_json(&endpoint.endpoint, STATUS_PATH)?;
+                match output.format {
+                    Format::Json => output::answer_json(&status)?,
+                    Format::Table => output::answer(&render(&serde_json::from_value(status)?))?,
+                }
+            }
+            Self::Endpoints { table, key, endpoint, output } => {
+                let key = URL_SAFE_NO_PAD.encode(key.as_bytes());
+                let path = format!("/admin/v1/endpoints/{table}/{key}?key_encoding=base64url");
+                let endpoints = endpoint::get_json(&endpoint.endpoint, &path)?;
+                match output.format {
+                    Format::Json => output::answer_json(&endpoints)?,
+                    Format::Table => output::answer(&addresses(&serde_json::from_value(endpoints)?))?,
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// The answer of `/admin/v1/endpoints`, as far as it is shown.
+#[derive(Debug, Deserialize)]
+struct Endpoints {
+    replicas: Vec<Endpoint>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Endpoint {
+    address: String,
+}
+
+/// The shape of Cassandra's `nodetool getendpoints`.
+fn addresses(endpoints: &Endpoints) -> String {
+    let addresses: Vec<&str> = endpoints.replicas.iter().map(|replica| replica.address.as_str()).collect();
+    addresses.join("\n")
 }
 
 /// The shape of Cassandra's `nodetool status`: one block per datacenter.

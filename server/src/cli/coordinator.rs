@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
-        ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, SchemaChange, SchemaError,
-        WriteOutcome, WriteRequest,
+        ClusterStatus, Endpoints, Failure, Node, ReadOutcome, ReadRequest, Readiness, SchemaChange,
+        SchemaError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -63,6 +63,10 @@ impl Coordinate for Coordinator {
 
     fn status(&self) -> ClusterStatus {
         self.node.status()
+    }
+
+    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
+        self.node.endpoints(table, key)
     }
 
     fn host_id(&self) -> HostId {

@@ -3,8 +3,8 @@
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
-        ClusterStatus, Failure, Node, ReadOutcome, ReadRequest, Readiness, SchemaChange, SchemaError,
-        WriteOutcome, WriteRequest,
+        ClusterStatus, Endpoints, Failure, Node, ReadOutcome, ReadRequest, Readiness, SchemaChange,
+        SchemaError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -37,6 +37,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
     /// The cluster as it sees it.
     fn status(&self) -> ClusterStatus;
+    /// Where the replicas of a key are; `None` if it knows no such table.
+    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints>;
     /// Who it is.
     fn host_id(&self) -> HostId;
 }
@@ -77,6 +79,10 @@ impl Coordinate for Node {
 
     fn status(&self) -> ClusterStatus {
         Node::status(self)
+    }
+
+    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
+        Node::endpoints(self, table, key)
     }
 
     fn host_id(&self) -> HostId {

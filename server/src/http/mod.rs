@@ -181,7 +181,9 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
     }
     routes = match surface {
         Surface::Client => routes.route("/admin/v1/{*operation}", any(admin::elsewhere)),
-        Surface::Admin | Surface::Both => routes.route("/admin/v1/status", get(admin::status)),
+        Surface::Admin | Surface::Both => routes
+            .route("/admin/v1/status", get(admin::status))
+            .route("/admin/v1/endpoints/{table}/{*key}", get(admin::endpoints)),
     };
     routes
         .fallback(no_such_route)

@@ -13,7 +13,7 @@ use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
     node::{
-        Change, ClusterStatus, Failure, Met, ReadOutcome, ReadRequest, Readiness, RequestOptions,
+        Change, ClusterStatus, Endpoints, Failure, Met, ReadOutcome, ReadRequest, Readiness, RequestOptions,
         SchemaChange, SchemaError, TraceEvent, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
@@ -174,6 +174,15 @@ impl Coordinate for Scripted {
             host_id: HOST,
             members: Vec::new(),
         }
+    }
+
+    fn endpoints(&self, table: &str, _key: &[u8]) -> Option<Endpoints> {
+        (table == "default").then(|| Endpoints {
+            table: table.to_owned(),
+            token: "7".to_owned(),
+            replicas: Vec::new(),
+            pending: Vec::new(),
+        })
     }
 
     fn host_id(&self) -> HostId {
