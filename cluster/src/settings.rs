@@ -28,6 +28,8 @@ pub struct Settings {
     pub num_tokens: usize,
     /// The tokens themselves; if empty, they are drawn.
     pub initial_tokens: Vec<Token>,
+    /// Choose tokens that share the keys evenly at this replication factor in the node's datacenter; `None`: draw them.
+    pub allocate_tokens_for: Option<u32>,
     /// Replication factor of the table `default`, decided by the node that forms the cluster. `None`: 3, or 1 on
     /// a node that has no seeds.
     pub default_replication_factor: Option<u32>,
@@ -64,6 +66,7 @@ impl Default for Settings {
             rack: "rack1".to_owned(),
             num_tokens: 16,
             initial_tokens: Vec::new(),
+            allocate_tokens_for: None,
             default_replication_factor: None,
             default_replication: BTreeMap::new(),
             snitch: snitch::Settings::default(),

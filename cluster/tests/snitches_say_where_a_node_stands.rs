@@ -141,6 +141,7 @@ fn the_nearest_stays_first_until_it_is_worse_than_the_threshold() {
     replicas.hear(1.0, [19, 10, 12]);
     assert_eq!(replicas.order(1.0), [1, 2, 3], "less than twice as slow");
     replicas.hear(60.0, [21, 10, 12]);
+    replicas.hear(60.0, [21, 10, 12]);
     assert_eq!(replicas.order(60.0), [2, 3, 1], "more than twice as slow");
 }
 

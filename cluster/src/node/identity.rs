@@ -38,6 +38,10 @@ const CLUSTER_KEY: &[u8] = b"cluster";
 pub struct LocalIdentity {
     stored: Stored,
     partitioner: Partitioner,
+    /// Whether this is its first start.
+    is_new: bool,
+    /// Tokens that were chosen at the first start instead of those that were drawn.
+    chosen_tokens: OnceLock<Vec<i64>>,
     /// The first cluster it was told to join: on disk, or on its way there.
     chosen: OnceLock<ClusterId>,
     cluster_id: OnceLock<ClusterId>,
@@ -68,6 +72,7 @@ impl LocalIdentity {
         let record = own_trees::read(engine, own_trees::IDENTITY, IDENTITY_KEY)?;
         let loaded =
             record.map(|record| own_trees::decode::<Stored>("identity", &record)).transpose()?.flatten();
+        let is_new = loaded.is_none();
         let mut stored = match loaded {
             Some(stored) => stored,
             None => Stored::draw(settings, seed),
@@ -85,7 +90,14 @@ impl LocalIdentity {
         {
             cluster_id.get_or_init(|| id);
         }
-        Ok(Self { stored, partitioner: settings.partitioner, chosen: cluster_id.clone(), cluster_id })
+        Ok(Self {
+            stored,
+            partitioner: settings.partitioner,
+            is_new,
+            chosen_tokens: OnceLock::new(),
+            chosen: cluster_id.clone(),
+            cluster_id,
+        })
     }
 
     /// Its host id.
@@ -105,7 +117,21 @@ impl LocalIdentity {
 
     /// Its tokens, ascending.
     pub fn tokens(&self) -> &[i64] {
-        &self.stored.tokens
+        self.chosen_tokens.get().unwrap_or(&self.stored.tokens)
+    }
+
+    /// Whether this is its first start, and nobody has heard of its tokens.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Has other tokens than those that were drawn, durably. Only at the first start, before anyone hears of them.
+    pub(crate) async fn choose_tokens(&self, engine: &Engine, tokens: Vec<i64>) -> Result<(), StartError> {
+        let stored = Stored { tokens: tokens.clone(), ..self.stored.clone() };
+        // As new as the record it replaces would be at the next start, and no newer.
+        stored.save(engine, Timestamp(self.stored.generation.0.saturating_add(1))).await?;
+        self.chosen_tokens.get_or_init(|| tokens);
+        Ok(())
     }
 
     /// The greeting of the moment, for new connections.

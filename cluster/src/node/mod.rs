@@ -45,6 +45,7 @@ mod replica;
 mod saved_cluster;
 mod schema;
 mod status;
+mod token_choice;
 pub mod transport;
 mod user_records;
 
@@ -310,6 +311,7 @@ impl Node {
     /// When storage fails or holds what does not decode.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
+        token_choice::choose(&settings, &identity, &engine, transport.as_ref(), clock.as_ref(), seed).await?;
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);

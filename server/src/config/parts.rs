@@ -73,6 +73,7 @@ impl Config {
             // The rules have found them right.
             initial_tokens: initial_tokens(self).unwrap_or_default(),
             partitioner: self.cluster.partitioner,
+            allocate_tokens_for: (self.node.allocate_tokens_for > 0).then_some(self.node.allocate_tokens_for),
             default_replication: self.cluster.default_replication.clone(),
             snitch: self.snitch_settings(),
             default_replication_factor: match self.cluster.default_replication_factor {
