@@ -70,8 +70,11 @@ const TABLE: &str = concat!(
     "04",     // written at quorum
     "00",     // no time to live
     "80de34", // ten days of grace
-    "ac02",   // changed at
-    "01",     // dropped
+    "0006",   // unified compaction
+    "54362c205434",
+    "8080808004",
+    "ac02", // changed at
+    "01",   // dropped
 );
 
 fn request(body: Request) -> Message<Request> {
@@ -120,6 +123,9 @@ const EXCHANGE: &str = concat!(
     "0404",
     "00",
     "80de34",
+    "0006",
+    "54362c205434",
+    "8080808004",
     "01",
     "00",
     "01",

@@ -1,7 +1,8 @@
 //! The threads that loop on [`Engine::step`] in production.
 //!
-//! One thread per kind of work, and some for merges, asleep on a condition until the engine says that there is some; a lone write
-//! costs one wake-up on the way in and one on the way out, and no timer is involved. The sync thread
+//! One thread per kind of work, and some for merges, asleep on a condition until the engine says that there is some; a
+//! lone queued write costs one wake-up on the way in and one on the way out (a blocking one none at all), and no timer is
+//! involved. The sync thread
 //! (periodic mode only) waits one interval after it was told that something was written, so an idle engine
 //! wakes nobody, except that an engine that knows the time looks now and then whether some of what it holds has
 //! expired.
@@ -59,7 +60,7 @@ impl Background {
         let shared = Arc::new(Shared { engine, bells: Arc::default(), on_failure });
         let mut background = Self { bells: Arc::clone(&shared.bells), threads: Vec::new() };
         for step in Step::ALL {
-            if step == Step::Sync && shared.engine.options().sync_mode == SyncMode::Group {
+            if step == Step::Sync && shared.engine.options().sync_mode != SyncMode::Periodic {
                 continue;
             }
             let threads = if step == Step::Compact { shared.engine.options().compaction_threads } else { 1 };
@@ -68,6 +69,11 @@ impl Background {
                 let thread = Builder::new().name(thread_name(step).into()).spawn(move || worker.run())?;
                 background.threads.push(thread);
             }
+        }
+        if let Some(age) = shared.engine.options().memtable_age {
+            let shared = Arc::clone(&shared);
+            let thread = Builder::new().name("storage-age".into()).spawn(move || shared.watch_age(age))?;
+            background.threads.push(thread);
         }
         let bells = Arc::clone(&shared.bells);
         shared.engine.set_work_listener(Arc::new(move |step| bells.of(step).ring()));
@@ -97,6 +103,7 @@ fn thread_name(step: Step) -> &'static str {
         Step::Sync => "storage-sync",
         Step::Flush => "storage-flush",
         Step::Compact => "storage-compact",
+        Step::Prepare => "storage-prepare",
     }
 }
 
@@ -105,6 +112,18 @@ struct Shared {
     engine: Arc<Engine>,
     bells: Arc<Bells>,
     on_failure: FailureListener,
+}
+
+impl Shared {
+    /// Has memtables switched that are older than this. Late by an eighth at most.
+    fn watch_age(&self, age: Duration) {
+        let began = Instant::now();
+        while self.bells.of(Step::Flush).pause(age / 8) {
+            if self.engine.switch_older(age, began.elapsed()).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// One thread.
@@ -132,7 +151,7 @@ impl Worker {
                 Err(Error::Closed) => return,
                 // Those who waited were told, and those behind them should not wait to be told the same. Nor
                 // should a full disk be filled with reports.
-                Err(failure @ Error::StorageFull { .. }) if self.step == Step::Commit => {
+                Err(failure) if self.step == Step::Commit && failure.is_harmless() => {
                     if !is_full {
                         on_failure(self.step, &failure);
                     }
@@ -140,7 +159,10 @@ impl Worker {
                     bell.ring();
                 }
                 Err(failure) => {
-                    on_failure(self.step, &failure);
+                    // Whoever needs what could not be prepared tries again, and says so.
+                    if self.step != Step::Prepare || !failure.is_harmless() {
+                        on_failure(self.step, &failure);
+                    }
                     if engine.poisoned().is_some() {
                         return bells.stop();
                     }

@@ -2,6 +2,8 @@
 
 use std::{io::ErrorKind, path::PathBuf};
 
+use rustix::io::Errno;
+
 /// The operation of an [`Error::Io`].
 pub(crate) const SYNC_DIRECTORY: &str = "sync directory";
 
@@ -27,6 +29,13 @@ pub enum Error {
     // The words of the operating system, which operators look for.
     #[error("create {}: No space left on device", path.display())]
     StorageFull {
+        /// The file that would have been created.
+        path: PathBuf,
+    },
+    /// This process, or the machine, has as many files open as it may. Nothing changed, as for
+    /// [`Error::StorageFull`].
+    #[error("create {}: Too many open files", path.display())]
+    TooManyFiles {
         /// The file that would have been created.
         path: PathBuf,
     },
@@ -107,10 +116,16 @@ impl Error {
         path: impl Into<PathBuf>,
         source: std::io::Error,
     ) -> Self {
-        match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::StorageFull { path: path.into() },
+        match (source.kind(), source.raw_os_error().map(Errno::from_raw_os_error)) {
+            (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => Self::StorageFull { path: path.into() },
+            (_, Some(Errno::MFILE | Errno::NFILE)) => Self::TooManyFiles { path: path.into() },
             _ => Self::io(operation, path, source),
         }
+    }
+
+    /// Whether it says that a file could not be created, and that nothing else changed.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Self::StorageFull { .. } | Self::TooManyFiles { .. })
     }
 
     /// Whether it is the failed sync of a directory: names that others have created there may be lost too.
@@ -121,3 +136,19 @@ impl Error {
 
 /// Results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_leaves_nothing_behind_is_harmless() {
+        let of = |errno: Errno| Error::new_file("create", "commit.log", errno.into());
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE] {
+            assert!(of(errno).is_harmless(), "{errno}");
+        }
+        assert!(matches!(of(Errno::MFILE), Error::TooManyFiles { .. }));
+        assert!(!of(Errno::IO).is_harmless());
+        assert!(!Error::io("write", "commit.log", Errno::NOSPC.into()).is_harmless());
+    }
+}

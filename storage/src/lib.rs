@@ -4,7 +4,7 @@
 //! Reading order (and dependency order): [`record`] is what is stored and how two versions of it are
 //! reconciled; [`disk`] is the seam below which everything can fail; [`commit_log`], `memtable` and
 //! [`sstable`] are the three places a record lives in; [`mod@merge`] reads several of them as one; `manifest`
-//! says which SSTables are live; `compaction` makes fewer of them; `tree` puts memtables and SSTables of one
+//! says which SSTables are live; `compaction` makes fewer of them; `scan` cuts a range into pages; `tree` puts memtables and SSTables of one
 //! table together; `recovery` opens a data directory; [`engine`] is the door; [`background`] the threads that
 //! loop on [`Engine::step`]. [`marks`] are assertions for all of them.
 
@@ -21,15 +21,17 @@ pub mod merge;
 pub mod options;
 pub mod record;
 mod recovery;
+mod scan;
 pub mod sstable;
 mod table_id;
 pub mod table_options;
 mod tree;
 
 pub use engine::{
-    Compaction, CompactionDebt, CompactionKind, Engine, Step, StepOutcome, TableId, Ticket, TryGet,
+    Compaction, CompactionDebt, CompactionKind, Engine, ScanEnd, ScanLimits, ScanPage, Step, StepOutcome,
+    TableId, Ticket, TryGet,
 };
 pub use error::Error;
-pub use options::{Clock, Options, PurgeFilter, SyncMode};
+pub use options::{AccessMode, Clock, Compression, Options, PurgeFilter, SyncMode};
 pub use record::{Mutation, Record, RecordKind, Timestamp};
 pub use table_options::TableOptions;

@@ -14,9 +14,33 @@ pub enum SyncMode {
     /// Acknowledged after an fdatasync that covers it; one sync serves all who wait.
     #[default]
     Group,
-    /// Acknowledged once written to the operating system; synced every [`Options::sync_interval`]. A crash of
-    /// the process loses nothing, a power cut up to one interval.
+    /// As [`SyncMode::Group`], and a sync begins as soon as the one before has ended: whoever is about to write waits
+    /// for the next. The shortest wait for a few writers, and more syncs for many.
+    Batch,
+    /// Acknowledged once written to the operating system; synced every [`Options::sync_interval`], and earlier when
+    /// much was written. A crash of the process loses nothing, a power cut up to one interval.
     Periodic,
+}
+
+/// How SSTables are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessMode {
+    /// Through memory maps. A disk that fails to deliver a mapped page kills the process (SIGBUS).
+    #[default]
+    Mmap,
+    /// By reads into buffers: a system call and a copy more for each block that is not cached, and a failing disk
+    /// is an [`Error::Io`](crate::Error::Io) of the read that hit it.
+    Standard,
+}
+
+/// Whether SSTable blocks are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Stored as they are.
+    None,
+    /// By LZ4, where it saves an eighth of the block.
+    #[default]
+    Lz4,
 }
 
 /// Settings of an [`Engine`](crate::Engine). Sizes in bytes.
@@ -31,6 +55,8 @@ pub struct Options {
     /// Most bytes that may wait for the commit step; beyond it `apply` answers [`crate::Error::Overloaded`].
     /// One mutation is always accepted when nothing waits.
     pub commit_queue_bytes: usize,
+    /// Commit log segments that are kept to be used again when they are not needed any more.
+    pub spare_segments: usize,
     /// A memtable that accounts for this much is switched and flushed.
     pub memtable_bytes: usize,
     /// Total of all memtables, flushing ones included; from half of it on the largest is flushed when none
@@ -39,12 +65,24 @@ pub struct Options {
     /// Total of commit log segments on disk; beyond it the tables that hold the oldest are flushed, and
     /// beyond twice as much `apply` answers [`crate::Error::Overloaded`].
     pub commit_log_bytes: u64,
+    /// Age at which a memtable is flushed, however little it holds; see [`crate::Engine::switch_older`].
+    pub memtable_age: Option<Duration>,
+    /// Longest delay of a writer who is slowed down.
+    pub slow_down: Duration,
+    /// How long a blocking apply waits for room before it answers [`crate::Error::Overloaded`].
+    pub stall_limit: Duration,
     /// Uncompressed size of an SSTable data block.
     pub block_bytes: usize,
     /// Entries between two restart points of a block.
     pub restart_interval: usize,
     /// Target false-positive rate of bloom filters, in (0, 1).
     pub bloom_fp_rate: f64,
+    /// Whether new SSTables are compressed; they are read either way.
+    pub compression: Compression,
+    /// How SSTables are read.
+    pub access_mode: AccessMode,
+    /// Size of the block cache, its bookkeeping included; with none, each read verifies and unpacks its block.
+    pub block_cache_bytes: usize,
     /// Options of tables that were given none of their own.
     pub table: TableOptions,
     /// Merges that run at once.
@@ -52,9 +90,10 @@ pub struct Options {
     /// What merges may write in a second, all together; zero for no limit. It rises as more is to be merged, and falls
     /// away before writers would have to stop for it.
     pub compaction_bytes_per_second: u64,
-    /// SSTables that a read may have to look into; see [`crate::CompactionDebt::pressure`].
+    /// SSTables due to be merged that a read may have to look into: from half of it on writers are slowed down, at it
+    /// `apply` answers [`crate::Error::Overloaded`].
     pub compaction_debt_runs: usize,
-    /// Bytes that wait to be merged; see [`crate::CompactionDebt::pressure`].
+    /// Bytes that wait to be merged, likewise.
     pub compaction_debt_bytes: u64,
     /// Tells merges the time, so that they can purge what was deleted and what has expired. Without it all of that
     /// stays.
@@ -75,9 +114,16 @@ impl Default for Options {
             memtable_bytes: 64 << 20,
             memtable_total_bytes: 256 << 20,
             commit_log_bytes: 512 << 20,
-            block_bytes: 16 << 10,
+            spare_segments: 4,
+            memtable_age: None,
+            slow_down: Duration::from_millis(5),
+            stall_limit: Duration::from_secs(10),
+            block_bytes: 4 << 10,
             restart_interval: 16,
             bloom_fp_rate: 0.01,
+            compression: Compression::Lz4,
+            access_mode: AccessMode::Mmap,
+            block_cache_bytes: 256 << 20,
             table: TableOptions::default(),
             compaction_threads: thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 8),
             compaction_bytes_per_second: 64 << 20,

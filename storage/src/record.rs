@@ -160,18 +160,20 @@ impl Record {
     /// # Errors
     /// [`Error::Malformed`] when bytes are missing, [`Error::UnknownRecordKind`] for a kind of a later build.
     pub fn decode(input: &mut Bytes) -> Result<Self> {
-        let kind = input.try_get_u8().map_err(|_| TRUNCATED)?;
-        let timestamp = Timestamp(input.try_get_u64_le().map_err(|_| TRUNCATED)?);
-        let kind = match kind {
-            PLAIN => RecordKind::Plain { value: get_bytes(input)? },
-            EXPIRING => {
-                let expires_at = Timestamp(input.try_get_u64_le().map_err(|_| TRUNCATED)?);
-                RecordKind::Expiring { expires_at, value: get_bytes(input)? }
-            }
-            TOMBSTONE => RecordKind::Tombstone {
-                deleted_at: Timestamp(input.try_get_u64_le().map_err(|_| TRUNCATED)?),
-            },
+        let mut head = &input[..];
+        let kind = head.try_get_u8().map_err(|_| TRUNCATED)?;
+        let mut number = || head.try_get_u64_le().map_err(|_| TRUNCATED);
+        let timestamp = Timestamp(number()?);
+        let end = match kind {
+            PLAIN => Timestamp(0),
+            EXPIRING | TOMBSTONE => Timestamp(number()?),
             kind => return Err(Error::UnknownRecordKind { kind }),
+        };
+        input.advance(input.len() - head.len());
+        let kind = match kind {
+            TOMBSTONE => RecordKind::Tombstone { deleted_at: end },
+            EXPIRING => RecordKind::Expiring { expires_at: end, value: get_bytes(input)? },
+            _ => RecordKind::Plain { value: get_bytes(input)? },
         };
         Ok(Self { timestamp, kind })
     }
@@ -217,19 +219,28 @@ impl Mutation {
     /// # Errors
     /// [`Error::Malformed`] or [`Error::UnknownRecordKind`].
     pub fn decode(mut input: Bytes) -> Result<Self> {
-        let key = get_bytes(&mut input)?;
+        let mutation = Self::decode_first(&mut input)?;
+        if !input.is_empty() {
+            return Err(Error::Malformed { what: "bytes after the last row" });
+        }
+        Ok(mutation)
+    }
+
+    /// Takes one mutation off the front of `input`, of whose buffer its keys and values are slices.
+    ///
+    /// # Errors
+    /// As [`Mutation::decode`].
+    pub fn decode_first(input: &mut Bytes) -> Result<Self> {
+        let key = get_bytes(input)?;
         let count = input.try_get_u32_le().map_err(|_| TRUNCATED)? as usize;
         // A row takes 4 + 9 + 4 bytes at least: a damaged count cannot make us reserve more than the input holds.
         let mut rows = Vec::with_capacity(count.min(input.len() / 17));
         for _ in 0..count {
-            let suffix = get_bytes(&mut input)?;
-            rows.push((suffix, Record::decode(&mut input)?));
+            let suffix = get_bytes(input)?;
+            rows.push((suffix, Record::decode(input)?));
         }
         if rows.is_empty() {
             return Err(Error::Malformed { what: "a mutation without rows" });
-        }
-        if !input.is_empty() {
-            return Err(Error::Malformed { what: "bytes after the last row" });
         }
         Ok(Self { key, rows })
     }

@@ -1,7 +1,7 @@
 //! Opening a data directory: what is on disk becomes an engine's state again.
 //!
 //! In this order: lock; remove temporary files; read the manifest; open every live SSTable; replay the commit
-//! log; write a new manifest; start a new segment, whose header says where the old log ends; only then remove
+//! log; write a new manifest; start a new segment, whose first frame says where the old log ends; only then remove
 //! what else is left over. Nothing that was there is written to; only a last segment that holds nothing but what
 //! it was born with is replaced by its like. So a crash at any point, and any number of them, leads back here
 //! with the same outcome.
@@ -21,30 +21,33 @@ use std::{
     ops::RangeInclusive,
     path::Path,
     sync::Arc,
+    thread,
 };
-
-use bytes::Bytes;
 
 use crate::{
     commit_log::{
         header::HEADER_BYTES,
-        replay::StoredSegment,
-        segment::{self, LogPosition, SegmentId},
-        writer::LogWriter,
+        replay::{Batch, StoredSegment, Tail},
+        segment::{self, LogPosition, SegmentId, Start},
+        writer::{LogWriter, Segments},
     },
     disk::{Disk, LockGuard},
     error::{Error, Result},
     manifest::{self, Edit, LiveState, Manifest},
-    memtable,
-    options::Options,
+    memtable::{self, Writer},
+    options::{Options, SyncMode},
     record::Mutation,
-    sstable::{FileId, TableFile, TableReader},
+    sstable::{BlockCache, FileId, TableFile, TableReader},
     table_id::TableId,
     tree::Tree,
 };
 
 const LOCK_FILE: &str = "lock";
 const TEMPORARY_SUFFIX: &str = ".tmp";
+/// Mutations that replay inserts before it looks whether memtables are full.
+const INSERTED_AT_ONCE: usize = 8192;
+/// So many take longer than a thread takes to start.
+const WORTH_A_THREAD: usize = 1024;
 
 /// What an engine starts with.
 #[derive(Debug)]
@@ -65,7 +68,12 @@ pub(crate) struct Recovered {
 ///
 /// # Errors
 /// [`Error::Locked`], [`Error::Corrupt`], [`Error::Io`].
-pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options) -> Result<Recovered> {
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    options: &Options,
+    cache: &Arc<BlockCache>,
+) -> Result<Recovered> {
     disk.create_dir_all(directory).map_err(|e| Error::io("create directory", directory, e))?;
     let lock_path = directory.join(LOCK_FILE);
     let lock = disk
@@ -74,23 +82,35 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, directory: &Path, options: &Options)
         .ok_or_else(|| Error::Locked { path: directory.into() })?;
     let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
     // Nothing ever refers to them, and on a full disk they may be in the way.
-    remove(&**disk, directory, names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX)))?;
+    let is_temporary =
+        |name: &&String| name.ends_with(TEMPORARY_SUFFIX) || name.ends_with(segment::SPARE_SUFFIX);
+    remove(&**disk, directory, names.iter().filter(is_temporary))?;
     let segments: BTreeSet<_> = names.iter().filter_map(|name| segment::parse_file_name(name)).collect();
     let (number, state) = read_manifest(&**disk, directory, &names)?;
 
-    let trees = open_trees(&**disk, directory, &state)?;
-    let mut replay = Replay { state: &state, trees: &trees, options, memtable_bytes: 0 };
+    let trees = open_trees(&**disk, directory, &state, options, cache)?;
+    let mut replay = Replay { state: &state, trees: &trees, options, memtable_bytes: 0, read: Vec::new() };
     let end = replay.run(&**disk, directory, &segments)?;
     // What the old manifest says may be in the page cache only, like the end of the log, and the new segment
     // will leave out what it calls flushed: so first the manifest.
-    let mut manifest = Manifest::create(Arc::clone(disk), directory, number + 1, state.clone())?;
-    let log = end.continued(disk, directory, options.segment_bytes)?;
-    replay.insert_carried(log.start(), end.doubtful);
+    let opening = number + 1;
+    let mut manifest = Manifest::create(Arc::clone(disk), directory, opening, state.clone())?;
+    let segments = Segments {
+        disk: Arc::clone(disk),
+        directory: directory.into(),
+        segment_bytes: options.segment_bytes,
+        are_filled: options.sync_mode != SyncMode::Periodic,
+        opening,
+    };
+    let log = segments.create_first(end.next, end.start, &end.carried.batches)?;
+    replay.insert_carried(log.start(), end.carried.needed);
     let memtable_bytes = replay.memtable_bytes;
 
     let first = trees.values().filter_map(|tree| tree.view().first_position()).map(|at| at.segment).min();
     let first = first.unwrap_or(log.segment());
-    manifest.append(&[Edit::Log { first, newest: log.segment() }])?;
+    // One that was prepared may be newer; it is there, and will be made again.
+    let newest = log.segment().max(state.log_newest);
+    manifest.append(&[Edit::Log { first, newest }])?;
     remove_orphans(&**disk, directory, &names, manifest.state())?;
     Ok(Recovered { lock, manifest, trees, log, memtable_bytes })
 }
@@ -109,10 +129,16 @@ fn read_manifest(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<
     }
 }
 
-fn open_trees(disk: &dyn Disk, directory: &Path, state: &LiveState) -> Result<BTreeMap<TableId, Arc<Tree>>> {
+fn open_trees(
+    disk: &dyn Disk,
+    directory: &Path,
+    state: &LiveState,
+    options: &Options,
+    cache: &Arc<BlockCache>,
+) -> Result<BTreeMap<TableId, Arc<Tree>>> {
     let open = |file: TableFile| -> Result<Arc<TableReader>> {
         let name = TableReader::file_name(file.id);
-        match TableReader::open(disk, directory, file) {
+        match TableReader::open_with(disk, directory, file, options.access_mode, Arc::clone(cache)) {
             Err(Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
                 Err(missing(&directory.join(name), "the SSTable, which the manifest lists"))
             }
@@ -134,30 +160,29 @@ fn missing(path: &Path, what: &str) -> Error {
 /// Where the old log ends and the new one begins.
 #[derive(Debug)]
 struct LogEnd {
-    newest: SegmentId,
-    /// Where `newest` ends from now on.
-    durable: u64,
-    /// What was valid behind that: carried into the next segment.
-    doubtful: Vec<(TableId, Mutation)>,
-    /// If `newest` was never written to after its birth: where its predecessor ends, and its frames.
-    unused: Option<(u64, Bytes)>,
+    /// The segment to go on in. If there is one of that id, the new one holds the same: the name of the old may not
+    /// be durable, when the sync of the directory failed, and that of the new one will be.
+    next: SegmentId,
+    /// Where those before it end from now on.
+    start: Start,
+    carried: Carried,
 }
 
-impl LogEnd {
-    /// Starts the segment to go on in: the next one, or the newest once more if it is unused. Its name may not be
-    /// durable, when the sync of the directory failed, and only a new one will be.
-    fn continued(&self, disk: &Arc<dyn Disk>, directory: &Path, segment_bytes: u64) -> Result<LogWriter> {
-        let disk = Arc::clone(disk);
-        match &self.unused {
-            Some((end, frames)) => {
-                LogWriter::create_with(disk, directory, self.newest, segment_bytes, *end, frames)
-            }
-            None => {
-                let next = self.newest.next();
-                LogWriter::create(disk, directory, next, segment_bytes, self.durable, &self.doubtful)
-            }
-        }
-    }
+/// What was valid behind the end.
+#[derive(Debug, Default)]
+struct Carried {
+    /// What the new segment begins with.
+    batches: Vec<Batch>,
+    /// What of it is not in an SSTable.
+    needed: Batch,
+}
+
+/// What becomes of doubtful mutations that are in an SSTable already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flushed {
+    LeftOut,
+    /// So that all keeps its position.
+    Carried,
 }
 
 /// Puts the commit log back into the memtables.
@@ -167,41 +192,139 @@ struct Replay<'a> {
     trees: &'a BTreeMap<TableId, Arc<Tree>>,
     options: &'a Options,
     memtable_bytes: usize,
+    /// What was read and is not inserted yet.
+    read: Vec<(LogPosition, TableId, Mutation)>,
 }
 
 impl Replay<'_> {
     /// Replays every segment that is needed. What that puts into memory is what memtables held before, so
     /// [`Options::memtable_total_bytes`] bounds it.
     fn run(&mut self, disk: &dyn Disk, directory: &Path, found: &BTreeSet<SegmentId>) -> Result<LogEnd> {
-        let nothing =
-            LogEnd { newest: self.state.log_newest, durable: 0, doubtful: Vec::new(), unused: None };
-        let Some(needed) = self.needed(found) else { return Ok(nothing) };
-        let last = SegmentId(*needed.end());
+        let Some(needed) = self.needed(found) else {
+            let next = self.state.log_newest.next();
+            return Ok(LogEnd { next, start: Start::default(), carried: Carried::default() });
+        };
         if let Some(lost) = needed.clone().map(SegmentId).find(|id| !found.contains(id)) {
             let path = directory.join(segment::file_name(lost));
             return Err(missing(&path, "a segment of the commit log that is still needed"));
         }
-        for id in (*needed.start()..last.0).map(SegmentId) {
-            let end = segment::read_birth(disk, directory, id.next())?.predecessor_end;
+        let (first, newest) = (SegmentId(*needed.start()), SegmentId(*needed.end()));
+        let mut start = segment::read_start(disk, directory, first)?;
+        let mut id = first;
+        while id < newest {
+            let next = segment::read_start(disk, directory, id.next())?;
+            let end = match next {
+                Some(next) => next.predecessor_end,
+                None if id.next() < newest => self.end_before_lost_start(disk, directory, id)?,
+                None => {
+                    self.refuse_used(disk, directory, newest)?;
+                    return self.replay_last(disk, directory, (id, newest), start);
+                }
+            };
             let path = directory.join(segment::file_name(id));
-            let stored = StoredSegment::read(disk, &path, id)?;
-            self.replay(&stored, end)?;
+            self.replay(&StoredSegment::read(disk, &path, id)?, end)?;
+            (id, start) = (id.next(), next);
         }
-        let path = directory.join(segment::file_name(last));
-        let stored = StoredSegment::read(disk, &path, last)?;
-        let tail = stored.tail()?;
-        self.replay(&stored, tail.durable)?;
-        let mut doubtful = Vec::new();
-        stored.visit(tail.durable, tail.end, &mut |position, table, mutation| {
-            if position >= self.flushed(&stored, position, table)? {
-                crate::sometimes!("doubtful mutations were carried over");
-                doubtful.push((table, mutation));
-            } else {
-                crate::sometimes!("a doubtful mutation was flushed already");
+        self.replay_last(disk, directory, (id, newest), start)
+    }
+
+    /// The end of a segment whose successor has no valid first frame, from the one that recovery began behind that.
+    fn end_before_lost_start(&self, disk: &dyn Disk, directory: &Path, id: SegmentId) -> Result<u64> {
+        let (lost, witness) = (id.next(), id.next().next());
+        match segment::read_start(disk, directory, witness)? {
+            Some(Start { predecessor_end, before_end }) if predecessor_end <= HEADER_BYTES as u64 => {
+                crate::sometimes!("a segment never became durable");
+                Ok(before_end)
             }
+            _ => {
+                let what = "no valid first frame, though the log goes on behind it".into();
+                Err(Error::Corrupt {
+                    path: directory.join(segment::file_name(lost)),
+                    offset: HEADER_BYTES as u64,
+                    what,
+                })
+            }
+        }
+    }
+
+    /// The newest segment has no valid first frame: it was prepared and never used, or not yet durably. So nothing in
+    /// it may say that it was durable.
+    fn refuse_used(&self, disk: &dyn Disk, directory: &Path, id: SegmentId) -> Result<()> {
+        crate::sometimes!("a segment was prepared and not used");
+        let path = directory.join(segment::file_name(id));
+        let stored = StoredSegment::read(disk, &path, id)?;
+        // What it was born with has to be there.
+        stored.visit(HEADER_BYTES as u64, stored.born(), &mut |_, _| Ok(()))?;
+        stored.refuse_rot(HEADER_BYTES as u64)
+    }
+
+    /// Replays the last segment that was used, of which the newest may be the successor.
+    fn replay_last(
+        &mut self,
+        disk: &dyn Disk,
+        directory: &Path,
+        (id, newest): (SegmentId, SegmentId),
+        start: Option<Start>,
+    ) -> Result<LogEnd> {
+        let path = directory.join(segment::file_name(id));
+        let stored = StoredSegment::read(disk, &path, id)?;
+        let tail = stored.tail()?;
+        if let Some(start) = start.filter(|_| self.is_unused(&stored, tail)) {
+            crate::sometimes!("the newest segment was not used since its birth");
+            let carried = self.doubtful(&stored, (HEADER_BYTES as u64, tail.end), Flushed::Carried)?;
+            return Ok(LogEnd { next: id, start, carried });
+        }
+        self.replay(&stored, tail.durable)?;
+        let carried = self.doubtful(&stored, (tail.durable, tail.end), Flushed::LeftOut)?;
+        let before_end = start.map_or(0, |start| start.predecessor_end);
+        let start = Start { predecessor_end: tail.durable, before_end };
+        Ok(if newest == id {
+            LogEnd { next: newest.next(), start, carried }
+        } else if newest > self.state.log_newest {
+            // Nothing was written to it before the manifest knew it, and its name may not be durable.
+            LogEnd { next: newest, start, carried }
+        } else {
+            let start = Start { predecessor_end: HEADER_BYTES as u64, before_end: tail.durable };
+            LogEnd { next: newest.next(), start, carried }
+        })
+    }
+
+    /// Whether a segment that recovery began holds nothing but what it was born with. Positions in it mean the same in
+    /// its like then, provided that no table was flushed beyond: what was lost from there would be missed again.
+    fn is_unused(&self, stored: &StoredSegment<'_>, tail: Tail) -> bool {
+        let born = stored.position(stored.born());
+        tail.end == born.offset && self.state.tables.values().all(|live| live.flushed <= born)
+    }
+
+    /// What is valid in a part of the log that may not be durable.
+    fn doubtful(
+        &mut self,
+        stored: &StoredSegment<'_>,
+        (from, to): (u64, u64),
+        flushed: Flushed,
+    ) -> Result<Carried> {
+        let mut carried = Carried::default();
+        stored.visit(from, to, &mut |position, batch| {
+            let mut needed = Vec::new();
+            for (table, mutation) in &batch {
+                if position >= self.flushed(stored, position, *table)? {
+                    needed.push((*table, mutation.clone()));
+                } else {
+                    crate::sometimes!("a doubtful mutation was flushed already");
+                }
+            }
+            match flushed {
+                Flushed::Carried => carried.batches.push(batch),
+                Flushed::LeftOut if !needed.is_empty() => carried.batches.push(needed.clone()),
+                Flushed::LeftOut => {}
+            }
+            if !needed.is_empty() {
+                crate::sometimes!("doubtful mutations were carried over");
+            }
+            carried.needed.append(&mut needed);
             Ok(())
         })?;
-        Ok(LogEnd { newest: last, durable: tail.durable, doubtful, unused: stored.unused() })
+        Ok(carried)
     }
 
     /// From the first segment that the manifest needs to the last there is, or should be.
@@ -212,31 +335,68 @@ impl Replay<'_> {
     }
 
     fn replay(&mut self, stored: &StoredSegment<'_>, end: u64) -> Result<()> {
-        stored.visit(HEADER_BYTES as u64, end, &mut |position, table, mutation| {
-            if position >= self.flushed(stored, position, table)? {
-                let tree = &self.trees[&table];
-                if tree.active_bytes() >= self.options.memtable_bytes {
-                    crate::sometimes!("replay filled a memtable");
-                    tree.switch(position);
+        stored.visit(HEADER_BYTES as u64, end, &mut |position, batch| {
+            // All of a batch has one position, so none of it may miss the memtable of the others.
+            if self.read.len() >= INSERTED_AT_ONCE {
+                self.insert_read();
+                self.switch_full(position);
+            }
+            for (table, mutation) in batch {
+                if position >= self.flushed(stored, position, table)? {
+                    self.read.push((position, table, mutation));
+                } else {
+                    crate::sometimes!("replay skipped what was flushed");
                 }
-                self.insert(position, table, mutation);
-            } else {
-                crate::sometimes!("replay skipped what was flushed");
             }
             Ok(())
-        })
+        })?;
+        self.insert_read();
+        Ok(())
+    }
+
+    /// Switches memtables that are full, between two batches.
+    fn switch_full(&self, position: LogPosition) {
+        for tree in self.trees.values() {
+            if tree.active_bytes() >= self.options.memtable_bytes {
+                crate::sometimes!("replay filled a memtable");
+                tree.switch(position);
+            }
+        }
     }
 
     /// Inserts what was carried into the new segment, with its new position. All of it stays in the active
     /// memtables: the position of a switch must not lie within a group.
-    fn insert_carried(&mut self, position: LogPosition, carried: Vec<(TableId, Mutation)>) {
-        for (table, mutation) in carried {
-            self.insert(position, table, mutation);
-        }
+    fn insert_carried(&mut self, position: LogPosition, carried: Batch) {
+        self.read.extend(carried.into_iter().map(|(table, mutation)| (position, table, mutation)));
+        self.insert_read();
     }
 
-    fn insert(&mut self, position: LogPosition, table: TableId, mutation: Mutation) {
-        let grown = self.trees[&table].insert(position, memtable::detached(mutation));
+    /// Inserts what was read, by two threads when that is worth starting one: it takes most of the time of an
+    /// opening, and neither the records nor their sum depend on the order.
+    fn insert_read(&mut self) {
+        let mut read = std::mem::take(&mut self.read);
+        let trees = self.trees;
+        // Before the threads do: positions ascend.
+        let mut entered: BTreeMap<TableId, Writer> = BTreeMap::new();
+        for (position, table, _) in &read {
+            entered.entry(*table).or_insert_with(|| trees[table].enter(*position));
+        }
+        let insert = |read: Vec<(LogPosition, TableId, Mutation)>| -> isize {
+            let grown = read
+                .into_iter()
+                .map(|(_, table, mutation)| entered[&table].insert(memtable::detached(mutation)));
+            grown.sum()
+        };
+        let grown = if read.len() < WORTH_A_THREAD {
+            insert(read)
+        } else {
+            let other = read.split_off(read.len() / 2);
+            thread::scope(|scope| {
+                let thread = scope.spawn(|| insert(other));
+                let grown = insert(read);
+                grown + thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        };
         self.memtable_bytes = self.memtable_bytes.wrapping_add_signed(grown);
     }
 

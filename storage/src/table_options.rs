@@ -65,7 +65,7 @@ impl Default for TableOptions {
 
 impl Default for Unified {
     fn default() -> Self {
-        Self { scaling: Scaling::tiered(4), target_bytes: 1 << 30, min_bytes: 100 << 20, base_shards: 4 }
+        Self { scaling: Scaling::default(), target_bytes: 1 << 30, min_bytes: 100 << 20, base_shards: 4 }
     }
 }
 
@@ -80,6 +80,14 @@ impl TableOptions {
     pub fn tiered(fanout: u32) -> Self {
         let unified = Unified { scaling: Scaling::tiered(fanout), ..Unified::default() };
         Self { strategy: Strategy::Unified(unified), ..Self::default() }
+    }
+}
+
+impl Default for Scaling {
+    /// `T6, T4`: a memtable is larger than the SSTable it becomes, so that the lowest level can afford more of them
+    /// than the others, and a table of a few memtables is not written once more.
+    fn default() -> Self {
+        Self(vec![4, 2])
     }
 }
 
@@ -170,6 +178,7 @@ mod tests {
             assert_eq!(scaling.parameters(), parameters, "{text}");
             assert_eq!(scaling.to_string().parse(), Ok(scaling));
         }
+        assert_eq!(Scaling::default().to_string(), "T6, T4");
         for text in ["", "T", "T1", "T1025", "L-4", "X4", "T4;L4", "N4", "T4,", "1023", "-1023", "T٤"] {
             assert_eq!(text.parse::<Scaling>(), Err(BadScaling(text.into())));
         }

@@ -13,6 +13,8 @@
 //! timestamp into a new file. It reads all memtables, then SSTables from the newest timestamp down, until
 //! what it has is newer than anything in those that are left. Strictly newer: with equal timestamps the kind
 //! or the bytes decide ([`Record::reconcile`]), so such a table has to be read.
+//!
+//! Before a table is read, its bounds are asked, then its filter; the key is hashed once, at the first filter.
 
 use std::{
     ops::Bound,
@@ -20,18 +22,21 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::{
     commit_log::segment::LogPosition,
     error::Result,
-    memtable::Memtable,
-    merge::{Source, merge},
-    record::{Mutation, Record, Timestamp},
-    sstable::{FileId, KeyHash, TableReader},
+    memtable::{Memtable, Writer},
+    merge::{Source, merge_lazily},
+    record::{Record, Timestamp},
+    scan::{ScanLimits, ScanPage},
+    sstable::{Cached, FileId, KeyHash, Stats, TableReader},
     table_options::TableOptions,
 };
 
@@ -40,7 +45,7 @@ use crate::{
 pub enum TryGet {
     /// The newest record, tombstones included; `None` when the table has never seen the key.
     Ready(Option<Record>),
-    /// An SSTable has to be read: call [`Engine::get`](crate::Engine::get) where blocking is allowed.
+    /// A block of an SSTable has to be read: call [`Engine::get`](crate::Engine::get) where blocking is allowed.
     Cold,
 }
 
@@ -52,6 +57,8 @@ pub(crate) struct Tree {
     options: ArcSwapOption<TableOptions>,
     /// Size of the SSTables that flushes write lately; zero before the first.
     flush_bytes: AtomicU64,
+    /// First position of the active memtable when its age was last asked for, and when it was first seen to have it.
+    seen: Mutex<Option<(LogPosition, Duration)>>,
 }
 
 /// Where the records of a table are, at one moment.
@@ -83,6 +90,7 @@ impl Tree {
             view: ArcSwap::from_pointee(view),
             options: ArcSwapOption::from_pointee(options),
             flush_bytes: AtomicU64::new(0),
+            seen: Mutex::default(),
         }
     }
 
@@ -110,9 +118,9 @@ impl Tree {
         self.view.load_full()
     }
 
-    /// Inserts a mutation, see [`Memtable::insert`]. For the holder of the commit lock.
-    pub(crate) fn insert(&self, position: LogPosition, mutation: Mutation) -> isize {
-        self.view.load().active.insert(position, mutation)
+    /// Lets a writer into the active memtable, see [`Memtable::enter`]. For the holder of the log's lock.
+    pub(crate) fn enter(&self, position: LogPosition) -> Writer {
+        self.view.load().active.enter(position)
     }
 
     /// Bytes of the active memtable.
@@ -120,8 +128,24 @@ impl Tree {
         self.view.load().active.bytes()
     }
 
+    /// Whether the active memtable was seen to hold something at least `age` before `now`. Asked again and again, as
+    /// time goes on: a memtable's age begins with the first time that it is seen.
+    pub(crate) fn is_older(&self, age: Duration, now: Duration) -> bool {
+        let mut seen = self.seen.lock();
+        let first = self.view.load().active.first_position();
+        let since = match (*seen, first) {
+            (_, None) => return false,
+            (Some((known, since)), Some(first)) if known == first => since,
+            (_, Some(first)) => {
+                *seen = Some((first, now));
+                now
+            }
+        };
+        now.saturating_sub(since) >= age
+    }
+
     /// Replaces the active memtable by an empty one, unless it is empty already; `end` is where the log ends.
-    /// For the holder of the commit lock: nobody is inserting.
+    /// For the holder of the log's lock: nobody is entering.
     pub(crate) fn switch(&self, end: LogPosition) -> bool {
         if self.view.load().active.is_empty() {
             return false;
@@ -172,7 +196,7 @@ impl Tree {
                 crate::sometimes!("older tables were not read");
                 break;
             }
-            if !table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key))) {
+            if !table.may_contain(key, || *hash.get_or_insert_with(|| KeyHash::of(key))) {
                 continue;
             }
             if let Some(record) = table.get(key)? {
@@ -185,39 +209,61 @@ impl Tree {
     }
 
     /// The newest record of a storage key, if no SSTable has to be read to know it.
-    pub(crate) fn try_get(&self, key: &[u8]) -> TryGet {
+    pub(crate) fn try_get(&self, key: &[u8]) -> Result<TryGet> {
         let view = self.view.load();
-        let newest = view.get_from_memory(key);
+        let mut newest = view.get_from_memory(key);
         let mut hash = None;
         for table in &view.tables {
             if is_unbeatable(newest.as_ref(), table) {
                 break;
             }
-            if table.may_contain(key, *hash.get_or_insert_with(|| KeyHash::of(key))) {
-                return TryGet::Cold;
+            if !table.may_contain(key, || *hash.get_or_insert_with(|| KeyHash::of(key))) {
+                continue;
+            }
+            match table.get_cached(key)? {
+                Cached::Known(Some(record)) => newest = reconcile(newest, record),
+                Cached::Known(None) => {}
+                Cached::Cold => return Ok(TryGet::Cold),
             }
         }
-        TryGet::Ready(newest)
+        Ok(TryGet::Ready(newest))
     }
 
-    /// At most `limit` newest records in the range, ascending; may block.
-    pub(crate) fn scan(
-        &self,
-        range: (Bound<&[u8]>, Bound<&[u8]>),
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Record)>> {
-        if is_empty_range(range) {
-            return Ok(Vec::new());
+    /// The newest records of several storage keys, in their order; may block.
+    pub(crate) fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Record>>> {
+        let view = self.view.load();
+        let mut newest: Vec<_> = keys.iter().map(|key| view.get_from_memory(key)).collect();
+        let hashes: Vec<_> = keys.iter().map(|key| KeyHash::of(key)).collect();
+        let mut ascending: Vec<_> = (0..keys.len()).collect();
+        ascending.sort_unstable_by_key(|&number| keys[number]);
+        for table in &view.tables {
+            ascending.retain(|&number| !is_unbeatable(newest[number].as_ref(), table));
+            let wanted = ascending.iter().map(|&number| (number, keys[number]));
+            let wanted = wanted.filter(|&(number, key)| table.may_contain(key, || hashes[number]));
+            table.get_each(wanted, |number, record| {
+                newest[number] = reconcile(newest[number].take(), record);
+            })?;
         }
-        let view = self.view();
-        let mut sources: Vec<Source<'_>> = Vec::new();
-        for memtable in view.memtables() {
-            sources.push(Box::new(memtable.range(range).map(Ok)));
+        Ok(newest)
+    }
+
+    /// A page of the newest records in the range, ascending; may block.
+    pub(crate) fn scan(&self, range: (Bound<&[u8]>, Bound<&[u8]>), limits: &ScanLimits) -> Result<ScanPage> {
+        if limits.items == 0 || is_empty_range(range) {
+            return Ok(ScanPage::EMPTY);
+        }
+        let view = self.view.load_full();
+        let mut sources: Vec<(Bytes, Source<'_>)> = Vec::new();
+        for memtable in view.memtables().filter(|memtable| !memtable.is_empty()) {
+            sources.push((Bytes::new(), Box::new(memtable.range(range).map(Ok))));
         }
         for table in &view.tables {
-            sources.push(Box::new(table.range(range)));
+            let Stats { first_key, last_key, .. } = table.stats();
+            if overlaps(range, first_key, last_key) {
+                sources.push((first_key.clone(), Box::new(table.range(range))));
+            }
         }
-        merge(sources).take(limit).collect()
+        ScanPage::fill(merge_lazily(sources), limits)
     }
 }
 
@@ -245,7 +291,8 @@ impl View {
     }
 
     fn get_from_memory(&self, key: &[u8]) -> Option<Record> {
-        self.memtables().filter_map(|memtable| memtable.get(key)).reduce(Record::reconcile)
+        let memtables = self.memtables().filter(|memtable| !memtable.is_empty());
+        memtables.filter_map(|memtable| memtable.get(key)).reduce(Record::reconcile)
     }
 }
 
@@ -268,6 +315,21 @@ fn reconcile(found: Option<Record>, record: Record) -> Option<Record> {
         }
         None => record,
     })
+}
+
+/// Whether a key of the range can be among these.
+fn overlaps(range: (Bound<&[u8]>, Bound<&[u8]>), first: &[u8], last: &[u8]) -> bool {
+    let begins = match range.0 {
+        Bound::Included(from) => from <= last,
+        Bound::Excluded(from) => from < last,
+        Bound::Unbounded => true,
+    };
+    begins
+        && match range.1 {
+            Bound::Included(to) => to >= first,
+            Bound::Excluded(to) => to > first,
+            Bound::Unbounded => true,
+        }
 }
 
 /// Whether no key is in the range; ordered maps do not agree on what a reversed one means.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use helenus_storage::{
     Error, Record, Timestamp,
-    merge::{Source, merge},
+    merge::{Source, merge, merge_lazily},
 };
 use proptest::prelude::*;
 
@@ -48,4 +48,23 @@ fn an_error_of_any_source_ends_the_merge() {
         assert!(before <= good * 2, "{before} records before the error, {good} good ones");
         assert!(merged.next().is_none());
     }
+}
+
+#[test]
+fn a_source_is_asked_for_nothing_before_its_turn() {
+    // Given a source that fails, and is known to have nothing below 5,
+    let whole = || (Bytes::new(), source((0..10).map(|key| (key, 2)).collect()));
+    let failing = || -> (Bytes, Source<'static>) {
+        (Bytes::from(vec![5]), Box::new(std::iter::once(Err(Error::Closed))))
+    };
+    // then what is below comes out, and nothing else.
+    for sources in [vec![whole(), failing()], vec![failing(), whole()]] {
+        let merged: Vec<_> = merge_lazily(sources).collect();
+        assert_eq!(merged.iter().filter(|entry| entry.is_ok()).count(), 5);
+        assert!(matches!(merged.last(), Some(Err(Error::Closed))));
+    }
+    // And one that begins exactly at its key is reconciled.
+    let late = (Bytes::from(vec![5]), source(BTreeMap::from([(5, 9), (6, 1)])));
+    let merged: Vec<_> = merge_lazily(vec![whole(), late]).map(Result::unwrap).collect();
+    assert_eq!((merged.len(), &merged[5].1, &merged[6].1), (10, &record(9), &record(2)));
 }

@@ -12,12 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use helenus_storage::{
-    Error, Options, Record, RecordKind, Timestamp,
+    AccessMode, Error, Options, Record, RecordKind, Timestamp,
     commit_log::{LogPosition, SegmentId},
     disk::{Damage, Disk, Fault, OsDisk, Repeat, SimulatedDisk},
     sstable::{
-        DropTimes, FileId, KeyHash, LogSpan, SizeHistogram, Stats, TableFile, TableReader, TableWriter,
-        TimeSpan,
+        BlockCache, DropTimes, FileId, KeyHash, LogSpan, SizeHistogram, Stats, TableFile, TableReader,
+        TableWriter, TimeSpan,
     },
 };
 use proptest::prelude::*;
@@ -158,7 +158,7 @@ proptest! {
         for key in model.keys().chain(&probes) {
             let expected = model.get(key).cloned();
             prop_assert_eq!(table.get(key).unwrap(), expected.clone());
-            prop_assert!(expected.is_none() || table.may_contain(key, KeyHash::of(key)));
+            prop_assert!(expected.is_none() || table.may_contain(key, || KeyHash::of(key)));
         }
         prop_assert_eq!(scan(&table, ALL).unwrap(), everything(&model));
         let expected: Vec<_> =
@@ -292,8 +292,22 @@ fn a_table_of_nothing_leaves_no_file() {
     assert!(disk.list(&directory()).unwrap().is_empty());
 }
 
-/// Whatever the table says after `change`, it is an error that names the file, or what it said before.
+/// Whatever the table says after `change`, it is an error that names the file, or what it said before. Answers whether
+/// anything was noticed.
 fn no_wrong_answer(model: &Model, disk: &SimulatedDisk, file: &TableFile, change: &str) -> bool {
+    let noticed = [AccessMode::Mmap, AccessMode::Standard]
+        .map(|mode| no_wrong_answer_by(mode, model, disk, file, &format!("{change}, {mode:?}")));
+    assert_eq!(noticed[0], noticed[1], "{change}: noticed in one access mode only");
+    noticed[0]
+}
+
+fn no_wrong_answer_by(
+    mode: AccessMode,
+    model: &Model,
+    disk: &SimulatedDisk,
+    file: &TableFile,
+    change: &str,
+) -> bool {
     let path = directory().join(TableReader::file_name(ID));
     let named = |error: Error| match error {
         Error::Corrupt { path: found, offset, .. } => {
@@ -302,7 +316,8 @@ fn no_wrong_answer(model: &Model, disk: &SimulatedDisk, file: &TableFile, change
         }
         other => panic!("{change}: {other:?} is not Corrupt"),
     };
-    let table = match TableReader::open(disk, &directory(), file.clone()) {
+    let cache = Arc::new(BlockCache::new(64 << 10, 256));
+    let table = match TableReader::open_with(disk, &directory(), file.clone(), mode, cache) {
         Ok(table) => Arc::new(table),
         Err(error) => {
             named(error);
@@ -311,7 +326,7 @@ fn no_wrong_answer(model: &Model, disk: &SimulatedDisk, file: &TableFile, change
     };
     let mut noticed = false;
     for (key, record) in model {
-        assert!(table.may_contain(key, KeyHash::of(key)), "{change}: the filter hides a key");
+        assert!(table.may_contain(key, || KeyHash::of(key)), "{change}: the filter hides a key");
         match table.get(key) {
             Ok(found) => assert_eq!(found.as_ref(), Some(record), "{change}"),
             Err(error) => {
@@ -320,8 +335,9 @@ fn no_wrong_answer(model: &Model, disk: &SimulatedDisk, file: &TableFile, change
             }
         }
     }
+    // What the gets cached is of no concern to those who read everything once.
     let mut expected = model.iter();
-    let mut entries = table.range(ALL);
+    let mut entries = table.range_uncached(ALL);
     for entry in entries.by_ref() {
         match entry {
             Ok((key, record)) => {

@@ -77,7 +77,7 @@ impl LocalStore {
     /// and its cluster that must not be forgotten once acted upon, whatever an operator chose for user records.
     pub(crate) async fn sync(&self) -> Result<(), ReplicaError> {
         match self.engine.options().sync_mode {
-            SyncMode::Group => Ok(()),
+            SyncMode::Group | SyncMode::Batch => Ok(()),
             SyncMode::Periodic => self.block_on(|engine| engine.step(Step::Sync).map(|_| ())).await,
         }
     }

@@ -13,7 +13,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use helenus_storage::{
-    Engine, Error, Options,
+    Clock, Engine, Error, Options,
     disk::{Damage, Disk, Fault as DiskFault, Repeat, SimulatedDisk},
 };
 use parking_lot::Mutex;
@@ -34,6 +34,7 @@ use crate::{
     },
     node_id::Generation,
     settings::Settings,
+    time::WallClock,
 };
 
 /// How long a stop on request may take before the process is killed.
@@ -331,7 +332,10 @@ impl Machine {
             let mut state = self.state.lock();
             state.boots += 1;
             let disk: Arc<dyn Disk> = Arc::new(state.disk.clone());
-            let engine = Engine::open(disk, Path::new("/data"), self.parts.options.clone())?;
+            let clock = Arc::clone(&self.parts.clock);
+            let clock = Some(Clock::new(move || WallClock::now(&*clock)));
+            let options = Options { clock, ..self.parts.options.clone() };
+            let engine = Engine::open(disk, Path::new("/data"), options)?;
             let life = CancellationToken::new();
             let process = Process { life, node: None, engine: Arc::new(engine) };
             state.process = Some(process.clone());

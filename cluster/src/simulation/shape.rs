@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use helenus_storage::{Options, SyncMode, TableOptions};
+use helenus_storage::{AccessMode, Compression, Options, SyncMode, TableOptions};
 use rand::RngExt;
 
 use super::weather::Weather;
@@ -13,6 +13,11 @@ use crate::{
     node::randomness::{Stream, stream},
     settings::Settings,
 };
+
+/// Grace of tombstones that no other replica has to hear of. Longer than any message is under way, a pause of its
+/// receiver and the error of a clock included: what arrives later than that gives a deleted value back. Where there are
+/// other replicas nothing may be purged as long as no anti-entropy tells them.
+const LONE_GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// A cluster before anything is done to it.
 #[derive(Debug, Clone)]
@@ -56,7 +61,7 @@ impl Shape {
         Self {
             nodes,
             factor,
-            options: options(&mut random),
+            options: options(&mut random, &mut stream(seed, "reads"), factor),
             step_time: Duration::from_millis(random.random_range(0..12)),
             weather: weather(&mut random),
             most_calls: if random.random_bool(0.1) { 8 } else { 256 },
@@ -96,7 +101,9 @@ fn settings(random: &mut Stream, nodes: u32, factor: u32) -> Settings {
     }
 }
 
-fn options(random: &mut Stream) -> Options {
+/// What concerns reads is drawn from a stream of its own: it came later, and leaves the shapes of known seeds as they
+/// were.
+fn options(random: &mut Stream, reads: &mut Stream, factor: u32) -> Options {
     let segment_bytes = [8 << 10, 32 << 10, 256 << 10][random.random_range(0..3)];
     let memtable_bytes = [1, 2 << 10, 16 << 10, 64 << 10][random.random_range(0..4)];
     let is_periodic = random.random_bool(0.1);
@@ -111,11 +118,18 @@ fn options(random: &mut Stream) -> Options {
         block_bytes: [64, 512, 16 << 10][random.random_range(0..3)],
         restart_interval: [1, 3, 16][random.random_range(0..3)],
         bloom_fp_rate: [0.01, 0.5][random.random_range(0..2)],
-        table: TableOptions::tiered(random.random_range(2..=4)),
+        compression: [Compression::None, Compression::Lz4][reads.random_range(0..2)],
+        access_mode: [AccessMode::Mmap, AccessMode::Standard][reads.random_range(0..2)],
+        block_cache_bytes: [0, 64 << 10, 16 << 20][reads.random_range(0..3)],
+        table: TableOptions {
+            gc_grace: if factor == 1 { LONE_GRACE } else { TableOptions::default().gc_grace },
+            ..TableOptions::tiered(random.random_range(2..=4))
+        },
         merge_max_tables: [4, 8, 32][random.random_range(0..3)],
         // One task drives each engine, and waits for nothing but virtual time.
         compaction_threads: 1,
         compaction_bytes_per_second: 0,
+        spare_segments: random.random_range(0..3),
         ..Options::default()
     }
 }

@@ -302,15 +302,15 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Backgroun
     Ok((engine, background))
 }
 
-/// Says what storage could not do. Flushes and merges are tried again, and one that meets a damaged block fails for ever:
-/// its line comes once in [`FAILURE_PAUSE`], the metrics count each attempt.
+/// Says what storage could not do. Flushes and merges are tried again, but for an SSTable in which a merge met damage: that is
+/// named here and left out from then on. Lines come once in [`FAILURE_PAUSE`], the metrics count each attempt.
 fn report_failures() -> FailureListener {
     let lines = Step::ALL.map(|_| Seldom::every(FAILURE_PAUSE));
     Box::new(move |step, error| match step {
         Step::Commit | Step::Sync => {
             tracing::error!(step = step.name(), %error, "storage could not do a piece of work");
         }
-        Step::Flush | Step::Compact => {
+        Step::Flush | Step::Compact | Step::Prepare => {
             if let Some(left_out) = lines[step as usize].may_say(std::time::Instant::now()) {
                 let step = step.name();
                 tracing::warn!(step, %error, left_out, "storage could not do a piece of work and tries again");

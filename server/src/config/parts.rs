@@ -36,9 +36,16 @@ impl Config {
             memtable_bytes: storage.memtable_size.bytes_in_memory(),
             memtable_total_bytes: storage.memtable_total.bytes_in_memory(),
             commit_log_bytes: storage.commit_log_size.bytes(),
+            spare_segments: count(storage.spare_segments),
+            memtable_age: Some(storage.memtable_age.get()),
+            slow_down: storage.slow_down.get(),
+            stall_limit: storage.stall_limit.get(),
             block_bytes: storage.block_size.bytes_in_memory(),
             restart_interval: count(storage.restart_interval),
             bloom_fp_rate: storage.bloom_fp_rate,
+            compression: storage.compression,
+            access_mode: storage.access_mode,
+            block_cache_bytes: storage.block_cache.bytes_in_memory(),
             table: TableOptions {
                 strategy: Strategy::Unified(Unified {
                     scaling: storage.compaction_scaling.clone(),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use helenus_cluster::{partitioning::Partitioner, snitch::ec2::Naming, table::Replication};
-use helenus_storage::{SyncMode, table_options::Scaling};
+use helenus_storage::{AccessMode, Compression, SyncMode, table_options::Scaling};
 use uuid::Uuid;
 
 use super::{
@@ -220,7 +220,8 @@ sections! {
     }
     /// `[storage]`: the storage engine.
     storage: Storage {
-        /// `group`: acknowledged once synced, one sync for all who wait. `periodic`: synced every `sync_interval`.
+        /// `group`: acknowledged once synced, one sync for all who wait. `batch`: likewise, and no sync waits for others
+        /// to join. `periodic`: synced every `sync_interval`.
         sync_mode: SyncMode = SyncMode::Group, anything;
         /// Time between syncs in mode `periodic`.
         sync_interval: Period = Period::secs(1), between(Period::millis(1), Period::secs(60));
@@ -234,15 +235,30 @@ sections! {
         memtable_total: Size = Size::mib(256), between(Size::mib(1), Size::gib(64));
         /// All commit log segments together; beyond it the oldest memtables are written to SSTables.
         commit_log_size: Size = Size::mib(512), between(Size::mib(2), Size::gib(1024));
+        /// Commit log segments that are kept to be used again.
+        spare_segments: u32 = 4, between(0, 1024);
+        /// Age at which a memtable is written to an SSTable, however little it holds.
+        memtable_age: Period = Period::secs(3600), between(Period::secs(1), Period::secs(31_536_000));
+        /// Longest delay of a writer who is slowed down.
+        slow_down: Period = Period::millis(5), between(Period::millis(1), Period::secs(10));
+        /// How long a thread that writes waits for room before it is answered as overloaded.
+        stall_limit: Period = Period::secs(10), between(Period::millis(1), Period::secs(600));
         /// Uncompressed size of an SSTable block.
-        block_size: Size = Size::kib(16), between(Size::kib(1), Size::mib(1));
+        block_size: Size = Size::kib(4), between(Size::kib(1), Size::mib(1));
         /// Entries between two restart points of a block.
         restart_interval: u32 = 16, between(1, 1024);
         /// False-positive rate of bloom filters.
         bloom_fp_rate: f64 = 0.01, between(0.000_01, 0.5);
+        /// `lz4` or `none`: how blocks of new SSTables are compressed. Both are read either way.
+        compression: Compression = Compression::Lz4, anything;
+        /// `mmap` or `standard` (reads into buffers): how SSTables are read. With `mmap`, a disk that fails to deliver
+        /// a page kills the process (SIGBUS); with `standard` the read that needed it fails.
+        access_mode: AccessMode = AccessMode::Mmap, anything;
+        /// Unpacked blocks that are kept in memory, for all SSTables together. Zero keeps none.
+        block_cache: Size = Size::mib(256), between(Size::kib(0), Size::gib(1024));
         /// How SSTables are merged: per level, T and the number of tables of like density that become one, or L and how
         /// much denser the next level is.
-        compaction_scaling: Scaling = Scaling::tiered(4), anything;
+        compaction_scaling: Scaling = Scaling::default(), anything;
         /// Size at which the output of a merge is split.
         sstable_target: Size = Size::gib(1), between(Size::mib(1), Size::gib(1024));
         /// SSTables that one merge takes at most.
@@ -254,9 +270,9 @@ sections! {
         };
         /// What merges may write in a second; 0 for no limit.
         compaction_throughput: Size = Size::mib(64), between(Size::of_bytes(0), Size::gib(64));
-        /// SSTables that a read may have to look into before merges go as fast as they can.
+        /// SSTables due to be merged that a read may have to look into, before writers are stopped.
         compaction_debt_tables: u32 = 64, between(8, 10_000);
-        /// Bytes that wait to be merged before merges go as fast as they can.
+        /// Bytes that wait to be merged, before writers are stopped.
         compaction_debt: Size = Size::gib(64), between(Size::mib(1), Size::gib(65_536));
         /// How long tombstones stay.
         gc_grace: Period = Period::secs(864_000), between(Period::secs(0), Period::secs(315_360_000));

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use helenus_cluster::{partitioning::Partitioner, snitch::ec2::Naming};
 use helenus_storage::{
-    SyncMode,
+    AccessMode, Compression, SyncMode,
     table_options::{BadScaling, Scaling},
 };
 use serde_json::json;
@@ -219,13 +219,40 @@ impl Value for LogFormat {
 
 impl Value for SyncMode {
     fn read(item: &Item) -> Result<Self, Complaint> {
-        choose(item, &[("group", Self::Group), ("periodic", Self::Periodic)])
+        choose(item, &[("group", Self::Group), ("batch", Self::Batch), ("periodic", Self::Periodic)])
     }
 
     fn json(&self) -> serde_json::Value {
         json!(match self {
             Self::Group => "group",
+            Self::Batch => "batch",
             Self::Periodic => "periodic",
+        })
+    }
+}
+
+impl Value for AccessMode {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("mmap", Self::Mmap), ("standard", Self::Standard)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::Mmap => "mmap",
+            Self::Standard => "standard",
+        })
+    }
+}
+
+impl Value for Compression {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("none", Self::None), ("lz4", Self::Lz4)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
         })
     }
 }

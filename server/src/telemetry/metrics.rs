@@ -266,6 +266,8 @@ impl Collector for Storage {
             ),
             ("flushes", "Memtables flushed to SSTables", None, now.flushes),
             ("compactions", "Merges of SSTables", None, now.compactions),
+            ("block_cache_hits", "Blocks found in the cache", None, now.block_cache_hits),
+            ("block_cache_misses", "Blocks looked for in the cache in vain", None, now.block_cache_misses),
         ];
         for (name, help, unit, value) in counters {
             encoder
@@ -287,6 +289,9 @@ impl Collector for Storage {
             ("memtable", "Bytes accounted to memtables", Some(Unit::Bytes), now.memtable_bytes),
             ("sstables", "Live SSTables", None, now.sstables),
             ("sstable", "Bytes of live SSTables", Some(Unit::Bytes), now.sstable_bytes),
+            ("sstable_index", "Memory of SSTable indexes", Some(Unit::Bytes), now.index_bytes),
+            ("sstable_filter", "Memory of bloom filters", Some(Unit::Bytes), now.filter_bytes),
+            ("block_cache", "Memory of the block cache", Some(Unit::Bytes), now.block_cache_bytes),
         ];
         for (name, help, unit, value) in gauges {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -305,7 +310,7 @@ mod tests {
         let metrics = Metrics::new(|| EngineCounters {
             commit_log_syncs: 7,
             commit_log_sync_nanos: 1_500_000_000,
-            failures: [0, 0, 0, 3],
+            failures: [0, 0, 0, 3, 0],
             memtable_bytes: 42,
             ..EngineCounters::default()
         });

@@ -3,19 +3,20 @@
 //! ```text
 //! frame   length u32 LE │ crc32 u32 LE │ kind u8 │ payload (length bytes) │ zeros up to a multiple of 8
 //! crc32 = CRC32(salt u64 LE ‖ offset u64 LE ‖ length u32 LE ‖ kind ‖ payload ‖ zeros)
-//! salt  = magic of the file as u64 LE XOR its id
+//! salt  = what the header of the file says; of a manifest, its magic as u64 LE XOR its id
 //! ```
 //!
-//! The checksum is salted with the file's magic and id and the frame's own offset, so bytes of another file
-//! (a manifest and a segment may have the same number), or of another place in this one, never pass for a
-//! frame. Frames start at multiples of [`ALIGNMENT`]: whoever looks for life behind a damaged frame has few
+//! The checksum is salted with what no other file has and the frame's own offset, so bytes of another file
+//! (a manifest and a segment may have the same number, and a segment may have been another one before), or of another
+//! place in this one, never pass for a frame. Frames start at multiples of [`ALIGNMENT`]: whoever looks for life behind a damaged frame has few
 //! places to try.
 
 use bytes::Bytes;
 
 /// Frames start at multiples of this.
 pub(crate) const ALIGNMENT: usize = 8;
-const HEAD_BYTES: usize = 9;
+/// Length, checksum and kind.
+pub(crate) const HEAD_BYTES: usize = 9;
 
 /// What is inside a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq)]

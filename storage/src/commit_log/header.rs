@@ -1,11 +1,15 @@
 //! The header of the files that hold frames: commit log segments and manifests.
 //!
 //! ```text
-//! magic, 8 bytes │ version u32 │ crc32 u32 │ id u64 │ length u64 │ durable u64 │ predecessor end u64        all LE
+//! magic, 8 bytes │ version u32 │ crc32 u32 │ id u64 │ length u64 │ durable u64 │ salt u64                    all LE
 //! ```
 //!
 //! The checksum is that of the header with itself as zero. Such a file gets its name after its first `length`
 //! bytes were synced. So a file that has the name, and not a valid header or not that many bytes, rotted.
+//!
+//! What lies behind the first `durable` bytes may be anything: zeros, or, in a file that was used before, what it
+//! held then. No frame of that passes for one of this file, since frames are checked against the salt, and no two
+//! births have the same one.
 
 use std::{
     io::ErrorKind,
@@ -22,7 +26,7 @@ use crate::{
 
 /// Where the first frame starts.
 pub(crate) const HEADER_BYTES: usize = 48;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Tells the kinds of files apart.
 pub(crate) type Magic = [u8; 8];
@@ -34,16 +38,17 @@ pub(crate) struct Birth {
     pub(crate) length: u64,
     /// Frames before this were there and durable when it got its name.
     pub(crate) durable: u64,
-    /// Where the file before this one ends: nothing from there on counts, whatever it looks like.
-    pub(crate) predecessor_end: u64,
+    /// Tells the frames of this file from all others, see [`super::frame`].
+    pub(crate) salt: u64,
 }
 
 /// Creates such a file durably: preallocated, with its header and its first frames, under a temporary name, then
-/// renamed. So a file with the name always has all of that, unless it rotted.
+/// renamed. So a file with the name always has all of that, unless it rotted. `is_filled` makes its creation dearer and
+/// syncs of what is written later cheaper: for files whose syncs someone waits for.
 ///
 /// # Errors
-/// [`Error::StorageFull`]: nothing remains, and it can be tried again. After an [`Error::Io`] a temporary file
-/// may remain.
+/// [`Error::StorageFull`], [`Error::TooManyFiles`]: nothing remains, and it can be tried again. After an
+/// [`Error::Io`] a temporary file may remain.
 pub(crate) fn create(
     disk: &dyn Disk,
     directory: &Path,
@@ -51,25 +56,59 @@ pub(crate) fn create(
     (magic, id): (Magic, u64),
     birth: Birth,
     frames: &[u8],
+    is_filled: bool,
+) -> Result<(PathBuf, Arc<dyn DiskFile>)> {
+    let contents = [&encode(magic, id, birth), frames].concat();
+    publish(disk, directory, name, |temporary| {
+        let file = create_afresh(disk, temporary).map_err(|e| ("create", e))?;
+        file.allocate(birth.length).map_err(|e| ("allocate", e))?;
+        if is_filled {
+            file.fill(birth.length).map_err(|e| ("write", e))?;
+        }
+        file.write_all_at(&contents, 0).map_err(|e| ("write", e))?;
+        Ok(file)
+    })
+}
+
+/// As [`create`], out of a file that is not needed any more and has the length already: only its header is written.
+/// Its bytes are on the disk already, so syncs of what is written over them need no change of the file system.
+///
+/// # Errors
+/// As [`create`]; the old file may be gone, or have the header of the new one.
+pub(crate) fn recycle(
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    (magic, id): (Magic, u64),
+    birth: Birth,
+    old: &Path,
+) -> Result<(PathBuf, Arc<dyn DiskFile>)> {
+    publish(disk, directory, name, |temporary| {
+        disk.rename(old, temporary).map_err(|e| ("rename", e))?;
+        let file = disk.open(temporary).map_err(|e| ("open", e))?;
+        file.write_all_at(&encode(magic, id, birth), 0).map_err(|e| ("write", e))?;
+        Ok(file)
+    })
+}
+
+/// Gives its name to a file that `fill` makes under a temporary one, once all of it is durable.
+fn publish(
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    fill: impl FnOnce(&Path) -> Result<Arc<dyn DiskFile>, (&'static str, std::io::Error)>,
 ) -> Result<(PathBuf, Arc<dyn DiskFile>)> {
     let path = directory.join(name);
     let temporary = directory.join(format!("{name}.tmp"));
-    let contents = [&encode(magic, id, birth), frames].concat();
-    let failed = |operation| {
-        let path = &path;
-        move |e| Error::new_file(operation, path, e)
-    };
-    let fill = || {
-        let file = create_afresh(disk, &temporary).map_err(failed("create"))?;
-        file.allocate(birth.length).map_err(failed("allocate"))?;
-        file.write_all_at(&contents, 0).map_err(failed("write"))?;
-        file.sync_all().map_err(failed("sync"))?;
-        disk.rename(&temporary, &path).map_err(failed("rename"))?;
+    let named = fill(&temporary).and_then(|file| {
+        file.sync_all().map_err(|e| ("sync", e))?;
+        disk.rename(&temporary, &path).map_err(|e| ("rename", e))?;
         Ok(file)
-    };
-    let file = fill().inspect_err(|_| {
+    });
+    let file = named.map_err(|(operation, e)| {
         // Gives back what it took; if not, the next attempt or recovery will.
         let _ = disk.remove(&temporary);
+        Error::new_file(operation, &path, e)
     })?;
     disk.sync_dir(directory).map_err(|e| Error::io(SYNC_DIRECTORY, directory, e))?;
     Ok((path, file))
@@ -95,7 +134,7 @@ fn encode(magic: Magic, id: u64, birth: Birth) -> [u8; HEADER_BYTES] {
     header[16..24].copy_from_slice(&id.to_le_bytes());
     header[24..32].copy_from_slice(&birth.length.to_le_bytes());
     header[32..40].copy_from_slice(&birth.durable.to_le_bytes());
-    header[40..].copy_from_slice(&birth.predecessor_end.to_le_bytes());
+    header[40..].copy_from_slice(&birth.salt.to_le_bytes());
     let crc = crc32fast::hash(&header);
     header[12..16].copy_from_slice(&crc.to_le_bytes());
     header
@@ -114,7 +153,7 @@ pub(crate) fn check(path: &Path, magic: Magic, id: u64, start: &[u8], file_bytes
         return Err(corrupt("the magic number is wrong".into()));
     }
     let field = |at: usize| (&stored[at..]).get_u64_le();
-    let birth = Birth { length: field(24), durable: field(32), predecessor_end: field(40) };
+    let birth = Birth { length: field(24), durable: field(32), salt: field(40) };
     if stored != encode(magic, id, birth) {
         return Err(corrupt(match (&stored[8..]).get_u32_le() {
             VERSION => "the header is damaged, or that of another file".into(),

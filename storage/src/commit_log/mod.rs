@@ -2,36 +2,57 @@
 //!
 //! # Group commit
 //!
-//! [`apply`](crate::Engine::apply) only queues. The commit step takes everything that waits as one group,
-//! writes it with one call, syncs it, inserts the mutations into their memtables and releases their tickets.
-//! While the disk works the next group gathers, so the busier the engine the more writers share a sync
-//! (DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984, §5). There is
-//! no timer: a lone writer waits for one write and one sync.
+//! What is written with one call is a group. A thread that may block ([`Engine::apply_and_wait`](crate::Engine)) writes
+//! its own; what async callers queue ([`apply`](crate::Engine::apply)) the commit step writes as one. Either way:
+//!
+//! ```text
+//! log's lock   append to the segment, enter the memtables
+//! no lock      wait for a sync that covers it, make it if nobody does ── insert ── tell
+//! ```
+//!
+//! While one sync runs, others append, and the next one covers them all, so the busier the engine the more writers
+//! share a sync (DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984, §5). There
+//! is no timer; in mode `group` whoever syncs lets others run for a moment first, as long as they append, since those
+//! whom the last sync woke are about to. In mode `batch` it does not. A lone writer pays for one write and one sync,
+//! and no change of threads.
 //!
 //! Since a mutation enters its memtable only after its sync, no reader sees what a crash could take back (in
-//! group mode). And since nobody but the commit step inserts, the log positions of what a memtable holds
-//! are one contiguous range, and a memtable that is switched between two groups has no writer left inside:
-//! waiting for writers is waiting for the commit step's lock.
+//! group and batch mode). Who has appended and not inserted yet counts as being inside the memtable, and a switched
+//! memtable is flushed when nobody is inside: so what a flush calls flushed is in the SSTable.
 //!
-//! Rejected: a log per table (a sync each); acknowledging from the applying thread after its own sync (no
-//! sharing without timers); one frame per group (a mutation is what must be all or nothing, and a frame per
-//! mutation gives damage an address).
+//! Rejected: a log per table (a sync each); leaders that insert for their followers (those are awake anyway, and insert
+//! on all cores at once); one frame per group (a batch is what must be all or nothing, and a frame per
+//! batch gives damage an address); writing through a memory map (no system call, but an I/O error kills the process).
 //!
 //! # Layout
 //!
 //! ```text
 //! commit-<id, 16 hex digits>.log        preallocated; ids are contiguous
-//!   header   magic "HELENLOG", durable and predecessor end, see `header`
-//!   group    group header ‖ mutation ‖ mutation ‖ …                                          frames, see `frame`
-//!            kind 1: durable position u64     everything before it was durable when the group was written
-//!            kind 2: table id u32, mutation
+//!   header   magic "HELENLOG", durable, salt, see `header`
+//!   start    kind 4: predecessor's end u64, its predecessor's end u64                       frames, see `frame`
+//!   group    group header ‖ batch ‖ batch ‖ …
+//!            kind 1: (durable position XOR salt) u64     everything before it was durable when the group was written
+//!            kind 2: 1..n × (table id u32, mutation)     what happens together
 //!   …
 //!   seal     kind 3, empty                    the engine was closed: everything before it was durable
+//!   …        anything: zeros, or what the file held when it was another segment
+//! commit-<id>.spare                     not needed any more, kept to be used again
 //! ```
 //!
-//! A segment is created after its predecessor was synced: under a temporary name, with a header that says
-//! where the predecessor ends, synced, then renamed. Since it is preallocated, a full disk shows there, before
-//! anything of a group is written.
+//! # The next segment
+//!
+//! A segment is made ahead of its use: filled with zeros (unless the mode is periodic) or out of a spare, with a header under a temporary name,
+//! synced, renamed, the directory synced, and known to the manifest; it is used when its start frame is written,
+//! together with its first group, after its predecessor was synced. So to go on in it costs a writer nothing, and since
+//! all blocks of it were written before, its syncs concern data only. A full disk shows when a segment is made, before
+//! anything of a group is written. A spare keeps its old bytes: each birth of a segment has a salt of its own
+//! (see `segment`), so no old frame passes for one of this life, and an old group header does not even read as
+//! a position in the segment.
+//!
+//! A segment whose start frame is invalid was never durably used, and its predecessor is the last that counts. The
+//! next recovery leaves it behind and begins another, whose start frame says that nothing of it counts: hence the two
+//! ends. There is never more than one such segment, since the next is made only once the start frame of the one that
+//! is written to is durable.
 //!
 //! # Torn tail or rot
 //!
@@ -39,11 +60,11 @@
 //! frame means that the disk changed its mind: rot, and the engine refuses to start and names the place,
 //! since cutting there would silently drop acknowledged writes. An invalid frame is
 //!
-//! - rot, if it lies before the end that the segment's successor records;
+//! - rot, if it lies before the end that a later start frame records;
 //! - in the last segment rot, if the segment's own header, or a valid group header or seal further on, says
 //!   that the place was durable;
 //! - else a torn tail: the log ends there, and the next segment will say so. Nothing behind the recorded end
-//!   is looked at again, and nothing of it is overwritten.
+//!   is looked at again, and nothing of it is overwritten while the segment is needed.
 //!
 //! What no one can tell apart is the last group: if it was synced, and rotted before anything was written
 //! after it, it looks torn. [`close`](crate::Engine::close) seals, so an engine that was closed has no such
@@ -58,17 +79,19 @@
 //! The manifest knows for each table the position up to which it is flushed, and replay skips what is before.
 //! That is not only faster: a flushed tombstone may have been purged together with what it deletes, and
 //! replaying a record from before it would bring the deleted value back. Segments of which every table has
-//! flushed everything are removed, after the manifest says so durably; a missing segment that it does not
-//! call removed is rot.
+//! flushed everything are removed or become spares, after the manifest says so durably; a missing segment that it does
+//! not call removed is rot. A flush makes the log durable up to where its memtable ends before the SSTable counts: a
+//! batch may have another half, which is in the log alone.
 //!
-//! Reading order: `frame`, `header`, `segment`, `queue` and `ticket` (what waits), `writer`, `replay`.
+//! Reading order: `frame`, `header`, `segment`, `queue` and `ticket` (what waits), `writer`, `group_sync`, `replay`.
 
 pub(crate) mod frame;
+pub(crate) mod group_sync;
 pub(crate) mod header;
 pub(crate) mod queue;
 pub(crate) mod replay;
 pub(crate) mod segment;
-mod ticket;
+pub(crate) mod ticket;
 pub(crate) mod writer;
 
 pub use segment::{LogPosition, SegmentId};

@@ -6,32 +6,32 @@ use parking_lot::Mutex;
 
 use crate::{
     commit_log::{
+        frame,
+        replay::Batch,
         ticket::{Outcome, Ticket},
         writer,
     },
     error::{Error, Result},
-    record::Mutation,
-    table_id::TableId,
 };
 
-/// Mutations that are written, synced and released together. Dropped unresolved, its tickets answer
+/// Batches that are written, synced and released together. Dropped unresolved, its tickets answer
 /// [`Error::Closed`].
 #[derive(Debug)]
 pub(crate) struct Group {
-    mutations: Vec<(TableId, Mutation)>,
+    batches: Vec<Batch>,
     size_bytes: usize,
     outcome: Arc<Outcome>,
 }
 
 impl Group {
     /// In the order of their applies.
-    pub(crate) fn mutations(&self) -> &[(TableId, Mutation)] {
-        &self.mutations
+    pub(crate) fn batches(&self) -> &[Batch] {
+        &self.batches
     }
 
-    /// Takes the mutations out; the tickets still wait.
-    pub(crate) fn take_mutations(&mut self) -> Vec<(TableId, Mutation)> {
-        std::mem::take(&mut self.mutations)
+    /// Takes the batches out; the tickets still wait.
+    pub(crate) fn take_batches(&mut self) -> Vec<Batch> {
+        std::mem::take(&mut self.batches)
     }
 
     /// Tells all tickets.
@@ -71,12 +71,12 @@ impl CommitQueue {
         Self { state: Mutex::default(), limit_bytes, group_bytes }
     }
 
-    /// Queues a mutation. The flag says that nothing was waiting before.
+    /// Queues a batch. The flag says that nothing was waiting before.
     ///
     /// # Errors
     /// [`Error::Overloaded`] and what [`CommitQueue::refuse`] was given; nothing was queued.
-    pub(crate) fn push(&self, table: TableId, mutation: Mutation) -> Result<(Ticket, bool)> {
-        let size_bytes = writer::mutation_bytes(&mutation);
+    pub(crate) fn push(&self, batch: Batch) -> Result<(Ticket, bool)> {
+        let size_bytes = frame::size(writer::batch_bytes(&batch));
         let mut state = self.state.lock();
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
@@ -91,14 +91,14 @@ impl CommitQueue {
         match state.groups.back_mut() {
             Some(group) if group.size_bytes + size_bytes <= self.group_bytes => {
                 crate::sometimes!("one group had several mutations");
-                group.mutations.push((table, mutation));
+                group.batches.push(batch);
                 group.size_bytes += size_bytes;
-                Ok((Ticket::new(Arc::clone(&group.outcome), group.mutations.len() - 1), was_empty))
+                Ok((Ticket::new(Arc::clone(&group.outcome), group.batches.len() - 1), was_empty))
             }
             _ => {
                 let outcome = Arc::<Outcome>::default();
                 let ticket = Ticket::new(Arc::clone(&outcome), 0);
-                state.groups.push_back(Group { mutations: vec![(table, mutation)], size_bytes, outcome });
+                state.groups.push_back(Group { batches: vec![batch], size_bytes, outcome });
                 Ok((ticket, was_empty))
             }
         }

@@ -8,7 +8,7 @@ use crate::{
     commit_log::{
         frame::{self, ALIGNMENT, Frame},
         header::{self, Birth, HEADER_BYTES},
-        segment::{self, GROUP, LogPosition, MUTATION, SEAL, SegmentId},
+        segment::{self, BATCH, GROUP, LogPosition, SEAL, START, SegmentId},
     },
     disk::Disk,
     error::{Error, Result},
@@ -16,8 +16,11 @@ use crate::{
     table_id::TableId,
 };
 
-/// Receives the mutations of a segment in the order they were written.
-pub(crate) type Visitor<'a> = &'a mut dyn FnMut(LogPosition, TableId, Mutation) -> Result<()>;
+/// What happens together.
+pub(crate) type Batch = Vec<(TableId, Mutation)>;
+
+/// Receives the batches of a segment in the order they were written.
+pub(crate) type Visitor<'a> = &'a mut dyn FnMut(LogPosition, Batch) -> Result<()>;
 
 /// One segment file, read.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl<'a> StoredSegment<'a> {
         Ok(Self { id, path, birth, contents: contents.into() })
     }
 
-    /// Visits the mutations between two positions, of which the caller knows that frames lie there back to
+    /// Visits the batches between two positions, of which the caller knows that frames lie there back to
     /// back.
     ///
     /// # Errors
@@ -68,24 +71,34 @@ impl<'a> StoredSegment<'a> {
                 self.corrupt(at, &format!("no valid frame, though the segment goes on to {to}"))
             })?;
             let next = frame.next as u64;
-            if frame.kind == MUTATION {
-                let mut payload = frame.payload;
-                let table = payload.try_get_u32_le().map_err(|_| self.corrupt(at, "a short mutation"))?;
-                let mutation =
-                    Mutation::decode(payload).map_err(|e| self.corrupt(at, &format!("a mutation: {e}")))?;
-                visitor(LogPosition { segment: self.id, offset: at }, TableId(table), mutation)?;
+            if frame.kind == BATCH {
+                visitor(LogPosition { segment: self.id, offset: at }, self.batch(at, frame.payload)?)?;
             }
             at = next;
         }
         if at == to { Ok(()) } else { Err(self.corrupt(to, "the segment ends within a frame")) }
     }
 
-    /// Where the segment's predecessor ends, and the frames it was born with, if nothing was ever written behind
-    /// them.
-    pub(crate) fn unused(&self) -> Option<(u64, Bytes)> {
-        let born = usize::try_from(self.birth.durable).ok()?;
-        let is_unused = self.contents.get(born..)?.iter().all(|&byte| byte == 0);
-        is_unused.then(|| (self.birth.predecessor_end, self.contents.slice(HEADER_BYTES..born)))
+    fn batch(&self, at: u64, mut payload: Bytes) -> Result<Batch> {
+        // Nearly always there is one.
+        let mut batch = Vec::with_capacity(1);
+        while batch.is_empty() || !payload.is_empty() {
+            let table = payload.try_get_u32_le().map_err(|_| self.corrupt(at, "a short mutation"))?;
+            let mutation = Mutation::decode_first(&mut payload)
+                .map_err(|e| self.corrupt(at, &format!("a mutation: {e}")))?;
+            batch.push((TableId(table), mutation));
+        }
+        Ok(batch)
+    }
+
+    /// A place in this segment.
+    pub(crate) fn position(&self, offset: u64) -> LogPosition {
+        LogPosition { segment: self.id, offset }
+    }
+
+    /// Up to where the segment was written before it got its name.
+    pub(crate) fn born(&self) -> u64 {
+        self.birth.durable
     }
 
     /// Finds the end of the last segment of the log, the only one that may be torn.
@@ -103,9 +116,9 @@ impl<'a> StoredSegment<'a> {
                 GROUP => {
                     let durable = frame.payload.try_get_u64_le();
                     let durable = durable.map_err(|_| self.corrupt(tail.end, "a short group header"))?;
-                    tail.durable = tail.durable.max(durable.min(tail.end));
+                    tail.durable = tail.durable.max((durable ^ self.birth.salt).min(tail.end));
                 }
-                MUTATION => {}
+                BATCH | START => {}
                 SEAL => {
                     crate::sometimes!("a sealed segment was replayed");
                     return Ok(Tail { durable: tail.end, ..tail });
@@ -120,14 +133,14 @@ impl<'a> StoredSegment<'a> {
     /// There is no valid frame at `at`. That is a torn tail only if no group header or seal further on says
     /// that this place was durable. (What the segment's own header says is checked by visiting what is
     /// durable.)
-    fn refuse_rot(&self, at: u64) -> Result<()> {
+    pub(crate) fn refuse_rot(&self, at: u64) -> Result<()> {
         match self.witness(at) {
             Some(witness) => Err(self.corrupt(
                 at,
                 &format!("no valid frame, though the one at {witness} says that data was durable here"),
             )),
             None => {
-                if self.contents.get(at as usize..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+                if frame::peek(&self.contents, at as usize).is_some_and(|(length, _)| length != 0) {
                     crate::sometimes!("a torn tail was cut");
                 }
                 Ok(())
@@ -135,7 +148,9 @@ impl<'a> StoredSegment<'a> {
         }
     }
 
-    /// A frame behind `at` that was written when `at` was durable.
+    /// A frame behind `at` that was written when `at` was durable. In a segment that was used before there may be
+    /// thousands of old groups, and a checksum alone would take one of 2³² for its own: what an old one says of
+    /// durability, read with the wrong salt, lies outside the segment.
     fn witness(&self, at: u64) -> Option<usize> {
         let first = (at as usize + 1).next_multiple_of(ALIGNMENT);
         (first..self.contents.len()).step_by(ALIGNMENT).find(|&place| {
@@ -145,7 +160,8 @@ impl<'a> StoredSegment<'a> {
                 Some((8, GROUP)) => self
                     .frame(place as u64)
                     .and_then(|mut frame| frame.payload.try_get_u64_le().ok())
-                    .is_some_and(|durable| durable > at),
+                    .map(|durable| durable ^ self.birth.salt)
+                    .is_some_and(|durable| durable > at && durable <= place as u64),
                 Some((0, SEAL)) => self.frame(place as u64).is_some(),
                 _ => false,
             }
@@ -153,7 +169,7 @@ impl<'a> StoredSegment<'a> {
     }
 
     fn frame(&self, at: u64) -> Option<Frame> {
-        frame::read(&self.contents, self.id.salt(), usize::try_from(at).ok()?)
+        frame::read(&self.contents, self.birth.salt, usize::try_from(at).ok()?)
     }
 
     /// An error that names this segment.

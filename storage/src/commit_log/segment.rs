@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use bytes::Buf;
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::{
     commit_log::{
         frame,
-        header::{self, Birth, HEADER_BYTES, Magic},
+        header::{self, HEADER_BYTES, Magic},
     },
     disk::Disk,
     error::{Error, Result},
@@ -14,17 +17,24 @@ use crate::{
 /// First bytes of a segment.
 pub(crate) const MAGIC: Magic = *b"HELENLOG";
 
-/// Starts a group: everything that one commit step wrote and that one sync makes durable.
+/// Starts a group: what was written with one call.
 pub(crate) const GROUP: u8 = 1;
-/// One mutation: table id, encoded mutation.
-pub(crate) const MUTATION: u8 = 2;
+/// What happens together: one or more of table id, encoded mutation.
+pub(crate) const BATCH: u8 = 2;
 /// The engine was closed: nothing follows, and everything before was durable when this was written.
 pub(crate) const SEAL: u8 = 3;
+/// The first frame: the log goes on here, and the two segments before end where this says.
+pub(crate) const START: u8 = 4;
 
 /// Bytes of the group frame: its payload is the durable position, a u64.
 pub(crate) const GROUP_BYTES: usize = frame::size(8);
+/// Bytes of the start frame: its payload is two ends, u64 each.
+pub(crate) const START_BYTES: usize = frame::size(16);
 /// Bytes of the seal frame: it has no payload.
 pub(crate) const SEAL_BYTES: usize = frame::size(0);
+
+/// Ends the names of segments that wait to be used again.
+pub(crate) const SPARE_SUFFIX: &str = ".spare";
 
 /// Numbers the segments of an engine, contiguously, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,11 +44,6 @@ impl SegmentId {
     /// The segment that follows.
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
-    }
-
-    /// What tells its frames from those of other files.
-    pub(crate) fn salt(self) -> u64 {
-        frame::salt(MAGIC, self.0)
     }
 }
 
@@ -56,6 +61,17 @@ impl LogPosition {
     pub(crate) const START: Self = Self { segment: SegmentId(0), offset: 0 };
 }
 
+/// Where the two segments before one end: nothing from there on counts, whatever it looks like.
+///
+/// Two, because the first frame of the one before may never have become durable, and what it said with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Start {
+    /// The end of the predecessor.
+    pub(crate) predecessor_end: u64,
+    /// The end of the predecessor's predecessor.
+    pub(crate) before_end: u64,
+}
+
 /// The file name of a segment.
 pub(crate) fn file_name(id: SegmentId) -> String {
     format!("commit-{:016x}.log", id.0)
@@ -68,23 +84,44 @@ pub(crate) fn parse_file_name(name: &str) -> Option<SegmentId> {
     (file_name(id) == name).then_some(id)
 }
 
-/// The largest encoded mutation that fits an otherwise empty segment.
-pub(crate) fn largest_mutation(segment_bytes: u64) -> usize {
-    const TABLE_ID_BYTES: usize = 4;
-    const FRAME_BYTES: usize = frame::size(0) + frame::ALIGNMENT;
-    let room = usize::try_from(segment_bytes.min(1 << 30)).expect("at most 1 GiB, which fits every usize");
-    room.saturating_sub(HEADER_BYTES + GROUP_BYTES + SEAL_BYTES + FRAME_BYTES + TABLE_ID_BYTES)
+/// The name of a segment that is no longer needed and waits to be used again.
+pub(crate) fn spare_name(id: SegmentId) -> String {
+    format!("commit-{:016x}{SPARE_SUFFIX}", id.0)
 }
 
-/// Reads the header only.
+/// The salt of a segment's frames: the same for no two births of a segment, neither within a data directory, where a
+/// manifest number is of one opening and an id is used once in it, nor in two directories on one disk.
+pub(crate) fn salt(directory: &Path, opening: u64, id: SegmentId) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&MAGIC);
+    hasher.update(&opening.to_le_bytes());
+    hasher.update(&id.0.to_le_bytes());
+    hasher.update(directory.as_os_str().as_encoded_bytes());
+    hasher.digest()
+}
+
+/// The largest batch, encoded, that fits an otherwise empty segment.
+pub(crate) fn largest_batch(segment_bytes: u64) -> usize {
+    let room = usize::try_from(segment_bytes.min(1 << 30)).expect("at most 1 GiB, which fits every usize");
+    let room = room.saturating_sub(HEADER_BYTES + START_BYTES + GROUP_BYTES + SEAL_BYTES);
+    (room - room % frame::ALIGNMENT).saturating_sub(frame::HEAD_BYTES)
+}
+
+/// The first frame of a segment; `None` when it has no valid one: then nothing in it was ever durable, unless it rotted.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Corrupt`].
-pub(crate) fn read_birth(disk: &dyn Disk, directory: &Path, id: SegmentId) -> Result<Birth> {
+pub(crate) fn read_start(disk: &dyn Disk, directory: &Path, id: SegmentId) -> Result<Option<Start>> {
     let path = directory.join(file_name(id));
     let file = disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
     let file_bytes = file.len().map_err(|e| Error::io("measure", &path, e))?;
-    let mut start = vec![0; HEADER_BYTES.min(usize::try_from(file_bytes).unwrap_or(HEADER_BYTES))];
+    let known = (HEADER_BYTES + START_BYTES).min(usize::try_from(file_bytes).unwrap_or(usize::MAX));
+    let mut start = vec![0; known];
     file.read_exact_at(&mut start, 0).map_err(|e| Error::io("read", &path, e))?;
-    header::check(&path, MAGIC, id.0, &start, file_bytes)
+    let birth = header::check(&path, MAGIC, id.0, &start, file_bytes)?;
+    let first = frame::read(&start.into(), birth.salt, HEADER_BYTES);
+    Ok(first.filter(|first| first.kind == START && first.payload.len() == 16).map(|mut first| Start {
+        predecessor_end: first.payload.get_u64_le(),
+        before_end: first.payload.get_u64_le(),
+    }))
 }

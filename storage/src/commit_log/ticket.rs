@@ -28,7 +28,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(super) fn new(outcome: Arc<Outcome>, index: usize) -> Self {
+    pub(crate) fn new(outcome: Arc<Outcome>, index: usize) -> Self {
         Self { outcome, index }
     }
 
@@ -71,7 +71,7 @@ impl Future for Ticket {
 
 /// What became of a group, shared by its tickets.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     state: Mutex<State>,
     resolved: Condvar,
 }
@@ -84,7 +84,7 @@ struct State {
 
 impl Outcome {
     /// Tells every ticket, unless they know already.
-    pub(super) fn resolve(&self, result: Result<()>) {
+    pub(crate) fn resolve(&self, result: Result<()>) {
         let wakers = {
             let mut state = self.state.lock();
             if state.result.is_some() {

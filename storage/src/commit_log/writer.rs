@@ -17,7 +17,11 @@ use crate::{
     commit_log::{
         frame,
         header::{self, Birth, HEADER_BYTES},
-        segment::{self, GROUP, GROUP_BYTES, LogPosition, MAGIC, MUTATION, SEAL, SEAL_BYTES, SegmentId},
+        replay::Batch,
+        segment::{
+            self, BATCH, GROUP, GROUP_BYTES, LogPosition, MAGIC, SEAL, SEAL_BYTES, START, START_BYTES,
+            SegmentId, Start,
+        },
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
@@ -28,20 +32,117 @@ use crate::{
 /// A group buffer above this is given back after use.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
-/// The end of the commit log. After any error but [`Error::StorageFull`] the state of the file is unknown: use it
-/// no more.
+/// Where and how the segments of one opening are made.
 #[derive(Debug)]
-pub(crate) struct LogWriter {
-    disk: Arc<dyn Disk>,
-    directory: PathBuf,
-    segment_bytes: u64,
+pub(crate) struct Segments {
+    /// The disk they are on.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The data directory.
+    pub(crate) directory: PathBuf,
+    /// Size of a segment.
+    pub(crate) segment_bytes: u64,
+    /// Whether someone waits for syncs.
+    pub(crate) are_filled: bool,
+    /// Tells this opening of the data directory from all others: the number of its first manifest.
+    pub(crate) opening: u64,
+}
+
+/// A segment that is written to, or will be.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
     id: SegmentId,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
+    salt: u64,
+    /// Everything before this offset is durable.
+    durable: AtomicU64,
+}
+
+impl Segments {
+    /// Creates a segment in which nothing is written yet; out of an old one of which nothing is needed any more, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::TooManyFiles`], [`Error::Io`].
+    pub(crate) fn create(&self, id: SegmentId, spare: Option<&Path>) -> Result<SegmentFile> {
+        let birth = self.birth(id, 0);
+        let (disk, name) = (&*self.disk, segment::file_name(id));
+        let (path, file) = match spare {
+            Some(old) => header::recycle(disk, &self.directory, &name, (MAGIC, id.0), birth, old)?,
+            None => header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], self.are_filled)?,
+        };
+        Ok(SegmentFile { id, path, file, salt: birth.salt, durable: AtomicU64::new(birth.durable) })
+    }
+
+    /// Creates the first segment after an opening, with the batches that are carried over from those before, which
+    /// must be durable up to where `start` says that they end. Replaces a segment of that id.
+    ///
+    /// # Errors
+    /// As [`Segments::create`].
+    pub(crate) fn create_first(self, id: SegmentId, start: Start, carried: &[Batch]) -> Result<LogWriter> {
+        let salt = segment::salt(&self.directory, self.opening, id);
+        let mut frames = Vec::new();
+        append_start(&mut frames, salt, start);
+        if !carried.is_empty() {
+            let at = (HEADER_BYTES + frames.len()) as u64;
+            append_group(&mut frames, (salt, HEADER_BYTES as u64), at, carried.iter().map(Vec::as_slice));
+        }
+        let birth = self.birth(id, frames.len() as u64);
+        let name = segment::file_name(id);
+        let (path, file) = header::create(
+            &*self.disk,
+            &self.directory,
+            &name,
+            (MAGIC, id.0),
+            birth,
+            &frames,
+            self.are_filled,
+        )?;
+        let file = SegmentFile { id, path, file, salt, durable: AtomicU64::new(birth.durable) };
+        Ok(LogWriter {
+            segments: Arc::new(self),
+            written: birth.durable,
+            file: Arc::new(file),
+            predecessor_end: start.predecessor_end,
+            start: None,
+            next: Next::Absent,
+            sealed: false,
+            buffer: Vec::new(),
+            meter: Arc::default(),
+        })
+    }
+
+    fn birth(&self, id: SegmentId, frames_bytes: u64) -> Birth {
+        let durable = HEADER_BYTES as u64 + frames_bytes;
+        Birth {
+            // The settings may have changed since the carried mutations were accepted.
+            length: self.segment_bytes.max(durable + SEAL_BYTES as u64),
+            durable,
+            salt: segment::salt(&self.directory, self.opening, id),
+        }
+    }
+}
+
+/// The segment after the one that is written to.
+#[derive(Debug)]
+enum Next {
+    Absent,
+    /// Someone makes it; who needs it has to wait.
+    InPreparation,
+    Ready(SegmentFile),
+}
+
+/// The end of the commit log. After any error that is not harmless the state of the file is unknown: use it no more.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    segments: Arc<Segments>,
+    file: Arc<SegmentFile>,
     /// Where the next group goes.
     written: u64,
-    /// Everything before is durable.
-    durable: u64,
+    predecessor_end: u64,
+    /// What this segment has to begin with, if nothing is written in it yet.
+    start: Option<Start>,
+    next: Next,
     sealed: bool,
     buffer: Vec<u8>,
     meter: Arc<SyncMeter>,
@@ -61,77 +162,20 @@ pub(crate) struct SyncMeter {
 /// What a sync without the writer's lock needs; see [`LogWriter::unsynced`].
 #[derive(Debug)]
 pub(crate) struct Unsynced {
-    file: Arc<dyn DiskFile>,
-    path: PathBuf,
-    id: SegmentId,
+    file: Arc<SegmentFile>,
     written: u64,
     meter: Arc<SyncMeter>,
 }
 
 impl LogWriter {
-    /// Creates segment `id`, with the mutations that are carried over from its predecessor, which ends at
-    /// `predecessor_end` and must be durable up to there.
-    ///
-    /// # Errors
-    /// [`Error::StorageFull`], [`Error::Io`].
-    pub(crate) fn create(
-        disk: Arc<dyn Disk>,
-        directory: &Path,
-        id: SegmentId,
-        segment_bytes: u64,
-        predecessor_end: u64,
-        carried: &[(TableId, Mutation)],
-    ) -> Result<Self> {
-        let start = HEADER_BYTES as u64;
-        let mut frames = Vec::new();
-        if !carried.is_empty() {
-            encode_group(&mut frames, LogPosition { segment: id, offset: start }, start, carried);
-        }
-        Self::create_with(disk, directory, id, segment_bytes, predecessor_end, &frames)
-    }
-
-    /// As [`LogWriter::create`], with frames that are encoded already. Replaces a segment that was never written
-    /// to after its birth, whose frames these are.
-    ///
-    /// # Errors
-    /// As [`LogWriter::create`].
-    pub(crate) fn create_with(
-        disk: Arc<dyn Disk>,
-        directory: &Path,
-        id: SegmentId,
-        segment_bytes: u64,
-        predecessor_end: u64,
-        frames: &[u8],
-    ) -> Result<Self> {
-        let durable = (HEADER_BYTES + frames.len()) as u64;
-        // The settings may have changed since the carried mutations were accepted.
-        let length = segment_bytes.max(durable + SEAL_BYTES as u64);
-        let birth = Birth { length, durable, predecessor_end };
-        let (path, file) =
-            header::create(&*disk, directory, &segment::file_name(id), (MAGIC, id.0), birth, frames)?;
-        Ok(Self {
-            disk,
-            directory: directory.into(),
-            segment_bytes,
-            id,
-            path,
-            file,
-            written: durable,
-            durable,
-            sealed: false,
-            buffer: Vec::new(),
-            meter: Arc::default(),
-        })
-    }
-
-    /// Where the first group of this segment is, or will be.
+    /// Not after any group of this segment.
     pub(crate) fn start(&self) -> LogPosition {
-        LogPosition { segment: self.id, offset: HEADER_BYTES as u64 }
+        LogPosition { segment: self.file.id, offset: HEADER_BYTES as u64 }
     }
 
     /// Behind the last record.
     pub(crate) fn end(&self) -> LogPosition {
-        LogPosition { segment: self.id, offset: self.written }
+        LogPosition { segment: self.file.id, offset: self.written }
     }
 
     /// What counts the syncs of this log.
@@ -141,35 +185,92 @@ impl LogWriter {
 
     /// The segment that is written to.
     pub(crate) fn segment(&self) -> SegmentId {
-        self.id
+        self.file.id
     }
 
-    /// Goes on in a new segment if a group of these mutations does not fit this one.
+    /// Where segments come from.
+    pub(crate) fn segments(&self) -> Arc<Segments> {
+        Arc::clone(&self.segments)
+    }
+
+    /// Whether so many bytes fit this segment.
+    pub(crate) fn has_room(&self, group_bytes: usize) -> bool {
+        let start = if self.start.is_some() { START_BYTES } else { 0 };
+        self.written + (start + group_bytes + SEAL_BYTES) as u64 <= self.segments.segment_bytes
+    }
+
+    /// Whether someone makes the next segment.
+    pub(crate) fn is_next_in_preparation(&self) -> bool {
+        matches!(self.next, Next::InPreparation)
+    }
+
+    /// Whether the first frame of this segment is durable.
+    pub(crate) fn has_durable_start(&self) -> bool {
+        self.file.durable.load(Ordering::Acquire) > HEADER_BYTES as u64
+    }
+
+    /// The id of the next segment, if nobody has made it or makes it. Whoever asks has to make it, and to
+    /// [`LogWriter::offer_next`] what came of that. There is none before this one has a durable start: a segment says
+    /// where two before it end, so no more than one may be there without being able to say it.
+    pub(crate) fn prepare_next(&mut self) -> Option<SegmentId> {
+        match self.next {
+            Next::Absent if !self.sealed && self.has_durable_start() => {
+                self.next = Next::InPreparation;
+                Some(self.file.id.next())
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the next segment, or takes note that there will be none.
+    pub(crate) fn offer_next(&mut self, file: Option<SegmentFile>) {
+        self.next = file.map_or(Next::Absent, Next::Ready);
+    }
+
+    /// Goes on in the next segment, which is created now if it was not prepared. This one is durable then.
     ///
     /// # Errors
-    /// [`Error::StorageFull`]: nothing happened, and the log can be used on. [`Error::Io`].
-    pub(crate) fn make_room(&mut self, mutations: &[(TableId, Mutation)]) -> Result<()> {
-        let end = self.written + (group_bytes(mutations) + SEAL_BYTES) as u64;
-        if end > self.segment_bytes { self.rotate() } else { Ok(()) }
+    /// [`Error::StorageFull`], [`Error::TooManyFiles`]: nothing happened, and the log can be used on. [`Error::Io`].
+    pub(crate) fn rotate(&mut self) -> Result<()> {
+        crate::sometimes!("the log went on in a new segment");
+        self.sync()?;
+        let next = match std::mem::replace(&mut self.next, Next::Absent) {
+            Next::Ready(file) => file,
+            _ => {
+                crate::sometimes!("the next segment was not prepared");
+                self.segments.create(self.file.id.next(), None)?
+            }
+        };
+        self.start = Some(Start { predecessor_end: self.written, before_end: self.predecessor_end });
+        self.predecessor_end = self.written;
+        self.written = HEADER_BYTES as u64;
+        self.file = Arc::new(next);
+        Ok(())
     }
 
-    /// Writes mutations, for which there must be room, as one group with one call. Answers the group's position
+    /// Writes batches, for which there must be room, as one group with one call. Answers the group's position
     /// and size; not durable before a sync.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(crate) fn write(&mut self, mutations: &[(TableId, Mutation)]) -> Result<(LogPosition, u64)> {
-        let size = group_bytes(mutations);
+    pub(crate) fn write<'a>(
+        &mut self,
+        batches: impl Iterator<Item = &'a [(TableId, Mutation)]>,
+    ) -> Result<(LogPosition, u64)> {
         let position = self.end();
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.reserve(size);
-        encode_group(&mut buffer, position, self.durable, mutations);
+        if let Some(start) = self.start.take() {
+            append_start(&mut buffer, self.file.salt, start);
+        }
+        let durable = self.file.durable.load(Ordering::Acquire);
+        append_group(&mut buffer, (self.file.salt, self.written), durable, batches);
+        let size = buffer.len() as u64;
         self.append(&buffer)?;
         if buffer.capacity() <= KEPT_BUFFER_BYTES {
             buffer.clear();
             self.buffer = buffer;
         }
-        Ok((position, size as u64))
+        Ok((position, size))
     }
 
     /// Makes durable what is not, and answers whether there was anything.
@@ -179,27 +280,21 @@ impl LogWriter {
     pub(crate) fn sync(&mut self) -> Result<bool> {
         let Some(unsynced) = self.unsynced() else { return Ok(false) };
         unsynced.sync()?;
-        self.synced(&unsynced);
         Ok(true)
+    }
+
+    /// Bytes of this segment that are not durable.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.written - self.file.durable.load(Ordering::Acquire)
     }
 
     /// What a sync has to cover, to be synced while others go on writing; `None` when all is durable.
     pub(crate) fn unsynced(&self) -> Option<Unsynced> {
-        (self.durable < self.written).then(|| Unsynced {
+        (self.unsynced_bytes() > 0).then(|| Unsynced {
             file: Arc::clone(&self.file),
-            path: self.path.clone(),
-            id: self.id,
             written: self.written,
             meter: Arc::clone(&self.meter),
         })
-    }
-
-    /// Takes note of a successful [`Unsynced::sync`].
-    pub(crate) fn synced(&mut self, unsynced: &Unsynced) {
-        // A segment that was left in between was synced when its successor was created.
-        if unsynced.id == self.id {
-            self.durable = self.durable.max(unsynced.written);
-        }
     }
 
     /// Ends the log durably. The order matters: a seal says that everything before it was durable when it was
@@ -211,34 +306,33 @@ impl LogWriter {
         if self.sealed {
             return Ok(());
         }
+        if self.start.is_some() {
+            // So that it is known for the last one.
+            self.write(std::iter::empty())?;
+        }
         self.sync()?;
         let mut seal = Vec::with_capacity(SEAL_BYTES);
-        frame::append(&mut seal, self.id.salt(), self.written, SEAL, |_| ());
+        frame::append(&mut seal, self.file.salt, self.written, SEAL, |_| ());
         self.append(&seal)?;
         self.sync()?;
         self.sealed = true;
         Ok(())
     }
 
-    /// Goes on in the next segment, whose header says where this one ends.
-    fn rotate(&mut self) -> Result<()> {
-        crate::sometimes!("the log went on in a new segment");
-        self.sync()?;
-        let disk = Arc::clone(&self.disk);
-        let next =
-            Self::create(disk, &self.directory, self.id.next(), self.segment_bytes, self.written, &[])?;
-        *self = Self { buffer: std::mem::take(&mut self.buffer), meter: Arc::clone(&self.meter), ..next };
-        Ok(())
-    }
-
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all_at(bytes, self.written).map_err(|e| Error::io("write", &self.path, e))?;
+        let file = &self.file;
+        file.file.write_all_at(bytes, self.written).map_err(|e| Error::io("write", &file.path, e))?;
         self.written += bytes.len() as u64;
         Ok(())
     }
 }
 
 impl Unsynced {
+    /// What will be durable.
+    pub(crate) fn end(&self) -> LogPosition {
+        LogPosition { segment: self.file.id, offset: self.written }
+    }
+
     /// Waits for the disk.
     ///
     /// # Errors
@@ -248,10 +342,11 @@ impl Unsynced {
         let mut failed = self.meter.failed.lock();
         let outcome = match *failed {
             true => Err(io::Error::other("an earlier sync failed")),
-            false => self.file.sync_data(),
+            false => self.file.file.sync_data(),
         };
         *failed = outcome.is_err();
-        outcome.map_err(|e| Error::io("sync", &self.path, e))?;
+        outcome.map_err(|e| Error::io("sync", &self.file.path, e))?;
+        self.file.durable.fetch_max(self.written, Ordering::Release);
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.meter.nanos.fetch_add(nanos, Ordering::Relaxed);
         self.meter.syncs.fetch_add(1, Ordering::Relaxed);
@@ -259,24 +354,39 @@ impl Unsynced {
     }
 }
 
-fn encode_group(out: &mut Vec<u8>, position: LogPosition, durable: u64, mutations: &[(TableId, Mutation)]) {
-    let (salt, start) = (position.segment.salt(), position.offset);
-    frame::append(out, salt, start, GROUP, |out| out.put_u64_le(durable));
-    for (table, mutation) in mutations {
-        frame::append(out, salt, start, MUTATION, |out| {
-            out.put_u32_le(table.0);
-            mutation.encode(out);
+fn append_start(out: &mut Vec<u8>, salt: u64, start: Start) {
+    frame::append(out, salt, HEADER_BYTES as u64, START, |out| {
+        out.put_u64_le(start.predecessor_end);
+        out.put_u64_le(start.before_end);
+    });
+}
+
+/// Appends a group to a buffer that will be written to a place of a file with this salt.
+fn append_group<'a>(
+    out: &mut Vec<u8>,
+    (salt, place): (u64, u64),
+    durable: u64,
+    batches: impl Iterator<Item = &'a [(TableId, Mutation)]>,
+) {
+    frame::append(out, salt, place, GROUP, |out| out.put_u64_le(durable ^ salt));
+    for batch in batches {
+        frame::append(out, salt, place, BATCH, |out| {
+            for (table, mutation) in batch {
+                out.put_u32_le(table.0);
+                mutation.encode(out);
+            }
         });
     }
 }
 
-fn group_bytes(mutations: &[(TableId, Mutation)]) -> usize {
-    GROUP_BYTES + mutations.iter().map(|(_, mutation)| mutation_bytes(mutation)).sum::<usize>()
+/// Bytes that a group of batches takes in a segment.
+pub(crate) fn group_bytes<'a>(batches: impl Iterator<Item = &'a [(TableId, Mutation)]>) -> usize {
+    GROUP_BYTES + batches.map(|batch| frame::size(batch_bytes(batch))).sum::<usize>()
 }
 
-/// Bytes that a mutation takes in a segment.
-pub(crate) fn mutation_bytes(mutation: &Mutation) -> usize {
-    frame::size(4 + mutation.encoded_len())
+/// Bytes of a batch, encoded.
+pub(crate) fn batch_bytes(batch: &[(TableId, Mutation)]) -> usize {
+    batch.iter().map(|(_, mutation)| 4 + mutation.encoded_len()).sum()
 }
 
 #[cfg(test)]
@@ -293,10 +403,16 @@ mod tests {
         let disk = SimulatedDisk::default();
         let directory = Path::new("/log");
         disk.create_dir_all(directory).unwrap();
-        let mut log =
-            LogWriter::create(Arc::new(disk.clone()), directory, SegmentId(1), 4096, 0, &[]).unwrap();
+        let segments = Segments {
+            disk: Arc::new(disk.clone()),
+            directory: directory.into(),
+            segment_bytes: 4096,
+            are_filled: true,
+            opening: 1,
+        };
+        let mut log = segments.create_first(SegmentId(1), Start::default(), &[]).unwrap();
         let mutation = Mutation::single("key", Record::plain(Timestamp(1), &b"value"[..]));
-        log.write(&[(TableId(1), mutation)]).unwrap();
+        log.write([&[(TableId(1), mutation)][..]].into_iter()).unwrap();
         let elsewhere = log.unsynced().unwrap();
         disk.fail_at(disk.operations() + 1, Fault::Sync, Repeat::Once);
         elsewhere.sync().unwrap_err();

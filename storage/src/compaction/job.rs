@@ -47,7 +47,8 @@ pub(crate) fn merge_tables(
     mut go_on: impl FnMut(Progress) -> Result<()>,
 ) -> Result<Vec<TableFile>> {
     let everything = (Bound::Unbounded, Bound::Unbounded);
-    let sources = inputs.iter().map(|table| Box::new(table.range(everything)) as Source<'_>).collect();
+    let sources =
+        inputs.iter().map(|table| Box::new(table.range_uncached(everything)) as Source<'_>).collect();
     let mut progress = Progress::default();
     let mut finished = Vec::new();
     let mut finish = |output: TableWriter| -> Result<u64> {

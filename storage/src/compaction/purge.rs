@@ -25,7 +25,14 @@
 //! grace and whose key is in the inputs and not in the outputs. If there is one the outputs are thrown away, and
 //! the merge is done again without a purge. Whatever arrives after that look arrives after the purge.
 
-use std::{ops::Bound, sync::Arc, time::Duration};
+use std::{
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     error::Result,
@@ -90,6 +97,8 @@ pub(crate) struct Purge<'a> {
     pub(crate) begun: &'a View,
     /// The caller's say.
     pub(crate) filter: Option<&'a PurgeFilter>,
+    /// Whether anything was left out.
+    pub(crate) has_purged: AtomicBool,
 }
 
 impl Purge<'_> {
@@ -97,6 +106,7 @@ impl Purge<'_> {
     pub(crate) fn rest_of(&self, key: &[u8], record: Record) -> Option<Record> {
         if self.deadlines.is_past_grace(&record) && self.may_drop(key, &record) {
             crate::sometimes!("a tombstone was purged");
+            self.has_purged.store(true, Ordering::Relaxed);
             return None;
         }
         Some(record.as_of(self.deadlines.expired_before))
@@ -110,7 +120,7 @@ impl Purge<'_> {
         }
         let hash = KeyHash::of(key);
         let may_have_older = |table: &Arc<TableReader>| {
-            table.stats().min_timestamp <= record.timestamp && table.may_contain(key, hash)
+            table.stats().min_timestamp <= record.timestamp && table.may_contain(key, || hash)
         };
         if self.outside(&view).any(may_have_older) {
             crate::sometimes!("an SSTable kept a tombstone from being purged");
@@ -124,6 +134,9 @@ impl Purge<'_> {
     /// # Errors
     /// Of reading SSTables.
     pub(crate) fn is_undone(&self, outputs: &[Arc<TableReader>]) -> Result<bool> {
+        if !self.has_purged.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let view = self.tree.view();
         let everything = (Bound::Unbounded, Bound::Unbounded);
         for memtable in
@@ -140,7 +153,7 @@ impl Purge<'_> {
             if table.stats().min_timestamp >= self.deadlines.gc_before {
                 continue;
             }
-            for entry in table.range(everything) {
+            for entry in table.range_uncached(everything) {
                 let (key, record) = entry?;
                 if self.was_hidden(&key, &record, outputs)? {
                     return Ok(true);
@@ -168,11 +181,11 @@ impl Purge<'_> {
 
 /// SSTables that can be dropped without being read: all their records are past their grace, and none of them can hide
 /// anything outside that is older. The memtables are asked for their oldest record, whatever its key.
-pub(crate) fn expired<'v>(
-    view: &'v View,
+pub(crate) fn expired(
+    view: &View,
     deadlines: Deadlines,
     may_go: impl Fn(&TableReader) -> bool,
-) -> Vec<&'v Arc<TableReader>> {
+) -> Vec<&Arc<TableReader>> {
     let in_memory = view.memtables().map(|memtable| memtable.oldest_timestamp()).min();
     let (mut expired, mut others): (Vec<_>, Vec<_>) =
         view.tables.iter().partition(|table| deadlines.is_expired(table) && may_go(table));
@@ -221,7 +234,7 @@ fn overlap(a: &TableReader, b: &TableReader) -> bool {
 fn find(tables: &[Arc<TableReader>], key: &[u8]) -> Result<Option<Record>> {
     let hash = KeyHash::of(key);
     let mut newest: Option<Record> = None;
-    for table in tables.iter().filter(|table| table.may_contain(key, hash)) {
+    for table in tables.iter().filter(|table| table.may_contain(key, || hash)) {
         if let Some(record) = table.get(key)? {
             newest = Some(newest.map_or(record.clone(), |known| known.reconcile(record)));
         }

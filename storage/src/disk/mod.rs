@@ -17,9 +17,11 @@ use bytes::Bytes;
 
 pub mod os;
 pub mod simulated;
+mod sticky;
 
 pub use os::OsDisk;
 pub use simulated::{Damage, Fault, Repeat, SimulatedDisk};
+pub(crate) use sticky::StickyDisk;
 
 /// A file system, as far as the engine needs one. Paths are absolute or relative to the process as the caller
 /// chose them; the engine never leaves its data directory.
@@ -56,6 +58,11 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Reserves space up to `length_bytes` and grows the file to that length with zeros, so that later writes
     /// inside it cannot run out of disk. Durable after [`DiskFile::sync_all`].
     fn allocate(&self, length_bytes: u64) -> io::Result<()>;
+    /// Writes the zeros of a new file that was allocated, where that makes syncs of later writes concern nothing but
+    /// their bytes. Costs as much writing as the file is long.
+    fn fill(&self, _length_bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether the file has no byte.

@@ -133,6 +133,19 @@ impl DiskFile for OsFile {
         }
     }
 
+    // What was reserved and never written is marked so in the file system's tree, and each sync of a
+    // write to it has to wait for a change of that mark to be journalled: milliseconds instead of microseconds. Page
+    // by page, since ext4 keeps what is written with one call as one piece of its cache, and every small write into
+    // a large piece walks through all blocks of it.
+    fn fill(&self, length_bytes: u64) -> io::Result<()> {
+        const PAGE: usize = 4096;
+        for offset in (0..length_bytes).step_by(PAGE) {
+            let count = PAGE.min(usize::try_from(length_bytes - offset).unwrap_or(PAGE));
+            self.file.write_all_at(&[0; PAGE][..count], offset)?;
+        }
+        Ok(())
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }

@@ -1,90 +1,222 @@
-//! The commit step, and what it watches over: when memtables are switched, when applies are refused.
+//! How mutations get into the log and the memtables: by the commit step, for those that were queued, and by the
+//! threads of blocking writers.
+//!
+//! ```text
+//!            log's lock                                 no lock
+//! ┌───────────────────────────────────┐ ┌─────────────────────────────────────┐
+//!  encode, write, enter the memtables ─► await the sync ─► insert ─► tell, leave
+//! ```
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    borrow::Borrow,
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
+
+use parking_lot::MutexGuard;
 
 use crate::{
     commit_log::{
         queue::Group,
         segment::{LogPosition, SegmentId},
-        writer::LogWriter,
+        writer::{LogWriter, group_bytes},
     },
     engine::{Engine, Step, StepOutcome},
-    error::{Error, Result},
+    error::Result,
+    memtable::{Writer, detached},
     options::SyncMode,
+    record::Mutation,
+    table_id::TableId,
 };
+
+/// How often a sync lets other writers run before it begins. Each time it goes on only if one of them appended.
+const MOST_YIELDS: usize = 8;
+
+/// Writes to a table that are in the log and not in the memtable.
+type Entered = (TableId, Writer);
 
 impl Engine {
     /// Commits the group that waits.
     pub(super) fn commit(&self) -> Result<StepOutcome> {
-        let mut log = self.log.lock();
-        let Some(group) = self.queue.take() else { return Ok(StepOutcome::Idle) };
+        let _turn = self.committing.lock();
+        let Some(mut group) = self.queue.take() else { return Ok(StepOutcome::Idle) };
         if let Err(shut) = self.condition.check() {
             crate::sometimes!("a shut engine was asked to commit");
             group.resolve(Err(shut.clone()));
             return Err(shut);
         }
-        self.commit_group(&mut log, group)?;
-        self.relieve(&log);
-        Ok(StepOutcome::Worked)
-    }
-
-    /// The order is the promise: log, sync, memtable, ticket. Nothing of a group that failed is inserted.
-    fn commit_group(&self, log: &mut LogWriter, mut group: Group) -> Result<()> {
-        let was_synced = log.unsynced().is_none();
-        let (position, size_bytes) = match self.log_group(log, &group) {
-            Ok(written) => written,
+        match self.log_and_await(|| group.batches().iter().map(Vec::as_slice), SyncMode::Batch) {
+            Ok(entered) => {
+                self.insert_group(&mut group, entered);
+                group.resolve(Ok(()));
+                Ok(StepOutcome::Worked)
+            }
             Err(failure) => {
                 group.resolve(Err(self.fail(&failure)));
-                return Err(failure);
+                Err(failure)
             }
-        };
-        let mutations = group.take_mutations();
-        self.counted.groups.fetch_add(1, Ordering::Relaxed);
-        self.counted.mutations.fetch_add(mutations.len() as u64, Ordering::Relaxed);
-        self.counted.written_bytes.fetch_add(size_bytes, Ordering::Relaxed);
+        }
+    }
 
-        crate::always!(
-            self.options.sync_mode == SyncMode::Periodic || log.unsynced().is_none(),
-            "nothing is acknowledged before it is synced"
-        );
-        let trees = self.trees.load();
-        let mut grown = 0;
-        for (table, mutation) in mutations {
-            let tree = trees.get(&table).expect("apply has seen the table, and tables are never dropped");
-            grown += tree.insert(position, mutation);
+    /// Commits a batch on this thread.
+    pub(super) fn commit_now<B>(&self, batch: B) -> Result<()>
+    where
+        B: Borrow<[(TableId, Mutation)]> + IntoIterator<Item = (TableId, Mutation)>,
+    {
+        self.check_batch(batch.borrow())?;
+        self.await_room()?;
+        let mode = self.options.sync_mode;
+        let logged = self.log_and_await(|| std::iter::once(batch.borrow()), mode);
+        let entered = logged.map_err(|failure| self.fail(&failure))?;
+        for (table, mutation) in batch {
+            self.insert(&entered, table, detached(mutation));
         }
-        // Two's complement: adding a negative number as usize subtracts.
-        self.memtable_bytes.fetch_add(grown as usize, Ordering::Relaxed);
-        group.resolve(Ok(()));
-        if was_synced && self.options.sync_mode == SyncMode::Periodic {
-            self.listener.tell(Step::Sync);
-        }
+        self.leave(entered);
         Ok(())
     }
 
-    /// Only [`Error::StorageFull`] means that nothing of the group was written.
-    fn log_group(&self, log: &mut LogWriter, group: &Group) -> Result<(LogPosition, u64)> {
-        log.make_room(group.mutations())?;
+    fn insert_group(&self, group: &mut Group, entered: Vec<Entered>) {
+        for (table, mutation) in group.take_batches().into_iter().flatten() {
+            self.insert(&entered, table, mutation);
+        }
+        self.leave(entered);
+    }
+
+    fn insert(&self, entered: &[Entered], table: TableId, mutation: Mutation) {
+        let (_, writer) =
+            entered.iter().find(|(id, _)| *id == table).expect("the tables of all mutations were entered");
+        let grown = writer.insert(mutation);
+        // Two's complement: adding a negative number as usize subtracts.
+        self.memtable_bytes.fetch_add(grown as usize, Ordering::Relaxed);
+    }
+
+    /// Ends the writing of a batch or group, and sees to it that memtables are switched that have to be.
+    fn leave(&self, entered: Vec<Entered>) {
+        let is_full =
+            entered.iter().any(|(_, writer)| writer.memtable_bytes() >= self.options.memtable_bytes);
+        drop(entered);
+        if is_full || (self.is_half_used() && !self.is_flush_due.load(Ordering::Relaxed)) {
+            self.relieve(&self.log.lock());
+        }
+    }
+
+    /// Writes batches as one group, waits until it is as durable as the mode wants, and answers the memtables that
+    /// they are to be inserted into. An error that is harmless means that nothing of the group was written.
+    fn log_and_await<'a, I>(&self, batches: impl Fn() -> I, mode: SyncMode) -> Result<Vec<Entered>>
+    where
+        I: Iterator<Item = &'a [(TableId, Mutation)]>,
+    {
+        let (entered, end) = {
+            let mut log = self.log.lock();
+            self.condition.check()?;
+            self.make_room(&mut log, group_bytes(batches()))?;
+            let was_synced = log.unsynced_bytes() == 0;
+            let (position, size_bytes) =
+                log.write(batches()).inspect_err(|failure| drop(self.fail(failure)))?;
+            self.counted.groups.fetch_add(1, Ordering::Relaxed);
+            self.counted
+                .mutations
+                .fetch_add(batches().map(|batch| batch.len() as u64).sum(), Ordering::Relaxed);
+            self.counted.written_bytes.fetch_add(size_bytes, Ordering::Relaxed);
+            self.tell_of_unsynced(was_synced, log.unsynced_bytes(), size_bytes);
+            (self.enter(position, batches()), log.end())
+        };
+        if self.options.sync_mode != SyncMode::Periodic {
+            self.await_durable(end, mode)?;
+        }
+        crate::always!(
+            self.options.sync_mode == SyncMode::Periodic || self.group_sync.durable() >= end,
+            "nothing is acknowledged before it is synced"
+        );
+        Ok(entered)
+    }
+
+    /// Under the log's lock, so that nobody switches a memtable before its first position is known.
+    fn enter<'a>(
+        &self,
+        position: LogPosition,
+        batches: impl Iterator<Item = &'a [(TableId, Mutation)]>,
+    ) -> Vec<Entered> {
+        let trees = self.trees.load();
+        let mut entered: Vec<Entered> = Vec::with_capacity(1);
+        for (table, _) in batches.flatten() {
+            if entered.iter().all(|(id, _)| id != table) {
+                let tree = trees.get(table).expect("apply has seen the table, and tables are never dropped");
+                entered.push((*table, tree.enter(position)));
+            }
+        }
+        entered
+    }
+
+    fn tell_of_unsynced(&self, was_synced: bool, unsynced_bytes: u64, written_bytes: u64) {
+        if self.options.sync_mode != SyncMode::Periodic {
+            return;
+        }
+        if was_synced {
+            self.listener.tell(Step::Sync);
+        }
+        if self.has_much_unsynced(unsynced_bytes) && !self.has_much_unsynced(unsynced_bytes - written_bytes) {
+            self.listener.tell(Step::Prepare);
+        }
+    }
+
+    /// Goes on in the next segment when this one is full.
+    fn make_room(&self, log: &mut MutexGuard<'_, LogWriter>, group_bytes: usize) -> Result<()> {
+        while !log.has_room(group_bytes) && log.is_next_in_preparation() {
+            crate::sometimes!("a writer waited for the next segment");
+            self.prepared.wait(log);
+            self.condition.check()?;
+        }
+        if !log.has_room(group_bytes) {
+            log.rotate().inspect_err(|failure| drop(self.fail(failure)))?;
+            self.group_sync.is_durable_until(log.start());
+            self.listener.tell(Step::Prepare);
+            self.relieve(log);
+        }
         if log.segment().0 != self.log_newest.load(Ordering::Relaxed) {
             // Before there is anything in it: so a segment that goes missing is noticed.
             self.record_log(SegmentId(0), log.segment())?;
             self.log_newest.store(log.segment().0, Ordering::Release);
         }
-        let written = log.write(group.mutations())?;
-        if self.options.sync_mode == SyncMode::Group {
-            log.sync()?;
+        Ok(())
+    }
+
+    /// Waits until the log is durable up to `end`.
+    pub(super) fn await_durable(&self, end: LogPosition, mode: SyncMode) -> Result<()> {
+        let awaited = self.group_sync.await_durable(end, || {
+            if mode == SyncMode::Group {
+                self.gather();
+            }
+            self.log.lock().unsynced()
+        });
+        awaited.inspect_err(|failure| drop(self.fail(failure)))
+    }
+
+    /// Lets those append who are about to: they were woken by the sync before, and would miss this one by a hair. No
+    /// timer: it ends when nobody appends while we let others run.
+    fn gather(&self) {
+        let mut appended = self.counted.groups.load(Ordering::Relaxed);
+        for _ in 0..MOST_YIELDS {
+            thread::yield_now();
+            let now = self.counted.groups.load(Ordering::Relaxed);
+            if now == appended {
+                return;
+            }
+            appended = now;
         }
-        Ok(written)
     }
 
     /// Syncs what was written since the last sync. Commits go on meanwhile.
     pub(super) fn sync(&self) -> Result<StepOutcome> {
-        let _turn = self.syncing.lock();
-        let Some(unsynced) = self.log.lock().unsynced() else { return Ok(StepOutcome::Idle) };
-        unsynced.sync().inspect_err(|e| drop(self.fail(e)))?;
-        let mut log = self.log.lock();
-        log.synced(&unsynced);
-        if log.unsynced().is_some() {
+        let end = {
+            let log = self.log.lock();
+            if log.unsynced_bytes() == 0 {
+                return Ok(StepOutcome::Idle);
+            }
+            log.end()
+        };
+        self.await_durable(end, SyncMode::Periodic)?;
+        if self.log.lock().unsynced_bytes() > 0 {
             self.listener.tell(Step::Sync);
         }
         Ok(StepOutcome::Worked)
@@ -109,35 +241,27 @@ impl Engine {
                 switched |= tree.switch(log.end());
             }
         }
-        let is_half_used =
-            self.memtable_bytes.load(Ordering::Relaxed) >= self.options.memtable_total_bytes / 2;
-        if is_half_used && self.oldest_switched().is_none() {
+        if self.is_half_used() && !switched && self.oldest_switched().is_none() {
             crate::sometimes!("memory was half used and nothing on its way out");
             let largest = trees.values().max_by_key(|tree| tree.active_bytes());
             switched |= largest.map(Arc::clone).is_some_and(|tree| tree.switch(log.end()));
         }
+        self.note_switched(switched);
+    }
+
+    /// To be called by whoever switched memtables, or did not.
+    pub(super) fn note_switched(&self, switched: bool) {
         if switched {
+            self.is_flush_due.store(true, Ordering::Relaxed);
             self.listener.tell(Step::Flush);
         }
     }
 
-    /// Whether memory and log have room for more.
-    pub(super) fn check_load(&self) -> Result<()> {
-        if self.memtable_bytes.load(Ordering::Relaxed) >= self.options.memtable_total_bytes {
-            crate::sometimes!("memtables were full");
-            return Err(Error::Overloaded { what: "too many bytes wait to be flushed" });
-        }
-        let newest = self.log_newest.load(Ordering::Relaxed);
-        let segments = newest.saturating_sub(self.log_oldest.load(Ordering::Relaxed)) + 1;
-        // Twice, so that writers do not stop as soon as the flush that will make room begins.
-        if segments > self.kept_segments().saturating_mul(2) + 1 {
-            crate::sometimes!("the log was too long");
-            return Err(Error::Overloaded { what: "too many commit log segments wait to be flushed" });
-        }
-        Ok(())
+    fn is_half_used(&self) -> bool {
+        self.memtable_bytes.load(Ordering::Relaxed) >= self.options.memtable_total_bytes / 2
     }
 
-    fn kept_segments(&self) -> u64 {
+    pub(super) fn kept_segments(&self) -> u64 {
         (self.options.commit_log_bytes / self.options.segment_bytes.max(1)).max(1)
     }
 }

@@ -3,7 +3,10 @@
 //! Any number of threads may be in it, each with SSTables that no other has.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -147,7 +150,9 @@ impl Engine {
     fn purge<'a>(&'a self, claim: &'a Claim<'_>, begun: &'a View, deadlines: Deadlines) -> Purge<'a> {
         let Plan { table, tree, inputs, .. } = &claim.plan;
         let filter = self.options.purge_filter.as_ref();
-        Purge { deadlines, table: *table, tree, inputs, begun, filter }
+        // Tables that are dropped unread are purged as a whole.
+        let has_purged = AtomicBool::new(claim.plan.kind == CompactionKind::Expired);
+        Purge { deadlines, table: *table, tree, inputs, begun, filter, has_purged }
     }
 
     /// Merges the inputs into SSTables that nothing refers to yet; of a merge that failed nothing is left.
@@ -209,6 +214,8 @@ impl Engine {
         tree.merged(&ids, outputs);
         crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
+        let written = outputs.iter().map(|output| output.file().length_bytes).sum();
+        self.counted.compaction_written_bytes.fetch_add(written, Ordering::Relaxed);
         self.compactions.forget(&ids);
         self.measure_debt();
         // Only now: until the manifest was durable, a crash would have needed them.

@@ -14,7 +14,8 @@ use crate::{
 pub struct CompactionDebt {
     /// Bytes of SSTables that are due to be merged.
     pub pending_bytes: u64,
-    /// SSTables that a read of an unlucky key may have to look into, in the table where that is most.
+    /// SSTables due to be merged that a read of an unlucky key may have to look into, in the table where that is most.
+    /// Those that are there by the strategy's choice, such as a window of time each, are no debt.
     pub sorted_runs: usize,
 }
 
@@ -52,12 +53,14 @@ impl Engine {
             let (candidates, _) = candidates(&view, |_| true);
             let due = self.due(tree, &candidates);
             let is_due = |table: &&Candidate| due.iter().any(|tables| tables.contains(&table.id));
-            let bytes = candidates.iter().filter(is_due).map(|table| table.size_bytes);
+            let pending: Vec<Candidate> = candidates.iter().filter(is_due).cloned().collect();
+            let bytes = pending.iter().map(|table| table.size_bytes);
             pending_bytes = bytes.fold(pending_bytes, u64::saturating_add);
-            sorted_runs = sorted_runs.max(most_overlapping(&candidates));
+            sorted_runs = sorted_runs.max(most_overlapping(&pending));
         }
         self.debt.pending_bytes.store(pending_bytes, Ordering::Relaxed);
         self.debt.sorted_runs.store(sorted_runs, Ordering::Relaxed);
+        self.room.open();
     }
 }
 

@@ -1,16 +1,21 @@
 //! The flush step: the oldest switched memtable becomes an SSTable, and the log shorter.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     ops::Bound,
+    path::Path,
     sync::{Arc, atomic::Ordering},
 };
 
 use crate::{
-    commit_log::segment::{self, SegmentId},
+    commit_log::{
+        segment::{self, LogPosition, SegmentId},
+        ticket::Outcome,
+    },
     engine::{Engine, Step, StepOutcome, TableId},
     error::{Error, Result},
     manifest::Edit,
+    options::SyncMode,
     sstable::{FileId, LogSpan, TableFile, TableReader, TableWriter},
     tree::{Switched, Tree},
 };
@@ -21,10 +26,16 @@ impl Engine {
         let mut retired = self.flushing.lock();
         self.condition.check()?;
         let Some((table, tree, oldest)) = self.oldest_switched() else {
+            self.is_flush_due.store(false, Ordering::Relaxed);
             // Unless the last flush could not: on a full disk this is what makes room.
             self.trim_log()?;
             return Ok(StepOutcome::Idle);
         };
+        oldest.memtable.await_writers();
+        // A batch may have another half, which is in the log alone: what is in an SSTable is durable in the log too.
+        // And what a writer whose sync failed has not inserted is not called flushed.
+        self.await_durable(oldest.end, SyncMode::Batch)?;
+        self.condition.check()?;
         if !self.queue.is_empty() {
             crate::sometimes!("a flush ran while a commit waited");
         }
@@ -45,13 +56,25 @@ impl Engine {
         self.memtable_bytes.fetch_sub(oldest.memtable.bytes(), Ordering::Relaxed);
         self.counted.flushes.fetch_add(1, Ordering::Relaxed);
         self.measure_debt();
+        self.tell_flushed(table, oldest.end);
         self.listener.tell(Step::Compact);
         retired.push(oldest.memtable);
         // Nobody can get hold of one that only we have: its table forgot it.
         retired.retain(|memtable| Arc::strong_count(memtable) > 1);
         self.trim_log()?;
+        self.room.open();
         self.relieve(&self.log.lock());
         Ok(StepOutcome::Worked)
+    }
+
+    /// Tells those who waited for the records of a table before a position.
+    fn tell_flushed(&self, table: TableId, end: LogPosition) {
+        let told: Vec<_> = self
+            .awaited
+            .lock()
+            .extract_if(.., |awaited| awaited.table == table && awaited.end <= end)
+            .collect();
+        told.into_iter().for_each(|awaited| awaited.resolve(Ok(())));
     }
 
     /// The memtable that was switched first; within a table the order is what makes [`Edit::Flushed`] true.
@@ -75,7 +98,10 @@ impl Engine {
             TableWriter::create(disk, &self.directory, id, &self.options).and_then(build).and_then(|file| {
                 match file {
                     Some(file) => {
-                        TableReader::open(&*self.disk, &self.directory, file).map(Arc::new).map(Some)
+                        let mode = self.options.access_mode;
+                        let cache = Arc::clone(&self.cache);
+                        TableReader::open_with(&*self.disk, &self.directory, file, mode, cache)
+                            .map(|reader| Some(Arc::new(reader)))
                     }
                     None => Ok(None),
                 }
@@ -83,6 +109,9 @@ impl Engine {
         if let Err(failure) = &built {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             self.discard(id);
+            if failure.is_harmless() {
+                self.give_spares_back();
+            }
             if failure.is_failed_directory_sync() {
                 self.fail(failure);
             }
@@ -110,7 +139,8 @@ impl Engine {
         }
     }
 
-    /// Removes the segments that no table needs any more, after the manifest says that they are not needed.
+    /// Removes the segments that no table needs any more, after the manifest says that they are not needed, but keeps
+    /// some to be used again.
     fn trim_log(&self) -> Result<()> {
         // Asked before the tables are: whatever is inserted from here on was logged in this segment or later.
         let newest = SegmentId(self.log_newest.load(Ordering::Acquire));
@@ -121,12 +151,58 @@ impl Engine {
         for id in self.log_oldest.load(Ordering::Relaxed)..first.0 {
             crate::sometimes!("a log segment was removed");
             let path = self.directory.join(segment::file_name(SegmentId(id)));
-            match self.disk.remove(&path) {
+            match self.put_away(SegmentId(id), &path) {
                 // It was removed, but we were told that it was not.
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", path, e)),
                 _ => self.log_oldest.store(id + 1, Ordering::Relaxed),
             }
         }
         Ok(())
+    }
+
+    /// Keeps a segment under another name, if it may be used again, else removes it.
+    fn put_away(&self, id: SegmentId, path: &Path) -> io::Result<()> {
+        let mut spares = self.spares.lock();
+        let is_alike = || Ok::<_, io::Error>(self.disk.open(path)?.len()? == self.options.segment_bytes);
+        if spares.len() >= self.options.spare_segments || !is_alike()? {
+            return self.disk.remove(path);
+        }
+        let spare = self.directory.join(segment::spare_name(id));
+        self.disk.rename(path, &spare)?;
+        spares.push(spare);
+        Ok(())
+    }
+
+    /// Removes what is kept to be used again: the disk is full. What cannot be removed is for the next recovery.
+    fn give_spares_back(&self) {
+        for spare in self.spares.lock().drain(..) {
+            crate::sometimes!("spare segments were given back to a full disk");
+            let _ = self.disk.remove(&spare);
+        }
+    }
+}
+
+/// Someone who waits for the records of a table before a position to be in SSTables. Dropped, it answers
+/// [`Error::Closed`].
+#[derive(Debug)]
+pub(super) struct AwaitedFlush {
+    table: TableId,
+    end: LogPosition,
+    outcome: Arc<Outcome>,
+}
+
+impl AwaitedFlush {
+    pub(super) fn new(table: TableId, end: LogPosition, outcome: Arc<Outcome>) -> Self {
+        Self { table, end, outcome }
+    }
+
+    pub(super) fn resolve(self, result: Result<()>) {
+        self.outcome.resolve(result);
+    }
+}
+
+impl Drop for AwaitedFlush {
+    fn drop(&mut self) {
+        self.outcome.resolve(Err(Error::Closed));
     }
 }

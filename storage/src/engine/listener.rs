@@ -11,7 +11,8 @@ use crate::engine::Step;
 ///
 /// [`Step::Commit`] is told when the queue stops being empty, not for each apply; [`Step::Sync`] when
 /// something is written for the first time since the last sync, for the driver to call it one `sync_interval`
-/// later; [`Step::Flush`] when memtables are switched; [`Step::Compact`] when an SSTable is added. A driver
+/// later; [`Step::Flush`] when memtables are switched; [`Step::Compact`] when an SSTable is added; [`Step::Prepare`] when
+/// the log goes on in another segment, or when much was written since the last sync. A driver
 /// that calls `step` until it is [`Idle`](crate::StepOutcome::Idle), and then waits to be told again, misses
 /// nothing.
 pub type WorkListener = Arc<dyn Fn(Step) + Send + Sync>;

@@ -3,22 +3,25 @@
 //! The engine is blocking code made to be called from async code. [`Engine::apply`] only queues and returns a
 //! [`Ticket`]; [`Engine::try_get`] answers from memory or says that it cannot. All work that waits for the
 //! disk happens inside [`Engine::step`], one bounded piece at a time, on whatever thread the caller chose:
-//! the threads of [`crate::background`] in production, a seeded scheduler in the simulation.
+//! the threads of [`crate::background`] in production, a seeded scheduler in the simulation. A thread that may block
+//! need not wait for another one: [`Engine::apply_and_wait`] does all of a commit itself.
 //!
 //! ```text
-//! apply ─► queue ─► step(Commit): log, sync, memtables ─► ticket
-//!                      │ memtable full, log long, switch_memtables
-//!                      ▼
-//!                   step(Flush): SSTable, manifest, forget memtable, remove log segments
-//!                      │
-//!                      ▼
-//!                   step(Compact): fewer SSTables, manifest, remove inputs
+//! apply ─► queue ─► step(Commit) ─┐
+//!                                 ├─► log, sync, memtables ─► ticket, or return
+//! apply_and_wait ─────────────────┘     │ memtable full or old, memory half used, log long, flush_table
+//!                                       ▼
+//!                   step(Flush): SSTable, manifest, forget memtable, remove log segments or keep them as spares
+//!                      │                                                  │
+//!                      ▼                                                  ▼
+//!                   step(Compact): fewer SSTables, manifest            step(Prepare): the next segment
 //! ```
 //!
 //! # Bounds
 //!
-//! What waits for the log, what waits in memtables, and the log itself are bounded by [`Options`]; at a bound
-//! `apply` answers [`Error::Overloaded`], and flushing makes room.
+//! What waits for the log, what waits in memtables, the log itself, and how far merges are behind are bounded by
+//! [`Options`]; near a bound writers are slowed down, at it `apply` answers [`Error::Overloaded`] and blocking writers
+//! wait, until flushing or merging has made room: see `pressure`.
 //!
 //! # Failure
 //!
@@ -29,42 +32,46 @@
 //! other failure of a flush or merge changes nothing, and it can be tried again.
 //!
 //! A full disk shows where a file is created, since log segments and manifests are preallocated, and a file
-//! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison. What was
+//! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison; nor does
+//! [`Error::TooManyFiles`]. What was
 //! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
-//! Locks, in the order in which one thread may take them: flushing or compactions, log, manifest, queue.
+//! Locks, in the order in which one thread may take them: flushing, compactions or committing; the turn of a sync; log;
+//! manifest; queue, spares, and others that are held for a moment.
 //!
-//! Reading order: this page, `commit`, `flush`, `compact` with `compactions` and `debt`; `condition`, `listener`,
-//! `counters`.
+//! Reading order: this page, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`; `read`; `pressure`;
+//! `condition`, `listener`, `counters`.
 
 use std::{
     collections::BTreeMap,
-    ops::Bound,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::{
     commit_log::{
+        group_sync::GroupSync,
         queue::CommitQueue,
-        segment::{SegmentId, largest_mutation},
-        writer::{LogWriter, SyncMeter},
+        segment::{SegmentId, largest_batch},
+        ticket::Outcome,
+        writer::{LogWriter, SyncMeter, batch_bytes},
     },
     compaction::Throttle,
-    disk::{Disk, LockGuard},
+    disk::{Disk, LockGuard, StickyDisk},
     error::{Error, Result},
     manifest::{Edit, Manifest},
     memtable::{self, Memtable},
     options::Options,
-    record::{Mutation, Record, Timestamp},
+    record::{Mutation, Timestamp},
     recovery::recover,
+    sstable::{BlockCache, TableMemory},
     table_options::TableOptions,
     tree::Tree,
 };
@@ -77,24 +84,35 @@ mod counters;
 mod debt;
 mod flush;
 mod listener;
+mod prepare;
+mod pressure;
+mod read;
 
-pub use crate::{commit_log::Ticket, table_id::TableId, tree::TryGet};
+pub use crate::{
+    commit_log::Ticket,
+    scan::{ScanEnd, ScanLimits, ScanPage},
+    table_id::TableId,
+    tree::TryGet,
+};
 pub use compactions::{Compaction, CompactionKind};
 pub use counters::EngineCounters;
 pub use debt::CompactionDebt;
 pub use listener::WorkListener;
+pub use pressure::Pressure;
 
 use compactions::Compactions;
 use condition::Condition;
 use counters::Counted;
 use debt::KnownDebt;
+use flush::AwaitedFlush;
 use listener::Listener;
+use pressure::Room;
 
 /// A kind of work that waits for [`Engine::step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// Write the queued mutations as one group, sync it (in group mode), put them into their memtables and
-    /// release their tickets.
+    /// Write the queued mutations as one group, sync it (unless the mode is periodic), put them into their memtables
+    /// and release their tickets.
     Commit,
     /// Sync what was written since the last sync (periodic mode; the driver calls it every `sync_interval`).
     Sync,
@@ -102,11 +120,13 @@ pub enum Step {
     Flush,
     /// Merge or drop SSTables once, if some are due. Any number of threads may do that at once.
     Compact,
+    /// Make what the log will need soon: its next segment, and, in periodic mode, a sync of much that was written.
+    Prepare,
 }
 
 impl Step {
     /// All kinds; a kind's place is its discriminant.
-    pub const ALL: [Self; 4] = [Self::Commit, Self::Sync, Self::Flush, Self::Compact];
+    pub const ALL: [Self; 5] = [Self::Commit, Self::Sync, Self::Flush, Self::Compact, Self::Prepare];
 
     /// Its name, for metrics and logs.
     pub const fn name(self) -> &'static str {
@@ -115,6 +135,7 @@ impl Step {
             Self::Sync => "sync",
             Self::Flush => "flush",
             Self::Compact => "compact",
+            Self::Prepare => "prepare",
         }
     }
 }
@@ -137,16 +158,28 @@ pub struct Engine {
     condition: Condition,
     trees: ArcSwap<BTreeMap<TableId, Arc<Tree>>>,
     queue: CommitQueue,
-    /// The commit lock: whoever holds it writes the log, inserts into memtables and switches them.
+    /// Whoever holds its lock writes the log, enters memtables and switches them.
     log: Mutex<LogWriter>,
+    group_sync: GroupSync,
+    /// The next segment was made, or could not be.
+    prepared: Condvar,
+    /// Segments that are not needed any more, to be used again.
+    spares: Mutex<Vec<PathBuf>>,
+    /// Held by a commit step: groups enter the log in the order of the queue.
+    committing: Mutex<()>,
     /// The segment that is written to.
     log_newest: AtomicU64,
     /// The first segment that is still on disk.
     log_oldest: AtomicU64,
     manifest: Mutex<Manifest>,
+    cache: Arc<BlockCache>,
     /// Total of all memtables.
     memtable_bytes: AtomicUsize,
-    syncing: Mutex<()>,
+    /// Whether a switched memtable waits for its flush.
+    is_flush_due: AtomicBool,
+    /// Those who wait for a table to be in SSTables.
+    awaited: Mutex<Vec<AwaitedFlush>>,
+    room: Room,
     /// Held by a flush. Keeps flushed memtables until their last reader is gone, so that they are freed by a
     /// flush, not by an async thread that reads: that can take 100 ms.
     flushing: Mutex<Vec<Arc<Memtable>>>,
@@ -166,10 +199,13 @@ impl Engine {
     /// # Errors
     /// [`Error::Locked`], [`Error::Corrupt`] for rot (file and offset), [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options) -> Result<Self> {
-        let recovered = recover(&disk, directory, &options)?;
+        let disk: Arc<dyn Disk> = Arc::new(StickyDisk::new(disk));
+        let cache = Arc::new(BlockCache::new(options.block_cache_bytes, options.block_bytes));
+        let recovered = recover(&disk, directory, &options, &cache)?;
         let group_bytes = usize::try_from(options.segment_bytes / 4).unwrap_or(usize::MAX);
         let engine = Self {
             disk,
+            cache,
             directory: directory.into(),
             condition: Condition::default(),
             trees: ArcSwap::from_pointee(recovered.trees),
@@ -177,10 +213,16 @@ impl Engine {
             log_newest: AtomicU64::new(recovered.log.segment().0),
             log_oldest: AtomicU64::new(recovered.manifest.state().log_first.0),
             sync_meter: recovered.log.meter(),
+            group_sync: GroupSync::new(recovered.log.end()),
             log: Mutex::new(recovered.log),
+            prepared: Condvar::new(),
+            spares: Mutex::default(),
+            committing: Mutex::default(),
+            is_flush_due: AtomicBool::new(false),
+            awaited: Mutex::default(),
+            room: Room::default(),
             manifest: Mutex::new(recovered.manifest),
             memtable_bytes: AtomicUsize::new(recovered.memtable_bytes),
-            syncing: Mutex::default(),
             flushing: Mutex::default(),
             compactions: Compactions::default(),
             throttle: Throttle::default(),
@@ -191,6 +233,7 @@ impl Engine {
             options,
         };
         engine.measure_debt();
+        engine.note_switched(engine.oldest_switched().is_some());
         engine.relieve(&engine.log.lock());
         Ok(engine)
     }
@@ -213,6 +256,7 @@ impl Engine {
         if self.oldest_switched().is_some() {
             self.listener.tell(Step::Flush);
         }
+        self.listener.tell(Step::Prepare);
         if self.is_merge_due() {
             self.listener.tell(Step::Compact);
         }
@@ -306,57 +350,61 @@ impl Engine {
     /// [`Error::Overloaded`] at a bound, [`Error::MutationTooLarge`], [`Error::Malformed`] without a row,
     /// [`Error::NoSuchTable`], [`Error::Poisoned`], [`Error::Closed`]; nothing was queued.
     pub fn apply(&self, table: TableId, mutation: Mutation) -> Result<Ticket> {
-        self.condition.check()?;
-        if !self.trees.load().contains_key(&table) {
-            return Err(Error::NoSuchTable(table.0));
+        self.apply_batch(vec![(table, mutation)])
+    }
+
+    /// As [`Engine::apply`], for several mutations that happen together: all or none of them survive a crash. A
+    /// reader may see some before the others.
+    ///
+    /// # Errors
+    /// As [`Engine::apply`]; [`Error::Malformed`] also for an empty batch.
+    pub fn apply_batch(&self, batch: Vec<(TableId, Mutation)>) -> Result<Ticket> {
+        self.check_batch(&batch)?;
+        if let Pressure::Refused { what } = self.pressure() {
+            return Err(Error::Overloaded { what });
         }
-        if mutation.rows.is_empty() {
-            return Err(Error::Malformed { what: "a mutation without rows" });
-        }
-        let (size_bytes, limit_bytes) =
-            (mutation.encoded_len(), largest_mutation(self.options.segment_bytes));
-        if size_bytes > limit_bytes {
-            return Err(Error::MutationTooLarge { size_bytes, limit_bytes });
-        }
-        self.check_load()?;
-        let (ticket, is_first) = self.queue.push(table, memtable::detached(mutation))?;
+        let batch = batch.into_iter().map(|(table, mutation)| (table, memtable::detached(mutation)));
+        let (ticket, is_first) = self.queue.push(batch.collect())?;
         if is_first {
             self.listener.tell(Step::Commit);
         }
         Ok(ticket)
     }
 
-    /// The newest record of a storage key if memory can answer: memtables, SSTable bounds and filters.
+    /// Applies a mutation on the calling thread, and returns when it is as durable as the sync mode promises and
+    /// visible to reads. For threads that may block: it does the work of the commit step itself, one sync serves all
+    /// who are in here at once, and under pressure it waits instead of refusing, for at most
+    /// [`Options::stall_limit`].
     ///
     /// # Errors
-    /// As [`Engine::get`].
-    pub fn try_get(&self, table: TableId, key: &[u8]) -> Result<TryGet> {
-        self.condition.check()?;
-        Ok(self.tree(table)?.try_get(key))
+    /// As [`Engine::apply`], [`Error::StorageFull`], [`Error::TooManyFiles`]: it is not applied. But
+    /// [`Error::Poisoned`] may also come of its own write or sync: then it may or may not survive.
+    pub fn apply_and_wait(&self, table: TableId, mutation: Mutation) -> Result<()> {
+        self.commit_now([(table, mutation)])
     }
 
-    /// The newest record of a storage key, tombstones included; may block on the disk.
+    /// As [`Engine::apply_and_wait`] for a batch, see [`Engine::apply_batch`].
     ///
     /// # Errors
-    /// [`Error::NoSuchTable`], [`Error::Corrupt`], [`Error::Io`], [`Error::Poisoned`], [`Error::Closed`].
-    pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Record>> {
-        self.condition.check()?;
-        self.tree(table)?.get(key)
+    /// As [`Engine::apply_and_wait`] and [`Engine::apply_batch`].
+    pub fn apply_batch_and_wait(&self, batch: Vec<(TableId, Mutation)>) -> Result<()> {
+        self.commit_now(batch)
     }
 
-    /// At most `limit` newest records with keys in the range, ascending, tombstones included; may block. It
-    /// is no snapshot: a record that is written meanwhile may or may not be among them.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub fn scan(
-        &self,
-        table: TableId,
-        range: (Bound<&[u8]>, Bound<&[u8]>),
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Record)>> {
+    fn check_batch(&self, batch: &[(TableId, Mutation)]) -> Result<()> {
         self.condition.check()?;
-        self.tree(table)?.scan(range, limit)
+        let trees = self.trees.load();
+        if let Some((unknown, _)) = batch.iter().find(|(table, _)| !trees.contains_key(table)) {
+            return Err(Error::NoSuchTable(unknown.0));
+        }
+        if batch.is_empty() || batch.iter().any(|(_, mutation)| mutation.rows.is_empty()) {
+            return Err(Error::Malformed { what: "a mutation without rows" });
+        }
+        let (size_bytes, limit_bytes) = (batch_bytes(batch), largest_batch(self.options.segment_bytes));
+        if size_bytes > limit_bytes {
+            return Err(Error::MutationTooLarge { size_bytes, limit_bytes });
+        }
+        Ok(())
     }
 
     /// Does one bounded piece of work of a kind. At most one call per kind runs at a time, merges apart; a second
@@ -373,6 +421,7 @@ impl Engine {
             Step::Sync => self.sync(),
             Step::Flush => self.flush(),
             Step::Compact => self.compact(),
+            Step::Prepare => self.prepare(),
         };
         if outcome.as_ref().is_err_and(|error| !matches!(error, Error::Closed)) {
             self.counted.failures[step as usize].fetch_add(1, Ordering::Relaxed);
@@ -380,8 +429,7 @@ impl Engine {
         outcome
     }
 
-    /// Switches the memtables of all tables, so that [`Step::Flush`] has them to write. Waits for a commit in
-    /// progress.
+    /// Switches the memtables of all tables, so that [`Step::Flush`] has them to write.
     ///
     /// # Errors
     /// [`Error::Poisoned`], [`Error::Closed`].
@@ -392,10 +440,52 @@ impl Engine {
         for tree in self.trees.load().values() {
             switched |= tree.switch(log.end());
         }
-        if switched {
-            self.listener.tell(Step::Flush);
-        }
+        self.note_switched(switched);
         Ok(())
+    }
+
+    /// Switches the memtables of which this is told for the first time at least `age` ago that they hold something,
+    /// and answers whether there were any. `now` is the time since some moment that is always the same; the engine
+    /// looks at no clock. A driver calls it several times per [`Options::memtable_age`].
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn switch_older(&self, age: Duration, now: Duration) -> Result<bool> {
+        let log = self.log.lock();
+        self.condition.check()?;
+        let mut switched = false;
+        for tree in self.trees.load().values() {
+            if tree.is_older(age, now) {
+                crate::sometimes!("a memtable was switched for its age");
+                switched |= tree.switch(log.end());
+            }
+        }
+        self.note_switched(switched);
+        Ok(switched)
+    }
+
+    /// Switches the memtable of a table. The ticket is ready when all that was applied to the table before this call
+    /// is in SSTables that the manifest knows, which takes a [`Step::Flush`] or more; one that fails is tried again,
+    /// and the ticket waits.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn flush_table(&self, table: TableId) -> Result<Ticket> {
+        let log = self.log.lock();
+        self.condition.check()?;
+        let tree = self.tree(table)?;
+        let switched = tree.switch(log.end());
+        let outcome = Arc::<Outcome>::default();
+        let ticket = Ticket::new(Arc::clone(&outcome), 0);
+        let awaited = AwaitedFlush::new(table, log.end(), outcome);
+        // Registered under the log's lock, so that its flush cannot have ended before.
+        if tree.view().switched.is_empty() {
+            awaited.resolve(Ok(()));
+        } else {
+            self.awaited.lock().push(awaited);
+        }
+        self.note_switched(switched);
+        Ok(ticket)
     }
 
     /// Refuses new applies, commits and syncs what is queued on the calling thread, and shuts the engine;
@@ -410,13 +500,21 @@ impl Engine {
         loop {
             match self.commit() {
                 Ok(StepOutcome::Idle) => break,
+                Ok(StepOutcome::Worked) => {}
                 // Those who waited were told; there is always room for the seal.
-                Ok(StepOutcome::Worked) | Err(Error::StorageFull { .. }) => {}
+                Err(failure) if failure.is_harmless() => {}
                 Err(failure) => return Err(failure),
             }
         }
-        self.log.lock().seal().inspect_err(|e| drop(self.fail(e)))?;
-        self.condition.close();
+        {
+            let mut log = self.log.lock();
+            log.seal().inspect_err(|e| drop(self.fail(e)))?;
+            self.group_sync.is_durable_until(log.end());
+            // Under the lock, so that nobody writes behind the seal.
+            self.condition.close();
+        }
+        self.awaited.lock().clear();
+        self.room.open();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
         self.compactions.cancel_all();
         drop((self.flushing.lock(), self.manifest.lock()));
@@ -427,12 +525,16 @@ impl Engine {
     /// Counters and gauges for metrics.
     pub fn counters(&self) -> EngineCounters {
         let (mut sstables, mut sstable_bytes) = (0, 0);
+        let mut memory = TableMemory::default();
         for tree in self.trees.load().values() {
             for table in &tree.view().tables {
                 sstables += 1;
                 sstable_bytes += table.file().length_bytes;
+                let TableMemory { index, filter } = table.memory_bytes();
+                memory = TableMemory { index: memory.index + index, filter: memory.filter + filter };
             }
         }
+        let (block_cache_hits, block_cache_misses) = self.cache.hits_and_misses();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         EngineCounters {
             commit_log_syncs: count(&self.sync_meter.syncs),
@@ -440,12 +542,21 @@ impl Engine {
             commit_log_groups: count(&self.counted.groups),
             commit_log_mutations: count(&self.counted.mutations),
             commit_log_written_bytes: count(&self.counted.written_bytes),
+            segments_prepared: count(&self.counted.segments_prepared),
+            segments_recycled: count(&self.counted.segments_recycled),
             flushes: count(&self.counted.flushes),
             compactions: count(&self.counted.compactions),
+            compaction_written_bytes: count(&self.counted.compaction_written_bytes),
+            set_aside: self.compactions.aside().len() as u64,
             failures: self.counted.failures.each_ref().map(count),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             sstables,
             sstable_bytes,
+            block_cache_hits,
+            block_cache_misses,
+            block_cache_bytes: self.cache.bytes(),
+            index_bytes: memory.index as u64,
+            filter_bytes: memory.filter as u64,
         }
     }
 
@@ -461,12 +572,16 @@ impl Engine {
     /// Shuts the engine, since nobody knows what is durable, unless the failure says that nothing changed. All who
     /// wait, and all later calls, are told. Answers what whoever caused it is to be told.
     fn fail(&self, failure: &Error) -> Error {
-        if let Error::StorageFull { .. } = failure {
+        if failure.is_harmless() || matches!(failure, Error::Closed | Error::Poisoned { .. }) {
             return failure.clone();
         }
         crate::sometimes!("the engine was poisoned");
         let told = self.condition.poison(failure);
         self.queue.fail(&told);
+        for awaited in self.awaited.lock().drain(..) {
+            awaited.resolve(Err(told.clone()));
+        }
+        self.room.open();
         told
     }
 

@@ -108,9 +108,9 @@ impl Manifest {
         });
         let end = (HEADER_BYTES + frames.len()) as u64;
         let length = end + end.max(EDITS_BYTES).max(room);
-        let birth = Birth { length, durable: end, predecessor_end: 0 };
+        let birth = Birth { length, durable: end, salt: frame::salt(MAGIC, number) };
         let (path, file) =
-            header::create(&*disk, directory, &file_name(number), (MAGIC, number), birth, &frames)?;
+            header::create(&*disk, directory, &file_name(number), (MAGIC, number), birth, &frames, true)?;
         let next_file = state.file_ids_end;
         Ok(Self { disk, directory: directory.into(), number, path, file, end, length, state, next_file })
     }

@@ -1,6 +1,6 @@
 //! Blocks: prefix-compressed entries with restart points, found by binary search.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range};
 
 use bytes::{Buf, Bytes};
 
@@ -92,14 +92,33 @@ impl Block {
         Ok(Self { contents, entries_end, restarts })
     }
 
-    /// The record of a key.
+    /// Bytes of the contents.
+    pub(super) fn len(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// The record of a key. No key is put together on the way: with keys ascending, how many bytes an entry shares
+    /// with the one before it, and how many that one shares with `key`, mostly say how it compares.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Record>> {
-        let mut cursor = self.cursor_near(key)?;
-        while cursor.advance()? {
-            match cursor.key().cmp(key) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return Ok(Some(cursor.record()?)),
-                std::cmp::Ordering::Greater => break,
+        let mut position = self.restart_near(key)?;
+        // Bytes of `key` that the entry before, a smaller one, begins with.
+        let mut matched = 0;
+        while let Some(entry) = self.entry(position)? {
+            position = entry.record.end;
+            if entry.shared > matched {
+                // It differs from the key where the one before does.
+                continue;
+            }
+            if entry.shared < matched {
+                break;
+            }
+            let rest = key.get(matched..).ok_or(BAD_ENTRY)?;
+            match entry.key_rest.cmp(rest) {
+                Ordering::Less => {
+                    matched += entry.key_rest.iter().zip(rest).take_while(|(a, b)| a == b).count();
+                }
+                Ordering::Equal => return self.record(entry.record).map(Some),
+                Ordering::Greater => break,
             }
         }
         Ok(None)
@@ -112,6 +131,11 @@ impl Block {
 
     /// A cursor before the last restart point at or before `key`, hence before `key` itself if it is here.
     pub(super) fn cursor_near(&self, key: &[u8]) -> Result<Cursor> {
+        Ok(self.cursor_from(self.restart_near(key)?))
+    }
+
+    /// The offset of the last restart point at or before `key`, or of the first.
+    fn restart_near(&self, key: &[u8]) -> Result<usize> {
         let (mut low, mut high) = (0, self.restarts);
         // Invariant: restarts below `low` are at or before the key, those from `high` on are after it.
         while low < high {
@@ -123,7 +147,7 @@ impl Block {
                 high = middle;
             }
         }
-        Ok(self.cursor_from(self.restart(low.saturating_sub(1))?))
+        self.restart(low.saturating_sub(1))
     }
 
     fn cursor_from(&self, position: usize) -> Cursor {
@@ -143,6 +167,12 @@ impl Block {
         let (key_rest, rest) = rest.split_at_checked(unshared).ok_or(BAD_ENTRY)?;
         let after = rest.len().checked_sub(record_len).ok_or(BAD_ENTRY)?;
         Ok(Some(Entry { shared, key_rest, record: entries.len() - rest.len()..entries.len() - after }))
+    }
+
+    fn record(&self, range: Range<usize>) -> Result<Record> {
+        let mut bytes = self.contents.slice(range);
+        let record = Record::decode(&mut bytes)?;
+        if bytes.is_empty() { Ok(record) } else { Err(BAD_ENTRY) }
     }
 
     fn restart(&self, number: usize) -> Result<usize> {
@@ -194,9 +224,7 @@ impl Cursor {
 
     /// The record of the current entry; its value is a slice of the block.
     pub(super) fn record(&self) -> Result<Record> {
-        let mut bytes = self.block.contents.slice(self.record.clone());
-        let record = Record::decode(&mut bytes)?;
-        if bytes.is_empty() { Ok(record) } else { Err(BAD_ENTRY) }
+        self.block.record(self.record.clone())
     }
 }
 

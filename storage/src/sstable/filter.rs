@@ -58,8 +58,13 @@ impl Filter {
     }
 
     /// Parses a filter. The caller has verified its checksum: the parser believes the number of hash functions.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
-        Ok(Self { bloom: Bloom::from_slice(bytes).map_err(malformed)? })
+    pub(super) fn parse(bytes: Vec<u8>) -> Result<Self> {
+        Ok(Self { bloom: Bloom::from_bytes(bytes).map_err(malformed)? })
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bloom.as_slice().len()
     }
 
     /// False only if no key with this hash is in the table.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     disk::{Disk, DiskFile},
     error::{Error, Result, SYNC_DIRECTORY},
-    options::Options,
+    options::{Compression, Options},
     record::Record,
 };
 
@@ -35,6 +35,7 @@ pub struct TableWriter {
     directory: PathBuf,
     id: FileId,
     block_bytes: usize,
+    compression: Compression,
     false_positive_rate: f64,
     file: Arc<dyn DiskFile>,
     temporary: PathBuf,
@@ -67,6 +68,7 @@ impl TableWriter {
             directory: directory.to_owned(),
             id,
             block_bytes: options.block_bytes.min(MAX_ENTRY_BYTES),
+            compression: options.compression,
             false_positive_rate: options.bloom_fp_rate,
             file,
             temporary,
@@ -164,7 +166,10 @@ impl TableWriter {
         let contents = self.block.finish();
         self.contents += contents.len() as u64;
         let (start, offset) = (self.buffer.len(), self.offset());
-        let compression = compress(&contents, &mut self.buffer);
+        let compression = match self.compression {
+            Compression::Lz4 => compress(&contents, &mut self.buffer),
+            Compression::None => store(&contents, &mut self.buffer),
+        };
         self.buffer.push(compression);
         self.buffer.extend_from_slice(&(contents.len() as u32).to_le_bytes());
         section::seal(&mut self.buffer, start, self.id, offset);
@@ -207,7 +212,11 @@ fn compress(contents: &[u8], out: &mut Vec<u8>) -> u8 {
         out.extend_from_slice(&packed);
         LZ4
     } else {
-        out.extend_from_slice(contents);
-        STORED
+        store(contents, out)
     }
+}
+
+fn store(contents: &[u8], out: &mut Vec<u8>) -> u8 {
+    out.extend_from_slice(contents);
+    STORED
 }

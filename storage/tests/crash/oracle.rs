@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
+    ops::{Bound, Range},
 };
 
 use bytes::Bytes;
@@ -26,6 +26,8 @@ struct Entry {
     table: TableId,
     mutation: Mutation,
     promise: Promise,
+    /// Numbers of those that happen together with it.
+    batch: Range<usize>,
 }
 
 impl Entry {
@@ -61,22 +63,29 @@ impl Oracle {
         self.tables.insert(table, true);
     }
 
-    /// Notes a queued mutation and gives its number.
-    pub(crate) fn queued(&mut self, table: TableId, mutation: Mutation) -> usize {
-        self.entries.push(Entry { table, mutation, promise: Promise::None });
-        self.entries.len() - 1
+    /// Notes queued mutations, which happen together, and gives their numbers.
+    pub(crate) fn queued(&mut self, mutations: Vec<(TableId, Mutation)>) -> Range<usize> {
+        let batch = self.entries.len()..self.entries.len() + mutations.len();
+        self.entries.extend(mutations.into_iter().map(|(table, mutation)| Entry {
+            table,
+            mutation,
+            promise: Promise::None,
+            batch: batch.clone(),
+        }));
+        batch
     }
 
-    pub(crate) fn acknowledged(&mut self, number: usize) {
-        self.entries[number].promise = match self.sync_mode {
-            SyncMode::Group => Promise::Durable,
+    pub(crate) fn acknowledged(&mut self, numbers: Range<usize>) {
+        let promise = match self.sync_mode {
+            SyncMode::Group | SyncMode::Batch => Promise::Durable,
             SyncMode::Periodic => Promise::Acknowledged,
         };
+        self.entries[numbers].iter_mut().for_each(|entry| entry.promise = promise);
     }
 
-    /// The engine said that it is certainly not applied.
-    pub(crate) fn refused(&mut self, number: usize) {
-        self.entries[number].promise = Promise::Absent;
+    /// The engine said that they are certainly not applied.
+    pub(crate) fn refused(&mut self, numbers: Range<usize>) {
+        self.entries[numbers].iter_mut().for_each(|entry| entry.promise = Promise::Absent);
     }
 
     /// A sync step succeeded: what was acknowledged before is durable now.
@@ -99,14 +108,13 @@ impl Oracle {
         let table_of = |entry: &Entry| tables.get(&entry.table).unwrap_or(&empty);
 
         let mut written = BTreeSet::new();
-        let mut last_seen = BTreeMap::new();
-        for (number, entry) in self.entries.iter().enumerate() {
+        let mut last_seen = None;
+        for entry in &self.entries {
             for (key, record) in entry.rows() {
                 if entry.promise > Promise::Absent && table_of(entry).get(&key) == Some(record) {
                     written.insert((entry.table, key));
-                    // A log has no holes. In periodic mode a flush makes one table durable ahead of others.
-                    let order = (self.sync_mode == SyncMode::Periodic).then_some(entry.table);
-                    last_seen.insert(order, number);
+                    // A log has no holes, and what happens together is seen together.
+                    last_seen = Some(entry.batch.end - 1);
                 }
             }
         }
@@ -118,8 +126,7 @@ impl Oracle {
             }
         }
         for (number, entry) in self.entries.iter().enumerate() {
-            let order = (self.sync_mode == SyncMode::Periodic).then_some(entry.table);
-            let before_one_seen = last_seen.get(&order).is_some_and(|last| number <= *last);
+            let before_one_seen = last_seen.is_some_and(|last| number <= last);
             let is_kept = entry.promise >= kept || before_one_seen;
             if entry.promise == Promise::Absent || !is_kept {
                 continue;

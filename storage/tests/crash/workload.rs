@@ -24,7 +24,7 @@ pub(crate) fn options(sync_mode: SyncMode) -> Options {
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
     CreateTable(TableId),
-    Apply(TableId, Mutation),
+    Apply(Vec<(TableId, Mutation)>),
     Step(Step),
     SwitchMemtables,
 }
@@ -42,11 +42,9 @@ pub(crate) fn actions(seed: u64, length: usize) -> Vec<Action> {
             actions.push(Action::CreateTable(TableId(3)));
         }
         actions.push(match random.random_range(0..100) {
-            0..58 => {
-                let table = tables[random.random_range(0..tables.len())];
-                Action::Apply(table, mutation(number as u64, &mut random))
-            }
-            58..82 => Action::Step(Step::Commit),
+            0..58 => Action::Apply(batch(number as u64, &tables, &mut random)),
+            58..79 => Action::Step(Step::Commit),
+            79..82 => Action::Step(Step::Prepare),
             82..85 => Action::Step(Step::Sync),
             85..91 => Action::Step(Step::Flush),
             91..97 => Action::Step(Step::Compact),
@@ -59,10 +57,20 @@ pub(crate) fn actions(seed: u64, length: usize) -> Vec<Action> {
     actions
 }
 
+/// Mostly one mutation; sometimes several, of any tables, that happen together.
+fn batch(number: u64, tables: &[TableId], random: &mut Xoshiro256PlusPlus) -> Vec<(TableId, Mutation)> {
+    let count = if random.random_bool(0.15) { random.random_range(2..5) } else { 1 };
+    let mut one = |place| {
+        let table = tables[random.random_range(0..tables.len())];
+        (table, mutation(number << 3 | place, random))
+    };
+    (0..count).map(&mut one).collect()
+}
+
 /// A mutation whose timestamp no other has, so that a record tells which mutation it came with. Timestamps rise
 /// on the whole, but a mutation may be older than the forty before it.
 fn mutation(number: u64, random: &mut Xoshiro256PlusPlus) -> Mutation {
-    let timestamp = Timestamp((number + random.random_range(0..40)) << 16 | number);
+    let timestamp = Timestamp((number + random.random_range(0..320)) << 16 | number);
     let key = format!("key{:02}", random.random_range(0..KEYS));
     let rows = match random.random_range(0..4) {
         0 => (0..random.random_range(2..4))

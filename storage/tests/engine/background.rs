@@ -74,6 +74,7 @@ fn a_failed_flush_is_reported_and_tried_again() {
     flush(&engine);
     write(&engine, "b", plain(1, "v"));
     engine.switch_memtables().unwrap();
+    while engine.step(Step::Prepare).unwrap() == StepOutcome::Worked {}
     disk.fail_at(disk.operations() + 1, Fault::NoSpace, Repeat::Once);
 
     let (failures, reported) = mpsc::channel();
@@ -98,6 +99,10 @@ fn a_poisoned_engine_ends_its_threads_after_a_report() {
     let (failures, reported) = mpsc::channel();
     let on_failure = move |step, error: &Error| failures.send((step, error.clone())).unwrap();
     let background = Background::start_reporting(Arc::clone(&engine), Box::new(on_failure)).unwrap();
+    // So that the next operation is the write
+    while engine.counters().segments_prepared == 0 {
+        std::thread::yield_now();
+    }
     disk.fail_at(disk.operations() + 1, Fault::Io, Repeat::Once);
     let ticket = queue(&engine, "a", plain(1, "v"));
     assert!(matches!(ticket.wait(), Err(Error::Poisoned { .. })));
@@ -152,7 +157,7 @@ fn a_merge_that_meets_rot_fails_by_name_is_counted_and_leaves_everything_as_it_w
     let error = engine.step(Step::Compact).unwrap_err();
     assert!(matches!(&error, Error::Corrupt { path, .. } if path.ends_with(&rotten)), "{error}");
     assert_eq!(engine.counters().failures[Step::Compact as usize], 1);
-    assert_eq!(engine.set_aside(), [rotten]);
+    assert_eq!((engine.set_aside(), engine.counters().set_aside), (vec![rotten], 1));
     assert_eq!((engine.counters().sstables, files(&disk, ".sst").len()), (3, 3));
     assert_eq!(engine.poisoned(), None);
     assert_eq!(read(&engine, "key 0"), Some(plain(1, &"v".repeat(100))));

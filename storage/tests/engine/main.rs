@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod amplification;
 mod background;
 mod bounds;
+mod cache;
 mod durability;
 mod full_disk;
 mod model;
+mod pages;
 mod purge;
 mod reads;
 mod rig;

@@ -88,7 +88,7 @@ fn a_damaged_byte_of_a_segment_with_a_successor_is_rot() {
 
 #[test]
 fn a_damaged_byte_of_the_last_segment_is_rot_but_in_the_last_group_a_torn_tail() {
-    let log = log_of(13);
+    let log = log_of(14);
     let (path, bounds) = log.segments.last().unwrap();
     assert!(bounds.len() >= 3, "the last segment has a group that is known to be durable");
     let (last_group, end) = (bounds[bounds.len() - 2], bounds[bounds.len() - 1]);
@@ -111,7 +111,7 @@ fn a_damaged_byte_of_the_last_segment_is_rot_but_in_the_last_group_a_torn_tail()
 
 #[test]
 fn a_torn_tail_is_cut_and_nothing_more() {
-    let log = log_of(13);
+    let log = log_of(14);
     let (path, bounds) = log.segments.last().unwrap();
     let (last_group, end) = (bounds[bounds.len() - 2], bounds[bounds.len() - 1]);
     let whole = log.disk.contents(path).unwrap();
@@ -137,7 +137,7 @@ fn a_torn_tail_is_cut_and_nothing_more() {
 
 #[test]
 fn a_closed_engine_has_no_doubtful_end() {
-    let log = log_of(13);
+    let log = log_of(14);
     let engine = try_open(&log.disk, options()).unwrap();
     write(&engine, "last", plain(1, "acknowledged"));
     engine.close().unwrap();
@@ -153,7 +153,7 @@ fn a_closed_engine_has_no_doubtful_end() {
 #[test]
 fn what_recovery_carried_into_a_new_segment_can_rot() {
     // Given a log whose last group went over into a new segment, in which nothing was written since
-    let log = log_of(13);
+    let log = log_of(14);
     drop(try_open(&log.disk, options()).unwrap());
     let path = Path::new(DIRECTORY).join(files(&log.disk, ".log").pop().unwrap());
     assert!(log.segments.iter().all(|(old, _)| *old != path));

@@ -15,7 +15,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 use super::clock::TestClock;
 
 /// Steps of the engine in the order of their urgency.
-const STEPS: [Step; 4] = [Step::Commit, Step::Sync, Step::Flush, Step::Compact];
+const STEPS: [Step; Step::ALL.len()] = Step::ALL;
 
 #[derive(Debug)]
 pub struct Machine {
@@ -60,7 +60,7 @@ impl Storage {
 }
 
 async fn drive(engine: Arc<Engine>) {
-    let waiting: Arc<[AtomicBool; 4]> = Arc::default();
+    let waiting: Arc<[AtomicBool; STEPS.len()]> = Arc::default();
     let bell = Arc::new(Notify::new());
     let (flags, ring) = (Arc::clone(&waiting), Arc::clone(&bell));
     engine.set_work_listener(Arc::new(move |step| {

@@ -1,0 +1,65 @@
+//! The prepare step: what writers would have to wait for is made before they need it.
+//!
+//! To go on in a new segment takes a file with a durable name, which the manifest knows, and a predecessor that is
+//! synced: several syncs, and megabytes of writing in periodic mode. Done in time by another thread, nothing of that
+//! remains for the writer who meets the end of a segment.
+
+use std::sync::atomic::Ordering;
+
+use crate::{
+    commit_log::segment::SegmentId,
+    engine::{Engine, StepOutcome},
+    error::Result,
+    options::SyncMode,
+};
+
+/// Bytes that are synced early in periodic mode: so little that the rest of a segment is synced in a moment.
+const EARLY_SYNC_BYTES: u64 = 1 << 20;
+
+impl Engine {
+    /// Makes what is missing.
+    pub(super) fn prepare(&self) -> Result<StepOutcome> {
+        let (segments, missing, is_sync_due) = {
+            let mut log = self.log.lock();
+            self.condition.check()?;
+            let is_due = self.has_much_unsynced(log.unsynced_bytes())
+                || (!log.has_durable_start() && log.unsynced_bytes() > 0);
+            (log.segments(), log.prepare_next(), is_due)
+        };
+        if let Some(id) = missing {
+            let spare = self.spares.lock().pop();
+            let made = segments.create(id, spare.as_deref()).and_then(|file| {
+                // Before there is anything in it: so a segment that goes missing is noticed.
+                self.record_log(SegmentId(0), id).map(|()| file)
+            });
+            let (file, failure) = match made {
+                Ok(file) => (Some(file), None),
+                Err(failure) => (None, Some(failure)),
+            };
+            self.log.lock().offer_next(file);
+            self.prepared.notify_all();
+            if failure.is_none() {
+                self.counted.segments_prepared.fetch_add(1, Ordering::Relaxed);
+                self.counted.segments_recycled.fetch_add(u64::from(spare.is_some()), Ordering::Relaxed);
+            }
+            if let Some(failure) = failure {
+                // Nothing refers to the file yet; who needs the segment makes it then.
+                if failure.is_failed_directory_sync() {
+                    self.fail(&failure);
+                }
+                return Err(failure);
+            }
+        }
+        if is_sync_due {
+            crate::sometimes!("the log was synced early");
+            self.sync()?;
+        }
+        let worked = missing.is_some() || is_sync_due;
+        Ok(if worked { StepOutcome::Worked } else { StepOutcome::Idle })
+    }
+
+    /// Whether so many bytes should be synced before the interval is over.
+    pub(super) fn has_much_unsynced(&self, unsynced_bytes: u64) -> bool {
+        self.options.sync_mode == SyncMode::Periodic && unsynced_bytes >= EARLY_SYNC_BYTES
+    }
+}

@@ -1,0 +1,90 @@
+//! Walks through a part of a table.
+
+use std::{ops::Bound, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{TableReader, block::Cursor, section::locate};
+use crate::{error::Result, record::Record};
+
+/// Iterates over a part of an SSTable.
+#[derive(Debug)]
+pub struct TableIter {
+    table: Arc<TableReader>,
+    /// At its end, or behind an error.
+    is_done: bool,
+    next_block: usize,
+    is_cached: bool,
+    /// The block in which the iterator stands, and where that lies in the file.
+    block: Option<(Cursor, u64)>,
+    /// Unbounded once the first record is found.
+    lower: Bound<Vec<u8>>,
+    upper: Bound<Vec<u8>>,
+}
+
+impl Iterator for TableIter {
+    type Item = Result<(Bytes, Record)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_done {
+            return None;
+        }
+        let found = self.advance().transpose();
+        self.is_done = !matches!(found, Some(Ok(_)));
+        found
+    }
+}
+
+impl TableIter {
+    pub(super) fn new(
+        table: &Arc<TableReader>,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        is_cached: bool,
+    ) -> Self {
+        let (lower, upper) = (range.0.map(<[u8]>::to_vec), range.1.map(<[u8]>::to_vec));
+        let next_block = match &lower {
+            Bound::Included(key) | Bound::Excluded(key) => table.block_of(key),
+            Bound::Unbounded => 0,
+        };
+        Self { table: Arc::clone(table), is_done: false, next_block, is_cached, block: None, lower, upper }
+    }
+
+    fn advance(&mut self) -> Result<Option<(Bytes, Record)>> {
+        loop {
+            let table = &self.table;
+            let Some((cursor, offset)) = &mut self.block else {
+                let Some(place) = table.place(self.next_block) else { return Ok(None) };
+                self.next_block += 1;
+                let located = |error| locate(error, table.path(), place.offset);
+                let block = if self.is_cached { table.block(place)? } else { table.read_block(place)? };
+                let cursor = match &self.lower {
+                    Bound::Included(key) | Bound::Excluded(key) => block.cursor_near(key).map_err(located)?,
+                    Bound::Unbounded => block.cursor(),
+                };
+                self.block = Some((cursor, place.offset));
+                continue;
+            };
+            let located = |error| locate(error, table.path(), *offset);
+            if !cursor.advance().map_err(located)? {
+                self.block = None;
+                continue;
+            }
+            let key = cursor.key();
+            match &self.lower {
+                Bound::Included(lower) if key < lower.as_slice() => continue,
+                Bound::Excluded(lower) if key <= lower.as_slice() => continue,
+                Bound::Unbounded => {}
+                _ => self.lower = Bound::Unbounded,
+            }
+            let beyond = match &self.upper {
+                Bound::Included(upper) => key > upper.as_slice(),
+                Bound::Excluded(upper) => key >= upper.as_slice(),
+                Bound::Unbounded => false,
+            };
+            if beyond {
+                return Ok(None);
+            }
+            return Ok(Some((Bytes::copy_from_slice(key), cursor.record().map_err(located)?)));
+        }
+    }
+}
