@@ -124,7 +124,7 @@ sections! {
         /// How often a property file is looked at for changes.
         poll_interval: Period = Period::secs(5), between(Period::millis(10), Period::secs(3600));
         /// The metadata service of an instance.
-        ec2_endpoint: String = "http://169.254.169.254".to_owned(), an_http_url;
+        ec2_endpoint: String = "http://169.254.169.254".to_owned(), |url: &String| an_http_url(url);
         /// Time for each of the two calls to it.
         ec2_timeout: Period = Period::secs(2), between(Period::millis(10), Period::secs(60));
         /// Names of datacenter and rack.
@@ -329,7 +329,7 @@ fn a_name(text: &String) -> Result<(), String> {
     Ok(())
 }
 
-fn an_http_url(text: &String) -> Result<(), String> {
+fn an_http_url(text: &str) -> Result<(), String> {
     match text.strip_prefix("http://") {
         Some(rest) if !rest.is_empty() && !rest.ends_with('/') => Ok(()),
         _ => Err("must begin with http:// and not end with /".to_owned()),
