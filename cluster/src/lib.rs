@@ -6,7 +6,7 @@
 //!
 //! Reading order (and dependency order): [`settings`], [`node_id`], [`time`], [`hybrid_clock`] and [`consistency`]
 //! are the words; [`table`] and [`membership`] are what nodes know of the cluster; [`partitioning`] puts keys and
-//! members on a ring, [`placement`] picks the replicas; [`message`] is what nodes say to each other, [`error`] what
+//! members on a ring, [`placement`] picks the replicas, [`snitch`] says who of them is near; [`message`] is what nodes say to each other, [`error`] what
 //! they say to clients; [`quorum`] counts replicas' answers; [`wire`] makes messages bytes; [`node`] runs it all;
 //! `simulation`, behind the feature of that name, runs whole clusters of them in one process.
 
@@ -23,6 +23,7 @@ pub mod quorum;
 pub mod settings;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod snitch;
 pub mod table;
 pub mod time;
 pub mod wire;

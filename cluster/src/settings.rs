@@ -1,12 +1,20 @@
 //! The settings of one node's distributed part. Every bound of the crate is named here.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    partitioning::{Partitioner, Token},
+    snitch,
+    table::Replication,
+};
 
 /// What a node is told at its start.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Nodes of different cluster names never talk.
     pub cluster_name: String,
+    /// How the cluster turns keys into tokens; nodes of different partitioners never talk.
+    pub partitioner: Partitioner,
     /// Addresses (`host:port` of the peer listener) of nodes to learn the cluster from. Empty: this node forms a
     /// cluster of its own. The first seed forms the cluster if no other seed answers; every other node waits.
     pub seeds: Vec<String>,
@@ -18,9 +26,18 @@ pub struct Settings {
     pub rack: String,
     /// Tokens this node draws at its first start.
     pub num_tokens: usize,
+    /// The tokens themselves; if empty, they are drawn.
+    pub initial_tokens: Vec<Token>,
+    /// Choose tokens that share the keys evenly at this replication factor in the node's datacenter; `None`: draw them.
+    pub allocate_tokens_for: Option<u32>,
     /// Replication factor of the table `default`, decided by the node that forms the cluster. `None`: 3, or 1 on
     /// a node that has no seeds.
     pub default_replication_factor: Option<u32>,
+    /// Replicas of the table `default` by datacenter, decided by the node that forms the cluster. If empty, the factor
+    /// above counts, wherever nodes stand.
+    pub default_replication: BTreeMap<String, u32>,
+    /// In which order replicas are asked.
+    pub snitch: snitch::Settings,
     /// Deadline of writes that name none.
     pub write_timeout: Duration,
     /// Deadline of reads that name none.
@@ -49,12 +66,17 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cluster_name: "helenus".to_owned(),
+            partitioner: Partitioner::default(),
             seeds: Vec::new(),
             advertise: "127.0.0.1:7171".to_owned(),
             datacenter: "dc1".to_owned(),
             rack: "rack1".to_owned(),
             num_tokens: 16,
+            initial_tokens: Vec::new(),
+            allocate_tokens_for: None,
             default_replication_factor: None,
+            default_replication: BTreeMap::new(),
+            snitch: snitch::Settings::default(),
             write_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
             allowed_drift: Duration::from_secs(60),
@@ -66,5 +88,15 @@ impl Default for Settings {
             cold_read_queue: 1024,
             max_requests: 4096,
         }
+    }
+}
+
+impl Settings {
+    /// What the settings say of the replication of the table `default`, if they say anything.
+    pub fn configured_replication(&self) -> Option<Replication> {
+        if self.default_replication.is_empty() {
+            return self.default_replication_factor.map(|factor| Replication::Simple { factor });
+        }
+        Some(Replication::NetworkTopology { factors: self.default_replication.clone() })
     }
 }

@@ -34,6 +34,23 @@ fn tokens_are_cassandras() {
 }
 
 #[test]
+fn byte_ordered_tokens_are_the_first_eight_bytes_in_the_order_of_keys() {
+    let of = |key: &[u8]| Partitioner::ByteOrdered.token(key);
+    let keys: [&[u8]; 7] = [b"", b"a", b"a\x01", b"ab", b"abcdefgh", b"b", b"\xff"];
+    assert!(keys.windows(2).all(|pair| of(pair[0]) < of(pair[1])));
+    assert_eq!(of(b"abcdefgh"), of(b"abcdefghi"), "what follows is for the nodes that hold it to tell apart");
+    assert_eq!(of(b""), Token::MIN);
+
+    let parse = |text| Partitioner::ByteOrdered.parse_token(text);
+    assert_eq!(parse("6162"), Ok(of(b"ab")));
+    assert_eq!(Partitioner::Murmur3.parse_token("-42"), Ok(Token(-42)));
+    for wrong in ["", "6", "xy", "00", "616263646566676869", "+1"] {
+        assert!(parse(wrong).is_err(), "{wrong:?}");
+    }
+    assert!(Partitioner::Murmur3.parse_token("-9223372036854775808").is_err(), "the token of no node");
+}
+
+#[test]
 fn a_partitioner_is_known_by_its_name_only() {
     assert_eq!(Partitioner::named("murmur3"), Some(Partitioner::Murmur3));
     assert_eq!(Partitioner::named(Partitioner::default().name()), Some(Partitioner::default()));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use helenus_cluster::{
     membership::{
         CallFailure, Changes, Exchange, Flaw, Liveness, Member, MemberState, Note, Remembered, SignOfDeath,
-        SignOfLife, View, formation::default_replication_factor, member,
+        SignOfLife, View, formation::default_replication, member,
     },
     node_id::{ClusterId, Generation},
     table::{DEFAULT_TABLE, FactFlaw, Table},
@@ -228,7 +228,8 @@ fn a_restarted_node_knows_whom_it_knew_and_describes_itself_anew() {
 #[test]
 fn the_former_decides_the_factor_and_a_different_setting_elsewhere_is_reported() {
     let factors = [(None, true), (None, false), (Some(5), true), (Some(5), false)];
-    assert_eq!(factors.map(|(set, seeds)| default_replication_factor(set, seeds)), [3, 1, 5, 5]);
+    let of = |(set, seeds): (Option<u32>, bool)| default_replication(set.map(Into::into), seeds).factor();
+    assert_eq!(factors.map(of), [3, 1, 5, 5]);
 
     let mut former = View::new(joining(2, &[20]), Remembered::default(), None);
     former.form(CLUSTER, 3);

@@ -5,4 +5,5 @@ pub mod config;
 pub mod http;
 pub mod listen;
 pub mod peer;
+pub mod snitch;
 pub mod telemetry;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::node_id::ClusterId;
+use crate::{node_id::ClusterId, table::Replication};
 
 /// What a node that belongs to no cluster has heard of its seeds.
 ///
@@ -36,9 +36,10 @@ pub enum FormationVerdict {
     },
 }
 
-/// Replication factor of the table `default` in a cluster that is formed now.
-pub fn default_replication_factor(configured: Option<u32>, has_seeds: bool) -> u32 {
-    configured.unwrap_or(if has_seeds { 3 } else { 1 })
+/// Replication of the table `default` in a cluster that is formed now. The node that forms it is alone and knows no other
+/// datacenter, so replicas are placed by datacenter only where the settings name them.
+pub fn default_replication(configured: Option<Replication>, has_seeds: bool) -> Replication {
+    configured.unwrap_or(Replication::Simple { factor: if has_seeds { 3 } else { 1 } })
 }
 
 impl Formation {

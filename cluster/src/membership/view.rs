@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     node_id::{ClusterId, Generation, HostId},
-    table::{DEFAULT_TABLE, Schema, Table},
+    table::{DEFAULT_TABLE, Replication, Schema, Table},
     time::Timestamp,
 };
 
@@ -112,9 +112,9 @@ impl View {
 
     /// Forms a cluster: it belongs to `cluster_id`, is normal, and has the table `default`. Only after
     /// [`super::Formation`] said so; to be made durable, all or nothing, before anyone is told.
-    pub fn form(&mut self, cluster_id: ClusterId, default_replication_factor: u32) {
+    pub fn form(&mut self, cluster_id: ClusterId, default_replication: impl Into<Replication>) {
         self.cluster_id = Some(cluster_id);
-        self.tables.insert(Table::default_with_factor(default_replication_factor));
+        self.tables.insert(Table::default_replicated(default_replication.into()));
         self.move_on(MemberState::Normal);
     }
 

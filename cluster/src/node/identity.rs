@@ -4,7 +4,7 @@
 //! with each start. All of it is durable before anyone hears of it: a node that forgot its tokens, or used a
 //! generation twice, would contradict itself in front of the others.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{collections::BTreeSet, sync::OnceLock, time::Duration};
 
 use helenus_storage::{Engine, Mutation, Record, Step, SyncMode, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,9 +25,6 @@ use crate::{
     time::WallClock,
 };
 
-/// The partitioner of this build; clusters of another one are refused.
-pub(crate) const PARTITIONER: Partitioner = Partitioner::Murmur3;
-
 /// How often an overloaded engine is asked again, and for how long: flushes make room.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
 const MOST_WAIT_FOR_ROOM: Duration = Duration::from_secs(60);
@@ -40,6 +37,11 @@ const CLUSTER_KEY: &[u8] = b"cluster";
 #[derive(Debug)]
 pub struct LocalIdentity {
     stored: Stored,
+    partitioner: Partitioner,
+    /// Whether this is its first start.
+    is_new: bool,
+    /// Tokens that were chosen at the first start instead of those that were drawn.
+    chosen_tokens: OnceLock<Vec<i64>>,
     /// The first cluster it was told to join: on disk, or on its way there.
     chosen: OnceLock<ClusterId>,
     cluster_id: OnceLock<ClusterId>,
@@ -70,6 +72,7 @@ impl LocalIdentity {
         let record = own_trees::read(engine, own_trees::IDENTITY, IDENTITY_KEY)?;
         let loaded =
             record.map(|record| own_trees::decode::<Stored>("identity", &record)).transpose()?.flatten();
+        let is_new = loaded.is_none();
         let mut stored = match loaded {
             Some(stored) => stored,
             None => Stored::draw(settings, seed),
@@ -87,7 +90,14 @@ impl LocalIdentity {
         {
             cluster_id.get_or_init(|| id);
         }
-        Ok(Self { stored, chosen: cluster_id.clone(), cluster_id })
+        Ok(Self {
+            stored,
+            partitioner: settings.partitioner,
+            is_new,
+            chosen_tokens: OnceLock::new(),
+            chosen: cluster_id.clone(),
+            cluster_id,
+        })
     }
 
     /// Its host id.
@@ -100,9 +110,28 @@ impl LocalIdentity {
         self.stored.generation
     }
 
+    /// How its cluster turns keys into tokens.
+    pub fn partitioner(&self) -> Partitioner {
+        self.partitioner
+    }
+
     /// Its tokens, ascending.
     pub fn tokens(&self) -> &[i64] {
-        &self.stored.tokens
+        self.chosen_tokens.get().unwrap_or(&self.stored.tokens)
+    }
+
+    /// Whether this is its first start, and nobody has heard of its tokens.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Has other tokens than those that were drawn, durably. Only at the first start, before anyone hears of them.
+    pub(crate) async fn choose_tokens(&self, engine: &Engine, tokens: Vec<i64>) -> Result<(), StartError> {
+        let stored = Stored { tokens: tokens.clone(), ..self.stored.clone() };
+        // As new as the record it replaces would be at the next start, and no newer.
+        stored.save(engine, Timestamp(self.stored.generation.0.saturating_add(1))).await?;
+        self.chosen_tokens.get_or_init(|| tokens);
+        Ok(())
     }
 
     /// The greeting of the moment, for new connections.
@@ -144,10 +173,13 @@ impl LocalIdentity {
 
 impl Stored {
     fn draw(settings: &Settings, seed: u64) -> Self {
-        let tokens = draw_tokens(&mut stream(seed, "tokens"), settings.num_tokens.max(1));
+        let tokens = match settings.initial_tokens.as_slice() {
+            [] => draw_tokens(&mut stream(seed, "tokens"), settings.num_tokens.max(1)),
+            given => BTreeSet::from_iter(given.iter().copied()).into_iter().collect(),
+        };
         Self {
             cluster_name: settings.cluster_name.clone(),
-            partitioner: PARTITIONER.name().to_owned(),
+            partitioner: settings.partitioner.name().to_owned(),
             host_id: HostId(random_uuid(&mut stream(seed, "host id"))),
             generation: Generation(0),
             tokens: tokens.into_iter().map(|token| token.0).collect(),
@@ -161,12 +193,19 @@ impl Stored {
                 self.cluster_name, settings.cluster_name
             )));
         }
-        if self.partitioner != PARTITIONER.name() {
+        if self.partitioner != settings.partitioner.name() {
             return Err(StartError::Identity(format!(
                 "this data directory was written with partitioner `{}`, this node uses `{}`",
                 self.partitioner,
-                PARTITIONER.name()
+                settings.partitioner.name()
             )));
+        }
+        let given: BTreeSet<i64> = settings.initial_tokens.iter().map(|token| token.0).collect();
+        if !given.is_empty() && !given.iter().eq(&self.tokens) {
+            return Err(StartError::Identity(
+                "this node has other tokens than the settings name; a node keeps the tokens of its first start"
+                    .to_owned(),
+            ));
         }
         Ok(())
     }

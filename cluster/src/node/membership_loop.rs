@@ -37,11 +37,12 @@ use crate::{
     membership::{
         Formation, FormationVerdict, MemberState,
         digest::{Syn, Tag},
-        formation::default_replication_factor,
+        formation::default_replication,
         rounds::{self, Turns},
     },
     node_id::{ClusterId, HostId},
     settings::Settings,
+    table::Replication,
 };
 
 /// How long a node that knows its ring puts off serving because of members that it has not reached. A member whose
@@ -61,7 +62,7 @@ pub(super) struct MembershipLoop {
     probe_timeout: Duration,
     advertise: String,
     seeds: Vec<String>,
-    configured_factor: Option<u32>,
+    configured_replication: Option<Replication>,
     formation: Formation,
     meeting: Meeting,
     is_clock_off: bool,
@@ -122,7 +123,7 @@ impl MembershipLoop {
             probe_timeout: settings.probe_timeout,
             advertise: settings.advertise.clone(),
             seeds: settings.seeds.clone(),
-            configured_factor: settings.default_replication_factor,
+            configured_replication: settings.configured_replication(),
             formation: Formation::new(&settings.advertise, &settings.seeds),
             meeting: Meeting::Unknown,
             is_clock_off: false,
@@ -401,12 +402,12 @@ impl MembershipLoop {
             FormationVerdict::Wait { why } => self.cluster.wait_for(why),
             FormationVerdict::Form => {
                 let has_seeds = !self.seeds.is_empty();
-                let factor = default_replication_factor(self.configured_factor, has_seeds);
-                if !has_seeds && self.configured_factor.is_none() {
+                let replication = default_replication(self.configured_replication.clone(), has_seeds);
+                if !has_seeds && self.configured_replication.is_none() {
                     tracing::warn!("no seeds are set: one copy of everything (replication factor 1)");
                 }
                 let cluster_id = ClusterId(random_uuid(&mut self.random));
-                if let Err(error) = self.cluster.form(cluster_id, factor).await {
+                if let Err(error) = self.cluster.form(cluster_id, replication).await {
                     self.cluster.wait_for(format!("the cluster could not be saved: {error}"));
                 }
             }

@@ -33,6 +33,7 @@
 mod calls;
 mod clock;
 mod coordinator;
+mod endpoints;
 mod gossip_status;
 mod hearsay;
 pub mod identity;
@@ -47,9 +48,11 @@ mod replica;
 mod saved_cluster;
 mod schema;
 mod status;
+mod token_choice;
 pub mod transport;
 mod user_records;
 
+pub use endpoints::{Endpoint, Endpoints};
 pub use schema::{SchemaChange, SchemaError};
 
 use std::{sync::Arc, time::Duration};
@@ -68,8 +71,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
-    local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, randomness::stream,
-    replica::Replica, schema::SchemaKeeper, transport::Transport,
+    local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, replica::Replica,
+    schema::SchemaKeeper, transport::Transport,
 };
 use crate::{
     consistency::Consistency,
@@ -321,6 +324,7 @@ impl Node {
     /// When storage fails or holds what does not decode.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
+        token_choice::choose(&settings, &identity, &engine, transport.as_ref(), clock.as_ref(), seed).await?;
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
@@ -345,7 +349,7 @@ impl Node {
             Arc::clone(&replica),
             Arc::clone(&peers),
             Arc::clone(&schema),
-            &mut stream(seed, "trace ids"),
+            seed,
             spawners.requests,
             stop.clone(),
         ));
@@ -520,6 +524,11 @@ impl Node {
     /// Whether it serves.
     pub fn readiness(&self) -> Readiness {
         self.coordinator.readiness()
+    }
+
+    /// Where the replicas of a key are, as this node sees it; `None` if it knows no such table.
+    pub fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
+        endpoints::of(self.identity.partitioner(), &self.cluster, table, key)
     }
 
     /// The cluster as this node sees it; never waits for a peer.

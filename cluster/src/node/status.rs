@@ -1,10 +1,6 @@
 //! The cluster as one node sees it, for people.
 
-use super::{
-    ClusterStatus, MemberStatus,
-    identity::{LocalIdentity, PARTITIONER},
-    known_cluster::KnownCluster,
-};
+use super::{ClusterStatus, MemberStatus, identity::LocalIdentity, known_cluster::KnownCluster};
 use crate::{placement::Strategy, settings::Settings, table::DEFAULT_TABLE};
 
 /// What `node` knows now; `load_bytes` is its own.
@@ -41,7 +37,7 @@ pub(super) fn of(
     ClusterStatus {
         cluster_name: settings.cluster_name.clone(),
         cluster_id: node.cluster_id(),
-        partitioner: PARTITIONER.name().to_owned(),
+        partitioner: node.partitioner().name().to_owned(),
         host_id: node.host_id(),
         members,
     }

@@ -21,6 +21,13 @@
 //! and go to the right node only if theirs are ours. Rejected: textbook Murmur3, which differs for every key with
 //! a byte ≥ 0x80 in its tail; fixed slots (Redis Cluster), which need an agreed slot map to move.
 //!
+//! A byte-ordered cluster ([`Partitioner::ByteOrdered`]) takes the first eight bytes of a key for its token, read as a
+//! number: the order of tokens is that of keys, and a token range is a range of keys. Tokens stay eight bytes on the
+//! wire, on disk and in storage keys, whose order by (token, key) is the order of keys then. The price is that keys which
+//! share eight bytes cannot be told apart by a ring. Shares of ownership assume that first eight bytes are spread
+//! evenly, which no real keys are. Rejected: tokens that are whole keys (Cassandra's), which make every token in
+//! memory, in gossip and in the header of a range a byte string, for a partitioner that its manual advises against.
+//!
 //! Storage keys begin with the token ([`storage_key()`]), so that a token range is one scan of the engine.
 //!
 //! Reading order: [`token`], [`partitioner`], [`topology`], [`ring`], [`mod@storage_key`].

@@ -8,27 +8,72 @@ pub enum Partitioner {
     /// Murmur3 as Cassandra computes it.
     #[default]
     Murmur3,
+    /// Keys in their own order: the token is the first eight bytes of the key, shorter keys with zeros behind.
+    ///
+    /// Neighbouring keys are on the same nodes, so a range of keys is read from few of them, and a popular range
+    /// heats few of them. Keys that share eight bytes share a token, and so their replicas.
+    ByteOrdered,
 }
 
 impl Partitioner {
+    /// Every partitioner.
+    pub const ALL: [Self; 2] = [Self::Murmur3, Self::ByteOrdered];
+
     /// Its name in settings, greetings and status.
     pub fn name(self) -> &'static str {
         match self {
             Self::Murmur3 => "murmur3",
+            Self::ByteOrdered => "byte-ordered",
         }
     }
 
     /// The partitioner of a name, if this build has it.
     pub fn named(name: &str) -> Option<Self> {
-        (name == Self::Murmur3.name()).then_some(Self::Murmur3)
+        Self::ALL.into_iter().find(|partitioner| partitioner.name() == name)
+    }
+
+    /// Reads a token as people write it: a decimal number, or for byte-ordered ones up to eight bytes in hexadecimal.
+    ///
+    /// # Errors
+    /// What it should be.
+    pub fn parse_token(self, text: &str) -> Result<Token, String> {
+        let token = match self {
+            Self::Murmur3 => text.parse().ok().map(Token),
+            Self::ByteOrdered => from_hex(text).map(Token::from_ordered_bytes),
+        };
+        let expected = match self {
+            Self::Murmur3 => "a whole number of 64 bits",
+            Self::ByteOrdered => "one to eight bytes in hexadecimal, such as 6d",
+        };
+        token.filter(|token| *token != Token::MIN).ok_or_else(|| {
+            format!("expected a token, {expected}, above the lowest; found `{}`", text.escape_debug())
+        })
     }
 
     /// The token of a client's key.
     pub fn token(self, key: &[u8]) -> Token {
         match self {
             Self::Murmur3 => murmur3_token(key),
+            Self::ByteOrdered => first_bytes(key),
         }
     }
+}
+
+fn from_hex(text: &str) -> Option<[u8; 8]> {
+    let is_hex = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if !is_hex || text.is_empty() || text.len() > 16 || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    // Zeros behind the last digit are the bytes that a short key lacks.
+    u64::from_str_radix(&format!("{text:0<16}"), 16).ok().map(u64::to_be_bytes)
+}
+
+fn first_bytes(key: &[u8]) -> Token {
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().zip(key) {
+        *to = *from;
+    }
+    Token::from_ordered_bytes(bytes)
 }
 
 /// Cassandra's `Murmur3Partitioner`: the first half of the hash; the empty key has the lowest token, which no

@@ -47,12 +47,14 @@
 //! and no less, and what each walk computes: it counts normal members only, and asks of each other one whether it would be
 //! taken next. For SimpleStrategy the same rule reads as above.
 //!
-//! Reading order: [`simple`], [`network_topology`], [`strategy`].
+//! Reading order: [`simple`], [`network_topology`], [`strategy`]; [`allocation`] chooses a new node's tokens.
 
+pub mod allocation;
 pub mod network_topology;
 pub mod simple;
 pub mod strategy;
 
+pub use allocation::allocate;
 pub use network_topology::NetworkTopologyStrategy;
 pub use simple::SimpleStrategy;
 pub use strategy::Strategy;

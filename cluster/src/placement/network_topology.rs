@@ -85,14 +85,14 @@ impl Walk {
 
 /// What one ring still takes of one datacenter. The first member of each rack is taken until there are as many racks
 /// as replicas; of the others the first few, as many as there are replicas more than racks on that ring.
-struct Choice {
+pub(super) struct Choice {
     racks_left: usize,
     repeats_left: usize,
     is_rack_met: Vec<bool>,
 }
 
 impl Choice {
-    fn new(factor: usize, racks_of_ring: usize, racks: usize) -> Self {
+    pub(super) fn new(factor: usize, racks_of_ring: usize, racks: usize) -> Self {
         Self {
             racks_left: factor,
             repeats_left: factor.saturating_sub(racks_of_ring),
@@ -104,7 +104,7 @@ impl Choice {
         if self.is_rack_met[rack] { self.repeats_left > 0 } else { self.racks_left > 0 }
     }
 
-    fn take(&mut self, rack: usize) -> bool {
+    pub(super) fn take(&mut self, rack: usize) -> bool {
         let is_taken = self.would_take(rack);
         if is_taken && self.is_rack_met[rack] {
             self.repeats_left -= 1;

@@ -107,12 +107,17 @@ impl Definition {
 }
 
 impl Table {
-    /// The table `default` with a factor.
+    /// The table `default` with a factor, wherever nodes stand.
     pub fn default_with_factor(factor: u32) -> Self {
+        Self::default_replicated(factor.into())
+    }
+
+    /// The table `default` of a cluster that is formed now.
+    pub fn default_replicated(replication: Replication) -> Self {
         Self {
             name: DEFAULT_TABLE.to_owned(),
             incarnation: 0,
-            definition: Definition::replicated(Replication::Simple { factor }),
+            definition: Definition::replicated(replication),
             changed_at: 1,
             is_dropped: false,
         }

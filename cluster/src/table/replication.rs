@@ -25,6 +25,13 @@ pub const MAX_FACTOR: u32 = 100;
 const MAX_DATACENTERS: usize = 32;
 const MAX_NAME_BYTES: usize = 128;
 
+/// A factor alone means wherever nodes stand.
+impl From<u32> for Replication {
+    fn from(factor: u32) -> Self {
+        Self::Simple { factor }
+    }
+}
+
 impl Replication {
     /// Replicas of each key, in all datacenters together.
     pub fn factor(&self) -> u32 {

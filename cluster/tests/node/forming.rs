@@ -158,3 +158,24 @@ async fn a_restarted_node_is_up_again_within_two_exchanges() {
 
     assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_node_asks_who_is_there_and_chooses_tokens_that_even_out_the_shares() {
+    let shares_of = async |allocate_tokens_for| {
+        let mut cluster = Cluster::empty();
+        for (name, size) in [("n1", 1), ("n2", 2), ("n3", 3)] {
+            cluster
+                .start_with(name, |settings| {
+                    settings.allocate_tokens_for = allocate_tokens_for;
+                    settings.default_replication_factor = Some(1);
+                    settings.num_tokens = 4;
+                })
+                .await;
+            cluster.until("it has joined", |c| c.agrees_on(size)).await;
+        }
+        let shares: Vec<f64> = cluster.status("n1").members.iter().map(|member| member.owns).collect();
+        shares.into_iter().fold(0.0, f64::max)
+    };
+    let (drawn, allocated) = (shares_of(None).await, shares_of(Some(1)).await);
+    assert!(allocated < 0.40 && allocated < drawn, "the largest share: {allocated} allocated, {drawn} drawn");
+}

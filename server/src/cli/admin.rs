@@ -2,10 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt::Write,
     io::{IsTerminal, stdin},
+    os::unix::ffi::OsStrExt,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -17,6 +20,22 @@ use super::{
 /// The subcommands of `admin`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Show the nodes that hold the replicas of a key, one address a line, the owner of its token first
+    #[command(before_help = "Example: helenus admin endpoints default greeting")]
+    Endpoints {
+        /// Name of the table
+        #[arg(value_parser = super::client::table_name)]
+        table: String,
+        /// The key, any bytes
+        #[arg(value_parser = clap::builder::ValueParser::os_string())]
+        key: OsString,
+        /// Which node.
+        #[command(flatten)]
+        endpoint: EndpointArgs,
+        /// In which form.
+        #[command(flatten)]
+        output: FormatArgs,
+    },
     /// List the members of the cluster: up or down, normal or joining, and what they hold
     #[command(before_help = "Example: helenus admin status --endpoint http://127.0.0.1:7072")]
     Status {
@@ -87,6 +106,15 @@ impl Command {
                 let note = answer["note"].as_str().unwrap_or_default();
                 output::answer(&format!("removed host {host_id}: {note}"))?;
             }
+            Self::Endpoints { table, key, endpoint, output } => {
+                let key = URL_SAFE_NO_PAD.encode(key.as_bytes());
+                let path = format!("/admin/v1/endpoints/{table}/{key}?key_encoding=base64url");
+                let endpoints = endpoint::get_json(&endpoint.endpoint, &path)?;
+                match output.format {
+                    Format::Json => output::answer_json(&endpoints)?,
+                    Format::Table => output::answer(&addresses(&serde_json::from_value(endpoints)?))?,
+                }
+            }
         }
         Ok(())
     }
@@ -103,6 +131,23 @@ fn confirm(host_id: Uuid) -> anyhow::Result<()> {
     stdin().read_line(&mut typed)?;
     anyhow::ensure!(typed.trim() == host_id.to_string(), "that is not the host id: nothing is removed");
     Ok(())
+}
+
+/// The answer of `/admin/v1/endpoints`, as far as it is shown.
+#[derive(Debug, Deserialize)]
+struct Endpoints {
+    replicas: Vec<Endpoint>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Endpoint {
+    address: String,
+}
+
+/// The shape of Cassandra's `nodetool getendpoints`.
+fn addresses(endpoints: &Endpoints) -> String {
+    let addresses: Vec<&str> = endpoints.replicas.iter().map(|replica| replica.address.as_str()).collect();
+    addresses.join("\n")
 }
 
 /// The shape of Cassandra's `nodetool status`: one block per datacenter.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
-        ClusterStatus, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness, RemovalError,
-        SchemaChange, SchemaError, WriteOutcome, WriteRequest,
+        ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
+        RemovalError, SchemaChange, SchemaError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -71,6 +71,10 @@ impl Coordinate for Coordinator {
 
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         Box::pin(self.node.assassinate(host_id))
+    }
+
+    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
+        self.node.endpoints(table, key)
     }
 
     fn host_id(&self) -> HostId {

@@ -21,6 +21,8 @@ use std::{
 use anyhow::Context;
 use helenus_cluster::{
     node::{Node, Parts, Spawners, identity::LocalIdentity},
+    settings::Settings,
+    snitch::Locality,
     time::{SystemClock, WallClock},
 };
 use helenus_storage::{
@@ -33,6 +35,7 @@ use serde_json::json;
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior},
 };
 
@@ -43,8 +46,9 @@ use super::{
     open_files,
 };
 use crate::{
-    config::Config,
+    config::{Config, SnitchKind},
     peer::{GreetingProvider, PeerListener, TcpTransport},
+    snitch::{self, watch::Watch},
     telemetry::{self, Seldom},
 };
 
@@ -152,6 +156,8 @@ struct RunningNode {
     peers: PeerListener,
     /// Where others are told to reach it.
     advertised: String,
+    /// Looks at the snitch's file, if it has one for all nodes.
+    watch: Option<JoinHandle<()>>,
 }
 
 impl RunningNode {
@@ -161,8 +167,9 @@ impl RunningNode {
         entrance: &Entrance,
         peers: PeerAddress,
     ) -> anyhow::Result<Self> {
-        let settings = config.cluster_settings(peers.address);
+        let settings = placed(config, config.cluster_settings(peers.address)).await?;
         let advertised = settings.advertise.clone();
+        let own = Locality { datacenter: settings.datacenter.clone(), rack: settings.rack.clone() };
         let (engine, background) = open_storage(config).await?;
 
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
@@ -189,6 +196,9 @@ impl RunningNode {
         };
         // Before the node calls others, which call back at once.
         let socket = peers.listen().context("cannot listen for other nodes")?;
+        let watch = (config.snitch.kind == SnitchKind::PropertyFile)
+            .then(|| Watch::new(config.snitch.file.clone(), &advertised, own))
+            .transpose()?;
         let node = Node::start(parts).await?;
 
         let answer = {
@@ -198,6 +208,10 @@ impl RunningNode {
                 Box::pin(async move { node.handle(request).await }) as _
             })
         };
+        let watch = watch.map(|watch| {
+            let node = Arc::clone(&node);
+            tokio::spawn(watch.run(config.snitch.poll_interval.get(), move || node.status()))
+        });
         let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &answering)?;
         // The metrics ask it as soon as the node answers.
         entrance.engine.get_or_init(|| Arc::clone(&engine));
@@ -211,7 +225,7 @@ impl RunningNode {
             advertised,
             "serving"
         );
-        Ok(Self { engine, background, node, transport, peers, advertised })
+        Ok(Self { engine, background, node, transport, peers, advertised, watch })
     }
 
     fn write_ready_file(&self, path: &Path, doors: &Doors) -> anyhow::Result<()> {
@@ -245,6 +259,9 @@ impl RunningNode {
     /// Lets what was begun end, in `grace` at most, and makes everything durable.
     async fn stop(self, doors: Doors, grace: Duration) -> anyhow::Result<()> {
         self.node.drain();
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
         let end = Instant::now() + grace;
         let cut = doors.close(grace).await;
         if cut > 0 {
@@ -263,6 +280,15 @@ impl RunningNode {
         .await?
         .context("cannot close storage")
     }
+}
+
+/// The settings, with datacenter and rack as the snitch says.
+async fn placed(config: &Config, settings: Settings) -> anyhow::Result<Settings> {
+    let (config, advertise) = (config.clone(), settings.advertise.clone());
+    let Locality { datacenter, rack } =
+        tokio::task::spawn_blocking(move || snitch::locality(&config, &advertise)).await??;
+    tracing::info!(datacenter, rack, "where this node stands");
+    Ok(Settings { datacenter, rack, ..settings })
 }
 
 async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Background)> {

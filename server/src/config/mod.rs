@@ -31,3 +31,4 @@ pub use diagnostics::Report;
 pub use overlay::{Effective, Origin, Sources};
 pub(crate) use rules::is_loopback;
 pub use schema::Config;
+pub use value::SnitchKind;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use helenus_cluster::{
     node_id::HostId,
     settings::Settings,
+    snitch,
     time::{SystemClock, WallClock},
 };
 use helenus_storage::{
@@ -12,7 +13,12 @@ use helenus_storage::{
     table_options::{Strategy, Unified},
 };
 
-use super::{quantity::Address, schema::Config, value::Auto};
+use super::{
+    quantity::Address,
+    rules::initial_tokens,
+    schema::Config,
+    value::{Auto, SnitchKind, Switch},
+};
 use crate::{http::Limits, listen, peer::settings::PeerSettings};
 
 /// Connections of operators at once: few, and not those of clients.
@@ -71,6 +77,12 @@ impl Config {
             datacenter: self.node.datacenter.clone(),
             rack: self.node.rack.clone(),
             num_tokens: count(self.node.num_tokens),
+            // The rules have found them right.
+            initial_tokens: initial_tokens(self).unwrap_or_default(),
+            partitioner: self.cluster.partitioner,
+            allocate_tokens_for: (self.node.allocate_tokens_for > 0).then_some(self.node.allocate_tokens_for),
+            default_replication: self.cluster.default_replication.clone(),
+            snitch: self.snitch_settings(),
             default_replication_factor: match self.cluster.default_replication_factor {
                 Auto::Auto => None,
                 Auto::Fixed(factor) => Some(factor),
@@ -85,6 +97,19 @@ impl Config {
             cold_reads: count(coordinator.cold_reads),
             cold_read_queue: count(coordinator.cold_read_queue),
             max_requests: count(coordinator.max_requests),
+        }
+    }
+
+    /// In which order replicas are asked.
+    fn snitch_settings(&self) -> snitch::Settings {
+        let snitch = &self.snitch;
+        snitch::Settings {
+            nearest_first: snitch.kind != SnitchKind::Simple,
+            dynamic: (snitch.dynamic == Switch::On).then(|| snitch::dynamic::Settings {
+                badness_threshold: snitch.badness_threshold,
+                update_interval: snitch.update_interval.get(),
+                reset_interval: snitch.reset_interval.get(),
+            }),
         }
     }
 

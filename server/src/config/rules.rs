@@ -2,7 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::{quantity::Size, schema::Config, value::Auto};
+use helenus_cluster::partitioning::Token;
+
+use super::{
+    quantity::Size,
+    schema::Config,
+    value::{Auto, SnitchKind},
+};
 
 /// A demand that involves several settings.
 pub(super) struct Rule {
@@ -31,8 +37,38 @@ pub(crate) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// The tokens that the settings name.
+///
+/// # Errors
+/// Which of them is no token of the partitioner, or named twice.
+pub(super) fn initial_tokens(config: &Config) -> Result<Vec<Token>, String> {
+    let partitioner = config.cluster.partitioner;
+    let mut tokens = Vec::new();
+    for text in &config.node.initial_token {
+        let token = partitioner.parse_token(text.trim())?;
+        if tokens.contains(&token) {
+            return Err(format!("the token {text} is named twice"));
+        }
+        tokens.push(token);
+    }
+    Ok(tokens)
+}
+
 /// Every rule.
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        settings: &["snitch.file", "snitch.kind"],
+        broken: |config| {
+            let kinds = [SnitchKind::PropertyFile, SnitchKind::GossipingPropertyFile];
+            let has_file = !config.snitch.file.as_os_str().is_empty();
+            (kinds.contains(&config.snitch.kind) && !has_file)
+                .then(|| "this kind of snitch reads a file: set snitch.file".to_owned())
+        },
+    },
+    Rule {
+        settings: &["node.initial_token", "cluster.partitioner"],
+        broken: |config| initial_tokens(config).err(),
+    },
     Rule {
         settings: &["storage.memtable_size", "storage.memtable_total"],
         broken: |config| {

@@ -7,12 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use helenus_cluster::{partitioning::Partitioner, snitch::ec2::Naming, table::Replication};
 use helenus_storage::{AccessMode, Compression, SyncMode, table_options::Scaling};
 use uuid::Uuid;
 
 use super::{
     quantity::{Address, Period, Size},
-    value::{Auto, Complaint, Item, Value},
+    value::{Auto, Complaint, Item, SnitchKind, Switch, Value},
 };
 use crate::telemetry::LogFormat;
 
@@ -87,6 +88,14 @@ sections! {
             Auto::Auto => Ok(()),
             Auto::Fixed(factor) => between(1, 64)(factor),
         };
+        /// Replicas of each key of the table `default` by datacenter, in distinct racks; decided by the node that forms
+        /// the cluster. Empty: `default_replication_factor` counts, wherever nodes stand.
+        default_replication: BTreeMap<String, u32> = BTreeMap::new(), |factors| {
+            let replication = Replication::NetworkTopology { factors: factors.clone() };
+            if factors.is_empty() { Ok(()) } else { replication.flaw().map_or(Ok(()), Err) }
+        };
+        /// How keys become tokens; the same on all nodes, for ever.
+        partitioner: Partitioner = Partitioner::Murmur3, anything;
     }
     /// `[node]`: this node.
     node: Node {
@@ -98,6 +107,36 @@ sections! {
         rack: String = "rack1".to_owned(), a_name;
         /// Tokens that the node draws at its first start.
         num_tokens: u32 = 16, between(1, 1024);
+        /// Replication factor of the node's datacenter at which the tokens of a new node are chosen to share the keys
+        /// evenly; 0: they are drawn.
+        allocate_tokens_for: u32 = 0, between(0, 64);
+        /// The tokens themselves, instead of drawn ones.
+        initial_token: Vec<String> = Vec::new(), |tokens| {
+            if tokens.len() > 1024 { Err(format!("{} tokens are more than 1024", tokens.len())) } else { Ok(()) }
+        };
+    }
+    /// `[snitch]`: where this node stands, and which replicas it asks first.
+    snitch: Snitch {
+        /// Who tells the node its datacenter and rack.
+        kind: SnitchKind = SnitchKind::Settings, anything;
+        /// The file of the kinds that have one.
+        file: PathBuf = PathBuf::new(), |_: &PathBuf| Ok(());
+        /// How often a property file is looked at for changes.
+        poll_interval: Period = Period::secs(5), between(Period::millis(10), Period::secs(3600));
+        /// The metadata service of an instance.
+        ec2_endpoint: String = "http://169.254.169.254".to_owned(), |url: &String| an_http_url(url);
+        /// Time for each of the two calls to it.
+        ec2_timeout: Period = Period::secs(2), between(Period::millis(10), Period::secs(60));
+        /// Names of datacenter and rack.
+        ec2_naming: Naming = Naming::Standard, anything;
+        /// Whether replicas that have been slow are asked later.
+        dynamic: Switch = Switch::On, anything;
+        /// By how much a replica must score worse than it could, as a share, before the scores decide.
+        badness_threshold: f64 = 1.0, between(0.0, 100.0);
+        /// Time between two computations of the scores.
+        update_interval: Period = Period::millis(100), between(Period::millis(1), Period::secs(60));
+        /// Time after which all latencies are forgotten.
+        reset_interval: Period = Period::secs(600), between(Period::secs(1), Period::secs(86_400));
     }
     /// `[http]`: the listener for clients.
     http: Http {
@@ -297,6 +336,13 @@ fn a_name(text: &String) -> Result<(), String> {
         return Err("must be 1 to 64 bytes, without control characters and blanks at its ends".to_owned());
     }
     Ok(())
+}
+
+fn an_http_url(text: &str) -> Result<(), String> {
+    match text.strip_prefix("http://") {
+        Some(rest) if !rest.is_empty() && !rest.ends_with('/') => Ok(()),
+        _ => Err("must begin with http:// and not end with /".to_owned()),
+    }
 }
 
 fn a_path(path: &Path) -> Result<(), String> {

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+use helenus_cluster::{partitioning::Partitioner, snitch::ec2::Naming};
 use helenus_storage::{
     AccessMode, Compression, SyncMode,
     table_options::{BadScaling, Scaling},
@@ -120,6 +121,87 @@ fn choose<T: Copy>(item: &Item, choices: &[(&str, T)]) -> Result<T, Complaint> {
     chosen
         .map(|(_, value)| *value)
         .ok_or_else(|| item.complain(format!("expected {expected}, found `{text}`")))
+}
+
+/// Who tells a node its datacenter and rack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnitchKind {
+    /// The settings node.datacenter and node.rack.
+    Settings,
+    /// Nobody: one datacenter, one rack, and replicas in the order of the ring.
+    Simple,
+    /// A file of the whole cluster.
+    PropertyFile,
+    /// A file of the node's own.
+    GossipingPropertyFile,
+    /// The node's address.
+    RackInferring,
+    /// The metadata service of the instance.
+    Ec2,
+}
+
+const SNITCH_KINDS: &[(&str, SnitchKind)] = &[
+    ("settings", SnitchKind::Settings),
+    ("simple", SnitchKind::Simple),
+    ("property-file", SnitchKind::PropertyFile),
+    ("gossiping-property-file", SnitchKind::GossipingPropertyFile),
+    ("rack-inferring", SnitchKind::RackInferring),
+    ("ec2", SnitchKind::Ec2),
+];
+
+impl Value for SnitchKind {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, SNITCH_KINDS)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        SNITCH_KINDS.iter().find(|(_, kind)| kind == self).map(|(name, _)| *name).into()
+    }
+}
+
+impl Value for Naming {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("standard", Self::Standard), ("legacy", Self::Legacy)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::Standard => "standard",
+            Self::Legacy => "legacy",
+        })
+    }
+}
+
+/// Something that is done or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
+}
+
+impl Value for Switch {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &[("on", Self::On), ("off", Self::Off)])
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(match self {
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl Value for Partitioner {
+    fn read(item: &Item) -> Result<Self, Complaint> {
+        choose(item, &Self::ALL.map(|partitioner| (partitioner.name(), partitioner)))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.name())
+    }
 }
 
 impl Value for LogFormat {
@@ -296,31 +378,66 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-impl<T: Value> Value for BTreeMap<Uuid, T> {
+/// What a table of settings is keyed by.
+pub(super) trait Key: Ord + Sized {
+    /// What it is called.
+    const WHAT: &str;
+    /// Reads it.
+    fn parse(text: &str) -> Option<Self>;
+    /// Writes it.
+    fn write(&self) -> String;
+}
+
+impl Key for Uuid {
+    const WHAT: &str = "host id";
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::parse_str(text).ok()
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Key for String {
+    const WHAT: &str = "name";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    fn write(&self) -> String {
+        self.clone()
+    }
+}
+
+impl<K: Key, T: Value> Value for BTreeMap<K, T> {
     fn read(item: &Item) -> Result<Self, Complaint> {
+        let what = K::WHAT;
         let read_entry = |key: &str, value: &Item| {
-            let id = Uuid::parse_str(key.trim());
-            let id =
-                id.map_err(|_| value.complain(format!("expected a host id before it, found `{key}`")))?;
-            Ok((id, T::read(value)?))
+            let parsed = K::parse(key.trim());
+            let key = parsed
+                .ok_or_else(|| value.complain(format!("expected a {what} before it, found `{key}`")))?;
+            Ok((key, T::read(value)?))
         };
         match &item.raw {
             Raw::Text(text) => parts(text, &item.at)
                 .iter()
                 .map(|entry| {
-                    let Raw::Text(text) = &entry.raw else { return Err(entry.expected("host id=address")) };
-                    let (key, value) =
-                        text.split_once('=').ok_or_else(|| entry.expected("host id=address"))?;
+                    let expected = || entry.expected(&format!("{what}=value"));
+                    let Raw::Text(text) = &entry.raw else { return Err(expected()) };
+                    let (key, value) = text.split_once('=').ok_or_else(expected)?;
                     let at = entry.at.part(entry.at.span.start + key.len() + 1..entry.at.span.end);
                     read_entry(key, &Item { raw: Raw::Text(value.to_owned()), at })
                 })
                 .collect(),
             Raw::Table(entries) => entries.iter().map(|(key, value)| read_entry(key, value)).collect(),
-            _ => Err(item.expected("a table of host id = \"address\"")),
+            _ => Err(item.expected(&format!("a table of {what} = value"))),
         }
     }
 
     fn json(&self) -> serde_json::Value {
-        serde_json::Value::Object(self.iter().map(|(id, value)| (id.to_string(), value.json())).collect())
+        serde_json::Value::Object(self.iter().map(|(key, value)| (key.write(), value.json())).collect())
     }
 }

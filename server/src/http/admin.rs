@@ -8,11 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use helenus_cluster::{message::ReplicaError, node::RemovalError, node_id::HostId};
-use hyper::Uri;
+use hyper::{HeaderMap, Uri};
 use serde_json::json;
 
 use super::{
-    Api, parameters,
+    Api, key,
+    parameters::{self, OF_ENDPOINTS, Parameters},
     problem::{Access, Kind, Problem},
 };
 
@@ -51,6 +52,23 @@ fn not_removed(error: &RemovalError) -> Problem {
         _ => Kind::Conflict,
     };
     Problem::new(kind, error.to_string())
+}
+
+/// `GET /admin/v1/endpoints/{table}/{key}`: where the replicas of a key are, the key as in `/v1/kv`.
+pub(super) async fn endpoints(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let parameters = Parameters::parse(uri.query(), &headers, OF_ENDPOINTS, Access::Read)?;
+    let path = uri.path().strip_prefix("/admin/v1/endpoints/").unwrap_or_default();
+    let (table, key) = path.split_once('/').unwrap_or((path, ""));
+    let (table, key) = (key::table(table)?, key::key(key, parameters.key_encoding)?);
+    let endpoints = api.node_for(Access::Read)?.endpoints(&table, &key);
+    let endpoints = endpoints.ok_or_else(|| {
+        Problem::new(Kind::NoSuchTable, format!("there is no table `{table}`")).about("table")
+    })?;
+    Ok(Json(endpoints).into_response())
 }
 
 /// All of it on a listener that is for clients only.

@@ -3,8 +3,8 @@
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
-        ClusterStatus, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness, RemovalError,
-        SchemaChange, SchemaError, WriteOutcome, WriteRequest,
+        ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
+        RemovalError, SchemaChange, SchemaError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -41,6 +41,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn gossip_status(&self) -> GossipStatus;
     /// Removes a dead member from the cluster.
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>>;
+    /// Where the replicas of a key are; `None` if it knows no such table.
+    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints>;
     /// Who it is.
     fn host_id(&self) -> HostId;
 }
@@ -89,6 +91,10 @@ impl Coordinate for Node {
 
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         Box::pin(Node::assassinate(self, host_id))
+    }
+
+    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
+        Node::endpoints(self, table, key)
     }
 
     fn host_id(&self) -> HostId {

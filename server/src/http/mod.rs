@@ -184,7 +184,8 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
         Surface::Admin | Surface::Both => routes
             .route("/admin/v1/status", get(admin::status))
             .route("/admin/v1/gossip", get(admin::gossip))
-            .route("/admin/v1/assassinate/{host_id}", post(admin::assassinate)),
+            .route("/admin/v1/assassinate/{host_id}", post(admin::assassinate))
+            .route("/admin/v1/endpoints/{table}/{*key}", get(admin::endpoints)),
     };
     routes
         .fallback(no_such_route)

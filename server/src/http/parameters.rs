@@ -67,6 +67,9 @@ pub(crate) const OF_CREATE: &[Name] =
 pub(crate) const OF_DELETE: &[Name] =
     &[Name::Consistency, Name::TimeoutMs, Name::Timestamp, Name::Trace, Name::KeyEncoding];
 
+/// What the question where a key is takes.
+pub(crate) const OF_ENDPOINTS: &[Name] = &[Name::KeyEncoding];
+
 /// The parameters of one request, absent where the client left the choice to the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parameters {

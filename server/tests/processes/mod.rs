@@ -33,6 +33,7 @@ pub struct TestCluster {
 
 struct TestNode {
     number: usize,
+    ip: String,
     process: Mutex<Option<Child>>,
 }
 
@@ -83,8 +84,23 @@ impl TestCluster {
             .timeout_global(Some(Duration::from_secs(35)))
             .build()
             .into();
-        let nodes = (1..=count).map(|number| TestNode { number, process: Mutex::default() }).collect();
+        let nodes = (1..=count)
+            .map(|number| TestNode { number, ip: format!("{network}.{number}"), process: Mutex::default() })
+            .collect();
         Self { directory: TempDir::new().expect("a temporary directory"), network, nodes, http }
+    }
+
+    /// A cluster in two datacenters with three racks each, whose nodes were not started yet: node i has the address
+    /// 127.dc.rack.i, as `helenus local` has them. Returns the names of the datacenters too.
+    pub fn in_two_datacenters(count: usize) -> (Self, [String; 2]) {
+        let process = std::process::id() as usize;
+        let (datacenter, rack) = (130 + 2 * (process % 60), 3 * (process / 60 % 80));
+        let mut cluster = Self::stopped(count);
+        for (index, node) in cluster.nodes.iter_mut().enumerate() {
+            let (datacenter, rack) = (datacenter + index % 2, rack + index / 2 % 3 + 1);
+            node.ip = format!("127.{datacenter}.{rack}.{}", node.number);
+        }
+        (cluster, [datacenter.to_string(), (datacenter + 1).to_string()])
     }
 
     /// `http://…` of a node.
@@ -94,12 +110,12 @@ impl TestCluster {
 
     /// Address of a node's client listener.
     pub fn http_address(&self, number: usize) -> String {
-        format!("{}.{number}:7071", self.network)
+        format!("{}:7071", self.nodes[number - 1].ip)
     }
 
     /// Address of a node's listener for other nodes.
     pub fn peer_address(&self, number: usize) -> String {
-        format!("{}.{number}:7171", self.network)
+        format!("{}:7171", self.nodes[number - 1].ip)
     }
 
     fn process(&self, number: usize) -> std::sync::MutexGuard<'_, Option<Child>> {
@@ -177,6 +193,18 @@ impl TestCluster {
             status.is_some()
         });
         status.and_then(|status| status.code())
+    }
+
+    /// Waits until a node has ended by itself with a failure; its log.
+    pub fn wait_for_failure(&self, number: usize) -> String {
+        let mut process = self.process(number).take().expect("a running node");
+        let mut status = None;
+        wait_until(&format!("node {number} has failed"), || {
+            status = process.try_wait().expect("a status");
+            status.is_some()
+        });
+        assert_ne!(status.and_then(|status| status.code()), Some(0), "node {number} failed");
+        std::fs::read_to_string(self.log_path(number)).expect("a log")
     }
 
     /// SIGSTOP.

@@ -13,8 +13,8 @@ use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
     node::{
-        Change, ClusterStatus, Failure, GossipStatus, Met, ReadOutcome, ReadRequest, Readiness, RemovalError,
-        RequestOptions, SchemaChange, SchemaError, TraceEvent, WriteOutcome, WriteRequest,
+        Change, ClusterStatus, Endpoints, Failure, GossipStatus, Met, ReadOutcome, ReadRequest, Readiness,
+        RemovalError, RequestOptions, SchemaChange, SchemaError, TraceEvent, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Refusal, Schema, Table},
@@ -183,6 +183,15 @@ impl Coordinate for Scripted {
             host_id: HOST,
             members: Vec::new(),
         }
+    }
+
+    fn endpoints(&self, table: &str, _key: &[u8]) -> Option<Endpoints> {
+        (table == "default").then(|| Endpoints {
+            table: table.to_owned(),
+            token: "7".to_owned(),
+            replicas: Vec::new(),
+            pending: Vec::new(),
+        })
     }
 
     fn host_id(&self) -> HostId {

@@ -90,6 +90,7 @@ impl Coordinator {
         let required = required(Operation::Read, goal.level, table.definition.replication.factor())?;
         let now = self.clock.now();
         let alive = self.alive(target.placement.natural.iter().copied());
+        let alive = self.nearest.order(&target.picture, alive);
         let quorum = ReadQuorum::new(goal.level, required, now, alive.iter().copied())?;
         Ok(Plan { goal, now, target, alive, quorum })
     }
@@ -107,19 +108,37 @@ impl Coordinator {
         let (table, key, goal) = (plan.target.table.id(), plan.target.key.clone(), plan.goal);
         if host == self.host_id() {
             let replica = Arc::clone(&self.replica);
-            return async move { replica.read(table, key).await.map_err(Missing::Error) }.boxed();
+            let call = async move { replica.read(table, key).await.map_err(Missing::Error) };
+            return self.timed(host, call);
         }
         let Some(to) = plan.target.picture.destination(host) else {
             return async { Err(Missing::Lost) }.boxed();
         };
         let peers = Arc::clone(&self.peers);
         let request = Request::Read { table, key, now: plan.now };
-        async move {
+        let call = async move {
             match peers.call(&to, TrafficClass::Request, request, goal.deadline, goal.trace).await {
                 Ok(Response::Record(record)) => Ok(record),
                 Ok(other) => Err(missing_answer(other)),
                 Err(error) => Err(missing_call(&error)),
             }
+        };
+        self.timed(host, call)
+    }
+
+    /// A call whose time tells how fast the replica is, unless it fails before its time.
+    fn timed(
+        &self,
+        host: HostId,
+        call: impl Future<Output = Result<Option<Record>, Missing>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<Option<Record>, Missing>> {
+        let stopwatch = self.nearest.stopwatch(host);
+        async move {
+            let result = call.await;
+            if matches!(result, Err(Missing::Lost | Missing::Error(_))) {
+                stopwatch.discard();
+            }
+            result
         }
         .boxed()
     }

@@ -18,10 +18,11 @@
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`get`], [`fan_out`], [`trace`].
+//! Reading order: [`put`], [`get`], [`nearest`], [`fan_out`], [`trace`].
 
 mod fan_out;
 mod get;
+mod nearest;
 mod put;
 mod trace;
 
@@ -42,17 +43,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::trace::Trace;
+use self::{nearest::Nearest, trace::Trace};
 use crate::{
     consistency::Consistency,
     error::RequestError,
     node::{
         Failure, Met, Readiness, RequestOptions,
         clock::NodeClock,
-        identity::PARTITIONER,
         known_cluster::{KnownCluster, Picture},
         peers::Peers,
-        randomness::Stream,
+        randomness::stream,
         replica::Replica,
         schema::SchemaKeeper,
     },
@@ -73,6 +73,7 @@ pub(crate) struct Coordinator {
     replica: Arc<Replica>,
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
+    nearest: Arc<Nearest>,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
@@ -125,7 +126,7 @@ impl Coordinator {
         replica: Arc<Replica>,
         peers: Arc<Peers>,
         schema: Arc<SchemaKeeper>,
-        random: &mut Stream,
+        seed: u64,
         runtime: Handle,
         stop: CancellationToken,
     ) -> Self {
@@ -138,10 +139,11 @@ impl Coordinator {
             replica,
             peers,
             schema,
+            nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),
             draining: AtomicBool::new(false),
-            next_trace: AtomicU64::new(random.next_u64()),
+            next_trace: AtomicU64::new(stream(seed, "trace ids").next_u64()),
             tasks: TaskTracker::new(),
             runtime,
             stop,
@@ -214,7 +216,7 @@ impl Coordinator {
     fn place(&self, table: &str, key: &[u8], trace: &mut Trace) -> Result<Target, RequestError> {
         let picture = self.cluster.picture();
         let table = picture.table(table).ok_or_else(|| RequestError::NoSuchTable(table.to_owned()))?.clone();
-        let token = PARTITIONER.token(key);
+        let token = self.replica.identity.partitioner().token(key);
         let placement = picture.place(&table, token);
         trace.note(|| {
             let names =

@@ -11,7 +11,7 @@ use crate::{
     message::ReplicaError,
     node::{hearsay::unknown_descriptions, saved_cluster, schema::SchemaError},
     node_id::{ClusterId, HostId},
-    table::{Refusal, Schema, Table},
+    table::{Refusal, Replication, Schema, Table},
     time::Timestamp,
 };
 
@@ -174,14 +174,18 @@ impl KnownCluster {
     }
 
     /// Forms a cluster, unless the node belongs to one by now.
-    pub(crate) async fn form(&self, cluster_id: ClusterId, factor: u32) -> Result<(), ReplicaError> {
+    pub(crate) async fn form(
+        &self,
+        cluster_id: ClusterId,
+        replication: Replication,
+    ) -> Result<(), ReplicaError> {
         let mut writer = self.writer.lock().await;
         let mut view = self.picture.load().view.clone();
         if view.cluster_id().is_some() {
             helenus_storage::sometimes!("another cluster was found while forming one");
             return Ok(());
         }
-        view.form(cluster_id, factor);
+        view.form(cluster_id, replication.clone());
         let changes = Changes {
             cluster_id: Some(cluster_id),
             members: vec![self.identity.host_id()],
@@ -191,7 +195,7 @@ impl KnownCluster {
         self.save(&mut writer, &view, &changes).await?;
         self.publish(view, &changes.members);
         self.waiting_for.lock().take();
-        tracing::info!(%cluster_id, factor, "formed a new cluster");
+        tracing::info!(%cluster_id, ?replication, "formed a new cluster");
         Ok(())
     }
 

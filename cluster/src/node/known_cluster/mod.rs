@@ -142,6 +142,9 @@ impl KnownCluster {
         let engine = store.engine();
         let loaded = saved_cluster::load(engine, identity.cluster_id())?;
         let known_self = loaded.remembered.members.iter().find(|member| member.host_id == identity.host_id());
+        if let Some(known) = known_self {
+            check_stays_put(known, settings)?;
+        }
         let own = Member {
             host_id: identity.host_id(),
             generation: identity.generation(),
@@ -158,7 +161,8 @@ impl KnownCluster {
             engine.create_table_with(table.id(), options)?;
             user_records |= !engine.is_empty(table.id())?;
         }
-        let view = View::new(own, loaded.remembered, settings.default_replication_factor);
+        let configured_factor = settings.configured_replication().map(|replication| replication.factor());
+        let view = View::new(own, loaded.remembered, configured_factor);
         if let Some(note) = view.factor_note() {
             tracing::warn!("{note}");
         }
@@ -283,4 +287,18 @@ impl KnownCluster {
         self.user_records_saved.get_or_try_init(|| saved_cluster::save_user_records(&self.store)).await?;
         Ok(())
     }
+}
+
+/// A member keeps its datacenter and rack: they decide which replicas it holds, and nothing would move those.
+fn check_stays_put(known: &Member, settings: &Settings) -> Result<(), StartError> {
+    let (datacenter, rack) = (&settings.datacenter, &settings.rack);
+    if (&known.datacenter, &known.rack) == (datacenter, rack) {
+        return Ok(());
+    }
+    Err(StartError::Identity(format!(
+        "this node belongs to the cluster in datacenter `{}`, rack `{}`, and is now said to be in datacenter \
+         `{datacenter}`, rack `{rack}`; its replicas lie where the former put them, so a node that moves must join anew \
+         with an empty data directory",
+        known.datacenter, known.rack
+    )))
 }

@@ -1,6 +1,7 @@
 //! The directory of a cluster and the files in it.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -21,6 +22,9 @@ pub(super) struct ClusterFile {
     pub(super) topology: Topology,
     /// Factor of the table `default`: min(3, nodes) when the cluster was made.
     pub(super) default_replication_factor: u32,
+    /// The same by datacenter, as it was when the cluster was made; counts with several datacenters or racks.
+    #[serde(default)]
+    pub(super) default_replication: BTreeMap<String, u32>,
     /// Settings of all nodes.
     pub(super) set: Vec<String>,
 }
@@ -69,7 +73,14 @@ impl Directory {
     pub(super) fn make(path: &Path, topology: Topology, set: Vec<String>) -> anyhow::Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
         let default_replication_factor = topology.nodes.min(3);
-        let cluster = ClusterFile { made_by: MADE_BY.to_owned(), topology, default_replication_factor, set };
+        let default_replication = topology.replication();
+        let cluster = ClusterFile {
+            made_by: MADE_BY.to_owned(),
+            topology,
+            default_replication_factor,
+            default_replication,
+            set,
+        };
         let directory = Self { path: path.to_owned(), cluster };
         directory.save()?;
         Ok(directory)

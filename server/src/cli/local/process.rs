@@ -142,12 +142,17 @@ fn settings(directory: &Directory, node: u32) -> anyhow::Result<Vec<String>> {
         format!("cluster.seeds={}", cluster.topology.spot(1).peer),
         format!("cluster.default_replication_factor={}", cluster.default_replication_factor),
         format!("node.data_directory={data}"),
-        format!("node.datacenter={}", spot.datacenter),
-        format!("node.rack={}", spot.rack),
         format!("http.listen={}", spot.http),
         format!("peer.listen={}", spot.peer),
         format!("peer.advertise={}", spot.peer),
     ];
+    if cluster.topology.has_own_addresses() {
+        // Who is added later does not change what the cluster was formed with.
+        let factors = cluster.default_replication.iter().map(|(name, factor)| format!("{name}={factor}"));
+        let factors: Vec<String> = factors.collect();
+        settings.push("snitch.kind=rack-inferring".to_owned());
+        settings.push(format!("cluster.default_replication={}", factors.join(",")));
+    }
     settings.extend(cluster.set.iter().cloned());
     Ok(settings)
 }

@@ -4,7 +4,7 @@
 //! node has an address of its own, 127.dc.rack.i, and the usual ports, so that a snitch that reads datacenter and
 //! rack off the address is right: dc = (i − 1) mod D + 1, rack = ((i − 1) div D) mod R + 1.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +134,21 @@ impl Topology {
             let ip = [127, 0, 0, 1];
             (SocketAddr::from((ip, port(self.http_base))), SocketAddr::from((ip, port(self.peer_base))))
         };
-        Spot { http, peer, datacenter: format!("dc{datacenter}"), rack: format!("rack{rack}") }
+        if self.has_own_addresses() {
+            // As the rack-inferring snitch names them.
+            return Spot { http, peer, datacenter: datacenter.to_string(), rack: rack.to_string() };
+        }
+        Spot { http, peer, datacenter: "dc1".to_owned(), rack: "rack1".to_owned() }
+    }
+
+    /// Replicas of each key by datacenter: three, or as many as there are nodes.
+    pub fn replication(&self) -> BTreeMap<String, u32> {
+        let mut factors = BTreeMap::new();
+        for node in 1..=self.nodes {
+            let factor = factors.entry(self.spot(node).datacenter).or_insert(0);
+            *factor = 3.min(*factor + 1);
+        }
+        factors
     }
 }
 
@@ -172,9 +186,21 @@ mod tests {
                 "127.2.1.6:7071"
             ]
         );
-        assert_eq!(six.spot(4).rack, "rack2");
+        assert_eq!((six.spot(4).datacenter.as_str(), six.spot(4).rack.as_str()), ("2", "2"));
         assert_eq!(of(&topology(2, 1, 2), 2), "127.1.2.2:7071");
         assert_eq!(six.spot(1).peer.to_string(), "127.1.1.1:7171");
+    }
+
+    #[test]
+    fn each_datacenter_holds_three_replicas_or_as_many_as_it_has_nodes() {
+        let of = |nodes, datacenters, racks| topology(nodes, datacenters, racks).replication();
+        let factors = |factors: &[(&str, u32)]| {
+            factors.iter().map(|(name, factor)| ((*name).to_owned(), *factor)).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(of(6, 2, 3), factors(&[("1", 3), ("2", 3)]));
+        assert_eq!(of(9, 2, 3), factors(&[("1", 3), ("2", 3)]));
+        assert_eq!(of(3, 2, 1), factors(&[("1", 2), ("2", 1)]));
+        assert_eq!(of(5, 1, 3), factors(&[("1", 3)]));
     }
 
     #[test]

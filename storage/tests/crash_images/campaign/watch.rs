@@ -73,6 +73,18 @@ impl Disk for WatchedDisk {
         self.change(|| self.disk.rename(from, to))
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change(|| self.disk.hard_link(from, to))
+    }
+
+    fn list_directories(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.disk.list_directories(directory)
+    }
+
+    fn remove_dir(&self, directory: &Path) -> io::Result<()> {
+        self.change(|| self.disk.remove_dir(directory))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.change(|| self.disk.remove(path))
     }
