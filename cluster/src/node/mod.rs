@@ -50,15 +50,17 @@ mod schema;
 mod status;
 mod token_choice;
 pub mod transport;
+mod upkeep;
 mod user_records;
 
 pub use endpoints::{Endpoint, Endpoints};
 pub use schema::{SchemaChange, SchemaError};
+pub use upkeep::{Upkeep, UpkeepError};
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Record, TableId, Timestamp};
+use helenus_storage::{Engine, Record, Snapshot, TableId, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
@@ -72,7 +74,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
     local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, replica::Replica,
-    schema::SchemaKeeper, transport::Transport,
+    schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
@@ -307,6 +309,7 @@ pub struct Node {
     replica: Arc<Replica>,
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
+    upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
     membership: Mutex<Option<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
@@ -342,6 +345,7 @@ impl Node {
             cluster: Arc::clone(&cluster),
             store: Arc::clone(&store),
         });
+        let upkeep = UpkeepTasks::new(Arc::clone(&cluster), Arc::clone(&store));
         let schema = Arc::new(SchemaKeeper::new(Arc::clone(&peers)));
         let stop = CancellationToken::new();
         let coordinator = Arc::new(Coordinator::new(
@@ -364,6 +368,7 @@ impl Node {
             replica,
             peers,
             schema,
+            upkeep,
             coordinator,
             membership,
             probes: Semaphore::new(MAX_PROBES),
@@ -524,6 +529,14 @@ impl Node {
     /// Whether it serves.
     pub fn readiness(&self) -> Readiness {
         self.coordinator.readiness()
+    }
+
+    /// Does upkeep of this node's storage, and answers the snapshots that it is about.
+    ///
+    /// # Errors
+    /// [`UpkeepError`].
+    pub async fn upkeep(&self, task: Upkeep) -> Result<Vec<Snapshot>, UpkeepError> {
+        self.upkeep.perform(task).await
     }
 
     /// Where the replicas of a key are, as this node sees it; `None` if it knows no such table.

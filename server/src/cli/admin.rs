@@ -17,6 +17,8 @@ use super::{
     output::{self, Format, FormatArgs},
 };
 
+mod upkeep;
+
 /// The subcommands of `admin`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -46,6 +48,15 @@ pub enum Command {
         #[command(flatten)]
         output: FormatArgs,
     },
+    /// Write what is in memory to SSTables; returns when that is done
+    #[command(before_help = "Example: helenus admin flush users")]
+    Flush(upkeep::OfTables),
+    /// Merge the SSTables of a table into as few as there can be; returns when that is done
+    #[command(before_help = "Example: helenus admin compact users")]
+    Compact(upkeep::OfTables),
+    /// Make, list and remove snapshots: hard links of all SSTables, which an engine can open
+    #[command(subcommand)]
+    Snapshot(upkeep::Snapshot),
     /// Remove a dead member from the cluster, for ever: its ranges have one replica less until they are repaired
     #[command(before_help = "Example: helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d --yes")]
     Assassinate {
@@ -91,6 +102,9 @@ impl Command {
     /// When the node does not answer.
     pub fn run(self) -> anyhow::Result<()> {
         match self {
+            Self::Flush(tables) => tables.run("flush", "flushed")?,
+            Self::Compact(tables) => tables.run("compact", "compacted")?,
+            Self::Snapshot(command) => command.run()?,
             Self::Status { endpoint, output } => {
                 let status = endpoint::get_json(&endpoint.endpoint, STATUS_PATH)?;
                 match output.format {

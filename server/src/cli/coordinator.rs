@@ -6,11 +6,12 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
         ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, SchemaChange, SchemaError, WriteOutcome, WriteRequest,
+        RemovalError, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
 };
+use helenus_storage::Snapshot;
 use tokio::time::Instant;
 
 use crate::{http::Coordinate, peer::TcpTransport};
@@ -75,6 +76,10 @@ impl Coordinate for Coordinator {
 
     fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
         self.node.endpoints(table, key)
+    }
+
+    fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
+        Box::pin(self.node.upkeep(task))
     }
 
     fn host_id(&self) -> HostId {

@@ -90,8 +90,18 @@ pub(super) fn get_json(endpoint: &str, path: &str) -> anyhow::Result<serde_json:
 
 /// POSTs nothing to a path of the node, and returns the JSON that it answers.
 pub(super) fn post(endpoint: &str, path: &str) -> anyhow::Result<serde_json::Value> {
-    let agent = agent(PATIENCE);
-    let request = Request::post(format!("{endpoint}{path}")).body(())?;
+    ask(&Method::POST, endpoint, path, PATIENCE)
+}
+
+/// Asks for a path of the node without a body, and returns the JSON that it answers.
+pub(super) fn ask(
+    method: &Method,
+    endpoint: &str,
+    path: &str,
+    patience: Duration,
+) -> anyhow::Result<serde_json::Value> {
+    let agent = agent(patience);
+    let request = Request::builder().method(method).uri(format!("{endpoint}{path}")).body(())?;
     let mut response = send(&agent, endpoint, request)?;
     if !response.status().is_success() {
         return Err(refusal(&mut response));

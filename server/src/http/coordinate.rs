@@ -4,11 +4,12 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
         ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, SchemaChange, SchemaError, WriteOutcome, WriteRequest,
+        RemovalError, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
 };
+use helenus_storage::Snapshot;
 use tokio::time::Instant;
 
 /// A coordinator: the node in production; in tests a scripted one too, because most errors that a reply must tell
@@ -43,6 +44,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>>;
     /// Where the replicas of a key are; `None` if it knows no such table.
     fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints>;
+    /// Does upkeep of its storage.
+    fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>>;
     /// Who it is.
     fn host_id(&self) -> HostId;
 }
@@ -95,6 +98,10 @@ impl Coordinate for Node {
 
     fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
         Node::endpoints(self, table, key)
+    }
+
+    fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
+        Box::pin(Node::upkeep(self, task))
     }
 
     fn host_id(&self) -> HostId {

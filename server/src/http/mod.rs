@@ -35,6 +35,7 @@ mod parameters;
 pub(crate) mod problem;
 mod reply;
 mod tables;
+mod upkeep;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -185,7 +186,11 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/admin/v1/status", get(admin::status))
             .route("/admin/v1/gossip", get(admin::gossip))
             .route("/admin/v1/assassinate/{host_id}", post(admin::assassinate))
-            .route("/admin/v1/endpoints/{table}/{*key}", get(admin::endpoints)),
+            .route("/admin/v1/endpoints/{table}/{*key}", get(admin::endpoints))
+            .route("/admin/v1/flush", post(upkeep::flush))
+            .route("/admin/v1/compact", post(upkeep::compact))
+            .route("/admin/v1/snapshots", get(upkeep::list_snapshots))
+            .route("/admin/v1/snapshots/{name}", post(upkeep::make_snapshot).delete(upkeep::clear_snapshot)),
     };
     routes
         .fallback(no_such_route)

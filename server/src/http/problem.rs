@@ -45,12 +45,13 @@ pub(crate) enum Kind {
     ReadFailure,
     StorageFull,
     NoSuchMember,
+    NoSuchSnapshot,
     Conflict,
 }
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -75,6 +76,7 @@ impl Kind {
         Self::ReadFailure,
         Self::StorageFull,
         Self::NoSuchMember,
+        Self::NoSuchSnapshot,
         Self::Conflict,
     ];
 
@@ -105,6 +107,7 @@ impl Kind {
             Self::WriteFailure => ("write-failure", 500, "Too many replicas failed to write"),
             Self::ReadFailure => ("read-failure", 500, "Too many replicas failed to read"),
             Self::StorageFull => ("storage-full", 507, "The storage of too many replicas is full"),
+            Self::NoSuchSnapshot => ("no-such-snapshot", 404, "The node has no such snapshot"),
             Self::NoSuchMember => ("no-such-member", 404, "The cluster has no such member"),
             Self::Conflict => ("conflict", 409, "The state of the cluster does not allow it"),
         }

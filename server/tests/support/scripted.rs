@@ -14,7 +14,8 @@ use helenus_cluster::{
     error::RequestError,
     node::{
         Change, ClusterStatus, Endpoints, Failure, GossipStatus, Met, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, RequestOptions, SchemaChange, SchemaError, TraceEvent, WriteOutcome, WriteRequest,
+        RemovalError, RequestOptions, SchemaChange, SchemaError, TraceEvent, Upkeep, UpkeepError,
+        WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Refusal, Schema, Table},
@@ -25,7 +26,7 @@ use helenus_server::{
     listen::{Listener, Server, Settings},
     telemetry::Metrics,
 };
-use helenus_storage::Record;
+use helenus_storage::{Record, Snapshot};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -192,6 +193,10 @@ impl Coordinate for Scripted {
             replicas: Vec::new(),
             pending: Vec::new(),
         })
+    }
+
+    fn upkeep(&self, _: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
+        ready(Err(UpkeepError::Overloaded)).boxed()
     }
 
     fn host_id(&self) -> HostId {

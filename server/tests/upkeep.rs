@@ -1,0 +1,115 @@
+//! Promise: operators have a node flush, compact and make snapshots by `/admin/v1` and `helenus admin`, and a snapshot can
+//! be opened.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use helenus_server::http::Surface;
+use helenus_storage::{Engine, Options, disk::OsDisk};
+use support::{Reply, ask, scripted::serve, single_node::SingleNode};
+
+/// A node that serves.
+struct Fixture {
+    node: SingleNode,
+    address: std::net::SocketAddr,
+    _served: support::scripted::Served,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let node = SingleNode::start().await;
+        let served = serve(Arc::clone(&node.node) as _, Surface::Both).await;
+        Self { node, address: served.address, _served: served }
+    }
+
+    async fn ask(&self, method: &str, target: &str, body: &str) -> Reply {
+        let length = body.len();
+        ask(
+            self.address,
+            format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}"),
+        )
+        .await
+    }
+
+    /// Runs the program beside the node.
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
+        command.args(arguments).env("HELENUS_ENDPOINT", format!("http://{}", self.address));
+        tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.unwrap()
+    }
+
+    async fn must(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_flushed_and_compacted_is_in_one_table_and_still_there() {
+    let f = Fixture::new().await;
+    for round in 0..3 {
+        assert_eq!(f.ask("PUT", "/v1/kv/default/k", &round.to_string()).await.status, 200);
+        assert_eq!(f.must(&["admin", "flush", "default"]).await, "flushed table default\n");
+    }
+    assert!(f.node.engine.counters().flushes >= 3);
+
+    assert_eq!(f.must(&["admin", "compact", "default"]).await, "compacted table default\n");
+    assert_eq!(f.must(&["admin", "flush"]).await, "flushed all tables\n");
+    assert!(f.node.engine.counters().compactions >= 1);
+    assert_eq!(f.ask("GET", "/v1/kv/default/k", "").await.body, b"2");
+}
+
+#[tokio::test]
+async fn a_snapshot_holds_what_was_there_and_can_be_opened() {
+    let f = Fixture::new().await;
+    assert_eq!(f.ask("PUT", "/v1/kv/default/k", "before").await.status, 200);
+    let made = f.must(&["admin", "snapshot", "create", "one"]).await;
+    let directory = made.trim_start_matches("made snapshot one: ").trim().to_owned();
+    assert_eq!(f.ask("PUT", "/v1/kv/default/k", "after").await.status, 200);
+
+    let listed = f.must(&["admin", "snapshot", "list"]).await;
+    assert!(listed.lines().nth(1).is_some_and(|line| line.starts_with("one ")), "{listed}");
+    let engine = Engine::open(Arc::new(OsDisk), Path::new(&directory), Options::default()).unwrap();
+    let table = helenus_cluster::table::DEFAULT_TABLE_ID;
+    let records = engine.scan(table, (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded), 9).unwrap();
+    let [(_, record)] = &records[..] else { panic!("{records:?}") };
+    assert!(record.value().unwrap().ends_with(b"before"), "{record:?}");
+    engine.close().unwrap();
+
+    let twice = f.run(&["admin", "snapshot", "create", "one"]).await;
+    assert_eq!(twice.status.code(), Some(1));
+    assert_eq!(f.must(&["admin", "snapshot", "clear", "one"]).await, "removed snapshot one\n");
+    assert!(!Path::new(&directory).exists());
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_and_named() {
+    let f = Fixture::new().await;
+    for (method, target, status, problem, field) in [
+        ("POST", "/admin/v1/flush?table=none", 404, "no-such-table", "table"),
+        ("POST", "/admin/v1/flush?table=No", 400, "bad-request", "table"),
+        ("POST", "/admin/v1/flush?x=1", 400, "bad-request", "x"),
+        ("POST", "/admin/v1/compact?table=none", 404, "no-such-table", "table"),
+        ("POST", "/admin/v1/snapshots/.x", 400, "bad-request", "name"),
+        ("POST", "/admin/v1/snapshots/a%2Fb", 400, "bad-request", "name"),
+        ("DELETE", "/admin/v1/snapshots/none", 404, "no-such-snapshot", "name"),
+        ("GET", "/admin/v1/snapshots?x=1", 400, "bad-request", "x"),
+    ] {
+        let reply = f.ask(method, target, "").await;
+        let told = reply.json();
+        let found = (reply.status, told["type"].as_str().unwrap(), told["field"].as_str().unwrap());
+        assert_eq!(found, (status, &*format!("/problems/{problem}"), field), "{method} {target}: {told}");
+    }
+    assert_eq!(f.ask("GET", "/admin/v1/flush", "").await.status, 405);
+    for arguments in [&["admin", "snapshot", "create", "a/b"][..], &["admin", "flush", "No"]] {
+        assert_eq!(f.run(arguments).await.status.code(), Some(2), "{arguments:?}");
+    }
+}
