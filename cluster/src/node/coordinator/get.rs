@@ -8,6 +8,7 @@ use helenus_storage::Record;
 use super::{
     Coordinator, Goal, Patience, Target, failure,
     fan_out::{FanOut, describe, missing_answer, missing_call},
+    known_table,
     trace::Trace,
 };
 use crate::{
@@ -85,7 +86,7 @@ impl Coordinator {
         trace: &mut Trace,
     ) -> Result<Plan, RequestError> {
         let target = self.place(&request.table, &request.key, trace)?;
-        let table = &target.table;
+        let table = known_table(&target.picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
         let required = required(Operation::Read, goal.level, table.definition.replication.factor())?;
         let now = self.clock.now();
@@ -105,7 +106,7 @@ impl Coordinator {
     }
 
     fn read_at(&self, host: HostId, plan: &Plan) -> BoxFuture<'static, Result<Option<Record>, Missing>> {
-        let (table, key, goal) = (plan.target.table.id(), plan.target.key.clone(), plan.goal);
+        let (table, key, goal) = (plan.target.table, plan.target.key.clone(), plan.goal);
         if host == self.host_id() {
             let replica = Arc::clone(&self.replica);
             let call = async move { replica.read(table, key).await.map_err(Missing::Error) };

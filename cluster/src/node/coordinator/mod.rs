@@ -35,6 +35,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use helenus_storage::TableId;
 use rand::Rng;
 use tokio::{
     runtime::Handle,
@@ -98,7 +99,7 @@ struct Goal {
 
 /// A key and where its replicas are, by one picture of the cluster.
 struct Target {
-    table: Table,
+    table: TableId,
     key: Bytes,
     placement: Placement,
     picture: Arc<Picture>,
@@ -215,9 +216,10 @@ impl Coordinator {
     /// Places a key by the newest picture of the cluster.
     fn place(&self, table: &str, key: &[u8], trace: &mut Trace) -> Result<Target, RequestError> {
         let picture = self.cluster.picture();
-        let table = picture.table(table).ok_or_else(|| RequestError::NoSuchTable(table.to_owned()))?.clone();
+        let table = known_table(&picture, table)?;
         let token = self.replica.identity.partitioner().token(key);
-        let placement = picture.place(&table, token);
+        let placement = picture.place(table, token);
+        let table = table.id();
         trace.note(|| {
             let names =
                 |hosts: &[HostId]| hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -234,6 +236,10 @@ impl Coordinator {
     fn alive(&self, replicas: impl IntoIterator<Item = HostId>) -> Vec<HostId> {
         replicas.into_iter().filter(|host| self.cluster.is_up(*host)).collect()
     }
+}
+
+fn known_table<'a>(picture: &'a Picture, name: &str) -> Result<&'a Table, RequestError> {
+    picture.table(name).ok_or_else(|| RequestError::NoSuchTable(name.to_owned()))
 }
 
 impl Goal {

@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     Coordinator, Goal, Patience, Target, failure,
     fan_out::{FanOut, describe, missing_answer, missing_call},
+    known_table,
     trace::Trace,
 };
 use crate::{
@@ -60,8 +61,8 @@ impl Coordinator {
         patience: Patience,
         trace: &mut Trace,
     ) -> Result<Plan, RequestError> {
-        let table = self.cluster.picture().table(&request.table).cloned();
-        let table = table.ok_or_else(|| RequestError::NoSuchTable(request.table.clone()))?;
+        let picture = self.cluster.picture();
+        let table = known_table(&picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_write_consistency, patience);
         let required = required(Operation::Write, goal.level, table.definition.replication.factor())?;
         // Before anything is sent: the replica of this node itself would believe a clock that is wrong.
@@ -85,7 +86,7 @@ impl Coordinator {
         // A client's own timestamp may be ahead; what this node stamps later wins over it.
         self.clock.observe(timestamp);
         let mutation = Mutation::single(target.key.clone(), record);
-        Ok(Plan { goal, timestamp, table: target.table.id(), mutation, target, alive, quorum })
+        Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum })
     }
 
     /// The client's own timestamp if it gave a credible one, else a stamp of this node.
