@@ -5,42 +5,8 @@
 
 mod support;
 
-use std::{
-    process::{Command, Output},
-    sync::Arc,
-};
-
-use helenus_server::http::Surface;
 use serde_json::{Value, json};
-use support::{Reply, ask, scripted::serve, single_node::SingleNode};
-
-/// A node that serves.
-struct Fixture {
-    _node: SingleNode,
-    address: std::net::SocketAddr,
-    _served: support::scripted::Served,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let node = SingleNode::start().await;
-        let served = serve(Arc::clone(&node.node) as _, Surface::Both).await;
-        Self { _node: node, address: served.address, _served: served }
-    }
-
-    async fn ask(&self, method: &str, target: &str, body: &str) -> Reply {
-        let length = body.len();
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
-        ask(self.address, head + body).await
-    }
-
-    /// Runs the program beside the node.
-    async fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
-        command.args(arguments).env("HELENUS_ENDPOINT", format!("http://{}", self.address));
-        tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.unwrap()
-    }
-}
+use support::served_node::ServedNode;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -48,7 +14,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_table_is_created_shown_changed_and_dropped() {
-    let f = Fixture::new().await;
+    let f = ServedNode::start().await;
     let body = json!({
         "replication": { "class": "simple", "factor": 1 },
         "default_read_consistency": "one",
@@ -100,7 +66,7 @@ async fn a_table_is_created_shown_changed_and_dropped() {
 
 #[tokio::test]
 async fn a_definition_that_makes_no_sense_is_refused_with_the_field() {
-    let f = Fixture::new().await;
+    let f = ServedNode::start().await;
     for (body, status, problem, field) in [
         ("[", 400, "bad-request", "body"),
         ("[]", 400, "bad-request", "body"),
@@ -152,39 +118,34 @@ async fn a_definition_that_makes_no_sense_is_refused_with_the_field() {
 
 #[tokio::test]
 async fn the_command_line_does_the_same() {
-    let f = Fixture::new().await;
-    let must = async |arguments: &[&str]| {
-        let output = f.run(arguments).await;
-        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    };
+    let f = ServedNode::start().await;
     let fails = async |arguments: &[&str]| {
         let output = f.run(arguments).await;
         (output.status.code(), text(&output.stderr))
     };
 
-    let created =
-        must(&["table", "create", "users", "--factor", "1", "--ttl", "1h", "--compaction", "time-window"])
-            .await;
+    let created = f
+        .must(&["table", "create", "users", "--factor", "1", "--ttl", "1h", "--compaction", "time-window"])
+        .await;
     assert_eq!(created, "created table users\n");
     let (status, why) = fails(&["table", "create", "users"]).await;
     assert!(status == Some(1) && why.contains("already"), "{why}");
 
-    must(&["table", "alter", "users", "--read-consistency", "one"]).await;
-    let shown = must(&["table", "describe", "users"]).await;
+    f.must(&["table", "alter", "users", "--read-consistency", "one"]).await;
+    let shown = f.must(&["table", "describe", "users"]).await;
     for line in ["default_read_consistency   one", "default_ttl                3600", "W + R > N (1 + 1 > 1)"]
     {
         assert!(shown.contains(line), "{line:?} in\n{shown}");
     }
     assert!(shown.contains("time_window window=86400"), "{shown}");
-    let listed = must(&["table", "list"]).await;
+    let listed = f.must(&["table", "list"]).await;
     assert!(listed.lines().any(|line| line.starts_with("users ") && line.contains("1h")), "{listed}");
-    let json: Value = serde_json::from_str(&must(&["table", "list", "-o", "json"]).await).unwrap();
+    let json: Value = serde_json::from_str(&f.must(&["table", "list", "-o", "json"]).await).unwrap();
     assert_eq!(json["tables"].as_array().unwrap().len(), 2);
 
     let (status, why) = fails(&["table", "drop", "users"]).await;
     assert!(status == Some(2) && why.contains("--yes"), "{why}");
-    assert_eq!(must(&["table", "drop", "users", "--yes"]).await, "dropped table users\n");
+    assert_eq!(f.must(&["table", "drop", "users", "--yes"]).await, "dropped table users\n");
     let (status, why) = fails(&["table", "describe", "users"]).await;
     assert!(status == Some(1) && why.contains("no-such-table"), "{why}");
     let (status, _) = fails(&["table", "create", "Users"]).await;

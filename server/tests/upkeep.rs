@@ -5,56 +5,14 @@
 
 mod support;
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
-use helenus_server::http::Surface;
 use helenus_storage::{Engine, Options, disk::OsDisk};
-use support::{Reply, ask, scripted::serve, single_node::SingleNode};
-
-/// A node that serves.
-struct Fixture {
-    node: SingleNode,
-    address: std::net::SocketAddr,
-    _served: support::scripted::Served,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let node = SingleNode::start().await;
-        let served = serve(Arc::clone(&node.node) as _, Surface::Both).await;
-        Self { node, address: served.address, _served: served }
-    }
-
-    async fn ask(&self, method: &str, target: &str, body: &str) -> Reply {
-        let length = body.len();
-        ask(
-            self.address,
-            format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}"),
-        )
-        .await
-    }
-
-    /// Runs the program beside the node.
-    async fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
-        command.args(arguments).env("HELENUS_ENDPOINT", format!("http://{}", self.address));
-        tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.unwrap()
-    }
-
-    async fn must(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments).await;
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
+use support::served_node::ServedNode;
 
 #[tokio::test]
 async fn what_is_flushed_and_compacted_is_in_one_table_and_still_there() {
-    let f = Fixture::new().await;
+    let f = ServedNode::start().await;
     for round in 0..3 {
         assert_eq!(f.ask("PUT", "/v1/kv/default/k", &round.to_string()).await.status, 200);
         assert_eq!(f.must(&["admin", "flush", "default"]).await, "flushed table default\n");
@@ -69,7 +27,7 @@ async fn what_is_flushed_and_compacted_is_in_one_table_and_still_there() {
 
 #[tokio::test]
 async fn a_snapshot_holds_what_was_there_and_can_be_opened() {
-    let f = Fixture::new().await;
+    let f = ServedNode::start().await;
     assert_eq!(f.ask("PUT", "/v1/kv/default/k", "before").await.status, 200);
     let made = f.must(&["admin", "snapshot", "create", "one"]).await;
     let directory = made.trim_start_matches("made snapshot one: ").trim().to_owned();
@@ -92,7 +50,7 @@ async fn a_snapshot_holds_what_was_there_and_can_be_opened() {
 
 #[tokio::test]
 async fn nonsense_is_refused_and_named() {
-    let f = Fixture::new().await;
+    let f = ServedNode::start().await;
     for (method, target, status, problem, field) in [
         ("POST", "/admin/v1/flush?table=none", 404, "no-such-table", "table"),
         ("POST", "/admin/v1/flush?table=No", 400, "bad-request", "table"),

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod scripted;
+pub(crate) mod served_node;
 pub(crate) mod single_node;
 
 use std::{future::Future, net::SocketAddr, time::Duration};

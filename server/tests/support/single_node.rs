@@ -38,7 +38,6 @@ impl Transport for Alone {
 /// A node and what it stands on.
 pub(crate) struct SingleNode {
     pub(crate) node: Arc<Node>,
-    #[allow(dead_code, reason = "not every test looks into it")]
     pub(crate) engine: Arc<Engine>,
     background: Option<Background>,
     _directory: TempDir,
