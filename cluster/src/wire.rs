@@ -11,11 +11,13 @@
 //! 0x03 Read         table u32, now µs    storage key
 //! 0x04 Schema                            postcard of the facts
 //! 0x05 Gossip                            postcard of the request
+//! 0x06 Hints                             table u32 LE and mutation of each, as the storage engine encodes it
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
+//! 0x86 Hinted       applied u32, grant
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -33,7 +35,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -80,11 +82,13 @@ const WRITE: u8 = 0x02;
 const READ: u8 = 0x03;
 const SCHEMA: u8 = 0x04;
 const GOSSIP: u8 = 0x05;
+const HINTS: u8 = 0x06;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
 const SCHEMA_ANSWER: u8 = 0x84;
 const GOSSIP_REPLY: u8 = 0x85;
+const HINTED: u8 = 0x86;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -107,6 +111,14 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
         }
         Request::Read { table, key, now } => {
             Encoded { head: head(READ, header, &(table.0, now.0)), payload: key.clone() }
+        }
+        Request::Hints { hints } => {
+            let mut payload = BytesMut::new();
+            for (table, mutation) in hints {
+                payload.put_u32_le(table.0);
+                mutation.encode(&mut payload);
+            }
+            Encoded { head: head(HINTS, header, &()), payload: payload.freeze() }
         }
     }
 }
@@ -139,6 +151,10 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             let (table, now) = parts.fields()?;
             Request::Read { table: TableId(table), key: parts.payload.clone(), now: Timestamp(now) }
         }
+        (HINTS, VERSION) => {
+            parts.fields::<()>()?;
+            Request::Hints { hints: parts.mutations()? }
+        }
         _ => return Err(parts.unsupported()),
     };
     Ok(Message { header: parts.header, body })
@@ -164,6 +180,9 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
                 record.encode(&mut payload);
             }
             Encoded { head: head(RECORD, header, &()), payload: payload.freeze() }
+        }
+        Response::Hinted { applied, grant } => {
+            Encoded { head: head(HINTED, header, &(applied, grant)), payload: Bytes::new() }
         }
         Response::Failed(error) => Encoded { head: head(FAILED, header, error), payload: Bytes::new() },
     }
@@ -195,6 +214,11 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
         (RECORD, VERSION) => {
             parts.fields::<()>()?;
             Response::Record(parts.record()?)
+        }
+        (HINTED, VERSION) => {
+            parts.no_payload()?;
+            let (applied, grant) = parts.fields()?;
+            Response::Hinted { applied, grant }
         }
         (FAILED, VERSION) => {
             parts.no_payload()?;
@@ -255,6 +279,18 @@ impl Parts {
         Ok(Some(record))
     }
 
+    fn mutations(&self) -> Result<Vec<(TableId, Mutation)>, WireError> {
+        let mut payload = self.payload.clone();
+        let mut mutations = Vec::new();
+        while !payload.is_empty() {
+            let table = payload.try_get_u32_le();
+            let table = table.map_err(|_| WireError::Malformed("a mutation is cut short".to_owned()))?;
+            let mutation = Mutation::decode_first(&mut payload).map_err(|error| self.storage(&error))?;
+            mutations.push((TableId(table), mutation));
+        }
+        Ok(mutations)
+    }
+
     /// A record kind of a later build is told apart from damage: the sender is right, and must learn that we lag.
     fn storage(&self, error: &helenus_storage::Error) -> WireError {
         match error {
@@ -285,6 +321,7 @@ struct WireHeader {
 
 const CONTROL_CLASS: u8 = 0;
 const REQUEST_CLASS: u8 = 1;
+const BACKGROUND_CLASS: u8 = 2;
 
 impl From<&Header> for WireHeader {
     fn from(header: &Header) -> Self {
@@ -297,6 +334,7 @@ impl From<&Header> for WireHeader {
             class: match header.class {
                 TrafficClass::Control => CONTROL_CLASS,
                 TrafficClass::Request => REQUEST_CLASS,
+                TrafficClass::Background => BACKGROUND_CLASS,
             },
             remaining_us: u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX),
             timestamp: header.timestamp.0,
@@ -315,6 +353,7 @@ impl From<WireHeader> for Header {
             schema_version: header.schema_version,
             class: match header.class {
                 CONTROL_CLASS => TrafficClass::Control,
+                BACKGROUND_CLASS => TrafficClass::Background,
                 // A class of a later build must not make its header unreadable; it is no more urgent than a request.
                 _ => TrafficClass::Request,
             },

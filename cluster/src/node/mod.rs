@@ -28,13 +28,14 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
-//! `replica`, `coordinator`, `calls`, `membership_loop`.
+//! `replica`, `handoff`, `coordinator`, `calls`, `membership_loop`.
 
 mod calls;
 mod clock;
 mod coordinator;
 mod endpoints;
 mod gossip_status;
+mod handoff;
 mod hearsay;
 pub mod identity;
 mod known_cluster;
@@ -57,7 +58,7 @@ pub use endpoints::{Endpoint, Endpoints};
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{Upkeep, UpkeepError};
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use helenus_storage::{Engine, Record, Snapshot, TableId, Timestamp};
@@ -72,9 +73,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
-    local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, replica::Replica,
-    schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
+    clock::NodeClock,
+    coordinator::Coordinator,
+    handoff::{Delivery, Hints, Receiver},
+    identity::LocalIdentity,
+    known_cluster::KnownCluster,
+    local_store::LocalStore,
+    membership_loop::MembershipLoop,
+    peers::Peers,
+    replica::Replica,
+    schema::SchemaKeeper,
+    transport::Transport,
+    upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
@@ -88,6 +98,7 @@ use crate::{
 };
 
 pub use gossip_status::{GossipStatus, GossipedMember, NamedFact, PeerHealth};
+pub use handoff::{HintCounters, HintStatus, HintedTarget};
 pub use known_cluster::RemovalError;
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
@@ -311,7 +322,10 @@ pub struct Node {
     schema: Arc<SchemaKeeper>,
     upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
-    membership: Mutex<Option<JoinHandle<()>>>,
+    hints: Arc<Hints>,
+    receiver: Receiver,
+    /// The loops that run as long as the node does: membership, and the delivery of hints.
+    loops: Mutex<Vec<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
     stop: CancellationToken,
@@ -333,6 +347,7 @@ impl Node {
         let cluster = Arc::new(cluster);
         let clock = NodeClock::new(clock, settings.allowed_drift, store.newest_user_timestamp()?);
         let clock = Arc::new(clock);
+        let hints = Arc::new(Hints::load(&settings, Arc::clone(&store), Arc::clone(&clock))?);
         let peers = Arc::new(Peers {
             identity: Arc::clone(&identity),
             clock: Arc::clone(&clock),
@@ -353,12 +368,19 @@ impl Node {
             Arc::clone(&replica),
             Arc::clone(&peers),
             Arc::clone(&schema),
+            Arc::clone(&hints),
             seed,
-            spawners.requests,
+            spawners.requests.clone(),
             stop.clone(),
         ));
+        let receiver = Receiver::new(Arc::clone(&hints), Arc::clone(&replica));
+        let delivery =
+            Delivery::new(Arc::clone(&hints), Arc::clone(&replica), Arc::clone(&peers), stop.clone());
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
-        let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
+        let loops = Mutex::new(vec![
+            spawners.membership.spawn(membership.run()),
+            spawners.requests.spawn(delivery.run()),
+        ]);
         Ok(Arc::new(Self {
             settings,
             identity,
@@ -370,7 +392,9 @@ impl Node {
             schema,
             upkeep,
             coordinator,
-            membership,
+            hints,
+            receiver,
+            loops,
             probes: Semaphore::new(MAX_PROBES),
             stop,
         }))
@@ -416,8 +440,15 @@ impl Node {
     }
 
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
-        if let Request::Write { table, .. } | Request::Read { table, .. } = &body {
-            self.know(*table, header).await;
+        match &body {
+            Request::Write { table, .. } | Request::Read { table, .. } => self.know(*table, header).await,
+            Request::Hints { hints } => {
+                let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
+                for table in tables {
+                    self.know(table, header).await;
+                }
+            }
+            _ => {}
         }
         Ok(match body {
             Request::Schema { facts } => {
@@ -431,6 +462,10 @@ impl Node {
                 let received_us = self.clock.now().0;
                 let answer = self.answer_gossip(header, gossip).await?;
                 Response::Gossip(GossipReply { received_us, answered_us: self.clock.now().0, answer })
+            }
+            Request::Hints { hints } => {
+                let (applied, grant) = self.receiver.receive(header.sender, hints).await;
+                Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
             }
             Request::Write { table, mutation } => {
                 Response::Written { owned: self.replica.write(table, mutation).await? }
@@ -539,6 +574,25 @@ impl Node {
         self.upkeep.perform(task).await
     }
 
+    /// The hints that this node keeps for others.
+    pub fn hints(&self) -> HintStatus {
+        self.hints.status()
+    }
+
+    /// Stops the delivery of hints, or lets it go on, until the next start.
+    pub fn pause_handoff(&self, is_paused: bool) {
+        self.hints.pause(is_paused);
+    }
+
+    /// Drops all hints, or those for one member, and answers how many there were. What they would have brought is
+    /// missing until it is repaired.
+    ///
+    /// # Errors
+    /// Of storage; some may be gone.
+    pub async fn truncate_hints(&self, target: Option<HostId>) -> Result<u64, ReplicaError> {
+        self.hints.truncate(target).await
+    }
+
     /// Where the replicas of a key are, as this node sees it; `None` if it knows no such table.
     pub fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
         endpoints::of(self.identity.partitioner(), &self.cluster, table, key)
@@ -577,9 +631,9 @@ impl Node {
         // drop them. Past the deadline they are dropped as if the node had died.
         let _: Result<(), _> = timeout_at(deadline, self.coordinator.stopped()).await;
         self.stop.cancel();
-        let membership = self.membership.lock().take();
-        if let Some(task) = membership {
-            // The task was not aborted and does not panic; and if it did, it has ended, which is what is asked.
+        let loops = std::mem::take(&mut *self.loops.lock());
+        for task in loops {
+            // None was aborted and none panics; and if one did, it has ended, which is what is asked.
             let _: Result<(), _> = task.await;
         }
         self.coordinator.stopped().await;

@@ -51,6 +51,7 @@ use crate::{
     node::{
         Failure, Met, Readiness, RequestOptions,
         clock::NodeClock,
+        handoff::Hints,
         known_cluster::{KnownCluster, Picture},
         peers::Peers,
         randomness::stream,
@@ -75,6 +76,7 @@ pub(crate) struct Coordinator {
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
     nearest: Arc<Nearest>,
+    hints: Arc<Hints>,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
@@ -127,6 +129,7 @@ impl Coordinator {
         replica: Arc<Replica>,
         peers: Arc<Peers>,
         schema: Arc<SchemaKeeper>,
+        hints: Arc<Hints>,
         seed: u64,
         runtime: Handle,
         stop: CancellationToken,
@@ -140,6 +143,7 @@ impl Coordinator {
             replica,
             peers,
             schema,
+            hints,
             nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),

@@ -1,6 +1,6 @@
 //! Writes: puts and deletes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::{Mutation, Record, TableId};
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::RequestError,
+    handoff::Hint,
     message::{Request, Response, TrafficClass},
     node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
     node_id::HostId,
@@ -33,6 +34,20 @@ struct Plan {
     target: Target,
     alive: Vec<HostId>,
     quorum: WriteQuorum,
+    grace_seconds: u32,
+}
+
+impl Plan {
+    /// What is kept for a replica that misses the write.
+    fn hint(&self, made_at: Timestamp) -> Hint {
+        let Self { table, grace_seconds, ref mutation, .. } = *self;
+        Hint { table, made_at, grace_seconds, mutation: mutation.clone() }
+    }
+
+    /// Replicas that are down: they miss the write.
+    fn dead(&self) -> BTreeSet<HostId> {
+        self.target.placement.all().filter(|host| !self.alive.contains(host)).collect()
+    }
 }
 
 impl Coordinator {
@@ -71,6 +86,7 @@ impl Coordinator {
         }
         let timestamp = self.timestamp(request.timestamp)?;
         let record = self.record(timestamp, request.change, table.definition.default_ttl());
+        let grace_seconds = table.definition.tombstone_grace_seconds;
 
         // Before the picture is taken: a joining node that was told "no records yet" is then in the picture, and gets
         // this write too. Taken back if the write turns out to be unavailable.
@@ -86,7 +102,7 @@ impl Coordinator {
         // A client's own timestamp may be ahead; what this node stamps later wins over it.
         self.clock.observe(timestamp);
         let mutation = Mutation::single(target.key.clone(), record);
-        Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum })
+        Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum, grace_seconds })
     }
 
     /// The client's own timestamp if it gave a credible one, else a stamp of this node.
@@ -129,12 +145,16 @@ impl Coordinator {
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
+        let hint = plan.hint(self.clock.now());
+        let mut missed = plan.dead();
+        let mut unheard: BTreeSet<HostId> = plan.alive.iter().copied().collect();
         let mut fan_out = self.send_write(&plan, &mut trace).await;
         drop(plan);
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
                 Some(answer) => match answer.result {
                     Ok(owned) => {
+                        unheard.remove(&answer.from);
                         if !owned {
                             helenus_storage::sometimes!("a write was applied by no owner");
                         }
@@ -169,12 +189,33 @@ impl Coordinator {
             helenus_storage::sometimes!("a client had hung up");
         }
         drop(permit);
-        if let Ok(_late) = self.late.try_acquire() {
-            while fan_out.next().await.is_some() {
-                helenus_storage::sometimes!("a late acknowledgement came");
-            }
-        } else {
+        let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
+            missed.append(&mut unheard);
+            return self.keep_hints(&hint, missed).await;
+        };
+        let late = async {
+            while let Some(answer) = fan_out.next().await {
+                helenus_storage::sometimes!("a late acknowledgement came");
+                if answer.result.is_ok() {
+                    unheard.remove(&answer.from);
+                }
+            }
+        };
+        // Those that are down need not wait for those that are slow.
+        tokio::join!(late, self.keep_hints(&hint, missed));
+        self.keep_hints(&hint, unheard).await;
+    }
+
+    /// Keeps a write for the replicas that missed it. What cannot be kept leaves a mark that they have to be repaired.
+    async fn keep_hints(&self, hint: &Hint, missed: BTreeSet<HostId>) {
+        for host in missed {
+            if host == self.host_id() {
+                // Its storage has just failed: a hint in the same storage would, too.
+                self.hints.give_up(host, hint).await;
+            } else {
+                let _: Result<(), _> = self.hints.keep(host, hint).await;
+            }
         }
     }
 

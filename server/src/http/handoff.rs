@@ -1,0 +1,61 @@
+//! `/admin/v1/hints`: the writes that this node keeps for replicas that missed them.
+//!
+//! ```text
+//! GET    /admin/v1/hints                   {"is_paused", "targets": […], "marks": […], "counters": {…}}
+//! POST   /admin/v1/hints/pause             none is delivered until `resume`, or the next start
+//! POST   /admin/v1/hints/resume
+//! DELETE /admin/v1/hints[?target=host id]  {"dropped": n}: they leave marks that repair is needed
+//! ```
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use helenus_cluster::{message::ReplicaError, node_id::HostId};
+use hyper::Uri;
+use serde_json::json;
+
+use super::{
+    Api, parameters,
+    problem::{Access, Kind, Problem},
+};
+
+pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    Ok(Json(api.node_for(Access::Read)?.hints()).into_response())
+}
+
+pub(super) async fn pause(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    set_paused(&api, &uri, true)
+}
+
+pub(super) async fn resume(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    set_paused(&api, &uri, false)
+}
+
+fn set_paused(api: &Api, uri: &Uri, is_paused: bool) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    api.node_for(Access::Write)?.pause_handoff(is_paused);
+    Ok(Json(json!({ "is_paused": is_paused })).into_response())
+}
+
+pub(super) async fn truncate(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let target = match uri.query().unwrap_or_default().split_once('=') {
+        Some(("target", text)) => {
+            let host_id = text.parse().map(HostId);
+            Some(host_id.map_err(|_| Problem::bad_field("target", "the host id is not a UUID"))?)
+        }
+        _ => parameters::none(uri.query()).map(|()| None)?,
+    };
+    let dropped = api.node_for(Access::Write)?.truncate_hints(target).await.map_err(|error| {
+        let kind = match error {
+            ReplicaError::StorageFull(_) => Kind::StorageFull,
+            _ => Kind::WriteFailure,
+        };
+        Problem::new(kind, error.to_string())
+    })?;
+    Ok(Json(json!({ "dropped": dropped })).into_response())
+}
