@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use helenus_cluster::{
-    consistency::Consistency::{One, Quorum},
+    consistency::Consistency::{Any, One, Quorum},
+    error::RequestError,
     node::{HintStatus, SchemaError},
     node_id::HostId,
     partitioning::{Partitioner, storage_key},
@@ -225,4 +226,58 @@ async fn hints_of_a_dropped_table_are_superseded() {
     cluster.until("nothing is left of the hint", |c| hints(c, "n1").targets.is_empty()).await;
     let counters = hints(&cluster, "n1").counters;
     assert_eq!((counters.superseded, counters.delivered), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_satisfies_level_any_when_no_replica_lives_and_is_delivered() {
+    // Each key has one replica of three.
+    let mut cluster = Cluster::with(3, |settings| settings.default_replication_factor = Some(1)).await;
+    cluster.kill("n2").await;
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n2") && c.sees_down("n1", "n3")).await;
+
+    let mut hinted = Vec::new();
+    for number in 0..30 {
+        let key = format!("key {number}");
+        let outcome = cluster.put("n1", &key, &format!("value {number}"), Any).await.expect("a hint will do");
+        match outcome.met.acknowledged {
+            0 => hinted.push(number),
+            _ => assert!(held(&cluster, "n1", &key).is_some()),
+        }
+    }
+    assert!(!hinted.is_empty());
+    assert_eq!(hints(&cluster, "n1").counters.kept, hinted.len() as u64);
+
+    // Even the death of the coordinator loses nothing.
+    cluster.restart("n1").await;
+    cluster.start("n2").await;
+    cluster.start("n3").await;
+    cluster
+        .until("each key is at its replica", |c| {
+            hinted.iter().all(|number| {
+                ["n2", "n3"].iter().any(|name| held(c, name, &format!("key {number}")).is_some())
+            })
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn level_any_without_hints_and_without_replicas_is_unavailable() {
+    let mut cluster = Cluster::with(2, |settings| {
+        settings.default_replication_factor = Some(1);
+        settings.hint_window = Duration::ZERO;
+    })
+    .await;
+    cluster.kill("n2").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n2")).await;
+
+    let mut unavailable = 0;
+    for number in 0..30 {
+        match cluster.put("n1", &format!("key {number}"), "value", Any).await {
+            Ok(outcome) => assert_eq!(outcome.met.acknowledged, 1),
+            Err(RequestError::Unavailable { alive: 0, required: 1, .. }) => unavailable += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(unavailable > 0);
 }

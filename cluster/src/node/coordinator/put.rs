@@ -16,6 +16,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
+    consistency::Consistency,
     error::RequestError,
     handoff::Hint,
     message::{Request, Response, TrafficClass},
@@ -185,6 +186,11 @@ impl Coordinator {
             Verdict::Reached { acknowledged } => {
                 Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), acknowledged, trace) })
             }
+            _ if goal.level == Consistency::Any => {
+                missed.append(&mut unheard);
+                let missed = std::mem::take(&mut missed);
+                self.settle_for_a_hint(goal, timestamp, &quorum, &hint, missed, trace).await
+            }
             Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
         };
         // A client that has hung up does not hear it.
@@ -195,7 +201,8 @@ impl Coordinator {
         let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
             missed.append(&mut unheard);
-            return self.keep_hints(&hint, missed).await;
+            self.keep_hints(&hint, missed).await;
+            return;
         };
         let late = async {
             while let Some(answer) = fan_out.next().await {
@@ -210,16 +217,45 @@ impl Coordinator {
         self.keep_hints(&hint, unheard).await;
     }
 
-    /// Keeps a write for the replicas that missed it. What cannot be kept leaves a mark that they have to be repaired.
-    async fn keep_hints(&self, hint: &Hint, missed: BTreeSet<HostId>) {
+    /// No replica has acknowledged a write at level `any`: a hint that is durable will do.
+    async fn settle_for_a_hint(
+        &self,
+        goal: Goal,
+        timestamp: Timestamp,
+        quorum: &WriteQuorum,
+        hint: &Hint,
+        missed: BTreeSet<HostId>,
+        mut trace: Trace,
+    ) -> Result<WriteOutcome, Failure> {
+        let down = missed.iter().copied().collect();
+        let kept = self.keep_hints(hint, missed).await;
+        if kept > 0 {
+            helenus_storage::sometimes!("a write at level any was satisfied by a hint");
+            trace.note(|| format!("kept as a hint for {kept} replicas"));
+            return Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), 0, trace) });
+        }
+        let error = if quorum.was_sent() {
+            quorum.error(goal.timeout)
+        } else {
+            let (level, required) = (goal.level, quorum.required());
+            RequestError::Unavailable { level, required, alive: 0, shortages: Vec::new(), down }
+        };
+        Err(failure(error, trace))
+    }
+
+    /// Keeps a write for the replicas that missed it, and answers for how many. What cannot be kept leaves a mark that
+    /// they have to be repaired.
+    async fn keep_hints(&self, hint: &Hint, missed: BTreeSet<HostId>) -> usize {
+        let mut kept = 0;
         for host in missed {
             if host == self.host_id() {
                 // Its storage has just failed: a hint in the same storage would, too.
                 self.hints.give_up(host, hint).await;
-            } else {
-                let _: Result<(), _> = self.hints.keep(host, hint).await;
+            } else if self.hints.keep(host, hint).await.is_ok() {
+                kept += 1;
             }
         }
+        kept
     }
 
     /// The first write of a node waits here for one sync; for all others it is done. Nothing was sent yet, but a
