@@ -251,8 +251,7 @@ fn every_level_is_unavailable_exactly_if_the_living_cannot_meet_it() {
             }
             let write = WriteQuorum::new(block_for.clone(), all);
             // A hint satisfies level any.
-            let is_possible =
-                level == Any || expected(&block_for, &BTreeMap::new(), &alive) == "pending";
+            let is_possible = level == Any || expected(&block_for, &BTreeMap::new(), &alive) == "pending";
             assert_eq!(write.is_ok(), is_possible, "{level}, alive {alive:?}: {write:?}");
         }
     }

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{BufMut, Bytes, BytesMut};
 use helenus_cluster::{
     consistency::Consistency,
+    handoff::Grant,
     membership::{
         Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest, Member, MemberState,
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
@@ -228,11 +229,16 @@ fn requests_are_these_bytes() {
         "05000000",
         "76616c7565"
     );
+    let hint = || Mutation::single("key", Record::plain(Timestamp(9), "value"));
+    let hints = Request::Hints { hints: vec![(TableId(1024), hint()), (TableId(1025), hint())] };
+    let two_hints = format!("00040000{mutation}01040000{mutation}");
     let golden = [
         (Request::Exchange(exchange()), "0101", "", EXCHANGE),
         (Request::Schema { facts: vec![table()] }, "0401", "", TABLE),
         (write, "0201", "8008", mutation),
         (read, "0301", "8008ac02", "6b6579"),
+        (Request::Hints { hints: Vec::new() }, "0601", "", ""),
+        (hints, "0601", "", &two_hints),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -246,6 +252,7 @@ fn requests_are_these_bytes() {
 fn answers_are_these_bytes() {
     let tombstone = Record::tombstone(Timestamp(1), Timestamp(2));
     let expiring = Record::expiring(Timestamp(1), "v", Timestamp(2));
+    let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
         (Response::Exchange(exchange()), "8101", "", EXCHANGE),
@@ -255,6 +262,7 @@ fn answers_are_these_bytes() {
         (Response::Record(None), "8301", "", ""),
         (Response::Record(Some(tombstone)), "8301", "", "0201000000000000000200000000000000"),
         (Response::Record(Some(expiring)), "8301", "", "01010000000000000002000000000000000100000076"),
+        (Response::Hinted { applied: 300, grant }, "8601", "ac0280800101ff93ebdc03", ""),
         (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff01", "000171", ""),
         (Response::Failed(ReplicaError::Expired), "ff01", "01", ""),
         (Response::Failed(ReplicaError::WrongTarget), "ff01", "02", ""),
@@ -528,7 +536,14 @@ fn requests() -> impl Strategy<Value = Request> {
             key,
             now: Timestamp(now),
         }),
+        hints().prop_map(|hints| Request::Hints { hints }),
     ]
+}
+
+fn hints() -> impl Strategy<Value = Vec<(TableId, Mutation)>> {
+    let rows = prop::collection::vec((bytes(), records()), 1..4);
+    let hint = (any::<u32>(), bytes(), rows);
+    prop::collection::vec(hint.prop_map(|(table, key, rows)| (TableId(table), Mutation { key, rows })), 0..4)
 }
 
 fn responses() -> impl Strategy<Value = Response> {
@@ -538,6 +553,9 @@ fn responses() -> impl Strategy<Value = Response> {
         facts().prop_map(|facts| Response::Schema { facts }),
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),
+        (any::<u32>(), any::<u32>(), 0..1_000_000_000_u32).prop_map(|(applied, bytes, nanos)| {
+            Response::Hinted { applied, grant: Grant { bytes, pause: Duration::new(7, nanos) } }
+        }),
         ".*".prop_map(|text| Response::Failed(ReplicaError::Storage(text))),
         ".*".prop_map(|text| Response::Failed(ReplicaError::StorageFull(text))),
     ]

@@ -197,13 +197,13 @@ impl Coordinator {
         if reply.send(outcome).is_err() {
             helenus_storage::sometimes!("a client had hung up");
         }
-        drop(permit);
         let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
             missed.append(&mut unheard);
             self.keep_hints(&hint, missed).await;
             return;
         };
+        drop(permit);
         let late = async {
             while let Some(answer) = fan_out.next().await {
                 helenus_storage::sometimes!("a late acknowledgement came");
