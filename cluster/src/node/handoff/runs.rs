@@ -119,18 +119,22 @@ impl Hints {
         let mut targets: BTreeMap<HostId, VecDeque<Run>> = BTreeMap::new();
         for tree in engine.tables().into_iter().filter(|tree| *tree >= FIRST_RUN) {
             next_tree = next_tree.max(tree.0.saturating_add(1));
-            let Some(run) = loaded.runs.get(&tree) else {
-                helenus_storage::sometimes!(
-                    "a run of hints was opened and not saved, or done with and not dropped"
-                );
+            if !loaded.runs.contains_key(&tree) {
+                helenus_storage::sometimes!("a run of hints was opened and not saved");
                 engine.drop_table(tree)?;
-                continue;
+            }
+        }
+        for (tree, run) in loaded.runs {
+            let newest = match engine.newest_timestamp(tree) {
+                // It was dropped, and is to be forgotten.
+                Err(Error::NoSuchTable(_)) => None,
+                newest => newest?,
             };
             targets.entry(run.target).or_default().push_back(Run {
                 tree,
                 opened_at: Timestamp(run.opened_at_us),
                 cursor: run.cursor,
-                newest: engine.newest_timestamp(tree)?.map_or(0, |newest| newest.0),
+                newest: newest.map_or(0, |newest| newest.0),
                 in_flight: 0,
                 is_open: false,
             });
@@ -299,12 +303,19 @@ impl Hints {
                 let after = cursor.to_be_bytes();
                 engine.scan_page(tree, (Bound::Excluded(&after[..]), Bound::Unbounded), &limits)
             });
-            let page = page.await?;
-            if page.records.is_empty() {
+            let records = match page.await {
+                Ok(page) => page.records,
+                Err(ReplicaError::NoSuchTable(_)) => {
+                    helenus_storage::sometimes!("a run of hints was dropped and not forgotten");
+                    Vec::new()
+                }
+                Err(error) => return Err(error),
+            };
+            if records.is_empty() {
                 self.forget(target, tree).await?;
                 continue;
             }
-            let hints = page.records.into_iter().map(|(key, record)| {
+            let hints = records.into_iter().map(|(key, record)| {
                 let number = key[..].try_into().map_or(u64::MAX, u64::from_be_bytes);
                 let hint = record.value().cloned().ok_or_else(|| "a hint was deleted".to_owned());
                 (number, hint.and_then(|hint| Hint::decode(hint).map_err(|error| error.to_string())))
