@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
-use super::known_cluster::{KnownCluster, Picture};
-use crate::{node_id::HostId, partitioning::Partitioner};
+use crate::{
+    node::known_cluster::{KnownCluster, Picture},
+    node_id::HostId,
+    partitioning::Partitioner,
+};
 
 /// The replicas of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
