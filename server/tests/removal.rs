@@ -29,7 +29,7 @@ fn said(output: &Output) -> String {
 
 /// How node 1 sees a peer.
 fn gossiped(cluster: &TestCluster, host_id: &str) -> Value {
-    let status = cluster.request("GET", 1, "/admin/v1/gossip", None).json();
+    let status = cluster.request("GET", 1, "/admin/v1/gossip-info", None).json();
     let members = status["members"].as_array().expect("a list").clone();
     members.into_iter().find(|member| member["host_id"] == host_id).unwrap_or_default()
 }

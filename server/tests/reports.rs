@@ -272,13 +272,12 @@ fn misused(cluster: &TestCluster) {
             assert_eq!(output.status.code(), Some(2), "{arguments:?}: {hint}");
             assert!(output.stdout.is_empty() && !hint.is_empty(), "{arguments:?}");
         }
-        let route = if command == "gossip-info" { "gossip" } else { command };
-        let reply = cluster.request("GET", 1, &format!("/admin/v1/{route}?verbose=1"), None);
-        assert_eq!((reply.status, &reply.json()["field"]), (400, &json!("verbose")), "{route}");
+        let reply = cluster.request("GET", 1, &format!("/admin/v1/{command}?verbose=1"), None);
+        assert_eq!((reply.status, &reply.json()["field"]), (400, &json!("verbose")), "{command}");
         assert_eq!(
-            cluster.request("POST", 1, &format!("/admin/v1/{route}"), Some(b"")).status,
+            cluster.request("POST", 1, &format!("/admin/v1/{command}"), Some(b"")).status,
             405,
-            "{route}"
+            "{command}"
         );
     }
     let misspelt = run(cluster, 1, &["ring", "--table", "Default"]);

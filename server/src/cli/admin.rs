@@ -150,7 +150,7 @@ impl Command {
             Self::DescribeCluster(asked) => {
                 asked.show("/admin/v1/describe-cluster", describe_cluster::render)?;
             }
-            Self::GossipInfo(asked) => asked.show("/admin/v1/gossip", gossip_info::render)?,
+            Self::GossipInfo(asked) => asked.show("/admin/v1/gossip-info", gossip_info::render)?,
             Self::FailureDetector(asked) => {
                 asked.show("/admin/v1/failure-detector", failure_detector::render)?;
             }

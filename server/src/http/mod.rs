@@ -197,7 +197,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/admin/v1/ring", get(reports::ring))
             .route("/admin/v1/info", get(reports::info))
             .route("/admin/v1/describe-cluster", get(reports::describe_cluster))
-            .route("/admin/v1/gossip", get(reports::gossip))
+            .route("/admin/v1/gossip-info", get(reports::gossip))
             .route("/admin/v1/failure-detector", get(reports::failure_detector))
             .route("/admin/v1/assassinate/{host_id}", post(admin::assassinate))
             .route("/admin/v1/endpoints/{table}/{*key}", get(reports::endpoints))

@@ -1,7 +1,7 @@
 //! `GET /admin/v1/…`: what the node knows, for operators. Nothing here waits for another node.
 //!
 //! ```text
-//! status  ring[?table=t]  info  describe-cluster  gossip  failure-detector  endpoints/{table}/{key}
+//! status  ring[?table=t]  info  describe-cluster  gossip-info  failure-detector  endpoints/{table}/{key}
 //! ```
 
 use std::sync::Arc;

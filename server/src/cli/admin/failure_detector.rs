@@ -28,7 +28,7 @@ struct Peer {
 /// A line per peer.
 pub(super) fn render(detector: &Detector) -> String {
     let rows: Vec<[String; 9]> = detector.peers.iter().map(row).collect();
-    let header = ["Endpoint", "Up", "Belief", "Phi", "Heard", "Failed", "Dead for", "Clock", "Round trip"];
+    let header = ["Endpoint", "Up", "Belief", "Phi", "Heard", "Failed", "Dead", "Clock", "RTT"];
     format!(
         "{}\n\nSuspected from phi {}; taken for dead since the start: {}",
         output::table(header, &rows),
@@ -43,7 +43,7 @@ fn row(peer: &Peer) -> [String; 9] {
         peer.address.clone(),
         if peer.up { "yes" } else { "no" }.to_owned(),
         peer.belief.clone(),
-        format!("{:.2}", peer.phi),
+        format!("{:.1}", peer.phi),
         format!("{:.1} s", peer.silent_seconds),
         peer.failed_probes.to_string(),
         peer.dead_seconds.map_or_else(unknown, |seconds| format!("{seconds:.0} s")),

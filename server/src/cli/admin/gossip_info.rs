@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// The answer of `/admin/v1/gossip`, as far as it is shown.
+/// The answer of `/admin/v1/gossip-info`, as far as it is shown.
 #[derive(Debug, Deserialize)]
 pub(super) struct Gossip {
     members: Vec<Member>,
