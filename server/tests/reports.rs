@@ -82,7 +82,7 @@ fn ring(cluster: &TestCluster, dead: &str) {
             .as_array()
             .expect("a list")
             .iter()
-            .map(|member| member["owns"].as_f64().unwrap())
+            .map(|member| member["owns"].as_f64().expect("a share"))
             .sum()
     };
     for (arguments, replicas) in
@@ -195,7 +195,10 @@ fn described(cluster: &TestCluster, [n1, n2, dead]: [&str; 3]) {
     for line in [
         "    Snitch: settings".to_owned(),
         "    Partitioner: murmur3".to_owned(),
-        format!("        {}: [{n1}, {n2}]", description["schema_versions"][0]["version"].as_str().unwrap()),
+        format!(
+            "        {}: [{n1}, {n2}]",
+            description["schema_versions"][0]["version"].as_str().expect("a version")
+        ),
         format!("        UNREACHABLE: [{dead}]"),
         "    Unreachable: 1".to_owned(),
         "    dc1 #Nodes: 3 #Down: 1".to_owned(),
