@@ -66,5 +66,7 @@ fn a_dead_node_is_removed_by_hand_and_knows_it_when_it_comes_back() {
         let Ok(reply) = cluster.try_request("GET", 3, "/readyz", &[], None) else { return false };
         reply.status == 503 && reply.json()["detail"].as_str().is_some_and(|why| why.contains("was removed"))
     });
+    let info = cluster.request("GET", 3, "/admin/v1/info", None).json();
+    assert_eq!((&info["state"], &info["readiness"]), (&"removed".into(), &"starting".into()), "{info}");
     assert_eq!(cluster.members(1).map(|members| members.len()), Some(2));
 }

@@ -64,7 +64,15 @@ fn every_report_of_a_cluster_with_a_dead_node() {
     gossiped(&cluster, &n3);
     suspected(&cluster, [&n2, &n3]);
     misused(&cluster);
+
+    // A node that is silent and not dead yet is waited for no more than a dead one.
+    cluster.pause(2);
+    for command in COMMANDS {
+        shown(&cluster, 1, &[command]);
+    }
 }
+
+const COMMANDS: [&str; 6] = ["status", "ring", "info", "describe-cluster", "gossip-info", "failure-detector"];
 
 fn ring(cluster: &TestCluster, dead: &str) {
     let ring = told(cluster, 1, &["ring"]);
@@ -265,8 +273,7 @@ fn suspected(cluster: &TestCluster, [live, dead]: [&str; 2]) {
 }
 
 fn misused(cluster: &TestCluster) {
-    let commands = ["status", "ring", "info", "describe-cluster", "gossip-info", "failure-detector"];
-    for command in commands {
+    for command in COMMANDS {
         for arguments in
             [&[command, "-o", "xml"][..], &[command, "more"], &[command, "--endpoint", "ftp://x"]]
         {

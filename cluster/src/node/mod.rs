@@ -74,7 +74,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
     local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, replica::Replica,
-    reports::reporter::Reporter, schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
+    reports::source::Source, schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
@@ -257,7 +257,8 @@ pub struct Node {
     schema: Arc<SchemaKeeper>,
     upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
-    reporter: Reporter,
+    /// What reports are made from.
+    source: Source,
     membership: Mutex<Option<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
@@ -306,7 +307,7 @@ impl Node {
         ));
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
         let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
-        let reporter = Reporter {
+        let source = Source {
             settings,
             identity: Arc::clone(&identity),
             clock: Arc::clone(&clock),
@@ -323,7 +324,7 @@ impl Node {
             schema,
             upkeep,
             coordinator,
-            reporter,
+            source,
             membership,
             probes: Semaphore::new(MAX_PROBES),
             stop,
@@ -497,22 +498,22 @@ impl Node {
     /// A report for operators, from what this node knows; never waits for a peer. `None` if it is about a table that the
     /// node does not know.
     pub fn report(&self, topic: &Topic) -> Option<Report> {
-        self.reporter.report(topic)
+        topic.report(&self.source)
     }
 
     /// Numbers for metrics.
     pub fn counters(&self) -> NodeCounters {
-        self.reporter.counters()
+        reports::counters::of(&self.source)
     }
 
     /// The members as this node sees them.
     pub fn status(&self) -> ClusterStatus {
-        self.reporter.status()
+        reports::status::of(&self.source)
     }
 
     /// Gossip and failure detection as this node sees them.
     pub fn gossip_status(&self) -> GossipStatus {
-        self.reporter.gossip()
+        reports::gossip::of(&self.source)
     }
 
     /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short

@@ -178,22 +178,6 @@ async fn a_forged_exchange_changes_nothing_and_every_fact_of_it_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_speaks_in_the_name_of_the_node_itself_gets_it_to_do_nothing() {
-    let cluster = Cluster::of(3).await;
-    let before = ring(&cluster);
-    let n1 = cluster.node("n1").host_id();
-    let Message { header, body } = said(&cluster, Gossip::Ack2(vec![delta(stranger(77, vec![]))]));
-    let header = Header { sender: n1, ..header };
-
-    cluster.node("n1").handle(Message { header, body }).await;
-
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(ring(&cluster), before);
-    assert!(cluster.agrees_on(3));
-    assert_eq!(cluster.node("n1").counters().convictions, 0);
-}
-
-#[tokio::test(start_paused = true)]
 async fn claims_about_a_node_are_outbid_by_it() {
     let cluster = Cluster::of(3).await;
     let n3 = cluster.node("n3").host_id();

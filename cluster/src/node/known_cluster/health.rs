@@ -30,10 +30,6 @@ impl KnownCluster {
 
     /// A member has called.
     pub(super) fn mark_heard(&self, host_id: HostId) {
-        // A node does not call itself; whoever says so in its name is no reason to.
-        if host_id == self.identity.host_id() {
-            return;
-        }
         let picture = self.picture.load();
         let Some(member) = picture.view.member(host_id) else { return };
         self.hearsay.on_contact(host_id);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{gossip, reporter::Reporter};
+use super::{gossip, source::Source};
 use crate::{
     membership::{Member, MemberState, digest::Tag},
     node_id::ClusterId,
@@ -71,8 +71,8 @@ pub struct Place {
 }
 
 /// What the node knows now.
-pub(super) fn of(reporter: &Reporter) -> ClusterDescription {
-    let Reporter { settings, identity, cluster, .. } = reporter;
+pub(super) fn of(source: &Source) -> ClusterDescription {
+    let Source { settings, identity, cluster, .. } = source;
     let picture = cluster.picture();
     let mut members: Vec<&Member> = picture.view().members().collect();
     members.sort_by_key(|member| &member.address);

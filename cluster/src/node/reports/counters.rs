@@ -1,6 +1,6 @@
 //! What a node counts, for metrics.
 
-use super::reporter::Reporter;
+use super::source::Source;
 
 /// Counters since the start, and gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,8 +26,8 @@ pub struct NodeCounters {
 }
 
 /// What the node has counted by now.
-pub(super) fn of(reporter: &Reporter) -> NodeCounters {
-    let Reporter { clock, cluster, coordinator, .. } = reporter;
+pub(in crate::node) fn of(source: &Source) -> NodeCounters {
+    let Source { clock, cluster, coordinator, .. } = source;
     let picture = cluster.picture();
     let members = picture.view().members().count();
     let members_up = picture.view().members().filter(|member| cluster.is_up(member.host_id)).count();

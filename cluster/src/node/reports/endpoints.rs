@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use super::source::Source;
 use crate::{
     node::known_cluster::{KnownCluster, Picture},
     node_id::HostId,
-    partitioning::Partitioner,
 };
 
 /// The replicas of a key.
@@ -36,16 +36,12 @@ pub struct Endpoint {
     pub up: bool,
 }
 
-/// The replicas of a key as `cluster` knows them.
-pub(super) fn of(
-    partitioner: Partitioner,
-    cluster: &KnownCluster,
-    table: &str,
-    key: &[u8],
-) -> Option<Endpoints> {
+/// The replicas of a key as the node knows them.
+pub(super) fn of(source: &Source, table: &str, key: &[u8]) -> Option<Endpoints> {
+    let cluster = &source.cluster;
     let picture = cluster.picture();
     let table = picture.table(table)?;
-    let token = partitioner.token(key);
+    let token = source.identity.partitioner().token(key);
     let placement = picture.place(table, token);
     let endpoints =
         |hosts: &[HostId]| hosts.iter().filter_map(|host| endpoint(cluster, &picture, *host)).collect();

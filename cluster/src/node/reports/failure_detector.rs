@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{gossip::PeerHealth, reporter::Reporter};
+use super::{
+    gossip::{self, GossipedMember, PeerHealth},
+    source::Source,
+};
 use crate::node_id::HostId;
 
 /// The failure detector of one node.
@@ -31,16 +34,16 @@ pub struct WatchedPeer {
 }
 
 /// What the node believes now.
-pub(super) fn of(reporter: &Reporter) -> FailureDetectorReport {
-    let gossip = reporter.gossip();
-    let peer = |member: super::gossip::GossipedMember| {
+pub(super) fn of(source: &Source) -> FailureDetectorReport {
+    let gossip = gossip::of(source);
+    let peer = |member: GossipedMember| {
         Some(WatchedPeer { host_id: member.host_id, address: member.address, health: member.peer? })
     };
     let mut peers: Vec<WatchedPeer> = gossip.members.into_iter().filter_map(peer).collect();
     peers.sort_by(|a, b| (&a.address, a.host_id).cmp(&(&b.address, b.host_id)));
     FailureDetectorReport {
         host_id: gossip.host_id,
-        threshold: reporter.settings.phi_threshold,
+        threshold: source.settings.phi_threshold,
         convictions: gossip.convictions,
         peers,
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::status::as_name;
+use super::{source::Source, status::as_name};
 use crate::{
     membership::{
         Belief, Member, MemberState,
@@ -89,7 +89,9 @@ pub struct PeerHealth {
 }
 
 /// What a node knows now.
-pub(super) fn of(own: HostId, cluster: &KnownCluster, clock: &NodeClock) -> GossipStatus {
+pub(in crate::node) fn of(source: &Source) -> GossipStatus {
+    let Source { identity, cluster, clock, .. } = source;
+    let own = identity.host_id();
     let picture = cluster.picture();
     let view = picture.view();
     let mut members: Vec<GossipedMember> = view

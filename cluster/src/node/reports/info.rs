@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{reporter::Reporter, status::as_name};
+use super::{source::Source, status::as_name};
 use crate::{
     membership::MemberState,
     node_id::{ClusterId, HostId},
@@ -66,6 +66,8 @@ pub struct ClockInfo {
 pub struct ToldOff {
     /// The member.
     pub host_id: HostId,
+    /// Its address.
+    pub address: String,
     /// By how many seconds the node's clock is ahead of the member's.
     pub ahead_seconds: i32,
 }
@@ -84,12 +86,15 @@ pub struct CacheInfo {
 }
 
 /// What the node knows now.
-pub(super) fn of(reporter: &Reporter) -> NodeInfo {
-    let Reporter { settings, identity, clock, cluster, store, coordinator } = reporter;
+pub(super) fn of(source: &Source) -> NodeInfo {
+    let Source { settings, identity, clock, cluster, store, coordinator } = source;
     let picture = cluster.picture();
     let own = picture.view().own();
     let counters = store.engine().counters();
-    let told_by = cluster.told_off().into_iter();
+    let told_by = cluster.told_off().into_iter().filter_map(|(host_id, ahead_seconds)| {
+        let address = picture.view().member(host_id)?.address.clone();
+        Some(ToldOff { host_id, address, ahead_seconds })
+    });
     NodeInfo {
         host_id: own.host_id,
         cluster_name: settings.cluster_name.clone(),
@@ -102,11 +107,7 @@ pub(super) fn of(reporter: &Reporter) -> NodeInfo {
         generation: identity.generation().0,
         load_bytes: counters.sstable_bytes,
         tokens: own.tokens.iter().map(ToString::to_string).collect(),
-        clock: ClockInfo {
-            offset_us: clock.offset_us(),
-            skew: clock.skew(),
-            told_by: told_by.map(|(host_id, ahead_seconds)| ToldOff { host_id, ahead_seconds }).collect(),
-        },
+        clock: ClockInfo { offset_us: clock.offset_us(), skew: clock.skew(), told_by: told_by.collect() },
         requests_in_flight: coordinator.in_flight(),
         max_requests: settings.max_requests,
         memtable_bytes: counters.memtable_bytes,

@@ -14,8 +14,8 @@
 //!
 //! The fields are names for programs and stay; whoever shows them chooses the form.
 //!
-//! Reading order: [`status`], [`ring`], [`info`], [`cluster`], [`gossip`], [`failure_detector`], [`endpoints`],
-//! [`reporter`]; [`counters`] are the numbers for metrics.
+//! Reading order: [`source`], [`status`], [`ring`], [`info`], [`cluster`], [`gossip`], [`failure_detector`],
+//! [`endpoints`], [`topic`]; [`counters`] are the numbers for metrics.
 
 pub mod cluster;
 pub mod counters;
@@ -23,9 +23,10 @@ pub mod endpoints;
 pub mod failure_detector;
 pub mod gossip;
 pub mod info;
-pub(super) mod reporter;
 pub mod ring;
+pub(super) mod source;
 pub mod status;
+pub mod topic;
 
 pub use cluster::ClusterDescription;
 pub use counters::NodeCounters;
@@ -33,6 +34,6 @@ pub use endpoints::Endpoints;
 pub use failure_detector::FailureDetectorReport;
 pub use gossip::{GossipStatus, GossipedMember, PeerHealth};
 pub use info::NodeInfo;
-pub use reporter::{Report, Topic};
 pub use ring::RingReport;
 pub use status::{ClusterStatus, MemberStatus};
+pub use topic::{Report, Topic};

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    reporter::Reporter,
+    source::Source,
     status::{self, MemberStatus},
 };
 use crate::{node_id::HostId, placement::Strategy};
@@ -29,8 +29,8 @@ pub struct OwnedToken {
 }
 
 /// What the node knows now; `None` if it knows no such table.
-pub(super) fn of(reporter: &Reporter, table: Option<&str>) -> Option<RingReport> {
-    let picture = reporter.cluster.picture();
+pub(super) fn of(source: &Source, table: Option<&str>) -> Option<RingReport> {
+    let picture = source.cluster.picture();
     let owned = match table {
         Some(table) => {
             Strategy::from(&picture.table(table)?.definition.replication).ownership(picture.ring())
@@ -40,7 +40,7 @@ pub(super) fn of(reporter: &Reporter, table: Option<&str>) -> Option<RingReport>
     let entries = picture.ring().entries().iter();
     Some(RingReport {
         table: table.map(ToOwned::to_owned),
-        members: status::members(reporter, &picture, &owned),
+        members: status::members(source, &picture, &owned),
         tokens: entries
             .map(|entry| OwnedToken { token: entry.token.to_string(), host_id: entry.host_id })
             .collect(),

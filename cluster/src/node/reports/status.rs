@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::reporter::Reporter;
+use super::source::Source;
 use crate::{
     membership::MemberState,
     node::known_cluster::Picture,
@@ -63,26 +63,26 @@ pub(super) fn as_name<S: Serializer>(state: &MemberState, serializer: S) -> Resu
 }
 
 /// What the node knows now.
-pub(super) fn of(reporter: &Reporter) -> ClusterStatus {
-    let picture = reporter.cluster.picture();
+pub(in crate::node) fn of(source: &Source) -> ClusterStatus {
+    let picture = source.cluster.picture();
     let default = picture.table(DEFAULT_TABLE).map(|table| &table.definition.replication);
     let owned = default.map(|default| Strategy::from(default).ownership(picture.ring())).unwrap_or_default();
     ClusterStatus {
-        cluster_name: reporter.settings.cluster_name.clone(),
-        cluster_id: reporter.identity.cluster_id(),
-        partitioner: reporter.identity.partitioner().name().to_owned(),
-        host_id: reporter.identity.host_id(),
-        members: members(reporter, &picture, &owned),
+        cluster_name: source.settings.cluster_name.clone(),
+        cluster_id: source.identity.cluster_id(),
+        partitioner: source.identity.partitioner().name().to_owned(),
+        host_id: source.identity.host_id(),
+        members: members(source, &picture, &owned),
     }
 }
 
 /// The members with these shares of the data.
 pub(super) fn members(
-    reporter: &Reporter,
+    source: &Source,
     picture: &Picture,
     owned: &BTreeMap<HostId, f64>,
 ) -> Vec<MemberStatus> {
-    let Reporter { identity, clock, cluster, .. } = reporter;
+    let Source { identity, clock, cluster, .. } = source;
     let mut members: Vec<MemberStatus> = picture
         .view()
         .members()

@@ -40,7 +40,7 @@ struct Clock {
 
 #[derive(Debug, Deserialize)]
 struct ToldOff {
-    host_id: String,
+    address: String,
     ahead_seconds: i64,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn render(info: &Info, with_tokens: bool) -> String {
         lines.push(("", format!("off, so it coordinates no writes: {skew}")));
     }
     for told in &info.clock.told_by {
-        lines.push(("", format!("{:+} s says host {}", told.ahead_seconds, told.host_id)));
+        lines.push(("", format!("{:+} s from that of {}, as it says", told.ahead_seconds, told.address)));
     }
     if with_tokens {
         lines.extend(info.tokens.iter().map(|token| ("Token", token.clone())));
