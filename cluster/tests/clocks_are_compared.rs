@@ -95,6 +95,14 @@ fn clocks_that_are_far_off_are_named_while_they_are_a_minority() {
     assert_eq!(named(&[3600, 3600]), [], "it is this node's that is wrong");
     assert_eq!(named(&[3600, 3600, 0]), [], "nobody knows");
     assert_eq!(named(&[i64::MAX / SECOND, 0]), [(1, i32::MAX)]);
+
+    let mut watch = ClockWatch::default();
+    watch.measure(host(2), Measured { offset_us: 0, round_trip_us: 1000 });
+    for offset_us in [3_599_999_000, 3_600_001_000, -3_599_999_000, -3_600_001_000] {
+        watch.measure(host(1), Measured { offset_us, round_trip_us: 1000 });
+        let seconds = if offset_us < 0 { -3600 } else { 3600 };
+        assert_eq!(watch.off(ALLOWED_US), ClocksOff([(host(1), seconds)].into()), "{offset_us}");
+    }
 }
 
 #[test]

@@ -110,8 +110,11 @@ impl ClockWatch {
     /// others with this node.
     pub fn off(&self, allowed_us: u64) -> ClocksOff {
         let off = self.measured.iter().filter(|(_, measured)| measured.certain_us() > allowed_us);
-        let seconds =
-            |us: i64| i32::try_from(us / 1_000_000).unwrap_or(if us < 0 { i32::MIN } else { i32::MAX });
+        // The nearest second, so that the same offset measured again is the same fact.
+        let seconds = |us: i64| {
+            let nearest = us.saturating_add(500_000).div_euclid(1_000_000);
+            i32::try_from(nearest).unwrap_or(if us < 0 { i32::MIN } else { i32::MAX })
+        };
         let off: BTreeMap<_, _> =
             off.map(|(host_id, measured)| (*host_id, seconds(measured.offset_us))).collect();
         let is_minority = 2 * off.len() < self.measured.len() + 1;
