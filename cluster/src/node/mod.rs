@@ -28,13 +28,11 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
-//! `replica`, `handoff`, `coordinator`, `calls`, `membership_loop`.
+//! `replica`, `handoff`, `coordinator`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
 mod clock;
 mod coordinator;
-mod endpoints;
-mod gossip_status;
 mod handoff;
 mod hearsay;
 pub mod identity;
@@ -46,15 +44,17 @@ mod own_trees;
 mod peers;
 pub(crate) mod randomness;
 mod replica;
+pub mod reports;
 mod saved_cluster;
 mod schema;
-mod status;
 mod token_choice;
 pub mod transport;
 mod upkeep;
 mod user_records;
 
-pub use endpoints::{Endpoint, Endpoints};
+pub use reports::{
+    ClusterStatus, GossipStatus, GossipedMember, MemberStatus, NodeCounters, PeerHealth, Report, Topic,
+};
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{Upkeep, UpkeepError};
 
@@ -74,7 +74,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     clock::NodeClock,
-    coordinator::Coordinator,
+    coordinator::{Coordinator, Means},
     handoff::{Delivery, Hints, Receiver},
     identity::LocalIdentity,
     known_cluster::KnownCluster,
@@ -82,6 +82,7 @@ use self::{
     membership_loop::MembershipLoop,
     peers::Peers,
     replica::Replica,
+    reports::source::Source,
     schema::SchemaKeeper,
     transport::Transport,
     upkeep::UpkeepTasks,
@@ -89,7 +90,7 @@ use self::{
 use crate::{
     consistency::Consistency,
     error::RequestError,
-    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest, MemberState},
+    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     settings::Settings,
@@ -97,8 +98,7 @@ use crate::{
     time::WallClock,
 };
 
-pub use gossip_status::{GossipStatus, GossipedMember, NamedFact, PeerHealth};
-pub use handoff::{HintCounters, HintStatus, HintedTarget};
+pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget};
 pub use known_cluster::RemovalError;
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
@@ -246,57 +246,6 @@ pub enum Readiness {
     Draining,
 }
 
-/// The cluster as one node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClusterStatus {
-    /// Its name.
-    pub cluster_name: String,
-    /// Its id, once known.
-    pub cluster_id: Option<ClusterId>,
-    /// The partitioner.
-    pub partitioner: String,
-    /// The node that was asked.
-    pub host_id: HostId,
-    /// All members, itself included, ordered by datacenter, address and host id.
-    pub members: Vec<MemberStatus>,
-}
-
-/// A member as one node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MemberStatus {
-    /// Its identity.
-    pub host_id: HostId,
-    /// Address of its peer listener.
-    pub address: String,
-    /// Datacenter and rack.
-    pub datacenter: String,
-    /// See `datacenter`.
-    pub rack: String,
-    /// Whether its connection stands.
-    pub up: bool,
-    /// Where it is in its life.
-    #[serde(serialize_with = "serialize_state")]
-    pub state: MemberState,
-    /// Why it is not normal yet, if it is not and the node that was asked knows: of itself always, of others if it holds
-    /// user records.
-    pub why: Option<String>,
-    /// Number of its tokens.
-    pub tokens: usize,
-    /// Share of the default table's data that it holds, 0 to 1.
-    pub owns: f64,
-    /// Bytes on disk, as the member said last.
-    pub load_bytes: Option<u64>,
-}
-
-fn serialize_state<S: serde::Serializer>(state: &MemberState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match state {
-        MemberState::Joining => "joining",
-        MemberState::Settling => "settling",
-        MemberState::Normal => "normal",
-        MemberState::Removed => "removed",
-    })
-}
-
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -312,11 +261,9 @@ pub enum StartError {
 /// One node of the cluster.
 #[derive(Debug)]
 pub struct Node {
-    settings: Settings,
     identity: Arc<LocalIdentity>,
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
-    store: Arc<LocalStore>,
     replica: Arc<Replica>,
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
@@ -324,6 +271,8 @@ pub struct Node {
     coordinator: Arc<Coordinator>,
     hints: Arc<Hints>,
     receiver: Receiver,
+    /// What reports are made from.
+    source: Source,
     /// The loops that run as long as the node does: membership, and the delivery of hints.
     loops: Mutex<Vec<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
@@ -365,10 +314,12 @@ impl Node {
         let stop = CancellationToken::new();
         let coordinator = Arc::new(Coordinator::new(
             &settings,
-            Arc::clone(&replica),
-            Arc::clone(&peers),
-            Arc::clone(&schema),
-            Arc::clone(&hints),
+            Means {
+                replica: Arc::clone(&replica),
+                peers: Arc::clone(&peers),
+                schema: Arc::clone(&schema),
+                hints: Arc::clone(&hints),
+            },
             seed,
             spawners.requests.clone(),
             stop.clone(),
@@ -381,12 +332,19 @@ impl Node {
             spawners.membership.spawn(membership.run()),
             spawners.requests.spawn(delivery.run()),
         ]);
-        Ok(Arc::new(Self {
+        let source = Source {
             settings,
+            identity: Arc::clone(&identity),
+            clock: Arc::clone(&clock),
+            cluster: Arc::clone(&cluster),
+            store,
+            coordinator: Arc::clone(&coordinator),
+            hints: Arc::clone(&hints),
+        };
+        Ok(Arc::new(Self {
             identity,
             clock,
             cluster,
-            store,
             replica,
             peers,
             schema,
@@ -394,6 +352,7 @@ impl Node {
             coordinator,
             hints,
             receiver,
+            source,
             loops,
             probes: Semaphore::new(MAX_PROBES),
             stop,
@@ -504,6 +463,7 @@ impl Node {
             return Ok(());
         }
         helenus_storage::sometimes!("gossip of another cluster was refused");
+        self.cluster.hearsay.count_foreign();
         if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
             tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
         }
@@ -579,34 +539,38 @@ impl Node {
         self.hints.status()
     }
 
-    /// Stops the delivery of hints, or lets it go on, until the next start.
-    pub fn pause_handoff(&self, is_paused: bool) {
-        self.hints.pause(is_paused);
-    }
-
-    /// Drops all hints, or those for one member, and answers how many there were. What they would have brought is
-    /// missing until it is repaired.
+    /// What an operator has it do with them; answers how many were dropped.
     ///
     /// # Errors
-    /// Of storage; some may be gone.
-    pub async fn truncate_hints(&self, target: Option<HostId>) -> Result<u64, ReplicaError> {
-        self.hints.truncate(target).await
+    /// Of storage; some may be dropped.
+    pub async fn handoff(&self, command: Handoff) -> Result<u64, ReplicaError> {
+        match command {
+            Handoff::Pause => self.hints.pause(true),
+            Handoff::Resume => self.hints.pause(false),
+            Handoff::Truncate(target) => return self.hints.truncate(target).await,
+        }
+        Ok(0)
     }
 
-    /// Where the replicas of a key are, as this node sees it; `None` if it knows no such table.
-    pub fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
-        endpoints::of(self.identity.partitioner(), &self.cluster, table, key)
+    /// A report for operators, from what this node knows; never waits for a peer. `None` if it is about a table that the
+    /// node does not know.
+    pub fn report(&self, topic: &Topic) -> Option<Report> {
+        topic.report(&self.source)
     }
 
-    /// The cluster as this node sees it; never waits for a peer.
+    /// Numbers for metrics.
+    pub fn counters(&self) -> NodeCounters {
+        reports::counters::of(&self.source)
+    }
+
+    /// The members as this node sees them.
     pub fn status(&self) -> ClusterStatus {
-        let load_bytes = self.store.engine().counters().sstable_bytes;
-        status::of(&self.settings, &self.identity, &self.cluster, load_bytes)
+        reports::status::of(&self.source)
     }
 
-    /// Gossip and failure detection as this node sees them; never waits for a peer.
+    /// Gossip and failure detection as this node sees them.
     pub fn gossip_status(&self) -> GossipStatus {
-        gossip_status::of(self.host_id(), &self.cluster, &self.clock)
+        reports::gossip::of(&self.source)
     }
 
     /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short

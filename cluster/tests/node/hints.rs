@@ -6,7 +6,7 @@ use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::{Any, One, Quorum},
     error::RequestError,
-    node::{HintStatus, SchemaError},
+    node::{Handoff, HintStatus, SchemaError},
     node_id::HostId,
     partitioning::{Partitioner, storage_key},
     table::{DEFAULT_TABLE_ID, Definition, Replication},
@@ -150,13 +150,13 @@ async fn delivery_pauses_and_goes_on() {
     cluster.kill("n3").await;
     cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
     put_all(&cluster, "n1", 0..5).await;
-    cluster.node("n1").pause_handoff(true);
+    cluster.node("n1").handoff(Handoff::Pause).await.expect("nothing is stored");
     cluster.start("n3").await;
     cluster.until("all are up", |c| c.agrees_on(3)).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(held(&cluster, "n3", "key 0"), None);
 
-    cluster.node("n1").pause_handoff(false);
+    cluster.node("n1").handoff(Handoff::Resume).await.expect("nothing is stored");
     cluster.until("n3 has everything", |c| has_all(c, "n3", 0..5)).await;
 }
 
@@ -169,8 +169,9 @@ async fn hints_that_an_operator_drops_leave_a_mark() {
     put_all(&cluster, "n1", 0..5).await;
     cluster.until("all hints are kept", |c| hints_for(c, "n1", target) == 5).await;
 
-    assert_eq!(cluster.node("n1").truncate_hints(Some(cluster.node("n2").host_id())).await, Ok(0));
-    assert_eq!(cluster.node("n1").truncate_hints(Some(target)).await, Ok(5));
+    let other = cluster.node("n2").host_id();
+    assert_eq!(cluster.node("n1").handoff(Handoff::Truncate(Some(other))).await, Ok(0));
+    assert_eq!(cluster.node("n1").handoff(Handoff::Truncate(Some(target))).await, Ok(5));
 
     let status = hints(&cluster, "n1");
     assert!(status.targets.is_empty());

@@ -1,7 +1,7 @@
-//! `/admin/v1/hints`: the writes that this node keeps for replicas that missed them.
+//! `/admin/v1/hints`: what is done with the writes that this node keeps for replicas that missed them; [`super::reports`]
+//! lists them.
 //!
 //! ```text
-//! GET    /admin/v1/hints                   {"is_paused", "targets": […], "marks": […], "counters": {…}}
 //! POST   /admin/v1/hints/pause             none is delivered until `resume`, or the next start
 //! POST   /admin/v1/hints/resume
 //! DELETE /admin/v1/hints[?target=host id]  {"dropped": n}: they leave marks that repair is needed
@@ -14,7 +14,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use helenus_cluster::{message::ReplicaError, node_id::HostId};
+use helenus_cluster::{message::ReplicaError, node::Handoff, node_id::HostId};
 use hyper::Uri;
 use serde_json::json;
 
@@ -23,23 +23,16 @@ use super::{
     problem::{Access, Kind, Problem},
 };
 
-pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
-    Ok(Json(api.node_for(Access::Read)?.hints()).into_response())
-}
-
 pub(super) async fn pause(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    set_paused(&api, &uri, true)
+    parameters::none(uri.query())?;
+    perform(&api, Handoff::Pause).await?;
+    Ok(Json(json!({ "is_paused": true })).into_response())
 }
 
 pub(super) async fn resume(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    set_paused(&api, &uri, false)
-}
-
-fn set_paused(api: &Api, uri: &Uri, is_paused: bool) -> Result<Response, Problem> {
     parameters::none(uri.query())?;
-    api.node_for(Access::Write)?.pause_handoff(is_paused);
-    Ok(Json(json!({ "is_paused": is_paused })).into_response())
+    perform(&api, Handoff::Resume).await?;
+    Ok(Json(json!({ "is_paused": false })).into_response())
 }
 
 pub(super) async fn truncate(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
@@ -50,12 +43,16 @@ pub(super) async fn truncate(State(api): State<Arc<Api>>, uri: Uri) -> Result<Re
         }
         _ => parameters::none(uri.query()).map(|()| None)?,
     };
-    let dropped = api.node_for(Access::Write)?.truncate_hints(target).await.map_err(|error| {
+    let dropped = perform(&api, Handoff::Truncate(target)).await?;
+    Ok(Json(json!({ "dropped": dropped })).into_response())
+}
+
+async fn perform(api: &Api, command: Handoff) -> Result<u64, Problem> {
+    api.node_for(Access::Write)?.handoff(command).await.map_err(|error| {
         let kind = match error {
             ReplicaError::StorageFull(_) => Kind::StorageFull,
             _ => Kind::WriteFailure,
         };
         Problem::new(kind, error.to_string())
-    })?;
-    Ok(Json(json!({ "dropped": dropped })).into_response())
+    })
 }

@@ -78,6 +78,7 @@ pub(crate) struct Coordinator {
     schema: Arc<SchemaKeeper>,
     nearest: Arc<Nearest>,
     hints: Arc<Hints>,
+    max_requests: usize,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
@@ -89,6 +90,14 @@ pub(crate) struct Coordinator {
     tasks: TaskTracker,
     runtime: Handle,
     stop: CancellationToken,
+}
+
+/// What a coordinator works with.
+pub(crate) struct Means {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) schema: Arc<SchemaKeeper>,
+    pub(crate) hints: Arc<Hints>,
 }
 
 /// What a request must reach, and by when.
@@ -127,10 +136,7 @@ impl Patience {
 impl Coordinator {
     pub(crate) fn new(
         settings: &Settings,
-        replica: Arc<Replica>,
-        peers: Arc<Peers>,
-        schema: Arc<SchemaKeeper>,
-        hints: Arc<Hints>,
+        Means { replica, peers, schema, hints }: Means,
         seed: u64,
         runtime: Handle,
         stop: CancellationToken,
@@ -146,6 +152,7 @@ impl Coordinator {
             schema,
             hints,
             nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
+            max_requests: permits,
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),
             draining: AtomicBool::new(false),
@@ -175,6 +182,11 @@ impl Coordinator {
     pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Requests that wait for their reply.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.max_requests - self.waiting.available_permits()
     }
 
     fn host_id(&self) -> HostId {

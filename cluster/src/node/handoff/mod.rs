@@ -21,4 +21,4 @@ mod status;
 pub(crate) use delivery::Delivery;
 pub(crate) use receiver::Receiver;
 pub(crate) use runs::Hints;
-pub use status::{HintCounters, HintStatus, HintedTarget};
+pub use status::{Handoff, HintCounters, HintStatus, HintedTarget};

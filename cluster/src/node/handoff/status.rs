@@ -6,6 +6,17 @@ use serde::Serialize;
 
 use crate::{handoff::RepairMark, node_id::HostId};
 
+/// What an operator has a node do with the hints that it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handoff {
+    /// Keep them and deliver none, until the next start.
+    Pause,
+    /// Deliver them again.
+    Resume,
+    /// Drop all, or those for one member: what they would have brought is missing until it is repaired.
+    Truncate(Option<HostId>),
+}
+
 /// The hints that a node keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HintStatus {

@@ -13,7 +13,6 @@ use helenus_bench::{
     history::{Action, FORMAT, Header, History, Level, MemberView, Moment, Phase, View},
 };
 use helenus_cluster::{
-    membership::MemberState,
     node::HintCounters,
     simulation::{SimulatedCluster, disturb},
 };
@@ -209,7 +208,7 @@ fn views(cluster: &SimulatedCluster) -> Vec<View> {
                 .into_iter()
                 .map(|member| MemberView {
                     host_id: member.host_id.to_string(),
-                    state: name(member.state).to_owned(),
+                    state: member.state.to_string(),
                     up: member.up,
                 })
                 .collect();
@@ -229,22 +228,13 @@ fn states(cluster: &SimulatedCluster) -> String {
                 .map(|member| {
                     let up = if member.up { "up" } else { "down" };
                     let why = member.why.as_deref().map_or_else(String::new, |why| format!(" ({why})"));
-                    format!("{} {} {up}{why}", member.address, name(member.state))
+                    format!("{} {} {up}{why}", member.address, member.state)
                 })
                 .collect();
             format!("n{node} sees {}", seen.join(", "))
         }
     };
     (1..=cluster.shape().nodes).map(one).collect::<Vec<_>>().join("; ")
-}
-
-fn name(state: MemberState) -> &'static str {
-    match state {
-        MemberState::Joining => "joining",
-        MemberState::Settling => "settling",
-        MemberState::Normal => "normal",
-        MemberState::Removed => "removed",
-    }
 }
 
 thread_local! {

@@ -12,21 +12,12 @@ use uuid::Uuid;
 use super::{
     super::{
         endpoint::{self, EndpointArgs},
-        output::{self, Format, FormatArgs},
+        output,
     },
     upkeep::PATIENCE,
 };
 
 const PATH: &str = "/admin/v1/hints";
-
-/// `helenus admin hints`.
-#[derive(Debug, clap::Args)]
-pub struct Hints {
-    #[command(flatten)]
-    endpoint: EndpointArgs,
-    #[command(flatten)]
-    output: FormatArgs,
-}
 
 /// `helenus admin truncate-hints`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +30,7 @@ pub struct Truncate {
 
 /// The answer of the node, as far as it is shown.
 #[derive(Debug, Deserialize)]
-struct Status {
+pub(super) struct Status {
     is_paused: bool,
     targets: Vec<Target>,
     marks: Vec<Mark>,
@@ -62,17 +53,6 @@ struct Mark {
     hints: u64,
 }
 
-impl Hints {
-    pub(super) fn run(&self) -> anyhow::Result<()> {
-        let status = endpoint::get_json(&self.endpoint.endpoint, PATH)?;
-        match self.output.format {
-            Format::Json => output::answer_json(&status)?,
-            Format::Table => output::answer(&render(&serde_json::from_value(status)?))?,
-        }
-        Ok(())
-    }
-}
-
 impl Truncate {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let query = self.host_id.map(|host_id| format!("?target={host_id}")).unwrap_or_default();
@@ -90,7 +70,7 @@ pub(super) fn pause(endpoint: &EndpointArgs, is_paused: bool) -> anyhow::Result<
     Ok(output::answer(said)?)
 }
 
-fn render(status: &Status) -> String {
+pub(super) fn render(status: &Status) -> String {
     let mut text = String::new();
     if status.targets.is_empty() {
         text.push_str("no hints\n");
