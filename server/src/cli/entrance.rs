@@ -20,6 +20,7 @@ use crate::{
     config::{Config, is_loopback},
     http::{self, Api, Surface},
     listen::{Listener, Server},
+    peer::PeerListener,
     telemetry::Metrics,
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Entrance {
     pub(super) api: Arc<Api>,
     /// For the metrics, once it is open.
     pub(super) engine: Arc<OnceLock<Arc<Engine>>>,
+    /// For the metrics, once other nodes are listened to.
+    pub(super) peers: Arc<OnceLock<Arc<PeerListener>>>,
 }
 
 /// The listeners that answer HTTP.
@@ -62,10 +65,12 @@ impl Entrance {
         let peers = PeerAddress::bind(config.peer.listen)
             .with_context(|| format!("cannot listen for other nodes on {}", config.peer.listen))?;
         let engine = Arc::<OnceLock<Arc<Engine>>>::default();
+        let listener = Arc::<OnceLock<Arc<PeerListener>>>::default();
         let metrics = {
-            let engine = Arc::clone(&engine);
-            let counters = move || engine.get().map(|engine| engine.counters()).unwrap_or_default();
-            Arc::new(Metrics::new(counters))
+            let (engine, listener) = (Arc::clone(&engine), Arc::clone(&listener));
+            let storage = move || engine.get().map(|engine| engine.counters()).unwrap_or_default();
+            let peers = move || listener.get().map(|listener| listener.counts()).unwrap_or_default();
+            Arc::new(Metrics::new(storage, peers))
         };
         let open_connections = metrics.open_connections();
         let api = Api::starting(Arc::new(SystemClock), metrics, config.request_limits(), random_seed()?);
@@ -77,7 +82,7 @@ impl Entrance {
             clients: serve(clients, for_clients),
             operators: operators.map(|listener| serve(listener, Surface::Admin)),
         };
-        Ok((Self { doors, api, engine }, peers))
+        Ok((Self { doors, api, engine, peers: listener }, peers))
     }
 }
 

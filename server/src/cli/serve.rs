@@ -153,7 +153,7 @@ struct RunningNode {
     background: Background,
     node: Arc<Node>,
     transport: Arc<TcpTransport>,
-    peers: PeerListener,
+    peers: Arc<PeerListener>,
     /// Where others are told to reach it.
     advertised: String,
     /// Looks at the snitch's file, if it has one for all nodes.
@@ -212,9 +212,10 @@ impl RunningNode {
             let node = Arc::clone(&node);
             tokio::spawn(watch.run(config.snitch.poll_interval.get(), move || node.status()))
         });
-        let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &answering)?;
-        // The metrics ask it as soon as the node answers.
+        let peers = Arc::new(PeerListener::start(socket, greeting, answer, &peer_settings, &answering)?);
+        // The metrics ask them as soon as the node answers.
         entrance.engine.get_or_init(|| Arc::clone(&engine));
+        entrance.peers.get_or_init(|| Arc::clone(&peers));
         let coordinator = Coordinator { node: Arc::clone(&node), transport: Arc::clone(&transport) };
         entrance.api.begin(Arc::new(coordinator));
         tracing::info!(

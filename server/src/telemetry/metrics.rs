@@ -21,8 +21,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{COMMIT, VERSION, histogram::Histogram};
-use crate::http::problem::Kind;
+use super::{COMMIT, VERSION, histogram::Histogram, peers::Peers};
+use crate::{http::problem::Kind, peer::ListenerCounts};
 
 /// Content type of [`Metrics::page`].
 pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -67,8 +67,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Of a node whose storage counts with `storage`.
-    pub fn new(storage: impl Fn() -> EngineCounters + Send + Sync + 'static) -> Self {
+    /// Of a node whose storage counts with `storage`, and whose listener for other nodes with `peers`.
+    pub fn new(
+        storage: impl Fn() -> EngineCounters + Send + Sync + 'static,
+        peers: impl Fn() -> ListenerCounts + Send + Sync + 'static,
+    ) -> Self {
         let mut registry = Registry::with_prefix("helenus");
         let requests = Arc::<Requests>::default();
         let (open_connections, in_flight) = (Gauge::default(), Gauge::default());
@@ -83,6 +86,7 @@ impl Metrics {
         registry.register("http_in_flight_requests", "HTTP requests being served", in_flight.clone());
         registry.register_collector(Box::new(Arc::clone(&requests)));
         registry.register_collector(Box::new(Storage(Box::new(storage))));
+        registry.register_collector(Box::new(Peers(Box::new(peers))));
         Self { registry, requests, open_connections, in_flight }
     }
 
@@ -307,13 +311,14 @@ mod tests {
 
     #[test]
     fn the_page_tells_operation_level_and_result_apart() {
-        let metrics = Metrics::new(|| EngineCounters {
+        let storage = || EngineCounters {
             commit_log_syncs: 7,
             commit_log_sync_nanos: 1_500_000_000,
             failures: [0, 0, 0, 3, 0],
             memtable_bytes: 42,
             ..EngineCounters::default()
-        });
+        };
+        let metrics = Metrics::new(storage, || ListenerCounts { refused: 2, ..ListenerCounts::default() });
         let ms = Duration::from_millis(1);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
@@ -332,6 +337,7 @@ mod tests {
             "helenus_commit_log_syncs_total 7",
             "helenus_commit_log_sync_seconds_total 1.5",
             "helenus_memtable_bytes 42",
+            "helenus_peer_refused_total 2",
             "helenus_background_failures_total{step=\"flush\"} 0",
             "helenus_background_failures_total{step=\"compact\"} 3",
             "helenus_http_in_flight_requests 1",

@@ -5,11 +5,12 @@
 //! table of atomics indexed by operation, level and result, its latencies a [`histogram`] of atomics; both are
 //! turned into text only when someone asks. Labels come from closed lists, never from keys.
 //!
-//! Reading order: [`logs`], [`metrics`], [`histogram`], [`seldom`].
+//! Reading order: [`logs`], [`metrics`], [`histogram`], [`peers`], [`seldom`].
 
 mod histogram;
 mod logs;
 mod metrics;
+mod peers;
 mod seldom;
 
 pub use logs::{LogFormat, LogsError, start_logs};

@@ -233,7 +233,7 @@ pub(crate) async fn serve(node: Arc<dyn Coordinate>, surface: Surface) -> Served
 
 /// The API of a node that has not started.
 pub(crate) async fn serve_starting(surface: Surface) -> (Served, Arc<Api>) {
-    let metrics = Arc::new(Metrics::new(Default::default));
+    let metrics = Arc::new(Metrics::new(Default::default, Default::default));
     let api = Api::starting(Arc::new(StoppedClock), Arc::clone(&metrics), test_limits(), 1);
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), test_settings()).unwrap();
     let server = listener.serve(router(&api, surface), api.refuse(), metrics.open_connections());
