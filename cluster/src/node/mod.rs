@@ -465,11 +465,13 @@ impl Node {
     }
 
     fn check_cluster(&self, sender: HostId, theirs: ClusterId) -> Result<(), ReplicaError> {
-        if self.cluster.picture().view().cluster_id() == Some(theirs) {
+        let own = self.cluster.picture().view().cluster_id();
+        if own == Some(theirs) {
             return Ok(());
         }
         helenus_storage::sometimes!("gossip of another cluster was refused");
-        if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
+        // A node that belongs to no cluster yet is only early: it is about to join the sender's.
+        if own.is_some() && self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
             tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
         }
         Err(ReplicaError::OtherCluster)
