@@ -126,7 +126,9 @@ fn clusters_that_are_pointed_at_each_other_stay_apart_and_say_so() {
         wait_until(&format!("node {number} counts the strangers"), || {
             let page = cluster.request("GET", number, "/metrics", None).body;
             let page = String::from_utf8(page).expect("text");
-            let count = page.lines().find_map(|line| line.strip_prefix("helenus_peer_refused_total "));
+            let count = page
+                .lines()
+                .find_map(|line| line.strip_prefix("helenus_peer_connections_total{result=\"refused\"} "));
             count.is_some_and(|count| count != "0")
         });
         assert_eq!(cluster.members(number).expect("a status").len(), 1);
@@ -160,11 +162,11 @@ fn a_node_with_a_clock_an_hour_off_is_named_coordinates_no_writes_and_converges_
         );
 
         // Both others have measured how far it is off, and named it when they first did.
-        let status = cluster.request("GET", 3, "/admin/v1/gossip", None).json();
+        let status = cluster.request("GET", 3, "/admin/v1/gossip-info", None).json();
         let host_id = status["host_id"].as_str().expect("a text").to_owned();
         for observer in 1..=2 {
             wait_until(&format!("node {observer} measures {clock}"), || {
-                let seen = cluster.request("GET", observer, "/admin/v1/gossip", None).json();
+                let seen = cluster.request("GET", observer, "/admin/v1/gossip-info", None).json();
                 let seen = seen["members"].as_array().expect("a list").clone();
                 let member = seen.iter().find(|member| member["host_id"] == host_id.as_str());
                 let offset = member.and_then(|member| member["peer"]["clock_offset_us"].as_i64());
