@@ -459,8 +459,13 @@ impl Node {
     }
 
     fn check_cluster(&self, sender: HostId, theirs: ClusterId) -> Result<(), ReplicaError> {
-        if self.cluster.picture().view().cluster_id() == Some(theirs) {
+        let own = self.cluster.picture().view().cluster_id();
+        if own == Some(theirs) {
             return Ok(());
+        }
+        if own.is_none() {
+            // Only early: this node is about to join a cluster, most likely the sender's.
+            return Err(ReplicaError::OtherCluster);
         }
         helenus_storage::sometimes!("gossip of another cluster was refused");
         self.cluster.hearsay.count_foreign();
