@@ -26,8 +26,9 @@ use std::{
 
 use crate::{
     commit_log::{
+        group::Batch,
         header::HEADER_BYTES,
-        replay::{Batch, StoredSegment, Tail},
+        replay::{StoredSegment, Tail},
         segment::{self, LogPosition, SegmentId, Start},
         writer::{LogWriter, Segments},
     },

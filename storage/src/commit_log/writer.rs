@@ -16,12 +16,9 @@ use parking_lot::Mutex;
 use crate::{
     commit_log::{
         frame,
+        group::{self, Batch, SEAL_BYTES},
         header::{self, Birth, HEADER_BYTES},
-        replay::Batch,
-        segment::{
-            self, BATCH, GROUP, GROUP_BYTES, LogPosition, MAGIC, SEAL, SEAL_BYTES, START, START_BYTES,
-            SegmentId, Start,
-        },
+        segment::{self, LogPosition, MAGIC, START, START_BYTES, START_PAYLOAD_BYTES, SegmentId, Start},
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
@@ -85,7 +82,7 @@ impl Segments {
         append_start(&mut frames, salt, start);
         if !carried.is_empty() {
             let at = (HEADER_BYTES + frames.len()) as u64;
-            append_group(&mut frames, (salt, HEADER_BYTES as u64), at, carried.iter().map(Vec::as_slice));
+            group::append(&mut frames, (salt, HEADER_BYTES as u64), at, carried.iter().flatten());
         }
         let birth = self.birth(id, frames.len() as u64);
         let name = segment::file_name(id);
@@ -255,7 +252,7 @@ impl LogWriter {
     /// [`Error::Io`].
     pub(crate) fn write<'a>(
         &mut self,
-        batches: impl Iterator<Item = &'a [(TableId, Mutation)]>,
+        batches: impl Iterator<Item = &'a [(TableId, Mutation)]> + Clone,
     ) -> Result<(LogPosition, u64)> {
         let position = self.end();
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -263,7 +260,7 @@ impl LogWriter {
             append_start(&mut buffer, self.file.salt, start);
         }
         let durable = self.file.durable.load(Ordering::Acquire);
-        append_group(&mut buffer, (self.file.salt, self.written), durable, batches);
+        group::append(&mut buffer, (self.file.salt, self.written), durable, batches.flatten());
         let size = buffer.len() as u64;
         self.append(&buffer)?;
         if buffer.capacity() <= KEPT_BUFFER_BYTES {
@@ -312,7 +309,7 @@ impl LogWriter {
         }
         self.sync()?;
         let mut seal = Vec::with_capacity(SEAL_BYTES);
-        frame::append(&mut seal, self.file.salt, self.written, SEAL, |_| ());
+        group::append_seal(&mut seal, (self.file.salt, self.written));
         self.append(&seal)?;
         self.sync()?;
         self.sealed = true;
@@ -355,38 +352,20 @@ impl Unsynced {
 }
 
 fn append_start(out: &mut Vec<u8>, salt: u64, start: Start) {
-    frame::append(out, salt, HEADER_BYTES as u64, START, |out| {
+    frame::append(out, (salt, HEADER_BYTES as u64), START, START_PAYLOAD_BYTES, |out| {
         out.put_u64_le(start.predecessor_end);
         out.put_u64_le(start.before_end);
     });
 }
 
-/// Appends a group to a buffer that will be written to a place of a file with this salt.
-fn append_group<'a>(
-    out: &mut Vec<u8>,
-    (salt, place): (u64, u64),
-    durable: u64,
-    batches: impl Iterator<Item = &'a [(TableId, Mutation)]>,
-) {
-    frame::append(out, salt, place, GROUP, |out| out.put_u64_le(durable ^ salt));
-    for batch in batches {
-        frame::append(out, salt, place, BATCH, |out| {
-            for (table, mutation) in batch {
-                out.put_u32_le(table.0);
-                mutation.encode(out);
-            }
-        });
-    }
-}
-
-/// Bytes that a group of batches takes in a segment.
+/// Most bytes that a group of batches takes in a segment.
 pub(crate) fn group_bytes<'a>(batches: impl Iterator<Item = &'a [(TableId, Mutation)]>) -> usize {
-    GROUP_BYTES + batches.map(|batch| frame::size(batch_bytes(batch))).sum::<usize>()
+    group::MOST_OVERHEAD_BYTES + group::mutations_bytes(batches.flatten())
 }
 
 /// Bytes of a batch, encoded.
 pub(crate) fn batch_bytes(batch: &[(TableId, Mutation)]) -> usize {
-    batch.iter().map(|(_, mutation)| 4 + mutation.encoded_len()).sum()
+    group::mutations_bytes(batch.iter())
 }
 
 #[cfg(test)]

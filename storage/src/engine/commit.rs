@@ -104,7 +104,7 @@ impl Engine {
     /// they are to be inserted into. An error that is harmless means that nothing of the group was written.
     fn log_and_await<'a, I>(&self, batches: impl Fn() -> I, mode: SyncMode) -> Result<Vec<Entered>>
     where
-        I: Iterator<Item = &'a [(TableId, Mutation)]>,
+        I: Iterator<Item = &'a [(TableId, Mutation)]> + Clone,
     {
         let (entered, end) = {
             let mut log = self.log.lock();
