@@ -47,6 +47,9 @@
 //! (see `segment`), so no old frame passes for one of this life, and what an old group claims to have been durable does
 //! not even look like a claim (see `group`).
 //!
+//! Spares are for load: an engine at rest, with everything flushed, removes them. One that is closed then goes on in a
+//! segment as small as its seal, so that the log of a directory at rest takes no room.
+//!
 //! A segment whose start frame is invalid was never durably used, and its predecessor is the last that counts. The
 //! next recovery leaves it behind and begins another, whose start frame says that nothing of it counts: hence the two
 //! ends. There is never more than one such segment, since the next is made only once the start frame of the one that

@@ -26,6 +26,8 @@ use crate::{
     table_id::TableId,
 };
 
+/// A segment in which nothing but a seal is to come.
+const LAST_SEGMENT_BYTES: usize = HEADER_BYTES + START_BYTES + group::MOST_OVERHEAD_BYTES + SEAL_BYTES;
 /// A group buffer above this is given back after use.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
@@ -62,7 +64,7 @@ impl Segments {
     /// # Errors
     /// [`Error::StorageFull`], [`Error::TooManyFiles`], [`Error::Io`].
     pub(crate) fn create(&self, id: SegmentId, spare: Option<&Path>) -> Result<SegmentFile> {
-        let birth = self.birth(id, 0);
+        let birth = self.birth(id, 0, self.segment_bytes);
         let (disk, name) = (&*self.disk, segment::file_name(id));
         let (path, file) = match spare {
             Some(old) => header::recycle(disk, &self.directory, &name, (MAGIC, id.0), birth, old)?,
@@ -84,7 +86,7 @@ impl Segments {
             let at = (HEADER_BYTES + frames.len()) as u64;
             group::append(&mut frames, (salt, HEADER_BYTES as u64), at, carried.iter().flatten());
         }
-        let birth = self.birth(id, frames.len() as u64);
+        let birth = self.birth(id, frames.len() as u64, self.segment_bytes);
         let name = segment::file_name(id);
         let (path, file) = header::create(
             &*self.disk,
@@ -109,11 +111,22 @@ impl Segments {
         })
     }
 
-    fn birth(&self, id: SegmentId, frames_bytes: u64) -> Birth {
+    /// Creates a segment that has room for its start and a seal only, in the place of one of that id that was prepared.
+    ///
+    /// # Errors
+    /// As [`Segments::create`].
+    fn create_last(&self, id: SegmentId) -> Result<SegmentFile> {
+        let birth = self.birth(id, 0, LAST_SEGMENT_BYTES as u64);
+        let (disk, name) = (&*self.disk, segment::file_name(id));
+        let (path, file) = header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], true)?;
+        Ok(SegmentFile { id, path, file, salt: birth.salt, durable: AtomicU64::new(birth.durable) })
+    }
+
+    fn birth(&self, id: SegmentId, frames_bytes: u64, segment_bytes: u64) -> Birth {
         let durable = HEADER_BYTES as u64 + frames_bytes;
         Birth {
             // The settings may have changed since the carried mutations were accepted.
-            length: self.segment_bytes.max(durable + SEAL_BYTES as u64),
+            length: segment_bytes.max(durable + SEAL_BYTES as u64),
             durable,
             salt: segment::salt(&self.directory, self.opening, id),
         }
@@ -238,11 +251,32 @@ impl LogWriter {
                 self.segments.create(self.file.id.next(), None)?
             }
         };
+        self.go_on_in(next);
+        Ok(())
+    }
+
+    /// Goes on in a segment that has room for a seal only, since nothing that was written is needed any more. Answers
+    /// false, and nothing happened, where this one was never written to.
+    ///
+    /// # Errors
+    /// As [`LogWriter::rotate`].
+    pub(crate) fn rotate_to_last(&mut self) -> Result<bool> {
+        self.sync()?;
+        if !self.has_durable_start() || self.sealed {
+            return Ok(false);
+        }
+        crate::sometimes!("a log of which nothing is needed was cut short");
+        let last = self.segments.create_last(self.file.id.next())?;
+        self.next = Next::Absent;
+        self.go_on_in(last);
+        Ok(true)
+    }
+
+    fn go_on_in(&mut self, next: SegmentFile) {
         self.start = Some(Start { predecessor_end: self.written, before_end: self.predecessor_end });
         self.predecessor_end = self.written;
         self.written = HEADER_BYTES as u64;
         self.file = Arc::new(next);
-        Ok(())
     }
 
     /// Writes batches, for which there must be room, as one group with one call. Answers the group's position
