@@ -105,6 +105,21 @@ impl Record {
         self.precedence(other) == Ordering::Greater
     }
 
+    /// As [`Record::supersedes`], of one that is encoded; that is decoded only where the timestamps are the same. What
+    /// cannot be decoded is superseded.
+    pub(crate) fn supersedes_encoded(&self, other: &[u8]) -> bool {
+        let timestamp = other
+            .split_first()
+            .and_then(|(head, rest)| timestamp_of(rest.get(..usize::from(head >> KIND_BITS))?).ok());
+        match timestamp.map(|timestamp| self.timestamp.cmp(&timestamp)) {
+            Some(Ordering::Less) => false,
+            Some(Ordering::Equal) => {
+                Self::decode(Bytes::copy_from_slice(other)).is_ok_and(|other| self.supersedes(&other))
+            }
+            _ => true,
+        }
+    }
+
     /// The version that wins. Commutative, associative, idempotent.
     #[must_use]
     pub fn reconcile(self, other: Self) -> Self {
@@ -223,6 +238,23 @@ impl Mutation {
     /// A mutation of one record under the empty suffix.
     pub fn single(key: impl Into<Bytes>, record: Record) -> Self {
         Self { key: key.into(), rows: vec![(Bytes::new(), record)] }
+    }
+
+    /// The mutation with keys and values in buffers of their own, so that keeping it does not keep a whole socket
+    /// buffer alive.
+    pub(crate) fn detached(self) -> Self {
+        let copy = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
+        let rows = self.rows.into_iter().map(|(suffix, record)| {
+            let kind = match record.kind {
+                RecordKind::Plain { value } => RecordKind::Plain { value: copy(value) },
+                RecordKind::Expiring { value, expires_at } => {
+                    RecordKind::Expiring { value: copy(value), expires_at }
+                }
+                tombstone @ RecordKind::Tombstone { .. } => tombstone,
+            };
+            (copy(suffix), Record { kind, ..record })
+        });
+        Self { rows: rows.collect(), key: copy(self.key) }
     }
 
     /// Bytes that [`Mutation::encode`] appends.

@@ -28,11 +28,6 @@ impl Group {
         &self.batches
     }
 
-    /// Takes the batches out; the tickets still wait.
-    pub(crate) fn take_batches(&mut self) -> Vec<Batch> {
-        std::mem::take(&mut self.batches)
-    }
-
     /// Tells all tickets.
     pub(crate) fn resolve(self, result: Result<()>) {
         self.outcome.resolve(result);

@@ -48,7 +48,11 @@ impl Engine {
             if let Some(first) = oldest.memtable.first_position() {
                 writer.cover_log(LogSpan { first, last: oldest.end });
             }
-            for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+            let mut key = Vec::new();
+            for entry in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+                let Some(record) = entry.record() else { continue };
+                key.clear();
+                entry.write_key(&mut key);
                 writer.add(&key, &record)?;
             }
             writer.finish()

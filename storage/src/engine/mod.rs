@@ -67,7 +67,7 @@ use crate::{
     disk::{Disk, LockGuard, StickyDisk},
     error::{Error, Result},
     manifest::{Edit, Manifest},
-    memtable::{self, Memtable},
+    memtable::Memtable,
     options::Options,
     record::Mutation,
     recovery::recover,
@@ -291,7 +291,7 @@ impl Engine {
         if let Pressure::Refused { what } = self.pressure() {
             return Err(Error::Overloaded { what });
         }
-        let batch = batch.into_iter().map(|(table, mutation)| (table, memtable::detached(mutation)));
+        let batch = batch.into_iter().map(|(table, mutation)| (table, mutation.detached()));
         let (ticket, is_first) = self.queue.push(batch.collect())?;
         if is_first {
             self.listener.tell(Step::Commit);
