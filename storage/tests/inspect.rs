@@ -23,7 +23,7 @@ fn stored() -> (SimulatedDisk, Engine, PathBuf) {
     let disk = SimulatedDisk::new(1);
     let options = Options {
         segment_bytes: 16 << 10,
-        block_bytes: 256,
+        block_bytes: 128,
         table: TableOptions::tiered(4),
         ..Options::default()
     };
