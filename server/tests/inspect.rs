@@ -21,7 +21,7 @@ const TABLE: TableId = TableId(1024);
 /// A data directory that an engine has open, with one SSTable.
 struct Stored {
     directory: TempDir,
-    _engine: Engine,
+    engine: Engine,
     table: PathBuf,
 }
 
@@ -51,7 +51,7 @@ fn stored(keys: &[&[u8]]) -> Stored {
     let files =
         fs::read_dir(directory.path()).expect("a directory").map(|entry| entry.expect("an entry").path());
     let table = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "sst")).expect("a table");
-    Stored { directory, _engine: engine, table }
+    Stored { directory, engine, table }
 }
 
 fn command(arguments: &[&str], path: &Path) -> Command {
@@ -176,4 +176,61 @@ fn a_reader_that_goes_away_is_no_error() {
     child.stdout.take().expect("piped").read_exact(&mut first).expect("ten bytes");
     let output = child.wait_with_output().expect("its end");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// The segments of a data directory, in the order of the log.
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let mut segments: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+    segments.sort();
+    segments
+}
+
+#[test]
+fn the_commit_log_is_shown_with_its_segments_tables_and_end() {
+    let stored = stored(&[b"one", b"a\0zero", b"\xff\xfe"]);
+    let directory = stored.directory.path();
+
+    let told = inspect(&["commit-log", "-o", "json"], directory);
+    let lines_of_it = lines(&told);
+    let overview = text(&inspect(&["commit-log"], directory).stdout);
+    let dump = lines(&inspect(&["commit-log", "--dump", "-o", "json"], directory));
+    let file = inspect(&["commit-log", "--dump"], &segments(directory)[0]);
+
+    assert!(told.status.success(), "{}", text(&told.stderr));
+    let first = &lines_of_it[0]["segments"][0];
+    assert_eq!((&first["ends"], &first["tables"][0]["mutations"]), (&"open".into(), &3.into()), "{first}");
+    assert!(overview.contains("SEGMENT") && overview.contains("1024"), "{overview}");
+    assert_eq!(dump.len(), 3);
+    assert!(dump.iter().all(|line| line["table"] == 1024 && line["offset"].is_u64()), "{dump:?}");
+    assert!(
+        dump.iter().any(|line| line["key"] == "one") && dump.iter().any(|line| line["key_base64"] == "//4=")
+    );
+    assert_eq!(text(&file.stdout).lines().count(), 3);
+}
+
+#[test]
+fn damage_in_the_commit_log_is_named_with_file_and_offset_and_the_rest_is_shown() {
+    let stored = stored(&[b"one", b"two"]);
+    let directory = stored.directory.path();
+    // Seals the log: all of it is known to be durable.
+    stored.engine.close().expect("a sound disk");
+    let path = &segments(directory)[0];
+    let mut bytes = fs::read(path).expect("a segment");
+    let place = bytes.windows(12).position(|window| window == b"value of two").expect("it is not compressed");
+    bytes[place] ^= 1;
+    fs::write(path, bytes).expect("it can be written");
+
+    let told = inspect(&["commit-log", "--dump", "-o", "json"], directory);
+    assert_eq!(told.status.code(), Some(1));
+    let shown = lines(&told);
+    assert!(shown.len() == 1 && shown[0]["key"] == "one", "{shown:?}");
+    let stderr = text(&told.stderr);
+    assert!(stderr.contains(&path.display().to_string()) && stderr.contains("offset"), "{stderr}");
+
+    // A segment that the manifest needs, and that is not there.
+    let other = directory.join(format!("commit-{:016x}.log", 9));
+    fs::copy(path, &other).expect("room");
+    let told = inspect(&["commit-log"], directory);
+    assert!(text(&told.stderr).contains("missing"), "{}", text(&told.stderr));
 }

@@ -8,7 +8,7 @@ use crate::{
     commit_log::{
         frame::{self, ALIGNMENT, Frame},
         header::{self, Birth, HEADER_BYTES},
-        segment::{self, BATCH, GROUP, LogPosition, SEAL, START, SegmentId},
+        segment::{self, BATCH, GROUP, LogPosition, SEAL, START, SegmentId, Start},
     },
     disk::Disk,
     error::{Error, Result},
@@ -31,6 +31,19 @@ pub(crate) struct StoredSegment<'a> {
     contents: Bytes,
 }
 
+/// What a frame of a segment says.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// How the segment begins.
+    Start(Start),
+    /// A group follows. When it was written, everything before this offset was durable.
+    Group(u64),
+    /// What happens together.
+    Batch(Batch),
+    /// Nothing follows.
+    Seal,
+}
+
 /// How far the last segment is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tail {
@@ -46,7 +59,7 @@ impl<'a> StoredSegment<'a> {
     /// # Errors
     /// [`Error::Io`], [`Error::Corrupt`].
     pub(crate) fn read(disk: &dyn Disk, path: &'a Path, id: SegmentId) -> Result<Self> {
-        let file = disk.open(path).map_err(|e| Error::io("open", path, e))?;
+        let file = disk.open_to_read(path).map_err(|e| Error::io("open", path, e))?;
         let file_bytes = file.len().map_err(|e| Error::io("measure", path, e))?;
         let length = usize::try_from(file_bytes).map_err(|_| Error::Corrupt {
             path: path.into(),
@@ -89,6 +102,38 @@ impl<'a> StoredSegment<'a> {
             batch.push((TableId(table), mutation));
         }
         Ok(batch)
+    }
+
+    /// The frame at an offset and where the next one starts; `None` if none is valid there.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is valid and says nothing that this build knows.
+    pub(crate) fn entry(&self, at: u64) -> Result<Option<(Entry, u64)>> {
+        let Some(mut frame) = self.frame(at) else { return Ok(None) };
+        let short = |_| self.corrupt(at, "a short frame");
+        let next = frame.next as u64;
+        let entry = match frame.kind {
+            START => Entry::Start(Start {
+                predecessor_end: frame.payload.try_get_u64_le().map_err(short)?,
+                before_end: frame.payload.try_get_u64_le().map_err(short)?,
+            }),
+            GROUP => Entry::Group(frame.payload.try_get_u64_le().map_err(short)? ^ self.birth.salt),
+            BATCH => Entry::Batch(self.batch(at, frame.payload)?),
+            SEAL => Entry::Seal,
+            kind => return Err(self.corrupt(at, &format!("unknown frame kind {kind}"))),
+        };
+        Ok(Some((entry, next)))
+    }
+
+    /// What the file says of its birth.
+    pub(crate) fn birth(&self) -> Birth {
+        self.birth
+    }
+
+    /// Whether there is nothing but zeros from an offset on.
+    pub(crate) fn is_zero_from(&self, at: u64) -> bool {
+        let rest = usize::try_from(at).ok().and_then(|at| self.contents.get(at..));
+        rest.is_none_or(|rest| rest.iter().all(|&byte| byte == 0))
     }
 
     /// A place in this segment.
@@ -151,7 +196,7 @@ impl<'a> StoredSegment<'a> {
     /// A frame behind `at` that was written when `at` was durable. In a segment that was used before there may be
     /// thousands of old groups, and a checksum alone would take one of 2³² for its own: what an old one says of
     /// durability, read with the wrong salt, lies outside the segment.
-    fn witness(&self, at: u64) -> Option<usize> {
+    pub(crate) fn witness(&self, at: u64) -> Option<usize> {
         let first = (at as usize + 1).next_multiple_of(ALIGNMENT);
         (first..self.contents.len()).step_by(ALIGNMENT).find(|&place| {
             // Only frames of a small fixed size matter, so even a hostile file costs a checksum of a few
