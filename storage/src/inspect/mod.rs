@@ -8,12 +8,16 @@
 //!
 //! What a running engine writes in the very moment may be read by halves: damage counts when a second look finds it too.
 //!
-//! Reading order: `table`, `manifest`, `segment`.
+//! Reading order: `table`, `manifest`, `segment`, `levels`, `directory`.
 
+mod directory;
+mod levels;
 mod manifest;
 mod segment;
 mod table;
 
+pub use directory::{FileSum, InspectedDirectory};
+pub use levels::{InspectedLevel, levels};
 pub use manifest::{InspectedManifest, InspectedTable};
 pub use segment::{InspectedSegment, SegmentEnd, TableShare};
 pub use table::TableInspection;
