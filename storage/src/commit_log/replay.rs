@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::{
     commit_log::{
         frame::{self, Frame},
         group::{self, Batch},
         header::{self, Birth, HEADER_BYTES},
-        segment::{self, GROUP, LogPosition, SEAL, START, SegmentId},
+        segment::{self, GROUP, LogPosition, SEAL, START, SegmentId, Start},
     },
     disk::Disk,
     error::{Error, Result},
@@ -27,6 +27,22 @@ pub(crate) struct StoredSegment<'a> {
     contents: Bytes,
 }
 
+/// What a frame of a segment says.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// How the segment begins.
+    Start(Start),
+    /// What happens together.
+    Group {
+        /// When it was written, everything before this offset was durable.
+        durable: u64,
+        /// Its mutations.
+        batch: Batch,
+    },
+    /// Nothing follows.
+    Seal,
+}
+
 /// How far the last segment is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tail {
@@ -42,7 +58,7 @@ impl<'a> StoredSegment<'a> {
     /// # Errors
     /// [`Error::Io`], [`Error::Corrupt`].
     pub(crate) fn read(disk: &dyn Disk, path: &'a Path, id: SegmentId) -> Result<Self> {
-        let file = disk.open(path).map_err(|e| Error::io("open", path, e))?;
+        let file = disk.open_to_read(path).map_err(|e| Error::io("open", path, e))?;
         let file_bytes = file.len().map_err(|e| Error::io("measure", path, e))?;
         let length = usize::try_from(file_bytes).map_err(|_| Error::Corrupt {
             path: path.into(),
@@ -75,6 +91,44 @@ impl<'a> StoredSegment<'a> {
             at = next;
         }
         if at == to { Ok(()) } else { Err(self.corrupt(to, "the segment ends within a frame")) }
+    }
+
+    /// The frame at an offset and where the next one starts; `None` if none is valid there.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is valid and says nothing that this build knows.
+    pub(crate) fn entry(&self, at: u64) -> Result<Option<(Entry, u64)>> {
+        let Some(mut frame) = self.frame(at) else { return Ok(None) };
+        let next = frame.next as u64;
+        let place = (self.birth.salt, at);
+        let malformed = |e: Error| self.corrupt(at, &e.to_string());
+        let entry = match frame.kind {
+            START => {
+                let short = |_| self.corrupt(at, "a short frame");
+                Entry::Start(Start {
+                    predecessor_end: frame.payload.try_get_u64_le().map_err(short)?,
+                    before_end: frame.payload.try_get_u64_le().map_err(short)?,
+                })
+            }
+            GROUP => Entry::Group {
+                durable: group::durable(&frame, place).map_err(malformed)?,
+                batch: group::mutations(frame, place).map_err(malformed)?,
+            },
+            SEAL => Entry::Seal,
+            kind => return Err(self.corrupt(at, &format!("unknown frame kind {kind}"))),
+        };
+        Ok(Some((entry, next)))
+    }
+
+    /// What the file says of its birth.
+    pub(crate) fn birth(&self) -> Birth {
+        self.birth
+    }
+
+    /// Whether there is nothing but zeros from an offset on.
+    pub(crate) fn is_zero_from(&self, at: u64) -> bool {
+        let rest = usize::try_from(at).ok().and_then(|at| self.contents.get(at..));
+        rest.is_none_or(|rest| rest.iter().all(|&byte| byte == 0))
     }
 
     /// A place in this segment.
@@ -134,7 +188,7 @@ impl<'a> StoredSegment<'a> {
     }
 
     /// A frame behind `at` that was written when `at` was durable.
-    fn witness(&self, at: u64) -> Option<u64> {
+    pub(crate) fn witness(&self, at: u64) -> Option<u64> {
         let contents = &self.contents[..];
         let behind = contents.iter().enumerate().skip(at as usize + 1);
         // Most of what is behind is zeros, where nothing was ever written.

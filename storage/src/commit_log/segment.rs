@@ -108,7 +108,7 @@ pub(crate) fn largest_batch(segment_bytes: u64) -> usize {
 /// [`Error::Io`], [`Error::Corrupt`].
 pub(crate) fn read_start(disk: &dyn Disk, directory: &Path, id: SegmentId) -> Result<Option<Start>> {
     let path = directory.join(file_name(id));
-    let file = disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
+    let file = disk.open_to_read(&path).map_err(|e| Error::io("open", &path, e))?;
     let file_bytes = file.len().map_err(|e| Error::io("measure", &path, e))?;
     let known = (HEADER_BYTES + START_BYTES).min(usize::try_from(file_bytes).unwrap_or(usize::MAX));
     let mut start = vec![0; known];
