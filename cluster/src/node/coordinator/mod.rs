@@ -60,6 +60,7 @@ use crate::{
     node_id::HostId,
     partitioning::storage_key,
     placement::Placement,
+    quorum::{self, BlockFor, Operation},
     settings::Settings,
     table::{Table, is_table_name},
 };
@@ -232,10 +233,39 @@ impl Coordinator {
         Ok(Target { table, key: storage_key(token, key), placement, picture })
     }
 
-    /// Of these replicas, the ones that are alive.
-    fn alive(&self, replicas: impl IntoIterator<Item = HostId>) -> Vec<HostId> {
-        replicas.into_iter().filter(|host| self.cluster.is_up(*host)).collect()
+    /// What a level requires of the replicas of a table, for this node.
+    fn block_for(
+        &self,
+        operation: Operation,
+        level: Consistency,
+        table: &Table,
+        picture: &Picture,
+    ) -> Result<BlockFor, RequestError> {
+        BlockFor::of(operation, level, &table.definition.replication, &picture.view().own().datacenter)
     }
+
+    /// These replicas with all that their quorum needs to know of them.
+    fn replicas<'a>(
+        &self,
+        picture: &'a Picture,
+        hosts: impl IntoIterator<Item = HostId>,
+    ) -> Vec<quorum::Replica<'a>> {
+        let replica = |host_id| quorum::Replica {
+            host_id,
+            datacenter: datacenter_of(picture, host_id),
+            is_alive: self.cluster.is_up(host_id),
+        };
+        hosts.into_iter().map(replica).collect()
+    }
+}
+
+/// Where a member stands.
+fn datacenter_of(picture: &Picture, host_id: HostId) -> &str {
+    picture.view().member(host_id).map_or("", |member| member.datacenter.as_str())
+}
+
+fn alive(replicas: &[quorum::Replica<'_>]) -> Vec<HostId> {
+    replicas.iter().filter(|replica| replica.is_alive).map(|replica| replica.host_id).collect()
 }
 
 fn known_table<'a>(picture: &'a Picture, name: &str) -> Result<&'a Table, RequestError> {

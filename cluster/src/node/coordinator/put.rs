@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Coordinator, Goal, Patience, Target, failure,
+    Coordinator, Goal, Patience, Target, alive, datacenter_of, failure,
     fan_out::{FanOut, describe, missing_answer, missing_call},
     known_table,
     trace::Trace,
@@ -20,7 +20,7 @@ use crate::{
     message::{Request, Response, TrafficClass},
     node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
     node_id::HostId,
-    quorum::{Missing, Operation, Verdict, WriteQuorum, required},
+    quorum::{Missing, Operation, Verdict, WriteQuorum},
     time::Timestamp,
 };
 
@@ -64,7 +64,7 @@ impl Coordinator {
         let picture = self.cluster.picture();
         let table = known_table(&picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_write_consistency, patience);
-        let required = required(Operation::Write, goal.level, table.definition.replication.factor())?;
+        let block_for = self.block_for(Operation::Write, goal.level, table, &picture)?;
         // Before anything is sent: the replica of this node itself would believe a clock that is wrong.
         if let Some(why) = self.clock.skew() {
             return Err(RequestError::ClockSkew(why));
@@ -76,12 +76,15 @@ impl Coordinator {
         // this write too. Taken back if the write turns out to be unavailable.
         let intent = self.cluster.intend_user_record();
         let target = self.place(&request.table, &request.key, trace)?;
-        let alive = self.alive(target.placement.all());
         if !target.placement.pending.is_empty() {
             helenus_storage::sometimes!("a write went to a joining node");
         }
-        let pending = u32::try_from(target.placement.pending.len()).unwrap_or(u32::MAX);
-        let quorum = WriteQuorum::new(goal.level, required, pending, alive.iter().copied())?;
+        let pending = target.placement.pending.iter();
+        let block_for =
+            block_for.with_pending(pending.map(|host_id| datacenter_of(&target.picture, *host_id)));
+        let replicas = self.replicas(&target.picture, target.placement.all());
+        let quorum = WriteQuorum::new(block_for, replicas.iter().copied())?;
+        let alive = alive(&replicas);
         intent.hold();
         // A client's own timestamp may be ahead; what this node stamps later wins over it.
         self.clock.observe(timestamp);
@@ -189,6 +192,7 @@ impl Coordinator {
                 required: quorum.required(),
                 received: 0,
                 failures: vec![(self.host_id(), error)],
+                shortages: Vec::new(),
             }),
             Err(_) => {
                 quorum.on_deadline();
