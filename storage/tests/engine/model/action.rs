@@ -47,6 +47,7 @@ pub(super) enum Action {
     Pass(u64),
     Create(TableId, Option<TableOptions>),
     SetOptions(TableId, TableOptions),
+    Drop(TableId),
     Snapshot(&'static str),
     ClearSnapshot(&'static str),
     OpenSnapshot(&'static str),
@@ -101,6 +102,8 @@ fn action() -> impl Strategy<Value = Action> {
         (table(), prop::option::of(table_options()))
             .prop_map(|(table, options)| Action::Create(table, options)),
         (table(), table_options()).prop_map(|(table, options)| Action::SetOptions(table, options)),
+        Just(Action::Drop(TABLES[1])),
+        Just(Action::Drop(TABLES[2])),
     ];
     let name = || (0..SNAPSHOTS.len()).prop_map(|index| SNAPSHOTS[index]);
     let snapshots = prop_oneof![

@@ -1,6 +1,9 @@
 //! What an engine is to hold: plain ordered maps, a clock, and what time allows a merge to leave out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use helenus_storage::{Record, RecordKind, TableId, TableOptions, Timestamp};
@@ -17,9 +20,11 @@ pub(super) struct Table {
 }
 
 /// What an engine is to hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub(super) tables: BTreeMap<TableId, Table>,
+    /// Ids that no table gets again.
+    pub(super) dropped: BTreeSet<TableId>,
     /// Microseconds since 1970; in step with the clock that the engine is given.
     pub(super) now: u64,
 }

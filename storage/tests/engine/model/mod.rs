@@ -64,7 +64,7 @@ impl Pair {
         let options = Options { clock: Some(clock_of_engine), ..options };
         let disk = SimulatedDisk::default();
         let engine = try_open(&disk, options.clone()).unwrap();
-        let model = Model { tables: BTreeMap::new(), now: 0 };
+        let model = Model::default();
         let mut pair = Self { disk, clock, options, engine, model, snapshots: BTreeMap::new() };
         pair.act(Action::Create(TABLES[0], None))?;
         pair.act(Action::Create(TABLES[1], None))?;
@@ -108,12 +108,27 @@ impl Pair {
                 self.clock.store(self.model.now, Ordering::Relaxed);
             }
             Action::Create(table, options) => {
-                match options.clone() {
-                    Some(options) => self.engine.create_table_with(table, options).unwrap(),
-                    None => self.engine.create_table(table).unwrap(),
+                let outcome = match options.clone() {
+                    Some(options) => self.engine.create_table_with(table, options),
+                    None => self.engine.create_table(table),
+                };
+                if self.model.dropped.contains(&table) {
+                    let is_refused = matches!(outcome, Err(Error::TableDropped(id)) if id == table.0);
+                    prop_assert!(is_refused, "{:?}", outcome);
+                    return Ok(());
                 }
+                outcome.unwrap();
                 let options = options.unwrap_or_else(|| self.options.table.clone());
                 self.model.tables.entry(table).or_insert_with(|| Table::new(options));
+            }
+            Action::Drop(table) => {
+                let outcome = self.engine.drop_table(table);
+                if self.model.dropped.contains(&table) {
+                    outcome.unwrap();
+                } else if self.known(table, outcome)?.is_some() {
+                    self.model.tables.remove(&table);
+                    self.model.dropped.insert(table);
+                }
             }
             Action::SetOptions(table, options) => {
                 let outcome = self.engine.set_table_options(table, options.clone());
