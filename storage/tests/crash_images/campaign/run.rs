@@ -291,10 +291,10 @@ impl Run<'_> {
             self.poisoned_for += 1;
             let strike = self.record().strike;
             if strike.is_some_and(|strike| matches!(strike.fault, Fault::NoSpace | Fault::Files)) {
-                return Err(format!("want of room poisoned it: {:?}", poisoned));
+                return Err(format!("want of room poisoned it: {poisoned:?}"));
             }
             if self.record().strike.is_none() {
-                return Err(format!("it is poisoned without a fault: {:?}", poisoned));
+                return Err(format!("it is poisoned without a fault: {poisoned:?}"));
             }
             if self.poisoned_for >= ACTIONS_WHEN_POISONED {
                 return self.start(Promise::Durable);

@@ -22,10 +22,13 @@ pub(super) const SNAPSHOTS: [&str; 3] = ["monday", "tuesday", "wednesday"];
 /// A key and a suffix, by number.
 pub(super) type Place = (u8, u8);
 
+/// Table, key, and a record for each of some suffixes.
+pub(super) type Rows = (TableId, u8, Vec<(u8, Record)>);
+
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     /// Mutations of one or several rows each, of any tables, which happen together.
-    Write(Vec<(TableId, u8, Vec<(u8, Record)>)>),
+    Write(Vec<Rows>),
     Get(TableId, Place),
     MultiGet(TableId, Vec<Place>),
     /// A range from one key to another, in pages.

@@ -22,7 +22,7 @@ use helenus_storage::{
 use proptest::prelude::*;
 
 use crate::rig::{DIRECTORY, flush, try_open};
-use action::{Action, HOUR, Place, SNAPSHOTS, TABLES, actions, options};
+use action::{Action, HOUR, Place, Rows, SNAPSHOTS, TABLES, actions, options};
 use map::{Model, Records, Table};
 
 mod action;
@@ -142,7 +142,7 @@ impl Pair {
                 match self.snapshots.remove(name) {
                     Some(_) => outcome.unwrap(),
                     None => {
-                        prop_assert!(matches!(outcome, Err(Error::NoSuchSnapshot { .. })), "{:?}", outcome)
+                        prop_assert!(matches!(outcome, Err(Error::NoSuchSnapshot { .. })), "{:?}", outcome);
                     }
                 }
             }
@@ -173,7 +173,7 @@ impl Pair {
         Ok(known)
     }
 
-    fn write(&mut self, mutations: Vec<(TableId, u8, Vec<(u8, Record)>)>) -> Checked {
+    fn write(&mut self, mutations: Vec<Rows>) -> Checked {
         let missing = mutations.iter().find(|(table, ..)| !self.model.tables.contains_key(table));
         let missing = missing.map(|(table, ..)| *table);
         let mut batch = Vec::new();
