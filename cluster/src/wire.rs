@@ -25,7 +25,8 @@
 //! Two builds must understand each other's refusals. So verb, version and header come first and never change their
 //! encoding (fields added to the header go to its end, and older builds skip them by its length): a verb or version
 //! that a build does not know can still be answered ([`WireError::Unsupported`]). Fields and payload may change with
-//! the version of their verb. Enums in them are encoded by position: new variants go to the end and need a new version.
+//! the version of their verb. Enums in them are encoded by position: new variants go to the end and need a new version
+//! (not so the states of members, which are numbers: whoever does not know one passes it on).
 //! Rejected: a self-describing encoding, which repeats the names of all fields in each message.
 //!
 //! Decoding trusts nothing: no input panics, and memory is reserved only for elements that the remaining bytes could

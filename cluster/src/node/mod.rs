@@ -28,13 +28,11 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
-//! `replica`, `coordinator`, `calls`, `membership_loop`.
+//! `replica`, `coordinator`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
 mod clock;
 mod coordinator;
-mod endpoints;
-mod gossip_status;
 mod hearsay;
 pub mod identity;
 mod known_cluster;
@@ -45,15 +43,17 @@ mod own_trees;
 mod peers;
 pub(crate) mod randomness;
 mod replica;
+pub mod reports;
 mod saved_cluster;
 mod schema;
-mod status;
 mod token_choice;
 pub mod transport;
 mod upkeep;
 mod user_records;
 
-pub use endpoints::{Endpoint, Endpoints};
+pub use reports::{
+    ClusterStatus, GossipStatus, GossipedMember, MemberStatus, NodeCounters, PeerHealth, Report, Topic,
+};
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{Upkeep, UpkeepError};
 
@@ -74,12 +74,12 @@ use tokio_util::sync::CancellationToken;
 use self::{
     clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
     local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, replica::Replica,
-    schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
+    reports::source::Source, schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
     error::RequestError,
-    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest, MemberState},
+    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     settings::Settings,
@@ -87,7 +87,6 @@ use crate::{
     time::WallClock,
 };
 
-pub use gossip_status::{GossipStatus, GossipedMember, NamedFact, PeerHealth};
 pub use known_cluster::RemovalError;
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
@@ -235,57 +234,6 @@ pub enum Readiness {
     Draining,
 }
 
-/// The cluster as one node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClusterStatus {
-    /// Its name.
-    pub cluster_name: String,
-    /// Its id, once known.
-    pub cluster_id: Option<ClusterId>,
-    /// The partitioner.
-    pub partitioner: String,
-    /// The node that was asked.
-    pub host_id: HostId,
-    /// All members, itself included, ordered by datacenter, address and host id.
-    pub members: Vec<MemberStatus>,
-}
-
-/// A member as one node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MemberStatus {
-    /// Its identity.
-    pub host_id: HostId,
-    /// Address of its peer listener.
-    pub address: String,
-    /// Datacenter and rack.
-    pub datacenter: String,
-    /// See `datacenter`.
-    pub rack: String,
-    /// Whether its connection stands.
-    pub up: bool,
-    /// Where it is in its life.
-    #[serde(serialize_with = "serialize_state")]
-    pub state: MemberState,
-    /// Why it is not normal yet, if it is not and the node that was asked knows: of itself always, of others if it holds
-    /// user records.
-    pub why: Option<String>,
-    /// Number of its tokens.
-    pub tokens: usize,
-    /// Share of the default table's data that it holds, 0 to 1.
-    pub owns: f64,
-    /// Bytes on disk, as the member said last.
-    pub load_bytes: Option<u64>,
-}
-
-fn serialize_state<S: serde::Serializer>(state: &MemberState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match state {
-        MemberState::Joining => "joining",
-        MemberState::Settling => "settling",
-        MemberState::Normal => "normal",
-        MemberState::Removed => "removed",
-    })
-}
-
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -301,16 +249,16 @@ pub enum StartError {
 /// One node of the cluster.
 #[derive(Debug)]
 pub struct Node {
-    settings: Settings,
     identity: Arc<LocalIdentity>,
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
-    store: Arc<LocalStore>,
     replica: Arc<Replica>,
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
     upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
+    /// What reports are made from.
+    source: Source,
     membership: Mutex<Option<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
@@ -359,17 +307,24 @@ impl Node {
         ));
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
         let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
-        Ok(Arc::new(Self {
+        let source = Source {
             settings,
+            identity: Arc::clone(&identity),
+            clock: Arc::clone(&clock),
+            cluster: Arc::clone(&cluster),
+            store,
+            coordinator: Arc::clone(&coordinator),
+        };
+        Ok(Arc::new(Self {
             identity,
             clock,
             cluster,
-            store,
             replica,
             peers,
             schema,
             upkeep,
             coordinator,
+            source,
             membership,
             probes: Semaphore::new(MAX_PROBES),
             stop,
@@ -469,6 +424,7 @@ impl Node {
             return Ok(());
         }
         helenus_storage::sometimes!("gossip of another cluster was refused");
+        self.cluster.hearsay.count_foreign();
         if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
             tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
         }
@@ -539,20 +495,25 @@ impl Node {
         self.upkeep.perform(task).await
     }
 
-    /// Where the replicas of a key are, as this node sees it; `None` if it knows no such table.
-    pub fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
-        endpoints::of(self.identity.partitioner(), &self.cluster, table, key)
+    /// A report for operators, from what this node knows; never waits for a peer. `None` if it is about a table that the
+    /// node does not know.
+    pub fn report(&self, topic: &Topic) -> Option<Report> {
+        topic.report(&self.source)
     }
 
-    /// The cluster as this node sees it; never waits for a peer.
+    /// Numbers for metrics.
+    pub fn counters(&self) -> NodeCounters {
+        reports::counters::of(&self.source)
+    }
+
+    /// The members as this node sees them.
     pub fn status(&self) -> ClusterStatus {
-        let load_bytes = self.store.engine().counters().sstable_bytes;
-        status::of(&self.settings, &self.identity, &self.cluster, load_bytes)
+        reports::status::of(&self.source)
     }
 
-    /// Gossip and failure detection as this node sees them; never waits for a peer.
+    /// Gossip and failure detection as this node sees them.
     pub fn gossip_status(&self) -> GossipStatus {
-        gossip_status::of(self.host_id(), &self.cluster, &self.clock)
+        reports::gossip::of(&self.source)
     }
 
     /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short

@@ -126,6 +126,11 @@ impl TestCluster {
         self.directory.path().join(format!("node{number}.log"))
     }
 
+    /// What a node has logged by now.
+    pub fn log(&self, number: usize) -> String {
+        std::fs::read_to_string(self.log_path(number)).expect("a log")
+    }
+
     /// Where a node keeps its data.
     pub fn data_directory(&self, number: usize) -> PathBuf {
         self.directory.path().join(format!("node{number}"))

@@ -76,6 +76,7 @@ pub(crate) struct Coordinator {
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
     nearest: Arc<Nearest>,
+    max_requests: usize,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
@@ -142,6 +143,7 @@ impl Coordinator {
             peers,
             schema,
             nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
+            max_requests: permits,
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),
             draining: AtomicBool::new(false),
@@ -171,6 +173,11 @@ impl Coordinator {
     pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Requests that wait for their reply.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.max_requests - self.waiting.available_permits()
     }
 
     fn host_id(&self) -> HostId {

@@ -1,6 +1,6 @@
 //! What changes the picture: exchanges, gossip, and this node's own steps. One at a time, durable before it is published.
 
-use std::sync::Arc;
+use std::{mem::discriminant, sync::Arc};
 
 use super::{KnownCluster, Picture, Writer};
 use crate::{
@@ -65,7 +65,7 @@ impl KnownCluster {
     /// Answers the first message of gossip.
     pub(crate) fn answer_syn(&self, sender: HostId, syn: &Syn) -> Ack {
         let (ack, flaws) = self.hearsay.on_syn(syn);
-        self.log_flaws(sender, &flaws);
+        self.reject_flaws(sender, &flaws);
         self.mark_heard(sender);
         ack
     }
@@ -79,7 +79,7 @@ impl KnownCluster {
     ) -> Result<(), ReplicaError> {
         self.learn_deltas(sender, &ack.deltas, now).await?;
         let flaws = self.hearsay.on_ack(ack);
-        self.log_flaws(sender, &flaws);
+        self.reject_flaws(sender, &flaws);
         self.mark_up(sender);
         Ok(())
     }
@@ -108,7 +108,7 @@ impl KnownCluster {
             let mut writer = self.writer.lock().await;
             let mut view = self.picture.load().view.clone();
             let changes = view.merge_members(unknown_descriptions(deltas, &view), now);
-            self.log_gossiped(sender, &changes);
+            self.log_notes(sender, &changes);
             if changes.is_news() {
                 self.save(&mut writer, &view, &changes).await?;
                 self.publish(view.clone(), &changes.members);
@@ -120,7 +120,7 @@ impl KnownCluster {
             |delta: &&Delta| delta.description.as_ref().is_none_or(|member| picture.view.believes(member));
         let believed: Vec<Delta> = deltas.iter().filter(is_believed).cloned().collect();
         let flaws = self.hearsay.accept(&believed);
-        self.log_flaws(sender, &flaws);
+        self.reject_flaws(sender, &flaws);
         Ok(())
     }
 
@@ -150,9 +150,7 @@ impl KnownCluster {
 
     /// Settles or becomes normal if that is due.
     async fn move_on(&self, writer: &mut Writer, mut view: View) -> Result<(), ReplicaError> {
-        if view.cluster_id().is_none()
-            || matches!(view.own().state, MemberState::Normal | MemberState::Removed)
-        {
+        if view.cluster_id().is_none() || !view.own().state.is_arriving() {
             return Ok(());
         }
         *self.to_be_asked.lock() = writer.join.to_be_asked(&view).collect();
@@ -261,46 +259,41 @@ impl KnownCluster {
         self.news.notify_one();
     }
 
-    /// What gossip taught is no exchange's to tell: what was not believed is one line per sender.
-    fn log_gossiped(&self, sender: HostId, changes: &Changes) {
-        let mut flaws = Vec::new();
-        for note in &changes.notes {
-            match note {
-                Note::MemberIgnored { about, flaw } => flaws.push((*about, flaw.clone())),
-                note => {
-                    let line = format!("gossip of host {sender}: {note}");
-                    if self.log_limit.allows(&line) {
-                        tracing::warn!("{line}");
-                    }
-                }
-            }
-        }
-        let flaws = self.hearsay.count(flaws);
-        self.log_flaws(sender, &flaws);
-    }
-
-    /// Says once per sender and minute that it tells what cannot be.
-    fn log_flaws(&self, sender: HostId, flaws: &[(HostId, Flaw)]) {
-        let Some((about, flaw)) = flaws.first() else { return };
-        helenus_storage::sometimes!("gossip was not believed");
-        if self.log_limit.allows(&format!("flaws of {sender}")) {
-            let count = flaws.len();
-            tracing::warn!(count, "ignored what host {sender} said, first of host {about}: {flaw}");
-        }
-    }
-
+    /// Tells the operator what a merge has to say, of one kind once per sender and minute: whoever sends damage sends
+    /// more of it.
     fn log_notes(&self, sender: HostId, changes: &Changes) {
         if let Some(cluster_id) = changes.cluster_id {
             tracing::info!(%cluster_id, "belongs to a cluster now, learned from host {sender}");
         }
-        for note in &changes.notes {
-            let line = format!("exchange with host {sender}: {note}");
-            if self.log_limit.allows(&line) {
-                tracing::warn!("{line}");
+        let is_flaw = |note: &&Note| matches!(note, Note::MemberIgnored { .. } | Note::TableIgnored { .. });
+        let (flaws, notes): (Vec<&Note>, Vec<&Note>) = changes.notes.iter().partition(is_flaw);
+        if let Some(first) = flaws.first() {
+            self.reject(sender, flaws.len() + changes.suppressed, first);
+        }
+        for note in notes {
+            if let Note::OtherCluster { .. } = note {
+                self.hearsay.count_foreign();
+            }
+            // Members are removed once, so that needs no limit.
+            let is_news = matches!(note, Note::Removed { .. });
+            if is_news || self.log_limit.allows(&format!("{:?} of {sender}", discriminant(note))) {
+                tracing::warn!("host {sender} said: {note}");
             }
         }
-        if changes.suppressed > 0 {
-            tracing::warn!(suppressed = changes.suppressed, "more notes on the exchange with host {sender}");
+    }
+
+    fn reject_flaws(&self, sender: HostId, flaws: &[(HostId, Flaw)]) {
+        if let Some((about, flaw)) = flaws.first() {
+            self.reject(sender, flaws.len(), &Note::MemberIgnored { about: *about, flaw: flaw.clone() });
+        }
+    }
+
+    /// Counts facts that are not believed, and says once per sender and minute that it tells what cannot be.
+    fn reject(&self, sender: HostId, count: usize, first: &Note) {
+        helenus_storage::sometimes!("gossip was not believed");
+        self.hearsay.count_rejected(count);
+        if self.log_limit.allows(&format!("flaws of {sender}")) {
+            tracing::warn!(count, "host {sender} said what cannot be; first: {first}");
         }
     }
 }

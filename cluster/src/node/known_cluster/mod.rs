@@ -41,7 +41,7 @@ use super::{
     user_records::{Intent, UserRecords},
 };
 use crate::{
-    membership::{Exchange, Join, Liveness, Member, MemberState, View, digest::Tag},
+    membership::{Exchange, Join, Liveness, Member, MemberState, View, clock_watch::ClocksOff, digest::Tag},
     message::ReplicaError,
     node_id::HostId,
     partitioning::{Ring, Token},
@@ -227,7 +227,7 @@ impl KnownCluster {
 
     /// Why the node is still joining or settling, if it is.
     pub(crate) fn why_not_normal(&self) -> Option<String> {
-        if self.picture.load().view.own().state == MemberState::Normal {
+        if !self.picture.load().view.own().state.is_arriving() {
             return None;
         }
         let why = self.waiting_for.lock().clone();
@@ -257,9 +257,20 @@ impl KnownCluster {
 
     /// Bytes of a member's data on disk, as it said last.
     pub(crate) fn load_of(&self, host_id: HostId) -> Option<u64> {
-        let facts = self.hearsay.facts(host_id);
-        let (_, load) = facts.into_iter().find(|(tag, _)| *tag == Tag::LOAD)?;
-        load.bytes.as_slice().try_into().ok().map(u64::from_le_bytes)
+        let load = self.hearsay.fact(host_id, Tag::LOAD)?;
+        load.as_slice().try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// The live members that say that this node's clock is far off, and by how many seconds it is ahead of theirs.
+    pub(crate) fn told_off(&self) -> Vec<(HostId, i32)> {
+        let own = self.identity.host_id();
+        let told = |host_id| {
+            let ClocksOff(named) = ClocksOff::decode(&self.hearsay.fact(host_id, Tag::CLOCKS_OFF)?)?;
+            Some((host_id, *named.get(&own)?))
+        };
+        let picture = self.picture.load();
+        let live = picture.view.others().map(|member| member.host_id).filter(|host_id| self.is_up(*host_id));
+        live.filter_map(told).collect()
     }
 
     /// Bytes of this node's data on disk.
