@@ -75,8 +75,10 @@ pub enum WireError {
     Malformed(String),
 }
 
-/// Version of every verb of this build.
+/// Version of every verb of this build, but for those that carry records.
 const VERSION: u8 = 1;
+/// Version of the verbs that carry records.
+const RECORD_VERSION: u8 = 2;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
@@ -143,7 +145,7 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             parts.fields::<()>()?;
             Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
         }
-        (WRITE, VERSION) => {
+        (WRITE, RECORD_VERSION) => {
             let table = TableId(parts.fields()?);
             let mutation = Mutation::decode(parts.payload.clone()).map_err(|error| parts.storage(&error))?;
             Request::Write { table, mutation }
@@ -212,7 +214,7 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
             parts.no_payload()?;
             Response::Written { owned: parts.fields()? }
         }
-        (RECORD, VERSION) => {
+        (RECORD, RECORD_VERSION) => {
             parts.fields::<()>()?;
             Response::Record(parts.record()?)
         }
@@ -269,15 +271,10 @@ impl Parts {
     }
 
     fn record(&self) -> Result<Option<Record>, WireError> {
-        let mut payload = self.payload.clone();
-        if payload.is_empty() {
+        if self.payload.is_empty() {
             return Ok(None);
         }
-        let record = Record::decode(&mut payload).map_err(|error| self.storage(&error))?;
-        if !payload.is_empty() {
-            return Err(WireError::Malformed("bytes after the record".to_owned()));
-        }
-        Ok(Some(record))
+        Record::decode(self.payload.clone()).map(Some).map_err(|error| self.storage(&error))
     }
 
     fn mutations(&self) -> Result<Vec<(TableId, Mutation)>, WireError> {
@@ -368,7 +365,8 @@ impl From<WireHeader> for Header {
 fn head(verb: u8, header: &Header, fields: &impl Serialize) -> Bytes {
     const FIXED: usize = 4;
     let mut head = Vec::with_capacity(128);
-    head.extend([verb, VERSION, 0, 0]);
+    let version = if matches!(verb, WRITE | RECORD) { RECORD_VERSION } else { VERSION };
+    head.extend([verb, version, 0, 0]);
     let mut head = appended(head, &WireHeader::from(header));
     let length = u16::try_from(head.len() - FIXED).expect("a header takes about a hundred bytes at most");
     head[2..FIXED].copy_from_slice(&length.to_le_bytes());

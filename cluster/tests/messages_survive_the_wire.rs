@@ -219,23 +219,14 @@ fn requests_are_these_bytes() {
         mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
     };
     let read = Request::Read { table: TableId(1024), key: "key".into(), now: Timestamp(300) };
-    let mutation = concat!(
-        "03000000",
-        "6b6579",
-        "01000000",
-        "00000000",
-        "00",
-        "0900000000000000",
-        "05000000",
-        "76616c7565"
-    );
+    let mutation = concat!("07", "6b6579", "07", "10", "09", "76616c7565");
     let hint = || Mutation::single("key", Record::plain(Timestamp(9), "value"));
     let hints = Request::Hints { hints: vec![(TableId(1024), hint()), (TableId(1025), hint())] };
     let two_hints = format!("00040000{mutation}01040000{mutation}");
     let golden = [
         (Request::Exchange(exchange()), "0101", "", EXCHANGE),
         (Request::Schema { facts: vec![table()] }, "0401", "", TABLE),
-        (write, "0201", "8008", mutation),
+        (write, "0202", "8008", mutation),
         (read, "0301", "8008ac02", "6b6579"),
         (Request::Hints { hints: Vec::new() }, "0601", "", ""),
         (hints, "0601", "", &two_hints),
@@ -259,9 +250,9 @@ fn answers_are_these_bytes() {
         (Response::Schema { facts: vec![table()] }, "8401", "", TABLE),
         (Response::Written { owned: true }, "8201", "01", ""),
         (Response::Written { owned: false }, "8201", "00", ""),
-        (Response::Record(None), "8301", "", ""),
-        (Response::Record(Some(tombstone)), "8301", "", "0201000000000000000200000000000000"),
-        (Response::Record(Some(expiring)), "8301", "", "01010000000000000002000000000000000100000076"),
+        (Response::Record(None), "8302", "", ""),
+        (Response::Record(Some(tombstone)), "8302", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8302", "", "1101020000000000000076"),
         (Response::Hinted { applied: 300, grant }, "8601", "ac0280800101ff93ebdc03", ""),
         (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff01", "000171", ""),
         (Response::Failed(ReplicaError::Expired), "ff01", "01", ""),
@@ -330,7 +321,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 1, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 2, .. })));
 }
 
 #[test]
@@ -348,7 +339,7 @@ fn bytes_too_few_or_too_many_are_malformed() {
         let payload = [encoded.payload.as_ref(), payload].concat().into();
         decode_response(Encoded { payload, ..encoded })
     };
-    let record = || Response::Record(Some(Record::plain(Timestamp(1), "v")));
+    let record = || Response::Record(Some(Record::tombstone(Timestamp(1), Timestamp(1))));
     for body in [Response::Written { owned: true }, Response::Failed(ReplicaError::Expired), record()] {
         assert!(matches!(with_payload(body, b"x"), Err(WireError::Malformed(_))));
     }

@@ -36,7 +36,8 @@ fn put(cluster: &TestCluster, coordinator: usize, keys: std::ops::Range<u32>, le
     let mut status = 0;
     for number in keys {
         let path = format!("/v1/kv/default/key{number}?consistency={level}");
-        status = cluster.request("PUT", coordinator, &path, Some(format!("value {number}").as_bytes())).status;
+        status =
+            cluster.request("PUT", coordinator, &path, Some(format!("value {number}").as_bytes())).status;
         assert!(matches!(status, 200 | 202), "{status}");
     }
     status

@@ -2,6 +2,9 @@
 
 use std::{mem::discriminant, sync::Arc};
 
+use helenus_storage::TableId;
+use tokio::sync::MutexGuard;
+
 use super::{KnownCluster, Picture, Writer};
 use crate::{
     membership::{
@@ -53,13 +56,15 @@ impl KnownCluster {
         self.log_notes(sender, &changes);
         if changes.is_news() {
             self.save(&mut writer, &view, &changes).await?;
-            self.publish(view.clone(), &changes.members);
+            self.publish(&mut writer, view.clone(), &changes.members);
         }
         if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
             mark(self, sender);
         }
         writer.join.on_exchange(&view, sender, theirs);
-        self.move_on(&mut writer, view).await
+        self.move_on(&mut writer, view).await?;
+        self.drop_dead_tables(writer).await;
+        Ok(())
     }
 
     /// Answers the first message of gossip.
@@ -111,7 +116,7 @@ impl KnownCluster {
             self.log_notes(sender, &changes);
             if changes.is_news() {
                 self.save(&mut writer, &view, &changes).await?;
-                self.publish(view.clone(), &changes.members);
+                self.publish(&mut writer, view.clone(), &changes.members);
             }
             self.move_on(&mut writer, view).await?;
         }
@@ -141,7 +146,7 @@ impl KnownCluster {
         view.remove(host_id);
         let changes = Changes { members: vec![host_id], ..Changes::default() };
         self.save(&mut writer, &view, &changes).await.map_err(RemovalError::Storage)?;
-        self.publish(view.clone(), &changes.members);
+        self.publish(&mut writer, view.clone(), &changes.members);
         helenus_storage::sometimes!("a dead member was removed");
         tracing::warn!(host = %host_id, "removed a dead member: its ranges are one replica short until they are repaired");
         // It may have been the last of whom this node waited to hear.
@@ -161,7 +166,7 @@ impl KnownCluster {
                 saved_cluster::save(&self.store, &mut writer.saves, [view.own()], []).await?;
                 *self.to_be_asked.lock() = writer.join.to_be_asked(&view).collect();
                 let own = view.own().host_id;
-                self.publish(view, &[own]);
+                self.publish(writer, view, &[own]);
                 self.waiting_for.lock().take();
                 if state == MemberState::Settling {
                     tracing::info!("joined: this node owns its ranges");
@@ -191,7 +196,7 @@ impl KnownCluster {
             ..Changes::default()
         };
         self.save(&mut writer, &view, &changes).await?;
-        self.publish(view, &changes.members);
+        self.publish(&mut writer, view, &changes.members);
         self.waiting_for.lock().take();
         tracing::info!(%cluster_id, ?replication, "formed a new cluster");
         Ok(())
@@ -211,7 +216,8 @@ impl KnownCluster {
         let changes = Changes { tables: vec![fact.name.clone()], ..Changes::default() };
         view.insert_table(fact);
         self.save(&mut writer, &view, &changes).await.map_err(SchemaError::NotSaved)?;
-        self.publish(view, &[]);
+        self.publish(&mut writer, view, &[]);
+        self.drop_dead_tables(writer).await;
         Ok(())
     }
 
@@ -231,20 +237,44 @@ impl KnownCluster {
         self.log_notes(sender, &changes);
         if changes.is_news() {
             self.save(&mut writer, &view, &changes).await?;
-            self.publish(view, &[]);
+            self.publish(&mut writer, view, &[]);
+            self.drop_dead_tables(writer).await;
         }
         Ok(())
     }
 
+    /// Has storage drop the tables that are no longer in the schema. What fails is tried again at the next exchange, and
+    /// at the next start.
+    async fn drop_dead_tables(&self, writer: MutexGuard<'_, Writer>) {
+        let dead = writer.dead.clone();
+        // Removing large files takes long, and the dead stay dead.
+        drop(writer);
+        if dead.is_empty() {
+            return;
+        }
+        helenus_storage::sometimes!("storage dropped a table");
+        match self.store.drop_tables(dead.clone()).await {
+            Ok(()) => self.writer.lock().await.dead.retain(|table| !dead.contains(table)),
+            Err(error) => {
+                let line = format!("storage did not drop what was dropped, and will try again: {error}");
+                if self.log_limit.allows(&line) {
+                    tracing::warn!("{line}");
+                }
+            }
+        }
+    }
+
+    /// Facts come before the tables that they are about: so one in storage that no saved fact calls live was dropped.
+    ///
     /// The cluster id comes last: see [`saved_cluster`].
     async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
         let members = changes.members.iter().filter_map(|host_id| view.known(*host_id));
         let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().fact(name)).collect();
+        saved_cluster::save(&self.store, &mut writer.saves, members, tables.iter().copied()).await?;
         for table in tables.iter().filter(|table| !table.is_dropped) {
             let options = table.definition.storage_options().map_err(ReplicaError::Storage)?;
             self.store.create_table(table.id(), options).await?;
         }
-        saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
         // Durable before the id: see `saved_cluster`.
         if let Some(cluster_id) = changes.cluster_id {
             self.identity.join_cluster(&self.store, cluster_id).await?;
@@ -252,7 +282,9 @@ impl KnownCluster {
         Ok(())
     }
 
-    fn publish(&self, view: View, changed: &[HostId]) {
+    fn publish(&self, writer: &mut Writer, view: View, changed: &[HostId]) {
+        let dropped = |table: &TableId| view.tables().by_id(*table).is_none();
+        writer.dead.extend(self.picture.load().view.tables().iter().map(Table::id).filter(dropped));
         let picture = Arc::new(Picture::of(view));
         self.picture.store(Arc::clone(&picture));
         self.hearsay.publish(&picture.view, changed);

@@ -27,6 +27,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use helenus_storage::TableId;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, OnceCell};
 
@@ -130,6 +131,8 @@ pub(crate) const WAS_REMOVED: &str = "it was removed from the cluster, which has
 struct Writer {
     saves: SaveCounter,
     join: Join,
+    /// Tables that were dropped, and perhaps not from storage yet.
+    dead: BTreeSet<TableId>,
 }
 
 impl KnownCluster {
@@ -166,6 +169,16 @@ impl KnownCluster {
         if let Some(note) = view.factor_note() {
             tracing::warn!("{note}");
         }
+        // Without a cluster, what was saved of one that the node did not join counts for nothing.
+        let is_dead = |table: &TableId| view.cluster_id().is_some() && view.tables().by_id(*table).is_none();
+        let mut dead: BTreeSet<TableId> = store.user_tables().filter(is_dead).collect();
+        dead.retain(|table| {
+            helenus_storage::sometimes!("a start finished the drop of a table");
+            let dropped = engine.drop_table(*table);
+            dropped
+                .inspect_err(|error| tracing::warn!("table {} is not dropped yet: {error}", table.0))
+                .is_err()
+        });
         let hearsay = Hearsay::new(settings, &view);
         let to_be_asked = view.others().map(|member| member.host_id).collect();
         let cluster = Self {
@@ -177,7 +190,7 @@ impl KnownCluster {
             in_doubt: Mutex::default(),
             doubt: Notify::new(),
             met: AtomicBool::new(false),
-            writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default() }),
+            writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default(), dead }),
             to_be_asked: Mutex::new(to_be_asked),
             user_records: UserRecords::default(),
             user_records_saved: OnceCell::new(),
