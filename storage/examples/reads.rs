@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release -p helenus-storage --example reads -- DIRECTORY [--keys N] [--value BYTES]
-//!     [--block BYTES] [--cache MIB] [--standard] [--restart N] [--seconds S] [--only WORKLOAD]
+//!     [--block BYTES] [--cache MIB] [--mmap] [--restart N] [--seconds S] [--only WORKLOAD]
 //! ```
 //!
 //! The directory is filled when it is empty, and kept. Values are half random; no compression. All workloads run in

@@ -177,8 +177,9 @@ impl Engine {
             paid = progress.written;
             Ok(())
         };
-        let built = merge_tables(inputs, cuts, purge, new_output, go_on)
-            .and_then(|files| files.into_iter().map(|file| self.open_table(file)).collect::<Result<Vec<_>>>());
+        let built = merge_tables(inputs, cuts, purge, new_output, go_on).and_then(|files| {
+            files.into_iter().map(|file| self.open_table(file)).collect::<Result<Vec<_>>>()
+        });
         built.inspect_err(|failure| {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             ids.iter().for_each(|&id| self.discard(id));
