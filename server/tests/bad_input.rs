@@ -163,7 +163,7 @@ async fn tables_and_routes() {
         ("DELETE", "/admin/v1/status", 405, "method-not-allowed", ""),
         ("GET", "/v1/batch", 405, "method-not-allowed", ""),
         ("GET", "/v1/kv/default", 501, "not-implemented", ""),
-        ("POST", "/v1/batch", 501, "not-implemented", ""),
+        ("POST", "/v1/batch?consistency=one", 400, "bad-request", "consistency"),
         ("GET", "/v1/tables/t", 404, "no-such-table", "table"),
         ("DELETE", "/v1/tables/t", 404, "no-such-table", "table"),
         ("DELETE", "/v1/tables/default", 409, "schema-conflict", ""),

@@ -36,6 +36,38 @@ fn two_dead_nodes_make_quorum_unavailable_at_once_while_one_still_works() {
 }
 
 #[test]
+fn with_a_dead_node_each_operation_of_a_batch_has_its_own_verdict() {
+    let cluster = TestCluster::start(3);
+    cluster.kill(3);
+    wait_until_dead(&cluster, 1, 1);
+    let batch = |level: &str| {
+        let operations: Vec<_> = (0..60)
+            .flat_map(|key| {
+                let key = format!("k{key}");
+                [
+                    serde_json::json!({ "op": "put", "table": "default", "key": key, "value": level }),
+                    serde_json::json!({ "op": "get", "table": "default", "key": key }),
+                ]
+            })
+            .collect();
+        let body = serde_json::json!({ "consistency": level, "operations": operations }).to_string();
+        let reply = cluster.request("POST", 1, "/v1/batch", Some(body.as_bytes()));
+        assert_eq!(reply.status, 200);
+        reply.json()["results"].as_array().unwrap_or_else(|| panic!("no results")).clone()
+    };
+
+    for result in batch("all") {
+        assert_eq!((&result["status"], &result["problem"]["alive"]), (&503.into(), &2.into()), "{result}");
+    }
+    for (place, result) in batch("quorum").iter().enumerate() {
+        assert_eq!(result["status"], 200, "{result}");
+        if place % 2 == 1 {
+            assert_eq!(result["value"], "quorum", "the put before it on the same key is seen");
+        }
+    }
+}
+
+#[test]
 fn a_death_is_known_at_once_to_nodes_that_have_nothing_to_ask_for() {
     let interval = Duration::from_secs(10);
     let cluster = TestCluster::stopped(3);

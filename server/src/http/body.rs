@@ -49,6 +49,11 @@ impl Bodies {
         }
     }
 
+    /// The same bounds, and the same memory, for bodies of another length.
+    pub(crate) fn of_at_most(&self, max_bytes: usize) -> Self {
+        Self { max_bytes, budget: Arc::clone(&self.budget), ..*self }
+    }
+
     /// Sets memory aside for the first piece of a body.
     ///
     /// # Errors
@@ -128,7 +133,7 @@ impl Bodies {
     }
 
     fn too_large(&self) -> Problem {
-        Problem::new(Kind::ValueTooLarge, format!("a value may have {} bytes", self.max_bytes))
+        Problem::new(Kind::ValueTooLarge, format!("the body may have {} bytes", self.max_bytes))
             .about("body")
             .closing()
     }

@@ -58,9 +58,17 @@ pub(crate) fn key(raw: &str, encoding: KeyEncoding) -> Result<Bytes, Problem> {
             URL_SAFE_NO_PAD.decode(key).map_err(|_| invalid("the key is not unpadded base64url"))?
         }
     };
+    checked(key.into())
+}
+
+/// A key, if it has the length of one.
+///
+/// # Errors
+/// 400 invalid-key or 414 key-too-large.
+pub(crate) fn checked(key: Bytes) -> Result<Bytes, Problem> {
     match key.len() {
-        0 => Err(invalid("the key is empty")),
-        1..=MAX_KEY_BYTES => Ok(key.into()),
+        0 => Err(Problem::new(Kind::InvalidKey, "the key is empty").about("key")),
+        1..=MAX_KEY_BYTES => Ok(key),
         length => Err(Problem::new(
             Kind::KeyTooLarge,
             format!("the key has {length} bytes and may have {MAX_KEY_BYTES}"),

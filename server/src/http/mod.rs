@@ -20,9 +20,10 @@
 //!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
-//! [`edge`], [`coordinate`]; then [`tables`], [`health`], [`metrics`], [`reports`], [`upkeep`], [`admin`].
+//! [`edge`], [`coordinate`]; then [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`upkeep`], [`admin`].
 
 mod admin;
+mod batch;
 mod body;
 mod coordinate;
 mod edge;
@@ -184,7 +185,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/v1/kv/{table}", post(kv::create).get(|| missing("scans of a table")))
             .route("/v1/kv/{table}/", item())
             .route("/v1/kv/{table}/{*key}", item())
-            .route("/v1/batch", post(|| missing("batches")))
+            .route("/v1/batch", post(batch::run))
             .route("/v1/tables", get(tables::list))
             .route("/v1/tables/", any(tables::without_table))
             .route("/v1/tables/{table}", get(tables::describe).put(tables::define).delete(tables::drop_table))

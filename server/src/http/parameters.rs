@@ -17,7 +17,7 @@ use super::{
 const MAX_TIMEOUT_MS: u64 = 30_000;
 
 /// Longest time to live: 20 years of 365 days, in seconds.
-const MAX_TTL_SECONDS: u64 = 20 * 365 * 24 * 60 * 60;
+pub(super) const MAX_TTL_SECONDS: u64 = 20 * 365 * 24 * 60 * 60;
 
 /// One parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,9 @@ pub(crate) const OF_CREATE: &[Name] =
 /// What DELETE takes: a tombstone does not expire.
 pub(crate) const OF_DELETE: &[Name] =
     &[Name::Consistency, Name::TimeoutMs, Name::Timestamp, Name::Trace, Name::KeyEncoding];
+
+/// What a batch takes: the rest is said in its body.
+pub(crate) const OF_BATCH: &[Name] = &[Name::TimeoutMs];
 
 /// What the question where a key is takes.
 pub(crate) const OF_ENDPOINTS: &[Name] = &[Name::KeyEncoding];
@@ -192,7 +195,10 @@ impl Parameters {
     }
 
     /// The rules that hold whatever the cluster looks like; the others are the coordinator's.
-    fn check_level(&self, access: Access) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// 400 or 501 naming the level.
+    pub(super) fn check_level(&self, access: Access) -> Result<(), Problem> {
         let Some(level) = self.consistency else { return Ok(()) };
         let (kind, detail) = match (access, level) {
             (Access::Read, Consistency::Any) => {

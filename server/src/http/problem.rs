@@ -118,7 +118,7 @@ impl Kind {
         self.row().0
     }
 
-    fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         StatusCode::from_u16(self.row().1).expect("each is between 400 and 599")
     }
 }
@@ -162,12 +162,13 @@ pub(crate) struct Problem {
 
 /// The members of the body, in their order.
 #[derive(Serialize)]
-struct Body9457<'a> {
+struct Body9457 {
     r#type: String,
     title: &'static str,
     status: u16,
-    detail: &'a str,
-    request_id: &'a str,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     consistency: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +180,7 @@ struct Body9457<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
+    field: Option<String>,
 }
 
 impl Problem {
@@ -300,30 +301,36 @@ impl Problem {
 
     /// Status, headers and body, for a request with that id.
     pub(crate) fn render(&self, request_id: &str) -> (StatusCode, HeaderMap, Bytes) {
-        let (name, status, title) = self.kind.row();
-        let body = Body9457 {
-            r#type: format!("/problems/{name}"),
-            title,
-            status,
-            detail: &self.detail,
-            request_id,
-            consistency: self.level.map(|level| level.to_string()),
-            required: self.required,
-            received: self.received,
-            alive: self.alive,
-            outcome: self.outcome,
-            field: self.field.as_deref(),
-        };
-        let body = serde_json::to_vec(&body).expect("the struct holds only texts and numbers");
+        let status = self.kind.status();
+        let body = serde_json::to_vec(&self.members(Some(request_id)))
+            .expect("the struct holds only texts and numbers");
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == 503 {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.closes {
             headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
         }
-        (self.kind.status(), headers, body.into())
+        (status, headers, body.into())
+    }
+
+    /// The members of its body; without the id of a request, which one reply has, where it is one of many in a reply.
+    pub(crate) fn members(&self, request_id: Option<&str>) -> impl Serialize + use<> {
+        let (name, status, title) = self.kind.row();
+        Body9457 {
+            r#type: format!("/problems/{name}"),
+            title,
+            status,
+            detail: self.detail.clone(),
+            request_id: request_id.map(str::to_owned),
+            consistency: self.level.map(|level| level.to_string()),
+            required: self.required,
+            received: self.received,
+            alive: self.alive,
+            outcome: self.outcome,
+            field: self.field.clone(),
+        }
     }
 }
 

@@ -65,9 +65,7 @@ pub(super) fn conclude(api: &Arc<Api>, operation: Operation, start: Instant, end
     let problem = reply.extensions().get::<Problem>().map(|problem| problem.kind);
     api.metrics.record(operation, level, problem, start.elapsed());
     let headers = reply.headers_mut();
-    if let Some(at_work) = api.at_work.get() {
-        headers.insert(COORDINATOR, at_work.coordinator.clone());
-    }
+    name_coordinator(api, headers);
     if let (Some(level), Some((required, acknowledged))) = (level, counts) {
         headers.insert(CONSISTENCY, consistency(level, required, acknowledged));
     }
@@ -75,6 +73,13 @@ pub(super) fn conclude(api: &Arc<Api>, operation: Operation, start: Instant, end
         headers.insert(TRACE, trace);
     }
     reply
+}
+
+/// Says which node coordinated, once there is one.
+pub(super) fn name_coordinator(api: &Api, headers: &mut HeaderMap) {
+    if let Some(at_work) = api.at_work.get() {
+        headers.insert(COORDINATOR, at_work.coordinator.clone());
+    }
 }
 
 /// The members of the reply to a write, in their order.
@@ -180,7 +185,7 @@ fn none_match(request: &HeaderMap, etag: &str) -> bool {
 }
 
 /// Seconds until a value expires, rounded up: a value that can be read has at least one.
-fn seconds_left(expires_at: Timestamp, now: Timestamp) -> u64 {
+pub(super) fn seconds_left(expires_at: Timestamp, now: Timestamp) -> u64 {
     expires_at.0.saturating_sub(now.0).div_ceil(1_000_000)
 }
 

@@ -22,7 +22,7 @@ use crate::{
     },
     error::{Error, Result},
     manifest::Edit,
-    sstable::{FileId, TableFile, TableReader, TableWriter},
+    sstable::{FileId, TableReader, TableWriter},
     table_options::{Strategy, TableOptions, Unified},
     tree::{Tree, View},
 };
