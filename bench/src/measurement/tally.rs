@@ -57,8 +57,8 @@ impl Tally {
         } else {
             (&mut self.failed, &mut self.failed_intended)
         };
-        plain.saturating_record(micros(latency));
-        from_due.saturating_record(micros(intended));
+        plain.record(micros(latency)).expect(GROWS);
+        from_due.record(micros(intended)).expect(GROWS);
         self.outcomes[judgement.outcome as usize] += 1;
         *self.statuses.entry(judgement.status).or_default() += 1;
         if let Some(detail) = &judgement.detail {
@@ -74,7 +74,7 @@ impl Tally {
             (&mut self.failed, &other.failed),
             (&mut self.failed_intended, &other.failed_intended),
         ] {
-            into.add(from).expect("it grows as it must");
+            into.add(from).expect(GROWS);
         }
         for (into, from) in self.outcomes.iter_mut().zip(other.outcomes) {
             *into += from;
@@ -88,9 +88,13 @@ impl Tally {
     }
 }
 
+/// Histograms grow by themselves; `saturating_record` would not let them.
+const GROWS: &str = "a histogram grows to hold a day";
+
 fn micros(duration: Duration) -> u64 {
+    const DAY_US: u64 = 86_400_000_000;
     // An HdrHistogram holds values from 1.
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1)
+    u64::try_from(duration.as_micros()).unwrap_or(DAY_US).clamp(1, DAY_US)
 }
 
 fn count_detail(details: &mut BTreeMap<String, u64>, detail: &str, count: u64) {
