@@ -18,7 +18,11 @@ pub fn ratios(targets: &[(String, Vec<Figures>)]) -> String {
         };
         let ratio = |of: fn(&Figures) -> f64| {
             let base = first.as_ref().map_or(0.0, of);
-            if base > 0.0 { format!("{:.2}", of(&figures) / base) } else { "–".to_owned() }
+            if base > 0.0 && of(&figures) > 0.0 {
+                format!("{:.2}", of(&figures) / base)
+            } else {
+                "–".to_owned()
+            }
         };
         let millis = |us: f64| if us > 0.0 { format!("{:.2} ms", us / 1e3) } else { "–".to_owned() };
         table.add_row([

@@ -24,7 +24,12 @@ impl Axis {
         let step =
             factors.map(|factor| factor * magnitude).into_iter().find(|&step| step >= raw).unwrap_or(raw);
         let ticks = (0..=4).map(|tick| step * f64::from(tick)).filter(|&tick| tick <= high * 1.000_1);
-        Self { low: 0.0, high, is_logarithmic: false, ticks: ticks.map(|tick| (tick, label(tick))).collect() }
+        Self {
+            low: 0.0,
+            high,
+            is_logarithmic: false,
+            ticks: ticks.map(|tick| (tick, short(&label(tick)))).collect(),
+        }
     }
 
     /// Logarithmic, with ticks at powers of ten, and between them where there are few.
@@ -37,7 +42,7 @@ impl Axis {
         let ticks = (first..=high.log10().ceil() as i32)
             .flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)))
             .filter(|tick| (low..=high).contains(tick));
-        let ticks = ticks.map(|tick| (tick, label(tick))).collect();
+        let ticks = ticks.map(|tick| (tick, short(&label(tick)))).collect();
         Self { low, high, is_logarithmic: true, ticks }
     }
 
@@ -50,6 +55,14 @@ impl Axis {
         };
         share.clamp(0.0, 1.0) * SIDE
     }
+}
+
+/// A label without zeros behind the point.
+fn short(label: &str) -> String {
+    let (number, unit) = label.split_once(' ').unwrap_or((label, ""));
+    let number =
+        if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number} {unit}").trim_end().to_owned()
 }
 
 /// Something drawn in one colour.

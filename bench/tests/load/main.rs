@@ -19,7 +19,7 @@ fn workload_file(letter: char) -> String {
 
 fn bench(server: &StandIn, line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_helenus-bench"));
-    command.args(line.split(' ')).args(["--endpoints", &server.url()]);
+    command.args(line.split_whitespace()).args(["--endpoints", &server.url()]);
     command.output().expect("helenus-bench runs")
 }
 
@@ -129,6 +129,63 @@ fn failures_are_told_by_kind_and_are_no_successes() {
         assert_eq!((read.latency.count, read.failed.count), (0, 50));
         assert_eq!(read.details[&format!("{status} {name}")], 50);
     }
+}
+
+#[test]
+fn a_load_ends_at_a_record_that_cannot_be_inserted_unless_told_to_go_on() {
+    let server = StandIn::start();
+    server.contents().refuses = Some((503, "unavailable"));
+    let failures = |properties: &str| {
+        let run = bench(&server, &format!("load -p recordcount=500 --threads 2 --format json {properties}"));
+        assert!(!run.status.success(), "a load that lacks records has failed");
+        serde_json::from_slice::<RunResult>(&run.stdout).expect("a result").failed
+    };
+    assert!((1..=2).contains(&failures("")));
+    assert_eq!(failures("-p core_workload_insertion_keep_going_on_error=true"), 500);
+}
+
+#[test]
+fn a_failed_insert_is_tried_again_as_often_as_asked() {
+    let server = StandIn::start();
+    server.contents().refuses = Some((503, "unavailable"));
+    let retries = "-p core_workload_insertion_retry_limit=2 -p core_workload_insertion_retry_interval=0";
+    let run = bench(&server, &format!("load -p recordcount=500 --threads 1 --format ycsb {retries}"));
+    let lines = parse_ycsb(&String::from_utf8(run.stdout).expect("text"));
+    assert_eq!(lines[&("INSERT".to_owned(), "Return=SERVICE_UNAVAILABLE".to_owned())], 3.0);
+}
+
+#[test]
+fn a_dead_endpoint_leaves_its_clients_to_the_others() {
+    let server = StandIn::start();
+    let dead = "http://127.0.0.1:1";
+    let run = result(&server, &format!("load -p recordcount=100 --endpoints {dead}"));
+    assert_eq!((run.succeeded, run.failed), (100, 0));
+}
+
+#[test]
+fn targets_are_compared_in_one_table() {
+    let server = StandIn::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let lineup = directory.path().join("lineup.toml");
+    let text = format!(
+        "[[target]]\nname = 'ours'\nkind = 'helenus'\nendpoints = ['{}']\nstart = 'echo >> {1}'\nstop = 'echo >> {1}'\n\
+         [[target]]\nname = 'theirs'\nkind = 'command'\ncommand = 'echo op rate : {{threads}}{{seconds}}'\n",
+        server.url(),
+        directory.path().join("calls").display()
+    );
+    fs::write(&lineup, text).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_helenus-bench"))
+        .arg("compare")
+        .arg(&lineup)
+        .args(["-P", &workload_file('a'), "--duration", "1s", "--rounds", "1", "-threads", "8"])
+        .output()
+        .expect("helenus-bench runs");
+    let table = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
+    let row = |name: &str| table.lines().find(|line| line.contains(name)).expect(name).to_owned();
+    assert!(row("ours").contains("1.00") && row("theirs").contains(" 81 "), "{table}");
+    let calls = fs::read_to_string(directory.path().join("calls")).expect("started and stopped");
+    assert_eq!(calls.lines().count(), 2);
 }
 
 #[test]
