@@ -32,14 +32,22 @@ pub enum RequestError {
         max: Timestamp,
     },
     /// Nothing was sent: too few replicas are alive.
-    #[error("level {level} requires {required} replicas and {alive} are alive")]
+    #[error(
+        "level {level} requires {required} replicas and {alive} are alive{}{}",
+        where_short(shortages, "are alive"),
+        who_is_down(down)
+    )]
     Unavailable {
         /// The level.
         level: Consistency,
         /// Replicas it requires.
         required: u32,
-        /// Replicas that are alive.
+        /// Replicas that are alive and would count.
         alive: u32,
+        /// What is lacking where, of a level that looks at datacenters.
+        shortages: Vec<Shortage>,
+        /// The replicas that would count and are down.
+        down: Vec<HostId>,
     },
     /// Nothing was sent: a bound of this node was hit.
     #[error("the node is overloaded: {0}")]
@@ -55,7 +63,11 @@ pub enum RequestError {
     ClockSkew(String),
     /// Silence or lost connections: the level is out of reach or the deadline has passed. A write may or may not
     /// be applied.
-    #[error("{}", too_few_answers(*level, *required, *received, *silent, *lost, *timeout))]
+    #[error(
+        "{}{}",
+        too_few_answers(*level, *required, *received, *silent, *lost, *timeout),
+        where_short(shortages, "answered")
+    )]
     Timeout {
         /// The level.
         level: Consistency,
@@ -69,9 +81,15 @@ pub enum RequestError {
         lost: u32,
         /// How long the request was given.
         timeout: Duration,
+        /// What is lacking where, of a level that looks at datacenters.
+        shortages: Vec<Shortage>,
     },
     /// All missing answers were error answers. A write may or may not be applied.
-    #[error("level {level} requires {required} replicas, {received} answered and {} failed", failures.len())]
+    #[error(
+        "level {level} requires {required} replicas, {received} answered and {} failed{}",
+        failures.len(),
+        where_short(shortages, "answered")
+    )]
     Failed {
         /// The level.
         level: Consistency,
@@ -81,7 +99,32 @@ pub enum RequestError {
         received: u32,
         /// What the others answered.
         failures: Vec<(HostId, ReplicaError)>,
+        /// What is lacking where, of a level that looks at datacenters.
+        shortages: Vec<Shortage>,
     },
+}
+
+/// A datacenter in which a level lacks replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// Its name.
+    pub datacenter: String,
+    /// Replicas that the level requires there.
+    pub required: u32,
+    /// Replicas there that are alive, or have answered.
+    pub had: u32,
+}
+
+fn where_short(shortages: &[Shortage], what: &str) -> String {
+    let one = |Shortage { datacenter, required, had }: &Shortage| {
+        format!("; in datacenter {datacenter} it requires {required} and {had} {what}")
+    };
+    shortages.iter().map(one).collect()
+}
+
+fn who_is_down(down: &[HostId]) -> String {
+    let names: Vec<String> = down.iter().map(ToString::to_string).collect();
+    if names.is_empty() { String::new() } else { format!("; down: {}", names.join(", ")) }
 }
 
 /// What became of the answers of a [`RequestError::Timeout`]. "In time" is said only if time ran out.

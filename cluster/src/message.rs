@@ -7,6 +7,7 @@ use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    handoff::Grant,
     membership::{Exchange, GossipReply, GossipRequest},
     node_id::{Generation, HostId},
     table::Table,
@@ -20,6 +21,8 @@ pub enum TrafficClass {
     Control,
     /// Requests of clients.
     Request,
+    /// What can wait: hints.
+    Background,
 }
 
 /// What every message carries besides its body.
@@ -83,6 +86,11 @@ pub enum Request {
         /// The coordinator's clock: the one `now` of the whole read.
         now: Timestamp,
     },
+    /// Apply writes that the receiver has missed, or none to ask how much it takes; answered by [`Response::Hinted`].
+    Hints {
+        /// In the order of their making.
+        hints: Vec<(TableId, Mutation)>,
+    },
 }
 
 /// What a node answers.
@@ -105,6 +113,13 @@ pub enum Response {
     },
     /// The newest version the replica holds, tombstones included.
     Record(Option<Record>),
+    /// To [`Request::Hints`].
+    Hinted {
+        /// So many of them, from the first on, are as durable as the replica's sync mode promises.
+        applied: u32,
+        /// What may be sent next.
+        grant: Grant,
+    },
     /// The replica could not do it.
     Failed(ReplicaError),
 }

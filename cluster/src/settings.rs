@@ -60,6 +60,12 @@ pub struct Settings {
     pub cold_read_queue: usize,
     /// Client requests that this node coordinates at once; further ones are answered as overloaded.
     pub max_requests: usize,
+    /// How long a write is kept for a replica that missed it; zero: not at all.
+    pub hint_window: Duration,
+    /// Bytes that all kept hints may take.
+    pub hint_bytes: u64,
+    /// Hints that may be on their way to the disk at once; what is missed beyond has to be repaired.
+    pub hints_in_flight: usize,
 }
 
 impl Default for Settings {
@@ -87,6 +93,9 @@ impl Default for Settings {
             cold_reads: 16,
             cold_read_queue: 1024,
             max_requests: 4096,
+            hint_window: Duration::from_secs(3 * 60 * 60),
+            hint_bytes: 1 << 30,
+            hints_in_flight: 4096,
         }
     }
 }

@@ -11,11 +11,13 @@
 //! 0x03 Read         table u32, now µs    storage key
 //! 0x04 Schema                            postcard of the facts
 //! 0x05 Gossip                            postcard of the request
+//! 0x06 Hints                             table u32 LE and mutation of each, as the storage engine encodes it
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
+//! 0x86 Hinted       applied u32, grant
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -25,7 +27,8 @@
 //! Two builds must understand each other's refusals. So verb, version and header come first and never change their
 //! encoding (fields added to the header go to its end, and older builds skip them by its length): a verb or version
 //! that a build does not know can still be answered ([`WireError::Unsupported`]). Fields and payload may change with
-//! the version of their verb. Enums in them are encoded by position: new variants go to the end and need a new version.
+//! the version of their verb. Enums in them are encoded by position: new variants go to the end and need a new version
+//! (not so the states of members, which are numbers: whoever does not know one passes it on).
 //! Rejected: a self-describing encoding, which repeats the names of all fields in each message.
 //!
 //! Decoding trusts nothing: no input panics, and memory is reserved only for elements that the remaining bytes could
@@ -33,7 +36,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -72,19 +75,23 @@ pub enum WireError {
     Malformed(String),
 }
 
-/// Version of every verb of this build.
+/// Version of every verb of this build, but for those that carry records.
 const VERSION: u8 = 1;
+/// Version of the verbs that carry records.
+const RECORD_VERSION: u8 = 2;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
 const READ: u8 = 0x03;
 const SCHEMA: u8 = 0x04;
 const GOSSIP: u8 = 0x05;
+const HINTS: u8 = 0x06;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
 const SCHEMA_ANSWER: u8 = 0x84;
 const GOSSIP_REPLY: u8 = 0x85;
+const HINTED: u8 = 0x86;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -108,6 +115,14 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
         Request::Read { table, key, now } => {
             Encoded { head: head(READ, header, &(table.0, now.0)), payload: key.clone() }
         }
+        Request::Hints { hints } => {
+            let mut payload = BytesMut::new();
+            for (table, mutation) in hints {
+                payload.put_u32_le(table.0);
+                mutation.encode(&mut payload);
+            }
+            Encoded { head: head(HINTS, header, &()), payload: payload.freeze() }
+        }
     }
 }
 
@@ -130,7 +145,7 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             parts.fields::<()>()?;
             Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
         }
-        (WRITE, VERSION) => {
+        (WRITE, RECORD_VERSION) => {
             let table = TableId(parts.fields()?);
             let mutation = Mutation::decode(parts.payload.clone()).map_err(|error| parts.storage(&error))?;
             Request::Write { table, mutation }
@@ -138,6 +153,10 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
         (READ, VERSION) => {
             let (table, now) = parts.fields()?;
             Request::Read { table: TableId(table), key: parts.payload.clone(), now: Timestamp(now) }
+        }
+        (HINTS, VERSION) => {
+            parts.fields::<()>()?;
+            Request::Hints { hints: parts.mutations()? }
         }
         _ => return Err(parts.unsupported()),
     };
@@ -164,6 +183,9 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
                 record.encode(&mut payload);
             }
             Encoded { head: head(RECORD, header, &()), payload: payload.freeze() }
+        }
+        Response::Hinted { applied, grant } => {
+            Encoded { head: head(HINTED, header, &(applied, grant)), payload: Bytes::new() }
         }
         Response::Failed(error) => Encoded { head: head(FAILED, header, error), payload: Bytes::new() },
     }
@@ -192,9 +214,14 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
             parts.no_payload()?;
             Response::Written { owned: parts.fields()? }
         }
-        (RECORD, VERSION) => {
+        (RECORD, RECORD_VERSION) => {
             parts.fields::<()>()?;
             Response::Record(parts.record()?)
+        }
+        (HINTED, VERSION) => {
+            parts.no_payload()?;
+            let (applied, grant) = parts.fields()?;
+            Response::Hinted { applied, grant }
         }
         (FAILED, VERSION) => {
             parts.no_payload()?;
@@ -244,15 +271,22 @@ impl Parts {
     }
 
     fn record(&self) -> Result<Option<Record>, WireError> {
-        let mut payload = self.payload.clone();
-        if payload.is_empty() {
+        if self.payload.is_empty() {
             return Ok(None);
         }
-        let record = Record::decode(&mut payload).map_err(|error| self.storage(&error))?;
-        if !payload.is_empty() {
-            return Err(WireError::Malformed("bytes after the record".to_owned()));
+        Record::decode(self.payload.clone()).map(Some).map_err(|error| self.storage(&error))
+    }
+
+    fn mutations(&self) -> Result<Vec<(TableId, Mutation)>, WireError> {
+        let mut payload = self.payload.clone();
+        let mut mutations = Vec::new();
+        while !payload.is_empty() {
+            let table = payload.try_get_u32_le();
+            let table = table.map_err(|_| WireError::Malformed("a mutation is cut short".to_owned()))?;
+            let mutation = Mutation::decode_first(&mut payload).map_err(|error| self.storage(&error))?;
+            mutations.push((TableId(table), mutation));
         }
-        Ok(Some(record))
+        Ok(mutations)
     }
 
     /// A record kind of a later build is told apart from damage: the sender is right, and must learn that we lag.
@@ -285,6 +319,7 @@ struct WireHeader {
 
 const CONTROL_CLASS: u8 = 0;
 const REQUEST_CLASS: u8 = 1;
+const BACKGROUND_CLASS: u8 = 2;
 
 impl From<&Header> for WireHeader {
     fn from(header: &Header) -> Self {
@@ -297,6 +332,7 @@ impl From<&Header> for WireHeader {
             class: match header.class {
                 TrafficClass::Control => CONTROL_CLASS,
                 TrafficClass::Request => REQUEST_CLASS,
+                TrafficClass::Background => BACKGROUND_CLASS,
             },
             remaining_us: u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX),
             timestamp: header.timestamp.0,
@@ -315,6 +351,7 @@ impl From<WireHeader> for Header {
             schema_version: header.schema_version,
             class: match header.class {
                 CONTROL_CLASS => TrafficClass::Control,
+                BACKGROUND_CLASS => TrafficClass::Background,
                 // A class of a later build must not make its header unreadable; it is no more urgent than a request.
                 _ => TrafficClass::Request,
             },
@@ -328,7 +365,8 @@ impl From<WireHeader> for Header {
 fn head(verb: u8, header: &Header, fields: &impl Serialize) -> Bytes {
     const FIXED: usize = 4;
     let mut head = Vec::with_capacity(128);
-    head.extend([verb, VERSION, 0, 0]);
+    let version = if matches!(verb, WRITE | RECORD) { RECORD_VERSION } else { VERSION };
+    head.extend([verb, version, 0, 0]);
     let mut head = appended(head, &WireHeader::from(header));
     let length = u16::try_from(head.len() - FIXED).expect("a header takes about a hundred bytes at most");
     head[2..FIXED].copy_from_slice(&length.to_le_bytes());

@@ -5,119 +5,341 @@
 
 mod setting;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use helenus_cluster::{
     consistency::Consistency::{self, *},
-    error::RequestError,
+    error::{RequestError, Shortage},
     message::ReplicaError,
-    quorum::{Missing, Operation, ReadQuorum, Verdict, WriteQuorum, required},
-    time::Timestamp,
+    quorum::{BlockFor, Missing, Operation, Replica, Verdict, WriteQuorum},
+    table::Replication,
 };
-use helenus_storage::Record;
-use proptest::prelude::*;
 use setting::host;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Every level that there is for writes; more than the factor of some tables requires.
+const LEVELS: [Consistency; 11] =
+    [Any, One, Two, Three, Quorum, All, LocalOne, LocalQuorum, EachQuorum, Count(1), Count(4)];
+
+fn simple(factor: u32) -> Replication {
+    Replication::Simple { factor }
+}
+
+fn in_datacenters(factors: &[(&str, u32)]) -> Replication {
+    Replication::NetworkTopology {
+        factors: factors.iter().map(|(name, factor)| ((*name).to_owned(), *factor)).collect(),
+    }
+}
+
+/// Replicas 1, 2, 3, … of one datacenter after the other, all alive.
+fn replicas<'a>(factors: &[(&'a str, u32)]) -> Vec<Replica<'a>> {
+    let datacenters = factors.iter().flat_map(|(name, factor)| (0..*factor).map(move |_| *name));
+    (1..).zip(datacenters).map(|(number, datacenter)| replica(number, datacenter)).collect()
+}
+
+fn replica(number: u128, datacenter: &str) -> Replica<'_> {
+    Replica { host_id: host(number), datacenter, is_alive: true }
+}
+
+fn dead(number: u128, datacenter: &str) -> Replica<'_> {
+    Replica { is_alive: false, ..replica(number, datacenter) }
+}
+
+fn block_for(level: Consistency, factor: u32) -> BlockFor {
+    BlockFor::of(Operation::Write, level, &simple(factor), "dc1").unwrap()
+}
+
+fn quorum_of_three() -> WriteQuorum {
+    WriteQuorum::new(block_for(Quorum, 3), replicas(&[("dc1", 3)])).unwrap()
+}
+
 #[test]
 fn what_each_level_requires_of_each_factor() {
-    // Zero stands for: invalid, more than the factor.
-    let table: [(Consistency, [u32; 5]); 8] = [
+    // Zero stands for: invalid, more than the factor. A table that does not tell datacenters apart has one.
+    let table: [(Consistency, [u32; 5]); 12] = [
         (One, [1, 1, 1, 1, 1]),
         (Two, [0, 2, 2, 2, 2]),
         (Three, [0, 0, 3, 3, 3]),
         (Quorum, [1, 2, 2, 3, 3]),
         (All, [1, 2, 3, 4, 5]),
+        (LocalOne, [1, 1, 1, 1, 1]),
+        (LocalQuorum, [1, 2, 2, 3, 3]),
+        (EachQuorum, [1, 2, 2, 3, 3]),
         (Count(1), [1, 1, 1, 1, 1]),
         (Count(4), [0, 0, 0, 4, 4]),
         (Count(u32::MAX), [0, 0, 0, 0, 0]),
+        (Count(0), [0, 0, 0, 0, 0]),
     ];
     for (level, by_factor) in table {
         for (factor, expected) in (1..).zip(by_factor) {
             for operation in [Operation::Read, Operation::Write] {
-                match required(operation, level, factor) {
-                    Ok(required) => assert_eq!(required, expected, "{level} at {factor}"),
-                    Err(RequestError::InvalidConsistency { level: named, detail }) => {
-                        assert_eq!((named, expected), (level, 0), "{level} at {factor}");
-                        assert!(detail.contains(&format!("level {level} ")), "{detail}");
-                        assert!(detail.contains(&format!("replication factor {factor}")), "{detail}");
+                for replication in [simple(factor), in_datacenters(&[("dc1", factor), ("dc9", 0)])] {
+                    match BlockFor::of(operation, level, &replication, "dc1") {
+                        Ok(block_for) => assert_eq!(block_for.required(), expected, "{level} at {factor}"),
+                        Err(RequestError::InvalidConsistency { level: named, detail }) => {
+                            assert_eq!((named, expected), (level, 0), "{level} at {factor}");
+                            assert!(detail.contains(&format!("level {level} ")), "{detail}");
+                            assert!(detail.contains(&format!("replication factor {factor}")), "{detail}");
+                        }
+                        Err(other) => panic!("{level} at {factor}: {other}"),
                     }
-                    Err(other) => panic!("{level} at {factor}: {other}"),
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_each_level_requires_of_which_datacenter() {
+    let replication = in_datacenters(&[("dc1", 3), ("dc2", 2), ("dc3", 0)]);
+    let anywhere = |required| vec![(None, required)];
+    for (level, local, expected) in [
+        (Any, "dc1", anywhere(1)),
+        (One, "dc1", anywhere(1)),
+        (Quorum, "dc1", anywhere(3)),
+        (All, "dc1", anywhere(5)),
+        (Count(4), "dc1", anywhere(4)),
+        (LocalOne, "dc1", vec![(Some("dc1"), 1)]),
+        (LocalOne, "dc2", vec![(Some("dc2"), 1)]),
+        (LocalQuorum, "dc1", vec![(Some("dc1"), 2)]),
+        (LocalQuorum, "dc2", vec![(Some("dc2"), 2)]),
+        (EachQuorum, "dc1", vec![(Some("dc1"), 2), (Some("dc2"), 2)]),
+        (EachQuorum, "dc9", vec![(Some("dc1"), 2), (Some("dc2"), 2)]),
+    ] {
+        let block_for = BlockFor::of(Operation::Write, level, &replication, local).unwrap();
+        let parts: Vec<_> =
+            block_for.parts().iter().map(|part| (part.datacenter.as_deref(), part.required)).collect();
+        assert_eq!(parts, expected, "{level} in {local}");
+    }
+    for (level, local) in [(LocalOne, "dc3"), (LocalQuorum, "dc3"), (LocalQuorum, "dc9")] {
+        let invalid = BlockFor::of(Operation::Read, level, &replication, local);
+        let Err(RequestError::InvalidConsistency { detail, .. }) = invalid else { panic!("{invalid:?}") };
+        assert!(detail.contains(&format!("datacenter {local}")), "{detail}");
     }
 }
 
 #[test]
 fn a_level_that_requires_nobody_is_invalid() {
-    for level in [All, Quorum, Count(0)] {
-        assert!(matches!(required(Operation::Write, level, 0), Err(RequestError::InvalidConsistency { .. })));
-    }
-}
-
-#[test]
-fn levels_of_later_builds_are_unsupported_and_levels_of_the_other_operation_invalid() {
-    for level in [LocalOne, LocalQuorum, EachQuorum] {
-        for operation in [Operation::Read, Operation::Write] {
-            assert_eq!(required(operation, level, 3), Err(RequestError::UnsupportedConsistency(level)));
+    for replication in [simple(0), in_datacenters(&[])] {
+        for level in LEVELS {
+            let none = BlockFor::of(Operation::Write, level, &replication, "dc1");
+            assert!(matches!(none, Err(RequestError::InvalidConsistency { .. })), "{level}: {none:?}");
         }
     }
-    assert_eq!(required(Operation::Write, Any, 3), Err(RequestError::UnsupportedConsistency(Any)));
-    assert!(matches!(required(Operation::Read, Any, 3), Err(RequestError::InvalidConsistency { .. })));
+}
+
+#[test]
+fn levels_of_the_other_operation_are_invalid_and_serial_ones_unsupported() {
+    let of = |operation, level| BlockFor::of(operation, level, &simple(3), "dc1");
+    assert!(matches!(of(Operation::Read, Any), Err(RequestError::InvalidConsistency { .. })));
     for level in [Serial, LocalSerial] {
-        assert_eq!(required(Operation::Read, level, 3), Err(RequestError::UnsupportedConsistency(level)));
-        assert!(matches!(required(Operation::Write, level, 3), Err(RequestError::InvalidConsistency { .. })));
+        assert_eq!(of(Operation::Read, level), Err(RequestError::UnsupportedConsistency(level)));
+        assert!(matches!(of(Operation::Write, level), Err(RequestError::InvalidConsistency { .. })));
     }
 }
 
 #[test]
-fn every_level_at_every_factor_under_every_number_of_failures() {
-    for factor in 1..=5 {
-        for level in [One, Two, Three, Quorum, All, Count(2)] {
-            let Ok(required) = required(Operation::Write, level, factor) else { continue };
-            for failures in 0..=factor {
-                let mut write = WriteQuorum::new(level, required, 0, (1..=factor.into()).map(host)).unwrap();
-                for failed in 1..=failures {
-                    assert_eq!(write.verdict(), expected(factor, required, 0, failed - 1));
-                    write.on_failure(host(failed.into()), Missing::Lost);
-                }
-                for acknowledged in 1..=factor - failures {
-                    write.on_ack(host((failures + acknowledged).into()));
-                    let context = format!("{level}, factor {factor}, {failures} failed, {acknowledged} done");
-                    assert_eq!(
-                        write.verdict(),
-                        expected(factor, required, acknowledged, failures),
-                        "{context}"
-                    );
-                }
+fn pending_replicas_are_waited_for_where_the_level_counts() {
+    let replication = in_datacenters(&[("dc1", 3), ("dc2", 3)]);
+    for (level, expected) in [
+        (Any, vec![1]),
+        (One, vec![1 + 3]),
+        (Quorum, vec![4 + 3]),
+        (All, vec![6 + 3]),
+        (LocalOne, vec![1 + 1]),
+        (LocalQuorum, vec![2 + 1]),
+        (EachQuorum, vec![2 + 1, 2 + 2]),
+        (Count(5), vec![5 + 3]),
+    ] {
+        let block_for = BlockFor::of(Operation::Write, level, &replication, "dc1").unwrap();
+        let block_for = block_for.with_pending(["dc2", "dc1", "dc2"]);
+        let required: Vec<u32> = block_for.parts().iter().map(|part| part.required).collect();
+        assert_eq!(required, expected, "{level}");
+    }
+}
+
+/// What an oracle says that knows nothing of parts: how many acknowledgements there are, and may still come, by
+/// datacenter.
+fn expected(
+    block_for: &BlockFor,
+    acknowledged: &BTreeMap<&str, u32>,
+    hopes: &BTreeMap<&str, u32>,
+) -> &'static str {
+    let count = |of: &BTreeMap<&str, u32>, datacenter: Option<&str>| match datacenter {
+        Some(name) => of.get(name).copied().unwrap_or(0),
+        None => of.values().sum(),
+    };
+    let meets = |of: &BTreeMap<&str, u32>| {
+        block_for.parts().iter().all(|part| count(of, part.datacenter.as_deref()) >= part.required)
+    };
+    match (meets(acknowledged), meets(hopes)) {
+        (true, _) => "reached",
+        (false, true) => "pending",
+        (false, false) => "out of reach",
+    }
+}
+
+fn name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Reached { .. } => "reached",
+        Verdict::Pending => "pending",
+        Verdict::OutOfReach { .. } => "out of reach",
+    }
+}
+
+#[test]
+fn every_level_at_every_factor_under_every_set_of_failures() {
+    for factors in [
+        vec![("dc1", 1)],
+        vec![("dc1", 2)],
+        vec![("dc1", 3)],
+        vec![("dc1", 5)],
+        vec![("dc1", 1), ("dc2", 1)],
+        vec![("dc1", 3), ("dc2", 2)],
+        vec![("dc1", 3), ("dc2", 3)],
+        vec![("dc1", 2), ("dc2", 1), ("dc3", 2)],
+    ] {
+        let all = replicas(&factors);
+        for level in LEVELS {
+            let Ok(block_for) = BlockFor::of(Operation::Write, level, &in_datacenters(&factors), "dc1")
+            else {
+                continue;
+            };
+            for failed in 0..1u32 << all.len() {
+                fails_as_the_oracle_says(&block_for, &all, |place| failed & 1 << place != 0);
             }
         }
     }
 }
 
-fn expected(candidates: u32, required: u32, acknowledged: u32, failures: u32) -> Verdict {
-    if acknowledged >= required {
-        Verdict::Reached { acknowledged }
-    } else if required + failures > candidates {
-        Verdict::OutOfReach { silent: true }
-    } else {
-        Verdict::Pending
+/// Replicas that fail do so one after the other, then the others acknowledge.
+fn fails_as_the_oracle_says(block_for: &BlockFor, all: &[Replica<'_>], fails: impl Fn(usize) -> bool) {
+    let mut write = WriteQuorum::new(block_for.clone(), all.iter().copied()).unwrap();
+    let mut acknowledged = BTreeMap::new();
+    let mut hopes = BTreeMap::new();
+    all.iter().for_each(|replica| *hopes.entry(replica.datacenter).or_insert(0) += 1);
+    let told = all.iter().enumerate().filter(|(place, _)| fails(*place));
+    let told = told.chain(all.iter().enumerate().filter(|(place, _)| !fails(*place)));
+    for (place, replica) in told {
+        if fails(place) {
+            write.on_failure(replica.host_id, Missing::Lost);
+            *hopes.get_mut(replica.datacenter).unwrap() -= 1;
+        } else {
+            write.on_ack(replica.host_id);
+            *acknowledged.entry(replica.datacenter).or_insert(0) += 1;
+        }
+        assert_eq!(
+            name(write.verdict()),
+            expected(block_for, &acknowledged, &hopes),
+            "{block_for:?}, {acknowledged:?} acknowledged, {hopes:?} left"
+        );
     }
 }
 
 #[test]
-fn too_few_candidates_are_unavailable_and_nothing_is_sent() {
-    let unavailable = RequestError::Unavailable { level: Quorum, required: 2, alive: 1 };
-    assert_eq!(WriteQuorum::new(Quorum, 2, 0, [host(1)]).unwrap_err(), unavailable);
-    assert_eq!(WriteQuorum::new(Quorum, 2, 0, [host(1), host(1)]).unwrap_err(), unavailable);
-    assert_eq!(ReadQuorum::new(Quorum, 2, Timestamp(0), [host(1)]).unwrap_err(), unavailable);
+fn every_level_is_unavailable_exactly_if_the_living_cannot_meet_it() {
+    let factors = [("dc1", 3), ("dc2", 2)];
+    for level in LEVELS {
+        let block_for = BlockFor::of(Operation::Write, level, &in_datacenters(&factors), "dc1").unwrap();
+        for living in 0..1u32 << 5 {
+            let mut all = replicas(&factors);
+            let mut alive = BTreeMap::new();
+            for (place, replica) in all.iter_mut().enumerate() {
+                replica.is_alive = living & 1 << place != 0;
+                *alive.entry(replica.datacenter).or_insert(0) += u32::from(replica.is_alive);
+            }
+            let write = WriteQuorum::new(block_for.clone(), all);
+            // A hint satisfies level any.
+            let is_possible = level == Any || expected(&block_for, &BTreeMap::new(), &alive) == "pending";
+            assert_eq!(write.is_ok(), is_possible, "{level}, alive {alive:?}: {write:?}");
+        }
+    }
+}
+
+#[test]
+fn an_unavailable_level_says_what_is_lacking_where() {
+    let replication = in_datacenters(&[("dc1", 3), ("dc2", 3)]);
+    let alive = [
+        replica(1, "dc1"),
+        replica(2, "dc1"),
+        replica(3, "dc1"),
+        replica(4, "dc2"),
+        dead(5, "dc2"),
+        dead(6, "dc2"),
+    ];
+    let refused = |level| {
+        let block_for = BlockFor::of(Operation::Write, level, &replication, "dc1").unwrap();
+        WriteQuorum::new(block_for, alive).map(|_| ())
+    };
+
+    let shortages = vec![Shortage { datacenter: "dc2".to_owned(), required: 2, had: 1 }];
+    let each = refused(EachQuorum).unwrap_err();
+    assert_eq!(
+        each,
+        RequestError::Unavailable {
+            level: EachQuorum,
+            required: 4,
+            alive: 3,
+            shortages,
+            down: vec![host(5), host(6)]
+        }
+    );
+    assert_eq!(
+        each.to_string(),
+        format!(
+            "level each_quorum requires 4 replicas and 3 are alive; in datacenter dc2 it requires 2 and 1 are alive; \
+             down: {}, {}",
+            host(5),
+            host(6)
+        )
+    );
+    let all = refused(All).unwrap_err().to_string();
+    assert_eq!(all, format!("level all requires 6 replicas and 4 are alive; down: {}, {}", host(5), host(6)));
+    assert_eq!(refused(LocalQuorum), Ok(()), "the other datacenter is not its business");
+}
+
+#[test]
+fn what_one_datacenter_has_too_much_makes_up_for_no_other() {
+    let replication = in_datacenters(&[("dc1", 3), ("dc2", 3)]);
+    let block_for = BlockFor::of(Operation::Write, EachQuorum, &replication, "dc1").unwrap();
+    let mut write = WriteQuorum::new(block_for, replicas(&[("dc1", 3), ("dc2", 3)])).unwrap();
+    (1..=4).for_each(|number| write.on_ack(host(number)));
+    assert_eq!(write.verdict(), Verdict::Pending);
+    write.on_deadline();
+
+    let late = write.error(TIMEOUT);
+    let shortages = vec![Shortage { datacenter: "dc2".to_owned(), required: 2, had: 1 }];
+    let timeout = TIMEOUT;
+    assert_eq!(
+        late,
+        RequestError::Timeout {
+            level: EachQuorum,
+            required: 4,
+            received: 3,
+            silent: 2,
+            lost: 0,
+            timeout,
+            shortages
+        }
+    );
+    assert!(late.to_string().ends_with("; in datacenter dc2 it requires 2 and 1 answered"), "{late}");
+}
+
+#[test]
+fn acknowledgements_of_other_datacenters_are_no_local_ones() {
+    let replication = in_datacenters(&[("dc1", 3), ("dc2", 3)]);
+    let block_for = BlockFor::of(Operation::Write, LocalQuorum, &replication, "dc1").unwrap();
+    let mut write = WriteQuorum::new(block_for, replicas(&[("dc1", 3), ("dc2", 3)])).unwrap();
+    (3..=6).for_each(|number| write.on_ack(host(number)));
+    assert_eq!((write.verdict(), write.acknowledged()), (Verdict::Pending, 1));
+    write.on_ack(host(1));
+    assert_eq!(write.verdict(), Verdict::Reached { acknowledged: 2 });
 }
 
 #[test]
 fn a_replica_counts_once_and_its_first_word_holds() {
-    let mut write = WriteQuorum::new(Quorum, 2, 0, [1, 2, 3].map(host)).unwrap();
+    let mut write = quorum_of_three();
     write.on_ack(host(1));
     write.on_ack(host(1));
     write.on_failure(host(1), Missing::Silence);
@@ -134,8 +356,9 @@ fn a_replica_counts_once_and_its_first_word_holds() {
 
 #[test]
 fn a_pending_replica_raises_the_level_and_may_help_to_meet_it() {
-    let replicas = [1, 2, 3, 9].map(host);
-    let mut write = WriteQuorum::new(Quorum, 2, 1, replicas).unwrap();
+    let block_for = || block_for(Quorum, 3).with_pending(["dc1"]);
+    let all = [1, 2, 3, 9].map(|number| replica(number, "dc1"));
+    let mut write = WriteQuorum::new(block_for(), all).unwrap();
     assert_eq!(write.required(), 3);
     write.on_ack(host(1));
     write.on_ack(host(9));
@@ -143,14 +366,15 @@ fn a_pending_replica_raises_the_level_and_may_help_to_meet_it() {
     write.on_ack(host(2));
     assert_eq!(write.verdict(), Verdict::Reached { acknowledged: 3 });
 
-    let short = WriteQuorum::new(Quorum, 2, 1, [host(1), host(2)]).unwrap_err();
-    assert_eq!(short, RequestError::Unavailable { level: Quorum, required: 3, alive: 2 });
+    let short = WriteQuorum::new(block_for(), [1, 2, 2].map(|number| replica(number, "dc1"))).unwrap_err();
+    let (shortages, down) = (Vec::new(), Vec::new());
+    assert_eq!(short, RequestError::Unavailable { level: Quorum, required: 3, alive: 2, shortages, down });
 }
 
 #[test]
 fn error_answers_are_a_failure_unless_some_replica_was_silent() {
     let storage = || ReplicaError::Storage("disk on fire".to_owned());
-    let mut write = WriteQuorum::new(Quorum, 2, 0, [1, 2, 3].map(host)).unwrap();
+    let mut write = quorum_of_three();
     write.on_ack(host(3));
     write.on_failure(host(1), Missing::Error(storage()));
     write.on_failure(host(2), Missing::Error(ReplicaError::Expired));
@@ -158,16 +382,24 @@ fn error_answers_are_a_failure_unless_some_replica_was_silent() {
     let failures = vec![(host(1), storage()), (host(2), ReplicaError::Expired)];
     assert_eq!(
         write.error(TIMEOUT),
-        RequestError::Failed { level: Quorum, required: 2, received: 1, failures }
+        RequestError::Failed { level: Quorum, required: 2, received: 1, failures, shortages: Vec::new() }
     );
 
     for (silence, silent, lost) in [(Missing::Silence, 1, 0), (Missing::Lost, 0, 1)] {
-        let mut write = WriteQuorum::new(Quorum, 2, 0, [1, 2, 3].map(host)).unwrap();
+        let mut write = quorum_of_three();
         write.on_failure(host(1), Missing::Error(storage()));
         write.on_failure(host(2), silence);
         assert_eq!(write.verdict(), Verdict::OutOfReach { silent: true });
-        let expected =
-            RequestError::Timeout { level: Quorum, required: 2, received: 0, silent, lost, timeout: TIMEOUT };
+        let (timeout, shortages) = (TIMEOUT, Vec::new());
+        let expected = RequestError::Timeout {
+            level: Quorum,
+            required: 2,
+            received: 0,
+            silent,
+            lost,
+            timeout,
+            shortages,
+        };
         assert_eq!(write.error(TIMEOUT), expected);
     }
 }
@@ -175,7 +407,7 @@ fn error_answers_are_a_failure_unless_some_replica_was_silent() {
 #[test]
 fn an_error_says_in_time_only_if_time_ran_out() {
     let words = |told: &dyn Fn(&mut WriteQuorum)| {
-        let mut write = WriteQuorum::new(Quorum, 2, 0, [1, 2, 3].map(host)).unwrap();
+        let mut write = quorum_of_three();
         told(&mut write);
         write.error(Duration::from_secs(2)).to_string()
     };
@@ -206,94 +438,14 @@ fn an_error_says_in_time_only_if_time_ran_out() {
 
 #[test]
 fn the_deadline_makes_the_rest_silent_and_takes_nothing_back() {
-    let mut late = ReadQuorum::new(Quorum, 2, Timestamp(0), [1, 2, 3].map(host)).unwrap();
-    late.on_answer(host(1), None);
+    let mut late = quorum_of_three();
+    late.on_ack(host(1));
     late.on_deadline();
     assert_eq!(late.verdict(), Verdict::OutOfReach { silent: true });
 
-    let mut met = late_but_met();
+    let mut met = quorum_of_three();
+    met.on_ack(host(1));
+    met.on_ack(host(2));
     met.on_deadline();
     assert_eq!(met.verdict(), Verdict::Reached { acknowledged: 2 });
-}
-
-fn late_but_met() -> ReadQuorum {
-    let mut met = ReadQuorum::new(Quorum, 2, Timestamp(0), [1, 2, 3].map(host)).unwrap();
-    met.on_answer(host(1), None);
-    met.on_answer(host(2), None);
-    met
-}
-
-#[test]
-fn a_read_answers_the_newest_version_whoever_answers_first() {
-    let old = Record::plain(Timestamp(1), "old");
-    let new = Record::plain(Timestamp(2), "new");
-    for answers in
-        [[Some(old.clone()), Some(new.clone())], [Some(new.clone()), None], [None, Some(new.clone())]]
-    {
-        let mut read = ReadQuorum::new(Two, 2, Timestamp(9), [1, 2].map(host)).unwrap();
-        for (number, answer) in (1..).zip(answers) {
-            assert_eq!(read.verdict(), Verdict::Pending);
-            read.on_answer(host(number), answer);
-        }
-        assert_eq!(
-            (read.verdict(), read.newest()),
-            (Verdict::Reached { acknowledged: 2 }, Some(new.clone()))
-        );
-    }
-    assert_eq!(late_but_met().newest(), None);
-}
-
-#[test]
-fn a_repeated_answer_changes_nothing() {
-    let mut read = ReadQuorum::new(Two, 2, Timestamp(9), [1, 2].map(host)).unwrap();
-    read.on_answer(host(1), None);
-    read.on_answer(host(1), Some(Record::plain(Timestamp(1), "late")));
-    read.on_answer(host(7), Some(Record::plain(Timestamp(1), "stranger")));
-    assert_eq!((read.verdict(), read.newest()), (Verdict::Pending, None));
-}
-
-#[test]
-fn an_expired_version_reads_as_the_tombstone_of_its_expiry() {
-    let mut read = ReadQuorum::new(One, 1, Timestamp(20), [host(1)]).unwrap();
-    read.on_answer(host(1), Some(Record::expiring(Timestamp(5), "v", Timestamp(20))));
-    assert_eq!(read.newest(), Some(Record::tombstone(Timestamp(5), Timestamp(20))));
-}
-
-#[test]
-fn merging_at_the_coordinator_and_merging_at_a_replica_give_the_same_answer() {
-    let short = Record::expiring(Timestamp(5), "short", Timestamp(10));
-    let long = Record::expiring(Timestamp(5), "long", Timestamp(30));
-    let now = Timestamp(20);
-
-    let mut apart = ReadQuorum::new(Two, 2, now, [1, 2].map(host)).unwrap();
-    apart.on_answer(host(1), Some(short.clone()));
-    apart.on_answer(host(2), Some(long.clone()));
-
-    let mut together = ReadQuorum::new(One, 1, now, [host(1)]).unwrap();
-    together.on_answer(host(1), Some(short.reconcile(long.clone())));
-    assert_eq!((apart.newest(), together.newest()), (Some(long.clone()), Some(long)));
-}
-
-fn records() -> impl Strategy<Value = Option<Record>> {
-    let value = prop::sample::select(vec!["a", "b"]);
-    prop::option::of((0u64..3, 0u64..3, 0u8..3, value).prop_map(|(at, end, kind, value)| match kind {
-        0 => Record::plain(Timestamp(at), value),
-        1 => Record::expiring(Timestamp(at), value, Timestamp(end)),
-        _ => Record::tombstone(Timestamp(at), Timestamp(end)),
-    }))
-}
-
-proptest! {
-    #[test]
-    fn the_order_of_answers_does_not_matter(answers in prop::collection::vec(records(), 1..5), now in 0u64..4) {
-        let read = |order: &mut dyn Iterator<Item = (u128, Option<Record>)>| {
-            let replicas = (0..answers.len() as u128).map(host);
-            let mut read = ReadQuorum::new(All, answers.len() as u32, Timestamp(now), replicas).unwrap();
-            order.for_each(|(number, answer)| read.on_answer(host(number), answer));
-            read.newest()
-        };
-        let numbered = || (0..).zip(answers.clone());
-        let backwards: Vec<_> = numbered().collect();
-        prop_assert_eq!(read(&mut numbered()), read(&mut backwards.into_iter().rev()));
-    }
 }

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{BufMut, Bytes, BytesMut};
 use helenus_cluster::{
     consistency::Consistency,
+    handoff::Grant,
     membership::{
         Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest, Member, MemberState,
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
@@ -218,21 +219,17 @@ fn requests_are_these_bytes() {
         mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
     };
     let read = Request::Read { table: TableId(1024), key: "key".into(), now: Timestamp(300) };
-    let mutation = concat!(
-        "03000000",
-        "6b6579",
-        "01000000",
-        "00000000",
-        "00",
-        "0900000000000000",
-        "05000000",
-        "76616c7565"
-    );
+    let mutation = concat!("07", "6b6579", "07", "10", "09", "76616c7565");
+    let hint = || Mutation::single("key", Record::plain(Timestamp(9), "value"));
+    let hints = Request::Hints { hints: vec![(TableId(1024), hint()), (TableId(1025), hint())] };
+    let two_hints = format!("00040000{mutation}01040000{mutation}");
     let golden = [
         (Request::Exchange(exchange()), "0101", "", EXCHANGE),
         (Request::Schema { facts: vec![table()] }, "0401", "", TABLE),
-        (write, "0201", "8008", mutation),
+        (write, "0202", "8008", mutation),
         (read, "0301", "8008ac02", "6b6579"),
+        (Request::Hints { hints: Vec::new() }, "0601", "", ""),
+        (hints, "0601", "", &two_hints),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -246,15 +243,17 @@ fn requests_are_these_bytes() {
 fn answers_are_these_bytes() {
     let tombstone = Record::tombstone(Timestamp(1), Timestamp(2));
     let expiring = Record::expiring(Timestamp(1), "v", Timestamp(2));
+    let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
         (Response::Exchange(exchange()), "8101", "", EXCHANGE),
         (Response::Schema { facts: vec![table()] }, "8401", "", TABLE),
         (Response::Written { owned: true }, "8201", "01", ""),
         (Response::Written { owned: false }, "8201", "00", ""),
-        (Response::Record(None), "8301", "", ""),
-        (Response::Record(Some(tombstone)), "8301", "", "0201000000000000000200000000000000"),
-        (Response::Record(Some(expiring)), "8301", "", "01010000000000000002000000000000000100000076"),
+        (Response::Record(None), "8302", "", ""),
+        (Response::Record(Some(tombstone)), "8302", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8302", "", "1101020000000000000076"),
+        (Response::Hinted { applied: 300, grant }, "8601", "ac0280800101ff93ebdc03", ""),
         (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff01", "000171", ""),
         (Response::Failed(ReplicaError::Expired), "ff01", "01", ""),
         (Response::Failed(ReplicaError::WrongTarget), "ff01", "02", ""),
@@ -322,7 +321,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 1, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 2, .. })));
 }
 
 #[test]
@@ -340,7 +339,7 @@ fn bytes_too_few_or_too_many_are_malformed() {
         let payload = [encoded.payload.as_ref(), payload].concat().into();
         decode_response(Encoded { payload, ..encoded })
     };
-    let record = || Response::Record(Some(Record::plain(Timestamp(1), "v")));
+    let record = || Response::Record(Some(Record::tombstone(Timestamp(1), Timestamp(1))));
     for body in [Response::Written { owned: true }, Response::Failed(ReplicaError::Expired), record()] {
         assert!(matches!(with_payload(body, b"x"), Err(WireError::Malformed(_))));
     }
@@ -528,7 +527,14 @@ fn requests() -> impl Strategy<Value = Request> {
             key,
             now: Timestamp(now),
         }),
+        hints().prop_map(|hints| Request::Hints { hints }),
     ]
+}
+
+fn hints() -> impl Strategy<Value = Vec<(TableId, Mutation)>> {
+    let rows = prop::collection::vec((bytes(), records()), 1..4);
+    let hint = (any::<u32>(), bytes(), rows);
+    prop::collection::vec(hint.prop_map(|(table, key, rows)| (TableId(table), Mutation { key, rows })), 0..4)
 }
 
 fn responses() -> impl Strategy<Value = Response> {
@@ -538,6 +544,9 @@ fn responses() -> impl Strategy<Value = Response> {
         facts().prop_map(|facts| Response::Schema { facts }),
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),
+        (any::<u32>(), any::<u32>(), 0..1_000_000_000_u32).prop_map(|(applied, bytes, nanos)| {
+            Response::Hinted { applied, grant: Grant { bytes, pause: Duration::new(7, nanos) } }
+        }),
         ".*".prop_map(|text| Response::Failed(ReplicaError::Storage(text))),
         ".*".prop_map(|text| Response::Failed(ReplicaError::StorageFull(text))),
     ]

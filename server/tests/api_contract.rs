@@ -210,25 +210,36 @@ async fn options_reach_the_coordinator_and_a_trace_comes_back() {
 async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_write() {
     let f = Fixture::new().await;
     let level = Consistency::Quorum;
-    let timeout = Duration::from_secs(2);
+    let unavailable = || RequestError::Unavailable {
+        level,
+        required: 2,
+        alive: 1,
+        shortages: Vec::new(),
+        down: vec![HOST],
+    };
+    let late = || RequestError::Timeout {
+        level,
+        required: 2,
+        received: 1,
+        silent: 1,
+        lost: 0,
+        timeout: Duration::from_secs(2),
+        shortages: Vec::new(),
+    };
     let failed = |error: ReplicaError| RequestError::Failed {
         level,
         required: 2,
         received: 1,
         failures: vec![(HOST, error)],
+        shortages: Vec::new(),
     };
     let rows = [
-        (RequestError::Unavailable { level, required: 2, alive: 1 }, 503, ["unavailable"; 2], "not-applied"),
+        (unavailable(), 503, ["unavailable"; 2], "not-applied"),
         (RequestError::Overloaded("requests"), 503, ["overloaded"; 2], "not-applied"),
         (RequestError::Starting("replaying".to_owned()), 503, ["starting"; 2], "not-applied"),
         (RequestError::Draining, 503, ["draining"; 2], "not-applied"),
         (RequestError::ClockSkew("by an hour".to_owned()), 503, ["clock-skew"; 2], "not-applied"),
-        (
-            RequestError::Timeout { level, required: 2, received: 1, silent: 1, lost: 0, timeout },
-            504,
-            ["write-timeout", "read-timeout"],
-            "unknown",
-        ),
+        (late(), 504, ["write-timeout", "read-timeout"], "unknown"),
         (
             failed(ReplicaError::Storage("broken".to_owned())),
             500,
@@ -251,7 +262,7 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
             assert_eq!(body["request_id"], reply.header("helenus-request-id"));
         }
     }
-    f.node.fail_next(RequestError::Unavailable { level, required: 2, alive: 1 });
+    f.node.fail_next(unavailable());
     let reply = f.get("/v1/kv/default/k").await;
     let body = reply.json();
     assert_eq!(
@@ -259,7 +270,7 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
         (&"quorum".into(), &2.into(), &1.into())
     );
     assert_eq!(reply.header("helenus-consistency"), "quorum; required=2; acknowledged=0");
-    f.node.fail_next(RequestError::Timeout { level, required: 2, received: 1, silent: 1, lost: 0, timeout });
+    f.node.fail_next(late());
     let reply = f.get("/v1/kv/default/k").await;
     assert_eq!((&reply.json()["required"], &reply.json()["received"]), (&2.into(), &1.into()));
     assert_eq!(reply.header("helenus-consistency"), "quorum; required=2; acknowledged=1");

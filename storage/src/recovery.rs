@@ -26,15 +26,16 @@ use std::{
 
 use crate::{
     commit_log::{
+        group::Batch,
         header::HEADER_BYTES,
-        replay::{Batch, StoredSegment, Tail},
+        replay::{StoredSegment, Tail},
         segment::{self, LogPosition, SegmentId, Start},
         writer::{LogWriter, Segments},
     },
     disk::{Disk, LockGuard},
     error::{Error, Result},
     manifest::{self, Edit, LiveState, Manifest},
-    memtable::{self, Writer},
+    memtable::Writer,
     options::{Options, SyncMode},
     record::Mutation,
     snapshot,
@@ -310,10 +311,10 @@ impl Replay<'_> {
         stored.visit(from, to, &mut |position, batch| {
             let mut needed = Vec::new();
             for (table, mutation) in &batch {
-                if position >= self.flushed(stored, position, *table)? {
+                if self.is_needed(stored, position, *table)? {
                     needed.push((*table, mutation.clone()));
                 } else {
-                    crate::sometimes!("a doubtful mutation was flushed already");
+                    crate::sometimes!("a doubtful mutation was flushed already, or its table dropped");
                 }
             }
             match flushed {
@@ -345,10 +346,10 @@ impl Replay<'_> {
                 self.switch_full(position);
             }
             for (table, mutation) in batch {
-                if position >= self.flushed(stored, position, table)? {
+                if self.is_needed(stored, position, table)? {
                     self.read.push((position, table, mutation));
                 } else {
-                    crate::sometimes!("replay skipped what was flushed");
+                    crate::sometimes!("replay skipped what was flushed or dropped");
                 }
             }
             Ok(())
@@ -385,9 +386,7 @@ impl Replay<'_> {
             entered.entry(*table).or_insert_with(|| trees[table].enter(*position));
         }
         let insert = |read: Vec<(LogPosition, TableId, Mutation)>| -> isize {
-            let grown = read
-                .into_iter()
-                .map(|(_, table, mutation)| entered[&table].insert(memtable::detached(mutation)));
+            let grown = read.into_iter().map(|(_, table, mutation)| entered[&table].insert(&mutation));
             grown.sum()
         };
         let grown = if read.len() < WORTH_A_THREAD {
@@ -403,20 +402,16 @@ impl Replay<'_> {
         self.memtable_bytes = self.memtable_bytes.wrapping_add_signed(grown);
     }
 
-    /// Where replay starts for a table.
-    fn flushed(
-        &self,
-        stored: &StoredSegment<'_>,
-        position: LogPosition,
-        table: TableId,
-    ) -> Result<LogPosition> {
-        let live = self.state.tables.get(&table).ok_or_else(|| {
-            stored.corrupt(
-                position.offset,
-                &format!("a mutation of table {}, which was never created", table.0),
-            )
-        })?;
-        Ok(live.flushed)
+    /// Whether a mutation is neither in an SSTable already nor of a table that was dropped.
+    fn is_needed(&self, stored: &StoredSegment<'_>, position: LogPosition, table: TableId) -> Result<bool> {
+        match self.state.tables.get(&table) {
+            Some(live) => Ok(position >= live.flushed),
+            None if self.state.dropped.contains(table) => Ok(false),
+            None => {
+                let what = format!("a mutation of table {}, which was never created", table.0);
+                Err(stored.corrupt(position.offset, &what))
+            }
+        }
     }
 }
 

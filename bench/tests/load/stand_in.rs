@@ -31,6 +31,10 @@ pub(crate) struct Contents {
 
 type Shared = Arc<Mutex<Contents>>;
 
+fn lock(contents: &Shared) -> MutexGuard<'_, Contents> {
+    contents.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A server on a port of its own, until it is dropped.
 pub(crate) struct StandIn {
     address: SocketAddr,
@@ -41,11 +45,14 @@ pub(crate) struct StandIn {
 impl StandIn {
     pub(crate) fn start() -> Self {
         let contents = Shared::default();
-        contents.lock().unwrap().tables.insert("default".into(), definition(3));
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
+        lock(&contents).tables.insert("default".into(), definition(3));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("it works");
+        let address = listener.local_addr().expect("bound");
         let routes = routes(Arc::clone(&contents));
         runtime.spawn(async move { axum::serve(listener, routes).await });
         Self { address, contents, _runtime: runtime }
@@ -56,7 +63,7 @@ impl StandIn {
     }
 
     pub(crate) fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.contents)
     }
 }
 
@@ -78,11 +85,11 @@ fn definition(factor: u32) -> Value {
 
 fn problem(status: u16, name: &str) -> Response {
     let body = json!({ "type": format!("/problems/{name}"), "status": status });
-    (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+    (StatusCode::from_u16(status).expect("a status"), Json(body)).into_response()
 }
 
 async fn describe(State(contents): State<Shared>, Path(table): Path<String>) -> Response {
-    let contents = contents.lock().unwrap();
+    let contents = lock(&contents);
     contents
         .tables
         .get(&table)
@@ -94,12 +101,12 @@ async fn define(
     Path(table): Path<String>,
     Json(body): Json<Value>,
 ) -> StatusCode {
-    contents.lock().unwrap().tables.insert(table, body);
+    lock(&contents).tables.insert(table, body);
     StatusCode::CREATED
 }
 
 async fn read(State(contents): State<Shared>, Path((_, key)): Path<(String, String)>) -> Response {
-    let contents = contents.lock().unwrap();
+    let contents = lock(&contents);
     match (contents.refuses, contents.records.get(&key)) {
         (Some((status, name)), _) => problem(status, name),
         (None, Some(value)) => value.clone().into_response(),
@@ -112,7 +119,7 @@ async fn write(
     Path((_, key)): Path<(String, String)>,
     value: Bytes,
 ) -> Response {
-    let mut contents = contents.lock().unwrap();
+    let mut contents = lock(&contents);
     if let Some((status, name)) = contents.refuses {
         return problem(status, name);
     }
@@ -122,10 +129,11 @@ async fn write(
 }
 
 async fn scan(State(contents): State<Shared>, RawQuery(query): RawQuery) -> Response {
-    let query = query.unwrap();
-    let query: BTreeMap<&str, &str> = query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
-    let mut contents = contents.lock().unwrap();
-    let limit: u64 = query["limit"].parse().unwrap();
+    let query = query.expect("a start and a limit");
+    let query: BTreeMap<&str, &str> =
+        query.split('&').map(|pair| pair.split_once('=').expect("a name and a value")).collect();
+    let mut contents = lock(&contents);
+    let limit: u64 = query["limit"].parse().expect("a limit");
     contents.scans.push(limit);
     let from = contents.records.range(query["start"].to_owned()..).take(limit as usize);
     let items: Vec<Value> = from.map(|(key, _)| json!({ "key": key })).collect();

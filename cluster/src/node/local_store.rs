@@ -1,6 +1,6 @@
 //! The storage engine as the node sees it: asynchronous, bounded, and with errors that a peer can be told.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use helenus_storage::{
@@ -8,7 +8,7 @@ use helenus_storage::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::own_trees::FIRST_USER_TABLE;
+use super::own_trees::USER_TABLES;
 use crate::{message::ReplicaError, settings::Settings};
 
 /// The node's own engine.
@@ -54,10 +54,32 @@ impl LocalStore {
     /// The newest timestamp of all user records; zero if there is none. Never waits.
     pub(crate) fn newest_user_timestamp(&self) -> Result<Timestamp, Error> {
         let mut newest = Timestamp(0);
-        for table in self.engine.tables().into_iter().filter(|table| *table >= FIRST_USER_TABLE) {
+        for table in self.user_tables() {
             newest = newest.max(self.engine.newest_timestamp(table)?.unwrap_or_default());
         }
         Ok(newest)
+    }
+
+    /// The user tables that are stored.
+    pub(crate) fn user_tables(&self) -> impl Iterator<Item = TableId> + use<> {
+        self.engine.tables().into_iter().filter(|table| USER_TABLES.contains(table))
+    }
+
+    /// Drops tables with all that they hold, durably and for ever; answers the last failure. Goes on if nobody waits
+    /// any more.
+    pub(crate) async fn drop_tables(&self, tables: BTreeSet<TableId>) -> Result<(), ReplicaError> {
+        self.block_on(move |engine| {
+            let mut outcome = Ok(());
+            for table in tables {
+                match engine.drop_table(table) {
+                    // It was never created.
+                    Ok(()) | Err(Error::NoSuchTable(_)) => {}
+                    failure => outcome = failure,
+                }
+            }
+            outcome
+        })
+        .await
     }
 
     /// Creates a table durably, or gives one that exists these options.
@@ -83,10 +105,10 @@ impl LocalStore {
     }
 
     /// Does rare work that waits for the disk.
-    async fn block_on(
+    pub(super) async fn block_on<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Engine) -> Result<(), Error> + Send + 'static,
-    ) -> Result<(), ReplicaError> {
+        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ReplicaError> {
         if matches!(self.cold_reads, ColdReads::Inline) {
             return work(&self.engine).map_err(as_answer);
         }
@@ -133,7 +155,7 @@ impl LocalStore {
 }
 
 /// What a peer is told of a storage error.
-fn as_answer(error: Error) -> ReplicaError {
+pub(super) fn as_answer(error: Error) -> ReplicaError {
     match error {
         Error::Overloaded { what } => ReplicaError::Overloaded(what.to_owned()),
         Error::NoSuchTable(table) => ReplicaError::NoSuchTable(table),

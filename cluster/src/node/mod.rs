@@ -28,13 +28,12 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
-//! `replica`, `coordinator`, `calls`, `membership_loop`.
+//! `replica`, `handoff`, `coordinator`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
 mod clock;
 mod coordinator;
-mod endpoints;
-mod gossip_status;
+mod handoff;
 mod hearsay;
 pub mod identity;
 mod known_cluster;
@@ -45,19 +44,21 @@ mod own_trees;
 mod peers;
 pub(crate) mod randomness;
 mod replica;
+pub mod reports;
 mod saved_cluster;
 mod schema;
-mod status;
 mod token_choice;
 pub mod transport;
 mod upkeep;
 mod user_records;
 
-pub use endpoints::{Endpoint, Endpoints};
+pub use reports::{
+    ClusterStatus, GossipStatus, GossipedMember, MemberStatus, NodeCounters, PeerHealth, Report, Topic,
+};
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{Upkeep, UpkeepError};
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use helenus_storage::{Engine, Record, Snapshot, TableId, Timestamp};
@@ -72,14 +73,24 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
-    local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, replica::Replica,
-    schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
+    clock::NodeClock,
+    coordinator::{Coordinator, Means},
+    handoff::{Delivery, Hints, Receiver},
+    identity::LocalIdentity,
+    known_cluster::KnownCluster,
+    local_store::LocalStore,
+    membership_loop::MembershipLoop,
+    peers::Peers,
+    replica::Replica,
+    reports::source::Source,
+    schema::SchemaKeeper,
+    transport::Transport,
+    upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
     error::RequestError,
-    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest, MemberState},
+    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     settings::Settings,
@@ -87,7 +98,7 @@ use crate::{
     time::WallClock,
 };
 
-pub use gossip_status::{GossipStatus, GossipedMember, NamedFact, PeerHealth};
+pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget};
 pub use known_cluster::RemovalError;
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
@@ -235,57 +246,6 @@ pub enum Readiness {
     Draining,
 }
 
-/// The cluster as one node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClusterStatus {
-    /// Its name.
-    pub cluster_name: String,
-    /// Its id, once known.
-    pub cluster_id: Option<ClusterId>,
-    /// The partitioner.
-    pub partitioner: String,
-    /// The node that was asked.
-    pub host_id: HostId,
-    /// All members, itself included, ordered by datacenter, address and host id.
-    pub members: Vec<MemberStatus>,
-}
-
-/// A member as one node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MemberStatus {
-    /// Its identity.
-    pub host_id: HostId,
-    /// Address of its peer listener.
-    pub address: String,
-    /// Datacenter and rack.
-    pub datacenter: String,
-    /// See `datacenter`.
-    pub rack: String,
-    /// Whether its connection stands.
-    pub up: bool,
-    /// Where it is in its life.
-    #[serde(serialize_with = "serialize_state")]
-    pub state: MemberState,
-    /// Why it is not normal yet, if it is not and the node that was asked knows: of itself always, of others if it holds
-    /// user records.
-    pub why: Option<String>,
-    /// Number of its tokens.
-    pub tokens: usize,
-    /// Share of the default table's data that it holds, 0 to 1.
-    pub owns: f64,
-    /// Bytes on disk, as the member said last.
-    pub load_bytes: Option<u64>,
-}
-
-fn serialize_state<S: serde::Serializer>(state: &MemberState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match state {
-        MemberState::Joining => "joining",
-        MemberState::Settling => "settling",
-        MemberState::Normal => "normal",
-        MemberState::Removed => "removed",
-    })
-}
-
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -301,17 +261,20 @@ pub enum StartError {
 /// One node of the cluster.
 #[derive(Debug)]
 pub struct Node {
-    settings: Settings,
     identity: Arc<LocalIdentity>,
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
-    store: Arc<LocalStore>,
     replica: Arc<Replica>,
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
     upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
-    membership: Mutex<Option<JoinHandle<()>>>,
+    hints: Arc<Hints>,
+    receiver: Receiver,
+    /// What reports are made from.
+    source: Source,
+    /// The loops that run as long as the node does: membership, and the delivery of hints.
+    loops: Mutex<Vec<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
     stop: CancellationToken,
@@ -333,6 +296,7 @@ impl Node {
         let cluster = Arc::new(cluster);
         let clock = NodeClock::new(clock, settings.allowed_drift, store.newest_user_timestamp()?);
         let clock = Arc::new(clock);
+        let hints = Arc::new(Hints::load(&settings, Arc::clone(&store), Arc::clone(&clock))?);
         let peers = Arc::new(Peers {
             identity: Arc::clone(&identity),
             clock: Arc::clone(&clock),
@@ -350,27 +314,46 @@ impl Node {
         let stop = CancellationToken::new();
         let coordinator = Arc::new(Coordinator::new(
             &settings,
-            Arc::clone(&replica),
-            Arc::clone(&peers),
-            Arc::clone(&schema),
+            Means {
+                replica: Arc::clone(&replica),
+                peers: Arc::clone(&peers),
+                schema: Arc::clone(&schema),
+                hints: Arc::clone(&hints),
+            },
             seed,
-            spawners.requests,
+            spawners.requests.clone(),
             stop.clone(),
         ));
+        let receiver = Receiver::new(Arc::clone(&hints), Arc::clone(&replica));
+        let delivery =
+            Delivery::new(Arc::clone(&hints), Arc::clone(&replica), Arc::clone(&peers), stop.clone());
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
-        let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
-        Ok(Arc::new(Self {
+        let loops = Mutex::new(vec![
+            spawners.membership.spawn(membership.run()),
+            spawners.requests.spawn(delivery.run()),
+        ]);
+        let source = Source {
             settings,
+            identity: Arc::clone(&identity),
+            clock: Arc::clone(&clock),
+            cluster: Arc::clone(&cluster),
+            store,
+            coordinator: Arc::clone(&coordinator),
+            hints: Arc::clone(&hints),
+        };
+        Ok(Arc::new(Self {
             identity,
             clock,
             cluster,
-            store,
             replica,
             peers,
             schema,
             upkeep,
             coordinator,
-            membership,
+            hints,
+            receiver,
+            source,
+            loops,
             probes: Semaphore::new(MAX_PROBES),
             stop,
         }))
@@ -416,8 +399,15 @@ impl Node {
     }
 
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
-        if let Request::Write { table, .. } | Request::Read { table, .. } = &body {
-            self.know(*table, header).await;
+        match &body {
+            Request::Write { table, .. } | Request::Read { table, .. } => self.know(*table, header).await,
+            Request::Hints { hints } => {
+                let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
+                for table in tables {
+                    self.know(table, header).await;
+                }
+            }
+            _ => {}
         }
         Ok(match body {
             Request::Schema { facts } => {
@@ -431,6 +421,10 @@ impl Node {
                 let received_us = self.clock.now().0;
                 let answer = self.answer_gossip(header, gossip).await?;
                 Response::Gossip(GossipReply { received_us, answered_us: self.clock.now().0, answer })
+            }
+            Request::Hints { hints } => {
+                let (applied, grant) = self.receiver.receive(header.sender, hints).await;
+                Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
             }
             Request::Write { table, mutation } => {
                 Response::Written { owned: self.replica.write(table, mutation).await? }
@@ -465,10 +459,16 @@ impl Node {
     }
 
     fn check_cluster(&self, sender: HostId, theirs: ClusterId) -> Result<(), ReplicaError> {
-        if self.cluster.picture().view().cluster_id() == Some(theirs) {
+        let own = self.cluster.picture().view().cluster_id();
+        if own == Some(theirs) {
             return Ok(());
         }
+        if own.is_none() {
+            // Only early: this node is about to join a cluster, most likely the sender's.
+            return Err(ReplicaError::OtherCluster);
+        }
         helenus_storage::sometimes!("gossip of another cluster was refused");
+        self.cluster.hearsay.count_foreign();
         if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
             tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
         }
@@ -539,20 +539,43 @@ impl Node {
         self.upkeep.perform(task).await
     }
 
-    /// Where the replicas of a key are, as this node sees it; `None` if it knows no such table.
-    pub fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
-        endpoints::of(self.identity.partitioner(), &self.cluster, table, key)
+    /// The hints that this node keeps for others.
+    pub fn hints(&self) -> HintStatus {
+        self.hints.status()
     }
 
-    /// The cluster as this node sees it; never waits for a peer.
+    /// What an operator has it do with them; answers how many were dropped.
+    ///
+    /// # Errors
+    /// Of storage; some may be dropped.
+    pub async fn handoff(&self, command: Handoff) -> Result<u64, ReplicaError> {
+        match command {
+            Handoff::Pause => self.hints.pause(true),
+            Handoff::Resume => self.hints.pause(false),
+            Handoff::Truncate(target) => return self.hints.truncate(target).await,
+        }
+        Ok(0)
+    }
+
+    /// A report for operators, from what this node knows; never waits for a peer. `None` if it is about a table that the
+    /// node does not know.
+    pub fn report(&self, topic: &Topic) -> Option<Report> {
+        topic.report(&self.source)
+    }
+
+    /// Numbers for metrics.
+    pub fn counters(&self) -> NodeCounters {
+        reports::counters::of(&self.source)
+    }
+
+    /// The members as this node sees them.
     pub fn status(&self) -> ClusterStatus {
-        let load_bytes = self.store.engine().counters().sstable_bytes;
-        status::of(&self.settings, &self.identity, &self.cluster, load_bytes)
+        reports::status::of(&self.source)
     }
 
-    /// Gossip and failure detection as this node sees them; never waits for a peer.
+    /// Gossip and failure detection as this node sees them.
     pub fn gossip_status(&self) -> GossipStatus {
-        gossip_status::of(self.host_id(), &self.cluster, &self.clock)
+        reports::gossip::of(&self.source)
     }
 
     /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short
@@ -577,9 +600,9 @@ impl Node {
         // drop them. Past the deadline they are dropped as if the node had died.
         let _: Result<(), _> = timeout_at(deadline, self.coordinator.stopped()).await;
         self.stop.cancel();
-        let membership = self.membership.lock().take();
-        if let Some(task) = membership {
-            // The task was not aborted and does not panic; and if it did, it has ended, which is what is asked.
+        let loops = std::mem::take(&mut *self.loops.lock());
+        for task in loops {
+            // None was aborted and none panics; and if one did, it has ended, which is what is asked.
             let _: Result<(), _> = task.await;
         }
         self.coordinator.stopped().await;

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use helenus_storage::Record;
 
-use super::tally::{Missing, Tally, Verdict};
-use crate::{consistency::Consistency, error::RequestError, node_id::HostId, time::Timestamp};
+use super::{
+    block_for::BlockFor,
+    tally::{Missing, Replica, Tally, Verdict},
+};
+use crate::{error::RequestError, node_id::HostId, time::Timestamp};
 
 /// The answers of one read.
 ///
@@ -20,18 +23,18 @@ pub struct ReadQuorum {
 }
 
 impl ReadQuorum {
-    /// A read as of `now` that is about to be sent to the `candidates`, natural replicas that are alive. `required`
-    /// is what [`super::required()`] says of the level.
+    /// A read as of `now` that is about to be sent to those of the natural `replicas` that are alive.
     ///
     /// # Errors
-    /// [`RequestError::Unavailable`] if the candidates are too few: then nothing must be sent.
-    pub fn new(
-        level: Consistency,
-        required: u32,
+    /// [`RequestError::Unavailable`] if too few are alive: then nothing must be sent.
+    pub fn new<'a>(
+        block_for: BlockFor,
         now: Timestamp,
-        candidates: impl IntoIterator<Item = HostId>,
+        replicas: impl IntoIterator<Item = Replica<'a>>,
     ) -> Result<Self, RequestError> {
-        Ok(Self { tally: Tally::new(level, required, candidates)?, now, newest: None })
+        let mut tally = Tally::new(block_for, replicas)?;
+        tally.ask_all();
+        Ok(Self { tally, now, newest: None })
     }
 
     /// A replica has answered with the newest version it holds.
@@ -72,7 +75,7 @@ impl ReadQuorum {
 
     /// Replicas that have answered.
     pub fn acknowledged(&self) -> u32 {
-        self.tally.acknowledged()
+        self.tally.answers()
     }
 
     /// What to tell the client of a read that was sent and is not [`Verdict::Reached`].

@@ -2,7 +2,24 @@
 
 use std::time::Duration;
 
-use crate::{consistency::Consistency, error::RequestError, message::ReplicaError, node_id::HostId};
+use super::block_for::{BlockFor, Part};
+use crate::{
+    consistency::Consistency,
+    error::{RequestError, Shortage},
+    message::ReplicaError,
+    node_id::HostId,
+};
+
+/// A replica of a key as the coordinator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replica<'a> {
+    /// The member.
+    pub host_id: HostId,
+    /// Where it stands.
+    pub datacenter: &'a str,
+    /// Whether it is alive.
+    pub is_alive: bool,
+}
 
 /// Why a replica's answer is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +39,7 @@ pub enum Verdict {
     Pending,
     /// The level is met.
     Reached {
-        /// Replicas that had answered by now.
+        /// Replicas whose answers count and had come by now.
         acknowledged: u32,
     },
     /// The level cannot be met any more.
@@ -32,42 +49,68 @@ pub enum Verdict {
     },
 }
 
-/// What each candidate has done.
+/// What each candidate has done: the live replicas of which the level counts the answers.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
-    level: Consistency,
-    required: u32,
-    candidates: Vec<(HostId, Word)>,
+    block_for: BlockFor,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug, Clone)]
+struct Candidate {
+    host_id: HostId,
+    /// Place of the part of the level that it counts for.
+    part: usize,
+    word: Word,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Word {
-    None,
+    Unasked,
+    Asked,
     Answered,
     Missing(Missing),
 }
 
 impl Tally {
-    pub(super) fn new(
-        level: Consistency,
-        required: u32,
-        candidates: impl IntoIterator<Item = HostId>,
+    /// Nobody is asked yet.
+    pub(super) fn new<'a>(
+        block_for: BlockFor,
+        replicas: impl IntoIterator<Item = Replica<'a>>,
     ) -> Result<Self, RequestError> {
-        let mut tally = Self { level, required, candidates: Vec::new() };
-        for host_id in candidates {
-            if tally.word_of(host_id).is_none() {
-                tally.candidates.push((host_id, Word::None));
+        let mut tally = Self { block_for, candidates: Vec::new() };
+        let mut down = Vec::new();
+        for Replica { host_id, datacenter, is_alive } in replicas {
+            let Some(part) = tally.block_for.parts.iter().position(|part| part.counts(datacenter)) else {
+                continue;
+            };
+            if !is_alive {
+                down.push(host_id);
+            } else if tally.find(host_id).is_none() {
+                tally.candidates.push(Candidate { host_id, part, word: Word::Unasked });
             }
         }
-        let alive = count(tally.candidates.len());
-        if alive < required {
-            helenus_storage::sometimes!("too few replicas were alive");
-            return Err(RequestError::Unavailable { level, required, alive });
+        let shortages = tally.shortages(|word| *word == Word::Unasked);
+        // A hint will do where no replica does.
+        if shortages.is_empty() || tally.block_for.level == Consistency::Any {
+            return Ok(tally);
         }
-        Ok(tally)
+        helenus_storage::sometimes!("too few replicas were alive");
+        Err(RequestError::Unavailable {
+            level: tally.block_for.level,
+            required: tally.required(),
+            alive: tally.counted(|word| *word == Word::Unasked),
+            shortages: told(shortages),
+            down,
+        })
     }
 
-    /// Notes an answer; false if the replica is no candidate or had its word already.
+    /// Asks everybody.
+    pub(super) fn ask_all(&mut self) {
+        self.candidates.iter_mut().for_each(|candidate| candidate.word = Word::Asked);
+    }
+
+    /// Notes an answer; false if it counts for nothing, or the replica had its word already.
     pub(super) fn answered(&mut self, host_id: HostId) -> bool {
         self.note(host_id, Word::Answered)
     }
@@ -76,54 +119,90 @@ impl Tally {
         self.note(host_id, Word::Missing(why));
     }
 
+    /// Time is up: whoever was asked is silent, and nobody else will be asked.
     pub(super) fn all_silent(&mut self) {
-        for (_, word) in &mut self.candidates {
-            if *word == Word::None {
-                *word = Word::Missing(Missing::Silence);
+        self.candidates.retain(|candidate| candidate.word != Word::Unasked);
+        for candidate in &mut self.candidates {
+            if candidate.word == Word::Asked {
+                candidate.word = Word::Missing(Missing::Silence);
             }
         }
     }
 
     pub(super) fn verdict(&self) -> Verdict {
-        let acknowledged = self.acknowledged();
-        let possible =
-            count(self.candidates.iter().filter(|(_, word)| !matches!(word, Word::Missing(_))).count());
-        if acknowledged >= self.required {
-            Verdict::Reached { acknowledged }
-        } else if possible < self.required {
-            if self.candidates.iter().any(|(_, word)| *word == Word::None) {
-                helenus_storage::sometimes!("a level was out of reach early");
-            }
-            Verdict::OutOfReach { silent: self.is_any_silent() }
-        } else {
-            Verdict::Pending
+        let parts = 0..self.block_for.parts.len();
+        if parts.clone().all(|part| self.is_met(part)) {
+            return Verdict::Reached { acknowledged: self.answers() };
         }
+        let is_possible = |word: &Word| !matches!(word, Word::Missing(_));
+        if self.shortages(is_possible).is_empty() {
+            return Verdict::Pending;
+        }
+        if self.candidates.iter().any(|candidate| candidate.word == Word::Asked) {
+            helenus_storage::sometimes!("a level was out of reach early");
+        }
+        Verdict::OutOfReach { silent: self.is_any_silent() }
     }
 
-    pub(super) fn acknowledged(&self) -> u32 {
-        count(self.candidates.iter().filter(|(_, word)| *word == Word::Answered).count())
+    pub(super) fn has_candidates(&self) -> bool {
+        !self.candidates.is_empty()
+    }
+
+    /// Candidates that have answered.
+    pub(super) fn answers(&self) -> u32 {
+        count(self.candidates.iter().filter(|candidate| candidate.word == Word::Answered).count())
     }
 
     pub(super) fn required(&self) -> u32 {
-        self.required
+        self.block_for.required()
     }
 
     pub(super) fn error(&self, timeout: Duration) -> RequestError {
-        let (level, required, received) = (self.level, self.required, self.acknowledged());
+        let level = self.block_for.level;
+        let is_answered = |word: &Word| *word == Word::Answered;
+        let (required, received) = (self.required(), self.counted(is_answered));
+        let shortages = told(self.shortages(is_answered));
         match self.verdict() {
             Verdict::OutOfReach { silent: false } => {
-                RequestError::Failed { level, required, received, failures: self.errors() }
+                RequestError::Failed { level, required, received, failures: self.errors(), shortages }
             }
             _ => {
                 let (silent, lost) = (self.missing_as(&Missing::Silence), self.missing_as(&Missing::Lost));
-                RequestError::Timeout { level, required, received, silent, lost, timeout }
+                RequestError::Timeout { level, required, received, silent, lost, timeout, shortages }
             }
         }
     }
 
+    /// Candidates of a part of whom this is true.
+    fn of_part(&self, part: usize, is_it: impl Fn(&Word) -> bool) -> u32 {
+        let of_part = self.candidates.iter().filter(|candidate| candidate.part == part);
+        count(of_part.filter(|candidate| is_it(&candidate.word)).count())
+    }
+
+    fn is_met(&self, part: usize) -> bool {
+        self.of_part(part, |word| *word == Word::Answered) >= self.block_for.parts[part].required
+    }
+
+    /// The parts of the level that have too few such candidates, and how many they have.
+    fn shortages(&self, is_it: impl Fn(&Word) -> bool) -> Vec<(&Part, u32)> {
+        let parts = self.block_for.parts.iter().enumerate();
+        let had = parts.map(|(place, part)| (part, self.of_part(place, &is_it)));
+        had.filter(|(part, had)| *had < part.required).collect()
+    }
+
+    /// Such candidates; what a part of the level has beyond its need does not make up for another one.
+    fn counted(&self, is_it: impl Fn(&Word) -> bool) -> u32 {
+        let parts = self.block_for.parts.iter().enumerate();
+        let of_need = parts.map(|(place, part)| match &part.datacenter {
+            Some(_) => self.of_part(place, &is_it).min(part.required),
+            None => self.of_part(place, &is_it),
+        });
+        of_need.sum()
+    }
+
     fn errors(&self) -> Vec<(HostId, ReplicaError)> {
-        let error = |(host_id, word): &(HostId, Word)| match word {
-            Word::Missing(Missing::Error(error)) => Some((*host_id, error.clone())),
+        let error = |candidate: &Candidate| match &candidate.word {
+            Word::Missing(Missing::Error(error)) => Some((candidate.host_id, error.clone())),
             _ => None,
         };
         self.candidates.iter().filter_map(error).collect()
@@ -134,26 +213,36 @@ impl Tally {
     }
 
     fn missing_as(&self, why: &Missing) -> u32 {
-        let is_it = |word: &Word| matches!(word, Word::Missing(missing) if missing == why);
-        count(self.candidates.iter().filter(|(_, word)| is_it(word)).count())
+        let is_it =
+            |candidate: &&Candidate| matches!(&candidate.word, Word::Missing(missing) if missing == why);
+        count(self.candidates.iter().filter(is_it).count())
     }
 
     fn note(&mut self, host_id: HostId, new: Word) -> bool {
-        match self.word_of(host_id) {
-            Some(word) if *word == Word::None => {
-                *word = new;
+        match self.find(host_id) {
+            Some(candidate) if matches!(candidate.word, Word::Unasked | Word::Asked) => {
+                candidate.word = new;
                 true
             }
-            _ => {
+            Some(_) => {
                 helenus_storage::sometimes!("a replica had its word already");
                 false
             }
+            None => false,
         }
     }
 
-    fn word_of(&mut self, host_id: HostId) -> Option<&mut Word> {
-        self.candidates.iter_mut().find(|(candidate, _)| *candidate == host_id).map(|(_, word)| word)
+    fn find(&mut self, host_id: HostId) -> Option<&mut Candidate> {
+        self.candidates.iter_mut().find(|candidate| candidate.host_id == host_id)
     }
+}
+
+fn told(shortages: Vec<(&Part, u32)>) -> Vec<Shortage> {
+    let told = |(part, had): (&Part, u32)| {
+        let Part { datacenter, required } = part.clone();
+        Some(Shortage { datacenter: datacenter?, required, had })
+    };
+    shortages.into_iter().filter_map(told).collect()
 }
 
 fn count(replicas: usize) -> u32 {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::tally::{Missing, Tally, Verdict};
-use crate::{consistency::Consistency, error::RequestError, node_id::HostId};
+use super::{
+    block_for::BlockFor,
+    tally::{Missing, Replica, Tally, Verdict},
+};
+use crate::{error::RequestError, node_id::HostId};
 
 /// The acknowledgements of one write.
 #[derive(Debug, Clone)]
@@ -12,19 +15,19 @@ pub struct WriteQuorum {
 }
 
 impl WriteQuorum {
-    /// A write that is about to be sent to the `candidates`, natural and pending replicas that are alive. `required`
-    /// is what [`super::required()`] says of the level; `pending` the number of pending replicas of the key, alive or
-    /// not.
+    /// A write that is about to be sent to those of the `replicas`, natural and pending ones, that are alive, wherever
+    /// they stand. What `block_for` requires includes the pending replicas, alive or not.
     ///
     /// # Errors
-    /// [`RequestError::Unavailable`] if the candidates are too few: then nothing must be sent.
-    pub fn new(
-        level: Consistency,
-        required: u32,
-        pending: u32,
-        candidates: impl IntoIterator<Item = HostId>,
+    /// [`RequestError::Unavailable`] if too few are alive: then nothing must be sent. Never at level `any`, which a hint
+    /// satisfies, as its caller has to see: the verdict counts replicas only.
+    pub fn new<'a>(
+        block_for: BlockFor,
+        replicas: impl IntoIterator<Item = Replica<'a>>,
     ) -> Result<Self, RequestError> {
-        Ok(Self { tally: Tally::new(level, required.saturating_add(pending), candidates)? })
+        let mut tally = Tally::new(block_for, replicas)?;
+        tally.ask_all();
+        Ok(Self { tally })
     }
 
     /// A replica has applied it.
@@ -52,9 +55,14 @@ impl WriteQuorum {
         self.tally.required()
     }
 
-    /// Replicas that have acknowledged it.
+    /// Whether there was a replica to send it to; at level `any` there need not be.
+    pub fn was_sent(&self) -> bool {
+        self.tally.has_candidates()
+    }
+
+    /// Replicas that have acknowledged it and count.
     pub fn acknowledged(&self) -> u32 {
-        self.tally.acknowledged()
+        self.tally.answers()
     }
 
     /// What to tell the client of a write that was sent and is not [`Verdict::Reached`].

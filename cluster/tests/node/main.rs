@@ -8,6 +8,7 @@ mod clocks;
 mod faults;
 mod forged;
 mod forming;
+mod hints;
 mod identity;
 mod joining;
 mod quorums;

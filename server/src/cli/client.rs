@@ -88,7 +88,8 @@ struct Target {
     /// The key, any bytes
     #[arg(value_parser = clap::builder::ValueParser::os_string())]
     key: OsString,
-    /// any, one, two, three, quorum, all, …, or a number of replicas [default: the table's level]
+    /// any, one, two, three, quorum, all, local_one, local_quorum, each_quorum, or a number of replicas: with W + R > N a
+    /// read sees the last acknowledged write, with W > N/2 two writes meet in a replica [default: the table's level]
     #[arg(long)]
     consistency: Option<Consistency>,
     /// Deadline of the request, 1ms to 30s; the command gives up a second later, without it after 10 s

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
+    message::ReplicaError,
     node::{
-        ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange,
+        SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -62,20 +63,16 @@ impl Coordinate for Coordinator {
         }
     }
 
-    fn status(&self) -> ClusterStatus {
-        self.node.status()
-    }
-
-    fn gossip_status(&self) -> GossipStatus {
-        self.node.gossip_status()
+    fn report(&self, topic: &Topic) -> Option<Report> {
+        self.node.report(topic)
     }
 
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         Box::pin(self.node.assassinate(host_id))
     }
 
-    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
-        self.node.endpoints(table, key)
+    fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>> {
+        Box::pin(self.node.handoff(command))
     }
 
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {

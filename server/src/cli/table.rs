@@ -20,6 +20,8 @@ const AGREEMENT: Duration = Duration::from_secs(10);
 /// What an answer may take besides.
 const TRAVEL: Duration = Duration::from_secs(2);
 
+mod promise;
+
 /// What is done to tables.
 #[derive(Debug, Subcommand)]
 #[command(
@@ -103,10 +105,10 @@ pub struct Named {
 /// What can be chosen at any time.
 #[derive(Debug, Args)]
 struct Options {
-    /// Level of reads that name none
+    /// Level of reads that name none; with W + R > N they see the last acknowledged write
     #[arg(long)]
     read_consistency: Option<Consistency>,
-    /// Level of writes that name none
+    /// Level of writes that name none; with W > N/2 any two of them meet in a replica
     #[arg(long)]
     write_consistency: Option<Consistency>,
     /// Time until a value expires that was given no other: 30m, 1h; 0s for never
@@ -236,7 +238,7 @@ impl Named {
         for (name, value) in &table {
             text.push_str(&format!("{name:width$}  {}\n", plain(value)));
         }
-        text.push_str(&format!("\n{}\n", promise(&table)));
+        text.push_str(&format!("\n{}\n", promise::of(&table)));
         Ok(output::answer(&text)?)
     }
 
@@ -344,68 +346,5 @@ fn plain(value: &Value) -> String {
             rest.fold(class, |text, (name, value)| format!("{text} {name}={}", plain(value)))
         }
         other => other.to_string(),
-    }
-}
-
-/// What reads and writes at the table's levels promise together: Gifford's rule (SOSP 1979).
-fn promise(table: &Map<String, Value>) -> String {
-    let factors = table.get("replication").and_then(Value::as_object).into_iter().flatten();
-    let factor: u64 =
-        factors.filter(|(name, _)| *name != "class").filter_map(|(_, factor)| factor.as_u64()).sum();
-    let of = |name: &str| {
-        let level: Option<Consistency> =
-            table.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
-        level.and_then(|level| match level {
-            Consistency::One => Some(1),
-            Consistency::Two => Some(2),
-            Consistency::Three => Some(3),
-            Consistency::Quorum => Some(factor / 2 + 1),
-            Consistency::All => Some(factor),
-            Consistency::Count(count) => Some(u64::from(count)),
-            _ => None,
-        })
-    };
-    let (Some(read), Some(write)) = (of("default_read_consistency"), of("default_write_consistency")) else {
-        return "What its levels promise depends on the datacenter.".to_owned();
-    };
-    let reads = if read + write > factor {
-        format!("reads see the last acknowledged write, since W + R > N ({write} + {read} > {factor})")
-    } else {
-        format!(
-            "a read may miss the last acknowledged write, since W + R <= N ({write} + {read} <= {factor})"
-        )
-    };
-    let writes = if 2 * write > factor {
-        format!("any two writes meet in a replica, since W > N/2 ({write} > {factor}/2)")
-    } else {
-        format!("two writes may meet in no replica, since W <= N/2 ({write} <= {factor}/2)")
-    };
-    format!("By its default levels {reads};\n{writes}.")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(factor: u32, read: &str, write: &str) -> Map<String, Value> {
-        let table = json!({
-            "replication": { "class": "simple", "factor": factor },
-            "default_read_consistency": read, "default_write_consistency": write,
-        });
-        table.as_object().cloned().unwrap()
-    }
-
-    #[test]
-    fn what_levels_promise_follows_from_the_factor() {
-        let says = |factor, read, write, what: &str| {
-            let promise = promise(&table(factor, read, write));
-            assert!(promise.contains(what), "{promise}");
-        };
-        says(3, "quorum", "quorum", "W + R > N (2 + 2 > 3)");
-        says(3, "one", "quorum", "W + R <= N (2 + 1 <= 3)");
-        says(3, "all", "one", "two writes may meet in no replica");
-        says(3, "quorum", "quorum", "any two writes meet");
-        says(1, "one", "one", "W + R > N (1 + 1 > 1)");
-        says(3, "local_quorum", "quorum", "depends on the datacenter");
     }
 }

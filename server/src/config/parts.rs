@@ -97,6 +97,9 @@ impl Config {
             cold_reads: count(coordinator.cold_reads),
             cold_read_queue: count(coordinator.cold_read_queue),
             max_requests: count(coordinator.max_requests),
+            hint_window: self.handoff.window.get(),
+            hint_bytes: self.handoff.quota.bytes(),
+            hints_in_flight: count(self.handoff.in_flight),
         }
     }
 
@@ -104,6 +107,7 @@ impl Config {
     fn snitch_settings(&self) -> snitch::Settings {
         let snitch = &self.snitch;
         snitch::Settings {
+            name: snitch.kind.name(),
             nearest_first: snitch.kind != SnitchKind::Simple,
             dynamic: (snitch.dynamic == Switch::On).then(|| snitch::dynamic::Settings {
                 badness_threshold: snitch.badness_threshold,

@@ -2,9 +2,10 @@
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
+    message::ReplicaError,
     node::{
-        ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange,
+        SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -36,14 +37,12 @@ pub trait Coordinate: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>>;
     /// Whether it serves.
     fn readiness(&self) -> Readiness;
-    /// The cluster as it sees it.
-    fn status(&self) -> ClusterStatus;
-    /// What it has heard of the members, and what it believes of them.
-    fn gossip_status(&self) -> GossipStatus;
+    /// A report for operators; `None` if it is about a table that it does not know.
+    fn report(&self, topic: &Topic) -> Option<Report>;
     /// Removes a dead member from the cluster.
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>>;
-    /// Where the replicas of a key are; `None` if it knows no such table.
-    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints>;
+    /// Does what an operator wants with the hints that it keeps; how many it has dropped.
+    fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>>;
     /// Does upkeep of its storage.
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>>;
     /// Who it is.
@@ -84,20 +83,16 @@ impl Coordinate for Node {
         Node::readiness(self)
     }
 
-    fn status(&self) -> ClusterStatus {
-        Node::status(self)
-    }
-
-    fn gossip_status(&self) -> GossipStatus {
-        Node::gossip_status(self)
+    fn report(&self, topic: &Topic) -> Option<Report> {
+        Node::report(self, topic)
     }
 
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         Box::pin(Node::assassinate(self, host_id))
     }
 
-    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
-        Node::endpoints(self, table, key)
+    fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>> {
+        Box::pin(Node::handoff(self, command))
     }
 
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {

@@ -244,7 +244,7 @@ impl Problem {
                     timestamp.0, max.0
                 ),
             ),
-            RequestError::Unavailable { level, required, alive } => Self {
+            RequestError::Unavailable { level, required, alive, .. } => Self {
                 level: Some(*level),
                 required: Some(*required),
                 alive: Some(*alive),
@@ -260,7 +260,7 @@ impl Problem {
                 detail,
                 (*level, *required, *received),
             ),
-            RequestError::Failed { level, required, received, failures } => {
+            RequestError::Failed { level, required, received, failures, .. } => {
                 let is_full = |(_, why): &(_, _)| matches!(why, ReplicaError::StorageFull(_));
                 // Whether a write was applied stays unknown: replicas that were not heard may have done it.
                 let kinds = if !failures.is_empty() && failures.iter().all(is_full) {
@@ -370,7 +370,9 @@ mod tests {
 
     #[test]
     fn unavailable_is_known_not_applied_and_says_required_and_alive() {
-        let error = RequestError::Unavailable { level: Consistency::Quorum, required: 2, alive: 1 };
+        let level = Consistency::Quorum;
+        let shortages = Vec::new();
+        let error = RequestError::Unavailable { level, required: 2, alive: 1, shortages, down: Vec::new() };
         let problem = Problem::of_request(&error, Access::Write);
         assert_eq!(
             body(&problem),
@@ -393,6 +395,7 @@ mod tests {
             silent: 1,
             lost: 0,
             timeout: Duration::from_secs(2),
+            shortages: Vec::new(),
         };
         let write = body(&Problem::of_request(&error, Access::Write));
         assert_eq!((&write["type"], &write["status"]), (&"/problems/write-timeout".into(), &504.into()));
@@ -408,6 +411,7 @@ mod tests {
             required: 1,
             received: 0,
             failures: failures.iter().map(|&error| (HostId(Uuid::nil()), error.clone())).collect(),
+            shortages: Vec::new(),
         };
         let full = ReplicaError::StorageFull("write /d/1.log: No space left on device".to_owned());
         let broken = ReplicaError::Storage("sync /d/1.log: Input/output error".to_owned());

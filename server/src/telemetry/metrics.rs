@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use helenus_cluster::consistency::Consistency;
+use helenus_cluster::{consistency::Consistency, node::NodeCounters};
 use helenus_storage::{Step, engine::EngineCounters};
 use prometheus_client::{
     collector::Collector,
@@ -21,8 +21,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{COMMIT, VERSION, histogram::Histogram};
-use crate::http::problem::Kind;
+use super::{COMMIT, VERSION, handoff, histogram::Histogram, membership};
+use crate::{http::problem::Kind, peer::listener::ListenerCounts};
 
 /// Content type of [`Metrics::page`].
 pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -57,6 +57,17 @@ const LEVELS: [&str; 13] = [
 /// Place 0 of the results is success; the problems follow.
 const RESULTS: usize = 1 + Kind::ALL.len();
 
+/// What the parts of a node count themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    /// Its storage.
+    pub storage: EngineCounters,
+    /// Its part in the cluster.
+    pub node: NodeCounters,
+    /// Its listener for other nodes.
+    pub peers: ListenerCounts,
+}
+
 /// A node's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -67,8 +78,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Of a node whose storage counts with `storage`.
-    pub fn new(storage: impl Fn() -> EngineCounters + Send + Sync + 'static) -> Self {
+    /// Of a node whose parts have counted so.
+    pub fn new(counters: impl Fn() -> Counters + Send + Sync + 'static) -> Self {
         let mut registry = Registry::with_prefix("helenus");
         let requests = Arc::<Requests>::default();
         let (open_connections, in_flight) = (Gauge::default(), Gauge::default());
@@ -82,7 +93,7 @@ impl Metrics {
         );
         registry.register("http_in_flight_requests", "HTTP requests being served", in_flight.clone());
         registry.register_collector(Box::new(Arc::clone(&requests)));
-        registry.register_collector(Box::new(Storage(Box::new(storage))));
+        registry.register_collector(Box::new(Parts(Box::new(counters))));
         Self { registry, requests, open_connections, in_flight }
     }
 
@@ -233,18 +244,20 @@ impl Collector for Requests {
     }
 }
 
-/// The storage engine's own counters, read when someone asks.
-struct Storage(Box<dyn Fn() -> EngineCounters + Send + Sync>);
+/// The parts' own counters, read when someone asks.
+struct Parts(Box<dyn Fn() -> Counters + Send + Sync>);
 
-impl fmt::Debug for Storage {
+impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Storage")
+        f.write_str("Parts")
     }
 }
 
-impl Collector for Storage {
+impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = (self.0)();
+        let Counters { storage: now, node, peers } = (self.0)();
+        membership::encode(&mut encoder, &node, &peers)?;
+        handoff::encode(&mut encoder, &node)?;
         let sync_seconds = Duration::from_nanos(now.commit_log_sync_nanos).as_secs_f64();
         encoder
             .encode_descriptor(
@@ -307,13 +320,21 @@ mod tests {
 
     #[test]
     fn the_page_tells_operation_level_and_result_apart() {
-        let metrics = Metrics::new(|| EngineCounters {
+        let storage = EngineCounters {
             commit_log_syncs: 7,
             commit_log_sync_nanos: 1_500_000_000,
             failures: [0, 0, 0, 3, 0],
             memtable_bytes: 42,
             ..EngineCounters::default()
-        });
+        };
+        let node = NodeCounters {
+            members_down: 2,
+            clock_offset_us: -2_500_000,
+            facts_rejected: 5,
+            ..NodeCounters::default()
+        };
+        let peers = ListenerCounts { damaged: 9, ..ListenerCounts::default() };
+        let metrics = Metrics::new(move || Counters { storage, node, peers });
         let ms = Duration::from_millis(1);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
@@ -334,6 +355,10 @@ mod tests {
             "helenus_memtable_bytes 42",
             "helenus_background_failures_total{step=\"flush\"} 0",
             "helenus_background_failures_total{step=\"compact\"} 3",
+            "helenus_members{state=\"down\"} 2",
+            "helenus_clock_offset_seconds -2.5",
+            "helenus_gossip_rejected_facts_total 5",
+            "helenus_peer_connections_total{result=\"cut\"} 9",
             "helenus_http_in_flight_requests 1",
             "helenus_http_open_connections 0",
         ] {

@@ -48,7 +48,11 @@ impl Engine {
             if let Some(first) = oldest.memtable.first_position() {
                 writer.cover_log(LogSpan { first, last: oldest.end });
             }
-            for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+            let mut key = Vec::new();
+            for entry in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+                let Some(record) = entry.record() else { continue };
+                key.clear();
+                entry.write_key(&mut key);
                 writer.add(&key, &record)?;
             }
             writer.finish()
@@ -56,9 +60,15 @@ impl Engine {
         // In one frame: the position without the file would lose records.
         let mut edits = vec![Edit::Flushed { table, position: oldest.end }];
         edits.extend(written.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record_tables(&edits, written.as_slice())?;
+        match self.record_tables(table, &edits, written.as_slice()) {
+            Err(Error::NoSuchTable(_)) => {
+                crate::sometimes!("a table was dropped during its flush");
+                return Ok(StepOutcome::Worked);
+            }
+            recorded => recorded?,
+        }
         tree.flushed(&oldest.memtable, written.as_ref());
-        self.memtable_bytes.fetch_sub(oldest.memtable.bytes(), Ordering::Relaxed);
+        self.memtable_bytes.fetch_sub(oldest.memtable.release(), Ordering::Relaxed);
         self.counted.flushes.fetch_add(1, Ordering::Relaxed);
         self.measure_debt();
         self.tell_flushed(table, oldest.end);
@@ -80,6 +90,12 @@ impl Engine {
             .extract_if(.., |awaited| awaited.table == table && awaited.end <= end)
             .collect();
         told.into_iter().for_each(|awaited| awaited.resolve(Ok(())));
+    }
+
+    /// Tells those who waited for the records of a table that is gone.
+    pub(super) fn tell_dropped(&self, table: TableId) {
+        let told: Vec<_> = self.awaited.lock().extract_if(.., |awaited| awaited.table == table).collect();
+        told.into_iter().for_each(|awaited| awaited.resolve(Err(Error::NoSuchTable(table.0))));
     }
 
     /// The memtable that was switched first; within a table the order is what makes [`Edit::Flushed`] true.
@@ -115,6 +131,7 @@ impl Engine {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             self.discard(id);
             if failure.is_harmless() {
+                crate::sometimes!("spare segments were given back to a full disk");
                 self.give_spares_back();
             }
             if failure.is_failed_directory_sync() {
@@ -124,11 +141,16 @@ impl Engine {
         built
     }
 
-    /// Records edits that add SSTables.
-    pub(super) fn record_tables(&self, edits: &[Edit], built: &[Arc<TableReader>]) -> Result<()> {
-        self.record(edits).inspect_err(|failure| {
+    /// Records edits that add SSTables to a table, unless it was dropped meanwhile.
+    pub(super) fn record_tables(
+        &self,
+        table: TableId,
+        edits: &[Edit],
+        built: &[Arc<TableReader>],
+    ) -> Result<()> {
+        self.record(table, edits).inspect_err(|failure| {
             // After any other failure the edits may be there, and need the files.
-            if let Error::StorageFull { .. } = failure {
+            if let Error::StorageFull { .. } | Error::NoSuchTable(_) = failure {
                 built.iter().for_each(|reader| self.discard(reader.file().id));
             }
         })
@@ -146,7 +168,7 @@ impl Engine {
 
     /// Removes the segments that no table needs any more, after the manifest says that they are not needed, but keeps
     /// some to be used again.
-    fn trim_log(&self) -> Result<()> {
+    pub(super) fn trim_log(&self) -> Result<()> {
         // Asked before the tables are: whatever is inserted from here on was logged in this segment or later.
         let newest = SegmentId(self.log_newest.load(Ordering::Acquire));
         let trees = self.trees.load();
@@ -178,10 +200,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes what is kept to be used again: the disk is full. What cannot be removed is for the next recovery.
-    fn give_spares_back(&self) {
+    /// Removes what is kept to be used again. What cannot be removed is for the next recovery.
+    pub(super) fn give_spares_back(&self) {
         for spare in self.spares.lock().drain(..) {
-            crate::sometimes!("spare segments were given back to a full disk");
             let _ = self.disk.remove(&spare);
         }
     }

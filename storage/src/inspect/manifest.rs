@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, TableId, disk::Disk, error::Result, manifest, sstable::TableFile};
+use crate::{Error, TableId, TableOptions, disk::Disk, error::Result, manifest, sstable::TableFile};
 
 /// The newest manifest of a data directory.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct InspectedManifest {
     pub log_newest: u64,
     /// File ids below are taken.
     pub file_ids_end: u64,
+    /// How many tables were dropped; their ids are never used again.
+    pub dropped_tables: u64,
     /// The tables, by id.
     pub tables: Vec<InspectedTable>,
 }
@@ -28,6 +30,8 @@ pub struct InspectedTable {
     pub flushed: (u64, u64),
     /// Its live SSTables.
     pub files: Vec<TableFile>,
+    /// Its options, if it was given some.
+    pub options: Option<TableOptions>,
 }
 
 impl InspectedManifest {
@@ -48,12 +52,14 @@ impl InspectedManifest {
             id,
             flushed: (table.flushed.segment.0, table.flushed.offset),
             files: table.files().collect(),
+            options: table.options.clone(),
         });
         Ok(Self {
             number,
             log_first: state.log_first.0,
             log_newest: state.log_newest.0,
             file_ids_end: state.file_ids_end,
+            dropped_tables: state.dropped.count(),
             tables: tables.collect(),
         })
     }

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::Record;
 
 use super::{
-    Coordinator, Goal, Patience, Target, failure,
+    Coordinator, Goal, Patience, Target, alive, failure,
     fan_out::{FanOut, describe, missing_answer, missing_call},
     known_table,
     trace::Trace,
@@ -16,7 +16,7 @@ use crate::{
     message::{Request, Response, TrafficClass},
     node::{Failure, ReadOutcome, ReadRequest},
     node_id::HostId,
-    quorum::{Missing, Operation, ReadQuorum, Verdict, required},
+    quorum::{Missing, Operation, ReadQuorum, Verdict},
     time::Timestamp,
 };
 
@@ -88,11 +88,12 @@ impl Coordinator {
         let target = self.place(&request.table, &request.key, trace)?;
         let table = known_table(&target.picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
-        let required = required(Operation::Read, goal.level, table.definition.replication.factor())?;
+        let block_for = self.block_for(Operation::Read, goal.level, table, &target.picture)?;
         let now = self.clock.now();
-        let alive = self.alive(target.placement.natural.iter().copied());
-        let alive = self.nearest.order(&target.picture, alive);
-        let quorum = ReadQuorum::new(goal.level, required, now, alive.iter().copied())?;
+        let natural = self.nearest.order(&target.picture, target.placement.natural.clone());
+        let replicas = self.replicas(&target.picture, natural);
+        let quorum = ReadQuorum::new(block_for, now, replicas.iter().copied())?;
+        let alive = alive(&replicas);
         Ok(Plan { goal, now, target, alive, quorum })
     }
 

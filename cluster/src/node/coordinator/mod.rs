@@ -51,6 +51,7 @@ use crate::{
     node::{
         Failure, Met, Readiness, RequestOptions,
         clock::NodeClock,
+        handoff::Hints,
         known_cluster::{KnownCluster, Picture},
         peers::Peers,
         randomness::stream,
@@ -60,6 +61,7 @@ use crate::{
     node_id::HostId,
     partitioning::storage_key,
     placement::Placement,
+    quorum::{self, BlockFor, Operation},
     settings::Settings,
     table::{Table, is_table_name},
 };
@@ -75,6 +77,8 @@ pub(crate) struct Coordinator {
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
     nearest: Arc<Nearest>,
+    hints: Arc<Hints>,
+    max_requests: usize,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
@@ -86,6 +90,14 @@ pub(crate) struct Coordinator {
     tasks: TaskTracker,
     runtime: Handle,
     stop: CancellationToken,
+}
+
+/// What a coordinator works with.
+pub(crate) struct Means {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) schema: Arc<SchemaKeeper>,
+    pub(crate) hints: Arc<Hints>,
 }
 
 /// What a request must reach, and by when.
@@ -124,9 +136,7 @@ impl Patience {
 impl Coordinator {
     pub(crate) fn new(
         settings: &Settings,
-        replica: Arc<Replica>,
-        peers: Arc<Peers>,
-        schema: Arc<SchemaKeeper>,
+        Means { replica, peers, schema, hints }: Means,
         seed: u64,
         runtime: Handle,
         stop: CancellationToken,
@@ -140,7 +150,9 @@ impl Coordinator {
             replica,
             peers,
             schema,
+            hints,
             nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
+            max_requests: permits,
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),
             draining: AtomicBool::new(false),
@@ -170,6 +182,11 @@ impl Coordinator {
     pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Requests that wait for their reply.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.max_requests - self.waiting.available_permits()
     }
 
     fn host_id(&self) -> HostId {
@@ -232,10 +249,39 @@ impl Coordinator {
         Ok(Target { table, key: storage_key(token, key), placement, picture })
     }
 
-    /// Of these replicas, the ones that are alive.
-    fn alive(&self, replicas: impl IntoIterator<Item = HostId>) -> Vec<HostId> {
-        replicas.into_iter().filter(|host| self.cluster.is_up(*host)).collect()
+    /// What a level requires of the replicas of a table, for this node.
+    fn block_for(
+        &self,
+        operation: Operation,
+        level: Consistency,
+        table: &Table,
+        picture: &Picture,
+    ) -> Result<BlockFor, RequestError> {
+        BlockFor::of(operation, level, &table.definition.replication, &picture.view().own().datacenter)
     }
+
+    /// These replicas with all that their quorum needs to know of them.
+    fn replicas<'a>(
+        &self,
+        picture: &'a Picture,
+        hosts: impl IntoIterator<Item = HostId>,
+    ) -> Vec<quorum::Replica<'a>> {
+        let replica = |host_id| quorum::Replica {
+            host_id,
+            datacenter: datacenter_of(picture, host_id),
+            is_alive: self.cluster.is_up(host_id),
+        };
+        hosts.into_iter().map(replica).collect()
+    }
+}
+
+/// Where a member stands.
+fn datacenter_of(picture: &Picture, host_id: HostId) -> &str {
+    picture.view().member(host_id).map_or("", |member| member.datacenter.as_str())
+}
+
+fn alive(replicas: &[quorum::Replica<'_>]) -> Vec<HostId> {
+    replicas.iter().filter(|replica| replica.is_alive).map(|replica| replica.host_id).collect()
 }
 
 fn known_table<'a>(picture: &'a Picture, name: &str) -> Result<&'a Table, RequestError> {

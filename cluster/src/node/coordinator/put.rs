@@ -1,6 +1,6 @@
 //! Writes: puts and deletes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::{Mutation, Record, TableId};
@@ -10,17 +10,19 @@ use tokio::{
 };
 
 use super::{
-    Coordinator, Goal, Patience, Target, failure,
+    Coordinator, Goal, Patience, Target, alive, datacenter_of, failure,
     fan_out::{FanOut, describe, missing_answer, missing_call},
     known_table,
     trace::Trace,
 };
 use crate::{
+    consistency::Consistency,
     error::RequestError,
+    handoff::Hint,
     message::{Request, Response, TrafficClass},
     node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
     node_id::HostId,
-    quorum::{Missing, Operation, Verdict, WriteQuorum, required},
+    quorum::{Missing, Operation, Verdict, WriteQuorum},
     time::Timestamp,
 };
 
@@ -33,6 +35,20 @@ struct Plan {
     target: Target,
     alive: Vec<HostId>,
     quorum: WriteQuorum,
+    grace_seconds: u32,
+}
+
+impl Plan {
+    /// What is kept for a replica that misses the write.
+    fn hint(&self, made_at: Timestamp) -> Hint {
+        let Self { table, grace_seconds, ref mutation, .. } = *self;
+        Hint { table, made_at, grace_seconds, mutation: mutation.clone() }
+    }
+
+    /// Replicas that are down: they miss the write.
+    fn dead(&self) -> BTreeSet<HostId> {
+        self.target.placement.all().filter(|host| !self.alive.contains(host)).collect()
+    }
 }
 
 impl Coordinator {
@@ -64,29 +80,33 @@ impl Coordinator {
         let picture = self.cluster.picture();
         let table = known_table(&picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_write_consistency, patience);
-        let required = required(Operation::Write, goal.level, table.definition.replication.factor())?;
+        let block_for = self.block_for(Operation::Write, goal.level, table, &picture)?;
         // Before anything is sent: the replica of this node itself would believe a clock that is wrong.
         if let Some(why) = self.clock.skew() {
             return Err(RequestError::ClockSkew(why));
         }
         let timestamp = self.timestamp(request.timestamp)?;
         let record = self.record(timestamp, request.change, table.definition.default_ttl());
+        let grace_seconds = table.definition.tombstone_grace_seconds;
 
         // Before the picture is taken: a joining node that was told "no records yet" is then in the picture, and gets
         // this write too. Taken back if the write turns out to be unavailable.
         let intent = self.cluster.intend_user_record();
         let target = self.place(&request.table, &request.key, trace)?;
-        let alive = self.alive(target.placement.all());
         if !target.placement.pending.is_empty() {
             helenus_storage::sometimes!("a write went to a joining node");
         }
-        let pending = u32::try_from(target.placement.pending.len()).unwrap_or(u32::MAX);
-        let quorum = WriteQuorum::new(goal.level, required, pending, alive.iter().copied())?;
+        let pending = target.placement.pending.iter();
+        let block_for =
+            block_for.with_pending(pending.map(|host_id| datacenter_of(&target.picture, *host_id)));
+        let replicas = self.replicas(&target.picture, target.placement.all());
+        let quorum = WriteQuorum::new(block_for, replicas.iter().copied())?;
+        let alive = alive(&replicas);
         intent.hold();
         // A client's own timestamp may be ahead; what this node stamps later wins over it.
         self.clock.observe(timestamp);
         let mutation = Mutation::single(target.key.clone(), record);
-        Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum })
+        Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum, grace_seconds })
     }
 
     /// The client's own timestamp if it gave a credible one, else a stamp of this node.
@@ -129,12 +149,16 @@ impl Coordinator {
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
+        let hint = plan.hint(self.clock.now());
+        let mut missed = plan.dead();
+        let mut unheard: BTreeSet<HostId> = plan.alive.iter().copied().collect();
         let mut fan_out = self.send_write(&plan, &mut trace).await;
         drop(plan);
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
                 Some(answer) => match answer.result {
                     Ok(owned) => {
+                        unheard.remove(&answer.from);
                         if !owned {
                             helenus_storage::sometimes!("a write was applied by no owner");
                         }
@@ -162,20 +186,76 @@ impl Coordinator {
             Verdict::Reached { acknowledged } => {
                 Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), acknowledged, trace) })
             }
+            _ if goal.level == Consistency::Any => {
+                missed.append(&mut unheard);
+                let missed = std::mem::take(&mut missed);
+                self.settle_for_a_hint(goal, timestamp, &quorum, &hint, missed, trace).await
+            }
             Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
         };
         // A client that has hung up does not hear it.
         if reply.send(outcome).is_err() {
             helenus_storage::sometimes!("a client had hung up");
         }
-        drop(permit);
-        if let Ok(_late) = self.late.try_acquire() {
-            while fan_out.next().await.is_some() {
-                helenus_storage::sometimes!("a late acknowledgement came");
-            }
-        } else {
+        let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
+            missed.append(&mut unheard);
+            self.keep_hints(&hint, missed).await;
+            return;
+        };
+        drop(permit);
+        let late = async {
+            while let Some(answer) = fan_out.next().await {
+                helenus_storage::sometimes!("a late acknowledgement came");
+                if answer.result.is_ok() {
+                    unheard.remove(&answer.from);
+                }
+            }
+        };
+        // Those that are down need not wait for those that are slow.
+        tokio::join!(late, self.keep_hints(&hint, missed));
+        self.keep_hints(&hint, unheard).await;
+    }
+
+    /// No replica has acknowledged a write at level `any`: a hint that is durable will do.
+    async fn settle_for_a_hint(
+        &self,
+        goal: Goal,
+        timestamp: Timestamp,
+        quorum: &WriteQuorum,
+        hint: &Hint,
+        missed: BTreeSet<HostId>,
+        mut trace: Trace,
+    ) -> Result<WriteOutcome, Failure> {
+        let down = missed.iter().copied().collect();
+        let kept = self.keep_hints(hint, missed).await;
+        if kept > 0 {
+            helenus_storage::sometimes!("a write at level any was satisfied by a hint");
+            trace.note(|| format!("kept as a hint for {kept} replicas"));
+            return Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), 0, trace) });
         }
+        let error = if quorum.was_sent() {
+            quorum.error(goal.timeout)
+        } else {
+            let (level, required) = (goal.level, quorum.required());
+            RequestError::Unavailable { level, required, alive: 0, shortages: Vec::new(), down }
+        };
+        Err(failure(error, trace))
+    }
+
+    /// Keeps a write for the replicas that missed it, and answers for how many. What cannot be kept leaves a mark that
+    /// they have to be repaired.
+    async fn keep_hints(&self, hint: &Hint, missed: BTreeSet<HostId>) -> usize {
+        let mut kept = 0;
+        for host in missed {
+            if host == self.host_id() {
+                // Its storage has just failed: a hint in the same storage would, too.
+                self.hints.give_up(host, hint).await;
+            } else if self.hints.keep(host, hint).await.is_ok() {
+                kept += 1;
+            }
+        }
+        kept
     }
 
     /// The first write of a node waits here for one sync; for all others it is done. Nothing was sent yet, but a
@@ -189,6 +269,7 @@ impl Coordinator {
                 required: quorum.required(),
                 received: 0,
                 failures: vec![(self.host_id(), error)],
+                shortages: Vec::new(),
             }),
             Err(_) => {
                 quorum.on_deadline();

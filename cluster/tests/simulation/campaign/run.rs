@@ -13,7 +13,7 @@ use helenus_bench::{
     history::{Action, FORMAT, Header, History, Level, MemberView, Moment, Phase, View},
 };
 use helenus_cluster::{
-    membership::MemberState,
+    node::HintCounters,
     simulation::{SimulatedCluster, disturb},
 };
 use parking_lot::Mutex;
@@ -125,6 +125,7 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         cluster.heal().await;
         if cluster.settles(RECOVERY).await {
             clients.work(Phase::Healed, HEALED).await;
+            deliver_hints(&cluster).await;
             read_everything(&clients).await;
         } else {
             cluster
@@ -159,6 +160,29 @@ async fn work_while_nodes_settle(clients: &Arc<Clients>) -> bool {
     cluster.settles(RECOVERY).await
 }
 
+/// All are up, so nobody keeps hints for long; and none of them is lost.
+async fn deliver_hints(cluster: &SimulatedCluster) {
+    let end = tokio::time::Instant::now() + RECOVERY;
+    let kept = || (1..=cluster.shape().nodes).filter_map(|node| Some((node, cluster.hints(node)?)));
+    while kept().any(|(_, hints)| !hints.targets.is_empty()) {
+        if tokio::time::Instant::now() > end {
+            let kept: Vec<_> = kept().collect();
+            return cluster.trace().accuse(format!("hints: not delivered within {RECOVERY:?}: {kept:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (node, hints) in kept() {
+        let HintCounters { kept, delivered, moved, superseded, expired, .. } = hints.counters;
+        // What was kept before the last start, it has dealt with since.
+        if kept > delivered + moved + superseded + expired {
+            cluster.trace().accuse(format!("hints: n{node} has lost some: {hints:?}"));
+        }
+        if expired > 0 && hints.marks.is_empty() {
+            cluster.trace().accuse(format!("hints: n{node} has given some up in silence: {hints:?}"));
+        }
+    }
+}
+
 /// The final reads: at ALL and QUORUM, through each node; of keys that are written once, through one of them.
 async fn read_everything(clients: &Clients) {
     let keys: BTreeSet<String> = clients.operations.lock().iter().map(|o| o.key.clone()).collect();
@@ -184,7 +208,7 @@ fn views(cluster: &SimulatedCluster) -> Vec<View> {
                 .into_iter()
                 .map(|member| MemberView {
                     host_id: member.host_id.to_string(),
-                    state: name(member.state).to_owned(),
+                    state: member.state.to_string(),
                     up: member.up,
                 })
                 .collect();
@@ -204,22 +228,13 @@ fn states(cluster: &SimulatedCluster) -> String {
                 .map(|member| {
                     let up = if member.up { "up" } else { "down" };
                     let why = member.why.as_deref().map_or_else(String::new, |why| format!(" ({why})"));
-                    format!("{} {} {up}{why}", member.address, name(member.state))
+                    format!("{} {} {up}{why}", member.address, member.state)
                 })
                 .collect();
             format!("n{node} sees {}", seen.join(", "))
         }
     };
     (1..=cluster.shape().nodes).map(one).collect::<Vec<_>>().join("; ")
-}
-
-fn name(state: MemberState) -> &'static str {
-    match state {
-        MemberState::Joining => "joining",
-        MemberState::Settling => "settling",
-        MemberState::Normal => "normal",
-        MemberState::Removed => "removed",
-    }
 }
 
 thread_local! {
