@@ -8,12 +8,12 @@ use serde::Deserialize;
 #[derive(Debug, thiserror::Error)]
 pub enum LineupError {
     /// It is not TOML, or has members that nobody knows.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {error}", path = path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
         /// With line and column.
-        source: toml::de::Error,
+        error: toml::de::Error,
     },
 
     /// A target lacks what its kind needs.
@@ -80,7 +80,7 @@ impl Lineup {
     pub fn parse(path: PathBuf, text: &str) -> Result<Self, LineupError> {
         let lineup: Self = match toml::from_str(text) {
             Ok(lineup) => lineup,
-            Err(source) => return Err(LineupError::Syntax { path, source }),
+            Err(error) => return Err(LineupError::Syntax { path, error }),
         };
         let lacks = |target: &TargetSpec| match target.kind {
             Kind::Command if target.command.is_none() => Some("a command needs `command`"),

@@ -8,12 +8,12 @@ use super::{known, syntax};
 #[derive(Debug, thiserror::Error)]
 pub enum PropertyError {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 
     /// A line is not a property.
@@ -91,7 +91,7 @@ impl Properties {
         for path in files {
             // Java reads these files as Latin-1; what is not UTF-8 can only be in comments and names nobody knows.
             let bytes =
-                fs::read(path).map_err(|source| PropertyError::Unreadable { path: path.clone(), source })?;
+                fs::read(path).map_err(|error| PropertyError::Unreadable { path: path.clone(), error })?;
             let assignments = syntax::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| {
                 PropertyError::Syntax { path: path.clone(), line: error.line, why: error.to_string() }
             })?;

@@ -220,7 +220,7 @@ fn fields(properties: &Properties) -> Result<Fields, PropertyError> {
 fn length_histogram(properties: &Properties) -> Result<Histogram, PropertyError> {
     let path = properties.text("fieldlengthhistogram").unwrap_or("hist.txt");
     let text =
-        fs::read_to_string(path).map_err(|source| PropertyError::Unreadable { path: path.into(), source })?;
+        fs::read_to_string(path).map_err(|error| PropertyError::Unreadable { path: path.into(), error })?;
     Histogram::parse(&text).map_err(|error| PropertyError::Syntax {
         path: path.into(),
         line: error.line,
