@@ -104,7 +104,7 @@ impl Course {
 
     async fn perform(&mut self, task: &Task, due: Instant) -> bool {
         match task.operation {
-            Operation::Read | Operation::Verify => self.read(task, due).await,
+            Operation::Read | Operation::Verify => self.read(task, due).await.is_ok(),
             Operation::Update => self.update(task, due, self.workload.update).await,
             Operation::Insert => self.insert(task, due).await,
             Operation::Scan => {
@@ -115,27 +115,24 @@ impl Course {
             }
             Operation::ReadModifyWrite => {
                 let sent = Instant::now();
+                let mut judgement = self.read(task, due).await;
                 // What could not be read cannot be modified.
-                let is_success = self.read(task, due).await && self.modify(task, due).await;
-                let failure = Judgement {
-                    outcome: Outcome::Other,
-                    status: "ERROR",
-                    detail: Some("its part failed".into()),
-                };
-                let judgement = if is_success { Judgement::OK } else { failure };
+                if judgement.is_ok() {
+                    judgement = self.modify(task, due).await;
+                }
                 self.record(Operation::ReadModifyWrite, due, sent, &judgement)
             }
         }
     }
 
-    async fn read(&mut self, task: &Task, due: Instant) -> bool {
+    async fn read(&mut self, task: &Task, due: Instant) -> Judgement {
         let sent = Instant::now();
         let judgement = self.client.perform(Request::Get { key: &task.key }).await;
-        let is_success = self.record(Operation::Read, due, sent, &judgement);
-        if self.workload.verifies && is_success { self.verify(task, due) } else { is_success }
+        self.record(Operation::Read, due, sent, &judgement);
+        if self.workload.verifies && judgement.is_ok() { self.verify(task, due) } else { judgement }
     }
 
-    fn verify(&mut self, task: &Task, due: Instant) -> bool {
+    fn verify(&mut self, task: &Task, due: Instant) -> Judgement {
         let sent = Instant::now();
         let verdict = self.workload.fields.verify(&task.key, &self.client.value(), &mut self.session.random);
         let wrong =
@@ -147,15 +144,17 @@ impl Course {
         };
         // Due now: verification is the client's work, and no wait of the server's is in it.
         let due = if due < self.shared.measured_from { due } else { sent };
-        self.record(Operation::Verify, due, sent, &judgement)
+        self.record(Operation::Verify, due, sent, &judgement);
+        judgement
     }
 
     /// The write of a read-modify-write, measured as an update; the value read is the last reply.
-    async fn modify(&mut self, task: &Task, due: Instant) -> bool {
+    async fn modify(&mut self, task: &Task, due: Instant) -> Judgement {
         let sent = Instant::now();
         self.fill(task, self.workload.update);
         let judgement = self.client.perform(Request::Put { key: &task.key, value: &self.value }).await;
-        self.record(Operation::Update, due, sent, &judgement)
+        self.record(Operation::Update, due, sent, &judgement);
+        judgement
     }
 
     async fn update(&mut self, task: &Task, due: Instant, mode: UpdateMode) -> bool {

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Output},
 };
 
-use helenus_bench::measurement::RunResult;
+use helenus_bench::{client::Outcome, measurement::RunResult};
 use stand_in::StandIn;
 
 fn workload_file(letter: char) -> String {
@@ -129,6 +129,20 @@ fn failures_are_told_by_kind_and_are_no_successes() {
         assert_eq!((read.latency.count, read.failed.count), (0, 50));
         assert_eq!(read.details[&format!("{status} {name}")], 50);
     }
+}
+
+#[test]
+fn a_read_modify_write_fails_as_its_part_did() {
+    let server = StandIn::start();
+    server.contents().refuses = Some((503, "unavailable"));
+    let only = "-p readproportion=0 -p updateproportion=0 -p readmodifywriteproportion=1";
+    let run = bench(&server, &format!("run {only} -p recordcount=10 -p operationcount=20 --format json"));
+    let run: RunResult = serde_json::from_slice(&run.stdout).expect("a result");
+    let kinds: Vec<_> =
+        run.operations.iter().map(|kind| (kind.operation.name(), kind.outcomes.clone())).collect();
+    let unavailable = [(Outcome::Unavailable, 20)].into();
+    assert_eq!(kinds, [("READ", BTreeMap::clone(&unavailable)), ("READ-MODIFY-WRITE", unavailable)]);
+    assert_eq!(run.failed, 20);
 }
 
 #[test]
