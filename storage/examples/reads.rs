@@ -80,8 +80,8 @@ fn settings() -> Settings {
         },
     };
     while let Some(name) = arguments.next() {
-        if name == "--standard" {
-            settings.options.access_mode = AccessMode::Standard;
+        if name == "--mmap" {
+            settings.options.access_mode = AccessMode::Mmap;
             continue;
         }
         let value = arguments.next().unwrap();

@@ -25,11 +25,12 @@ pub enum SyncMode {
 /// How SSTables are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AccessMode {
-    /// Through memory maps. A disk that fails to deliver a mapped page kills the process (SIGBUS).
-    #[default]
+    /// Through memory maps. A disk that fails to deliver a mapped page kills the process (SIGBUS), and mapped pages count
+    /// as memory of the process beyond its budgets, as long as the system leaves them there.
     Mmap,
     /// By reads into buffers: a system call and a copy more for each block that is not cached, and a failing disk
     /// is an [`Error::Io`](crate::Error::Io) of the read that hit it.
+    #[default]
     Standard,
 }
 
@@ -123,7 +124,7 @@ impl Default for Options {
             restart_interval: 16,
             bloom_fp_rate: 0.01,
             compression: Compression::Lz4,
-            access_mode: AccessMode::Mmap,
+            access_mode: AccessMode::default(),
             block_cache_bytes: 256 << 20,
             table: TableOptions::default(),
             compaction_threads: thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 8),

@@ -253,7 +253,7 @@ sections! {
         compression: Compression = Compression::Lz4, anything;
         /// `mmap` or `standard` (reads into buffers): how SSTables are read. With `mmap`, a disk that fails to deliver
         /// a page kills the process (SIGBUS); with `standard` the read that needed it fails.
-        access_mode: AccessMode = AccessMode::Mmap, anything;
+        access_mode: AccessMode = AccessMode::Standard, anything;
         /// Unpacked blocks that are kept in memory, for all SSTables together. Zero keeps none.
         block_cache: Size = Size::mib(256), between(Size::kib(0), Size::gib(1024));
         /// How SSTables are merged: per level, T and the number of tables of like density that become one, or L and how

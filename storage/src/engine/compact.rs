@@ -177,9 +177,8 @@ impl Engine {
             paid = progress.written;
             Ok(())
         };
-        let open = |file: TableFile| TableReader::open(&*self.disk, &self.directory, file).map(Arc::new);
         let built = merge_tables(inputs, cuts, purge, new_output, go_on)
-            .and_then(|files| files.into_iter().map(open).collect::<Result<Vec<_>>>());
+            .and_then(|files| files.into_iter().map(|file| self.open_table(file)).collect::<Result<Vec<_>>>());
         built.inspect_err(|failure| {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             ids.iter().for_each(|&id| self.discard(id));

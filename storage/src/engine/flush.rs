@@ -118,12 +118,7 @@ impl Engine {
         let built =
             TableWriter::create(disk, &self.directory, id, &self.options).and_then(build).and_then(|file| {
                 match file {
-                    Some(file) => {
-                        let mode = self.options.access_mode;
-                        let cache = Arc::clone(&self.cache);
-                        TableReader::open_with(&*self.disk, &self.directory, file, mode, cache)
-                            .map(|reader| Some(Arc::new(reader)))
-                    }
+                    Some(file) => self.open_table(file).map(Some),
                     None => Ok(None),
                 }
             });
@@ -139,6 +134,12 @@ impl Engine {
             }
         }
         built
+    }
+
+    /// Opens an SSTable for the readers of this engine.
+    pub(super) fn open_table(&self, file: TableFile) -> Result<Arc<TableReader>> {
+        let (mode, cache) = (self.options.access_mode, Arc::clone(&self.cache));
+        TableReader::open_with(&*self.disk, &self.directory, file, mode, cache).map(Arc::new)
     }
 
     /// Records edits that add SSTables to a table, unless it was dropped meanwhile.

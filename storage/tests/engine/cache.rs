@@ -51,6 +51,25 @@ fn what_was_read_once_is_answered_without_the_disk_in_either_access_mode() {
 }
 
 #[test]
+fn what_a_merge_has_written_is_cached_like_everything_else() {
+    for access_mode in MODES {
+        let disk = SimulatedDisk::default();
+        let engine = open(&disk, Options { access_mode, ..small() });
+        for round in 1..=2 {
+            for number in 0..100 {
+                write(&engine, &key(number), plain(round, &format!("{number:0100}")));
+            }
+            flush(&engine);
+        }
+        engine.compact_table(TABLE).unwrap();
+        assert!(is_cold(&engine, 7), "{access_mode:?}: nobody has read it yet");
+        read(&engine, &key(7));
+        assert!(!is_cold(&engine, 7), "{access_mode:?}");
+        assert!(engine.counters().block_cache_bytes > 0);
+    }
+}
+
+#[test]
 fn a_disk_that_fails_is_an_error_of_the_read_where_access_is_standard() {
     let disk = SimulatedDisk::default();
     let engine = settled(&disk, 100, &Options { access_mode: AccessMode::Standard, ..small() });
