@@ -1,0 +1,139 @@
+//! `helenus-bench compare`.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, value_parser};
+use helenus_bench::{
+    client::{Endpoint, Protocol},
+    compare::{Figures, Kind, Lineup, TargetSpec, ratios},
+    workload::Phase,
+};
+
+use super::{
+    load::{Load, Servers},
+    output,
+    progress::Observer,
+};
+
+/// Arguments of `compare`.
+#[derive(Args)]
+#[command(before_help = "Example: helenus-bench compare config/compare.toml -P config/workloads/workloada \
+                         -p recordcount=10000 --duration 20s --warmup 5s --rounds 3")]
+pub(crate) struct Arguments {
+    /// Names the targets; config/compare.toml is an example
+    lineup: PathBuf,
+
+    /// How often each target has its turn; the table shows medians
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    rounds: u32,
+
+    #[command(flatten)]
+    load: Load,
+}
+
+/// How long a target may take to listen.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// Loads each target in turn; true if each showed figures in each round.
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
+    let text = fs::read_to_string(&arguments.lineup)
+        .with_context(|| format!("cannot read {}", arguments.lineup.display()))?;
+    let lineup = Lineup::parse(arguments.lineup.clone(), &text)?;
+    ensure!(arguments.load.duration.is_some(), "a comparison needs --duration");
+    let mut results: Vec<(String, Vec<Figures>)> =
+        lineup.targets.iter().map(|target| (target.name.clone(), Vec::new())).collect();
+    let mut is_complete = true;
+    for round in 1..=arguments.rounds {
+        for (target, (name, figures)) in lineup.targets.iter().zip(&mut results) {
+            match turn(arguments, target) {
+                Ok(turn) => {
+                    eprintln!(
+                        "round {round}, {name}: {:.0} op/s, p50 {:.2} ms, p99 {:.2} ms, {} failed",
+                        turn.throughput,
+                        turn.p50_us / 1e3,
+                        turn.p99_us / 1e3,
+                        turn.failed
+                    );
+                    figures.push(turn);
+                }
+                Err(error) => {
+                    eprintln!("round {round}, {name}: {error:#}");
+                    is_complete = false;
+                }
+            }
+        }
+    }
+    output::print(&(ratios(&results) + "\n"))?;
+    Ok(is_complete)
+}
+
+fn turn(arguments: &Arguments, target: &TargetSpec) -> anyhow::Result<Figures> {
+    let started = target.start.as_deref().map_or(Ok(()), |command| shell(command).map(drop)).context("start");
+    let figures = started.and_then(|()| measure(arguments, target));
+    let stopped = target.stop.as_deref().map_or(Ok(()), |command| shell(command).map(drop)).context("stop");
+    let figures = figures?;
+    stopped?;
+    Ok(figures)
+}
+
+fn measure(arguments: &Arguments, target: &TargetSpec) -> anyhow::Result<Figures> {
+    let load = &arguments.load;
+    if target.kind == Kind::Command {
+        let seconds = load.duration.unwrap_or_default().as_secs();
+        let command = target.command.as_deref().unwrap_or_default();
+        let command = command
+            .replace("{threads}", &load.threads.unwrap_or(16).to_string())
+            .replace("{seconds}", &seconds.to_string());
+        let output = shell(&command)?;
+        return Figures::of_output(&output).context("the command printed no `op rate : number`");
+    }
+    await_listening(&target.endpoints)?;
+    let properties = load.properties()?;
+    let table = properties.text("table").unwrap_or("usertable").to_owned();
+    let servers = || Servers {
+        endpoints: target.endpoints.clone(),
+        protocol: match target.kind {
+            Kind::Etcd => Protocol::Etcd,
+            _ => Protocol::Helenus { table: table.clone(), consistency: target.consistency.clone() },
+        },
+        sync_mode: target.sync_mode.clone(),
+        label: Some(target.name.clone()),
+    };
+    let mut observer = Observer::new(None, None, &target.name);
+    let loaded = load.without_pace().carry_out(&properties, Phase::Load, servers(), &mut observer)?;
+    ensure!(loaded.failed == 0, "{} records could not be inserted", loaded.failed);
+    let run = load.carry_out(&properties, Phase::Run, servers(), &mut observer)?;
+    observer.finish()?;
+    Ok(Figures::of_run(&run))
+}
+
+/// Runs a command to its end; its standard output. What it leaves in the background must not hold that open.
+fn shell(command: &str) -> anyhow::Result<String> {
+    let output =
+        Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(output.status.success(), "{command:?} failed: {}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn await_listening(endpoints: &[String]) -> anyhow::Result<()> {
+    let deadline = Instant::now() + START_TIME;
+    for endpoint in endpoints {
+        let address = Endpoint::resolve(endpoint)?.address;
+        while let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
+            if Instant::now() > deadline {
+                bail!("{endpoint} does not listen after {} s: {error}", START_TIME.as_secs());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(())
+}

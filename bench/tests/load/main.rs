@@ -1,0 +1,302 @@
+//! The command line against a server that stands in for a cluster: workloads, failures, reports.
+
+mod stall;
+mod stand_in;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use helenus_bench::{client::Outcome, measurement::RunResult};
+use stand_in::StandIn;
+
+fn workload_file(letter: char) -> String {
+    format!("{}/../config/workloads/workload{letter}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn bench(server: &StandIn, line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_helenus-bench"));
+    command.args(line.split_whitespace()).args(["--endpoints", &server.url()]);
+    command.output().expect("helenus-bench runs")
+}
+
+fn output(server: &StandIn, line: &str) -> String {
+    let output = bench(server, line);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {errors}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn result(server: &StandIn, line: &str) -> RunResult {
+    serde_json::from_str(&output(server, &format!("{line} --format json"))).expect("a result")
+}
+
+/// A parser for the lines of YCSB: `[METRIC], measurement, value`. Anything else fails.
+fn parse_ycsb(text: &str) -> BTreeMap<(String, String), f64> {
+    let mut values = BTreeMap::new();
+    for line in text.lines() {
+        let (metric, rest) = line.strip_prefix('[').and_then(|line| line.split_once("], ")).expect(line);
+        let (measurement, value) = rest.split_once(", ").expect(line);
+        values.insert((metric.to_owned(), measurement.to_owned()), value.parse().expect(line));
+    }
+    values
+}
+
+#[test]
+fn a_load_creates_the_table_with_the_default_factor_and_inserts_every_record_once() {
+    let server = StandIn::start();
+    let run = result(&server, &format!("load -P {} -p recordcount=200", workload_file('a')));
+    let contents = server.contents();
+    assert_eq!(contents.tables["usertable"]["replication"]["factor"], 3);
+    let expected: BTreeSet<&String> = contents.records.keys().collect();
+    assert_eq!((contents.written.len(), expected.len()), (200, 200));
+    assert!(contents.records.contains_key("user6284781860667377211"));
+    // Ten fields of a hundred bytes, each with its name, `=` and a line end.
+    assert!(contents.records.values().all(|value| value.len() == 10 * (6 + 1 + 100 + 1)));
+    assert_eq!((run.succeeded, run.failed, run.server.factor.as_deref()), (200, 0, Some("3")));
+}
+
+#[test]
+fn every_workload_runs_all_its_operations_and_finds_what_it_reads() {
+    let server = StandIn::start();
+    output(&server, &format!("load -P {}", workload_file('a')));
+    for letter in 'a'..='f' {
+        let run = result(&server, &format!("run -P {} -threads 4 -t", workload_file(letter)));
+        assert_eq!((run.succeeded, run.failed), (1_000, 0), "workload {letter}: {:?}", run.operations);
+    }
+    let contents = server.contents();
+    assert!(contents.scans.iter().all(|limit| (1..=100).contains(limit)) && contents.scans.len() > 900);
+    assert!(contents.records.len() > 1_000, "D and E insert");
+}
+
+#[test]
+fn lines_of_ycsb_parse_and_add_up() {
+    let server = StandIn::start();
+    output(&server, &format!("load -P {}", workload_file('a')));
+    let lines = parse_ycsb(&output(&server, &format!("run -P {} --format ycsb", workload_file('f'))));
+    let value = |metric: &str, measurement: &str| lines[&(metric.to_owned(), measurement.to_owned())];
+    assert!(value("OVERALL", "RunTime(ms)") > 0.0 && value("OVERALL", "Throughput(ops/sec)") > 0.0);
+    let (reads, changes) = (value("READ", "Operations"), value("READ-MODIFY-WRITE", "Operations"));
+    assert_eq!((reads, value("UPDATE", "Operations")), (1_000.0, changes));
+    assert_eq!(value("READ", "Return=OK"), reads);
+    let ordered = [
+        "MinLatency(us)",
+        "50thPercentileLatency(us)",
+        "95thPercentileLatency(us)",
+        "99thPercentileLatency(us)",
+        "MaxLatency(us)",
+    ]
+    .map(|measurement| value("READ", measurement));
+    assert!(ordered.is_sorted(), "{ordered:?}");
+}
+
+#[test]
+fn both_intervals_have_their_names() {
+    let server = StandIn::start();
+    output(&server, &format!("load -P {}", workload_file('c')));
+    let line = format!(
+        "run -P {} -p operationcount=100 -target 2000 --interval both --format ycsb",
+        workload_file('c')
+    );
+    let lines = parse_ycsb(&output(&server, &line));
+    let metrics: BTreeSet<&str> = lines.keys().map(|(metric, _)| metric.as_str()).collect();
+    assert_eq!(metrics, BTreeSet::from(["Intended-READ", "OVERALL", "READ"]));
+}
+
+#[test]
+fn failures_are_told_by_kind_and_are_no_successes() {
+    let server = StandIn::start();
+    output(&server, &format!("load -P {}", workload_file('c')));
+    for (status, name, kind) in [
+        (503, "unavailable", "unavailable"),
+        (504, "read-timeout", "timeout"),
+        (503, "overloaded", "overloaded"),
+        (500, "read-failure", "other"),
+    ] {
+        server.contents().refuses = Some((status, name));
+        let run =
+            bench(&server, &format!("run -P {} -p operationcount=50 --format json", workload_file('c')));
+        assert!(!run.status.success(), "nothing succeeded");
+        let run: RunResult = serde_json::from_slice(&run.stdout).expect("a result");
+        assert_eq!((run.succeeded, run.failed, run.throughput()), (0, 50, 0.0));
+        let [read] = run.operations.as_slice() else { panic!("{:?}", run.operations) };
+        let outcomes: Vec<_> =
+            read.outcomes.iter().map(|(outcome, &count)| (outcome.name(), count)).collect();
+        assert_eq!(outcomes, [(kind, 50)]);
+        assert_eq!((read.latency.count, read.failed.count), (0, 50));
+        assert_eq!(read.details[&format!("{status} {name}")], 50);
+    }
+}
+
+#[test]
+fn a_read_modify_write_fails_as_its_part_did() {
+    let server = StandIn::start();
+    server.contents().refuses = Some((503, "unavailable"));
+    let only = "-p readproportion=0 -p updateproportion=0 -p readmodifywriteproportion=1";
+    let run = bench(&server, &format!("run {only} -p recordcount=10 -p operationcount=20 --format json"));
+    let run: RunResult = serde_json::from_slice(&run.stdout).expect("a result");
+    let kinds: Vec<_> =
+        run.operations.iter().map(|kind| (kind.operation.name(), kind.outcomes.clone())).collect();
+    let unavailable = [(Outcome::Unavailable, 20)].into();
+    assert_eq!(kinds, [("READ", BTreeMap::clone(&unavailable)), ("READ-MODIFY-WRITE", unavailable)]);
+    assert_eq!(run.failed, 20);
+}
+
+#[test]
+fn a_load_ends_at_a_record_that_cannot_be_inserted_unless_told_to_go_on() {
+    let server = StandIn::start();
+    server.contents().refuses = Some((503, "unavailable"));
+    let failures = |properties: &str| {
+        let run = bench(&server, &format!("load -p recordcount=500 --threads 2 --format json {properties}"));
+        assert!(!run.status.success(), "a load that lacks records has failed");
+        serde_json::from_slice::<RunResult>(&run.stdout).expect("a result").failed
+    };
+    assert!((1..=2).contains(&failures("")));
+    assert_eq!(failures("-p core_workload_insertion_keep_going_on_error=true"), 500);
+}
+
+#[test]
+fn a_failed_insert_is_tried_again_as_often_as_asked() {
+    let server = StandIn::start();
+    server.contents().refuses = Some((503, "unavailable"));
+    let retries = "-p core_workload_insertion_retry_limit=2 -p core_workload_insertion_retry_interval=0";
+    let run = bench(&server, &format!("load -p recordcount=500 --threads 1 --format ycsb {retries}"));
+    let lines = parse_ycsb(&String::from_utf8(run.stdout).expect("text"));
+    assert_eq!(lines[&("INSERT".to_owned(), "Return=SERVICE_UNAVAILABLE".to_owned())], 3.0);
+}
+
+#[test]
+fn a_dead_endpoint_leaves_its_clients_to_the_others() {
+    let server = StandIn::start();
+    let dead = "http://127.0.0.1:1";
+    let run = result(&server, &format!("load -p recordcount=100 --endpoints {dead}"));
+    assert_eq!((run.succeeded, run.failed), (100, 0));
+}
+
+#[test]
+fn targets_are_compared_in_one_table() {
+    let server = StandIn::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let lineup = directory.path().join("lineup.toml");
+    let text = format!(
+        "[[target]]\nname = 'ours'\nkind = 'helenus'\nendpoints = ['{}']\nstart = 'echo >> {1}'\nstop = 'echo >> {1}'\n\
+         [[target]]\nname = 'theirs'\nkind = 'command'\ncommand = 'echo op rate : {{threads}}{{seconds}}'\n",
+        server.url(),
+        directory.path().join("calls").display()
+    );
+    fs::write(&lineup, text).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_helenus-bench"))
+        .arg("compare")
+        .arg(&lineup)
+        .args(["-P", &workload_file('a'), "--duration", "1s", "--rounds", "1", "-threads", "8"])
+        .output()
+        .expect("helenus-bench runs");
+    let table = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
+    let row = |name: &str| table.lines().find(|line| line.contains(name)).expect(name).to_owned();
+    assert!(row("ours").contains("1.00") && row("theirs").contains(" 81 "), "{table}");
+    let calls = fs::read_to_string(directory.path().join("calls")).expect("started and stopped");
+    assert_eq!(calls.lines().count(), 2);
+}
+
+#[test]
+fn what_was_never_written_is_not_found() {
+    let server = StandIn::start();
+    let run = bench(&server, &format!("run -P {} --format ycsb", workload_file('c')));
+    let lines = parse_ycsb(&String::from_utf8(run.stdout).expect("text"));
+    assert_eq!(lines[&("READ".to_owned(), "Return=NOT_FOUND".to_owned())], 1_000.0);
+    assert_eq!(lines[&("READ-FAILED".to_owned(), "Operations".to_owned())], 1_000.0);
+}
+
+#[test]
+fn a_changed_value_is_noticed_by_the_integrity_check() {
+    let server = StandIn::start();
+    let integrity = "-p dataintegrity=true -p fieldcount=2";
+    output(&server, &format!("load -P {} {integrity}", workload_file('c')));
+    let line = format!("run -P {} {integrity}", workload_file('a'));
+    assert_eq!(result(&server, &line).failed, 0, "updates write what reads expect");
+    for value in server.contents().records.values_mut() {
+        *value = value.iter().rev().copied().collect();
+    }
+    let run = bench(&server, &format!("run -P {} {integrity} --format ycsb", workload_file('c')));
+    let lines = parse_ycsb(&String::from_utf8(run.stdout).expect("text"));
+    assert_eq!(lines[&("VERIFY".to_owned(), "Return=UNEXPECTED_STATE".to_owned())], 1_000.0);
+}
+
+#[test]
+fn a_merged_update_changes_one_field() {
+    let server = StandIn::start();
+    let only = "-p recordcount=1 -p readproportion=0 -p updateproportion=1 -p operationcount=1";
+    output(&server, &format!("load {only}"));
+    let before = server.contents().records.values().next().expect("a record").clone();
+    output(&server, &format!("run {only} -p helenus.update=merge"));
+    let after = server.contents().records.values().next().expect("a record").clone();
+    let lines = |value: &[u8]| String::from_utf8(value.to_vec()).expect("text");
+    let changed = lines(&before).lines().zip(lines(&after).lines()).filter(|(old, new)| old != new).count();
+    assert_eq!(changed, 1);
+}
+
+#[test]
+fn warm_up_operations_do_not_come_out_of_the_operation_count() {
+    let server = StandIn::start();
+    output(&server, &format!("load -P {}", workload_file('c')));
+    let run = result(&server, &format!("run -P {} --warmup 200ms -p operationcount=500", workload_file('c')));
+    assert_eq!(run.succeeded, 500);
+    assert!(run.warmup_operations > 0);
+}
+
+#[test]
+fn results_can_be_read_again_compared_and_drawn() {
+    let server = StandIn::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    output(&server, &format!("load -P {}", workload_file('a')));
+    let files = format!("--json {} --report {} --hdr-log {}", path("a.json"), path("a.html"), path("log-"));
+    output(&server, &format!("run -P {} -label <first> {files}", workload_file('a')));
+    let text = output(&server, &format!("run -P {} --baseline {}", workload_file('a'), path("a.json")));
+    assert!(text.contains("BESIDE THE BASELINE") && text.contains("READ p99"), "{text}");
+    let page = fs::read_to_string(path("a.html")).expect("a page");
+    assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark"));
+    assert!(page.contains("&lt;first&gt;") && !page.contains("<first>"), "texts are escaped");
+    assert!(!page.contains("<script") && !page.contains("src="), "nothing is fetched");
+    check_hdr_log(&directory.path().join("log-READ.hdr"), &path("a.json"));
+}
+
+fn check_hdr_log(log: &Path, result: &str) {
+    use hdrhistogram::serialization::{
+        Deserializer,
+        interval_log::{IntervalLogIterator, LogEntry},
+    };
+    let text = fs::read(log).expect("a log");
+    let mut logged = 0;
+    for entry in IntervalLogIterator::new(&text) {
+        if let LogEntry::Interval(interval) = entry.expect("a line of a log") {
+            use base64::Engine;
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(interval.encoded_histogram())
+                .expect("base64");
+            let histogram: hdrhistogram::Histogram<u64> =
+                Deserializer::new().deserialize(&mut bytes.as_slice()).expect("a histogram");
+            logged += histogram.len();
+        }
+    }
+    let run: RunResult = serde_json::from_slice(&fs::read(result).expect("a file")).expect("a result");
+    let read = run.operations.iter().find(|operation| operation.operation.name() == "READ").expect("reads");
+    assert_eq!(logged, read.latency.count);
+}
+
+#[test]
+fn a_bad_property_names_its_line_and_unknown_ones_are_listed() {
+    let server = StandIn::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("w");
+    fs::write(&file, "recordcount=10\noperationcount=ten\n").expect("written");
+    let errors = |line: &str| String::from_utf8(bench(&server, line).stderr).expect("text");
+    let refused = errors(&format!("load -P {}", file.display()));
+    assert!(refused.contains(&format!("{}:2: operationcount=ten", file.display())), "{refused}");
+    let listed = errors("load -p recordcount=1 -p cassandra.username=me");
+    assert!(listed.contains("cassandra.username (command line)"), "{listed}");
+}
