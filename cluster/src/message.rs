@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     membership::{Exchange, GossipReply, GossipRequest},
     node_id::{Generation, HostId},
+    quorum::{AsOf, Digest, Wants},
     table::Table,
     time::Timestamp,
 };
@@ -74,14 +75,23 @@ pub enum Request {
         /// The mutation, with its final timestamps.
         mutation: Mutation,
     },
-    /// Read one record; answered by [`Response::Record`].
+    /// Read one record; answered by [`Response::Record`], or by [`Response::Digest`] if that is all that is wanted.
     Read {
         /// The table.
         table: TableId,
         /// The storage key.
         key: Bytes,
-        /// The coordinator's clock: the one `now` of the whole read.
-        now: Timestamp,
+        /// The coordinator's clock: the one of the whole read.
+        as_of: AsOf,
+        /// The record or its digest.
+        wants: Wants,
+    },
+    /// Apply a version that another replica holds, whatever its timestamp; answered by [`Response::Written`].
+    Repair {
+        /// The table.
+        table: TableId,
+        /// The mutation.
+        mutation: Mutation,
     },
 }
 
@@ -105,6 +115,8 @@ pub enum Response {
     },
     /// The newest version the replica holds, tombstones included.
     Record(Option<Record>),
+    /// The digest of it.
+    Digest(Digest),
     /// The replica could not do it.
     Failed(ReplicaError),
 }

@@ -60,6 +60,8 @@ pub struct Settings {
     pub cold_read_queue: usize,
     /// Client requests that this node coordinates at once; further ones are answered as overloaded.
     pub max_requests: usize,
+    /// Answered reads that wait for late replicas, to repair them; those of further ones go unheard.
+    pub background_repairs: usize,
 }
 
 impl Default for Settings {
@@ -87,6 +89,7 @@ impl Default for Settings {
             cold_reads: 16,
             cold_read_queue: 1024,
             max_requests: 4096,
+            background_repairs: 64,
         }
     }
 }

@@ -8,14 +8,18 @@
 //! verb              fields (postcard)    payload
 //! 0x01 Exchange                          postcard of the exchange
 //! 0x02 Write        table u32            mutation, as the storage engine encodes it
-//! 0x03 Read         table u32, now µs    storage key
+//! 0x03 Read         table u32, now µs,   storage key
+//!                   forgotten before µs,
+//!                   digest only bool
 //! 0x04 Schema                            postcard of the facts
 //! 0x05 Gossip                            postcard of the request
+//! 0x06 Repair       table u32            mutation, as the storage engine encodes it
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
+//! 0x86 Digest       digest u128
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -40,6 +44,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     message::{Header, Message, Request, Response, TrafficClass},
     node_id::{Generation, HostId},
+    quorum::{AsOf, Wants},
     time::Timestamp,
 };
 
@@ -73,18 +78,20 @@ pub enum WireError {
 }
 
 /// Version of every verb of this build.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
 const READ: u8 = 0x03;
 const SCHEMA: u8 = 0x04;
 const GOSSIP: u8 = 0x05;
+const REPAIR: u8 = 0x06;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
 const SCHEMA_ANSWER: u8 = 0x84;
 const GOSSIP_REPLY: u8 = 0x85;
+const DIGEST: u8 = 0x86;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -101,12 +108,14 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
             Encoded { head: head(SCHEMA, header, &()), payload: postcard(facts).into() }
         }
         Request::Write { table, mutation } => {
-            let mut payload = BytesMut::with_capacity(mutation.encoded_len());
-            mutation.encode(&mut payload);
-            Encoded { head: head(WRITE, header, &table.0), payload: payload.freeze() }
+            Encoded { head: head(WRITE, header, &table.0), payload: encoded(mutation) }
         }
-        Request::Read { table, key, now } => {
-            Encoded { head: head(READ, header, &(table.0, now.0)), payload: key.clone() }
+        Request::Read { table, key, as_of, wants } => {
+            let fields = (table.0, as_of.now.0, as_of.forgotten_before.0, *wants == Wants::Digest);
+            Encoded { head: head(READ, header, &fields), payload: key.clone() }
+        }
+        Request::Repair { table, mutation } => {
+            Encoded { head: head(REPAIR, header, &table.0), payload: encoded(mutation) }
         }
     }
 }
@@ -130,15 +139,14 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             parts.fields::<()>()?;
             Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
         }
-        (WRITE, VERSION) => {
-            let table = TableId(parts.fields()?);
-            let mutation = Mutation::decode(parts.payload.clone()).map_err(|error| parts.storage(&error))?;
-            Request::Write { table, mutation }
-        }
+        (WRITE, VERSION) => Request::Write { table: TableId(parts.fields()?), mutation: parts.mutation()? },
         (READ, VERSION) => {
-            let (table, now) = parts.fields()?;
-            Request::Read { table: TableId(table), key: parts.payload.clone(), now: Timestamp(now) }
+            let (table, now, forgotten_before, is_digest) = parts.fields()?;
+            let as_of = AsOf { now: Timestamp(now), forgotten_before: Timestamp(forgotten_before) };
+            let wants = if is_digest { Wants::Digest } else { Wants::Record };
+            Request::Read { table: TableId(table), key: parts.payload.clone(), as_of, wants }
         }
+        (REPAIR, VERSION) => Request::Repair { table: TableId(parts.fields()?), mutation: parts.mutation()? },
         _ => return Err(parts.unsupported()),
     };
     Ok(Message { header: parts.header, body })
@@ -165,6 +173,7 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
             }
             Encoded { head: head(RECORD, header, &()), payload: payload.freeze() }
         }
+        Response::Digest(digest) => Encoded { head: head(DIGEST, header, digest), payload: Bytes::new() },
         Response::Failed(error) => Encoded { head: head(FAILED, header, error), payload: Bytes::new() },
     }
 }
@@ -195,6 +204,10 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
         (RECORD, VERSION) => {
             parts.fields::<()>()?;
             Response::Record(parts.record()?)
+        }
+        (DIGEST, VERSION) => {
+            parts.no_payload()?;
+            Response::Digest(parts.fields()?)
         }
         (FAILED, VERSION) => {
             parts.no_payload()?;
@@ -253,6 +266,10 @@ impl Parts {
             return Err(WireError::Malformed("bytes after the record".to_owned()));
         }
         Ok(Some(record))
+    }
+
+    fn mutation(&self) -> Result<Mutation, WireError> {
+        Mutation::decode(self.payload.clone()).map_err(|error| self.storage(&error))
     }
 
     /// A record kind of a later build is told apart from damage: the sender is right, and must learn that we lag.
@@ -323,6 +340,12 @@ impl From<WireHeader> for Header {
             trace: header.trace,
         }
     }
+}
+
+fn encoded(mutation: &Mutation) -> Bytes {
+    let mut payload = BytesMut::with_capacity(mutation.encoded_len());
+    mutation.encode(&mut payload);
+    payload.freeze()
 }
 
 fn head(verb: u8, header: &Header, fields: &impl Serialize) -> Bytes {

@@ -13,6 +13,7 @@ use helenus_cluster::{
     },
     message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
     node_id::{ClusterId, Generation, HostId},
+    quorum::{self, AsOf, Wants},
     table::{Definition, Replication, Table},
     time::Timestamp,
     wire::{Encoded, WireError, decode_request, decode_response, encode_request, encode_response},
@@ -101,6 +102,7 @@ const TABLE: &str = concat!(
     "00",             // unified compaction
     "0654362c205434", // T6, T4
     "8080808004",     // tables of 1 GiB
+    "02de07",         // another replica after p99
     "ac02",           // changed at
     "01",             // dropped
 );
@@ -152,6 +154,7 @@ const EXCHANGE: &str = concat!(
     "00",
     "80de34",
     "000654362c2054348080808004",
+    "02de07",
     "01",
     "00",
     "01",
@@ -193,7 +196,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0501{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0502{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -205,10 +208,15 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8501{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8502{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
+}
+
+fn read(wants: Wants) -> Request {
+    let as_of = AsOf { now: Timestamp(300), forgotten_before: Timestamp(7) };
+    Request::Read { table: TableId(1024), key: "key".into(), as_of, wants }
 }
 
 #[test]
@@ -217,7 +225,10 @@ fn requests_are_these_bytes() {
         table: TableId(1024),
         mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
     };
-    let read = Request::Read { table: TableId(1024), key: "key".into(), now: Timestamp(300) };
+    let repair = Request::Repair {
+        table: TableId(1024),
+        mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
+    };
     let mutation = concat!(
         "03000000",
         "6b6579",
@@ -229,10 +240,12 @@ fn requests_are_these_bytes() {
         "76616c7565"
     );
     let golden = [
-        (Request::Exchange(exchange()), "0101", "", EXCHANGE),
-        (Request::Schema { facts: vec![table()] }, "0401", "", TABLE),
-        (write, "0201", "8008", mutation),
-        (read, "0301", "8008ac02", "6b6579"),
+        (Request::Exchange(exchange()), "0102", "", EXCHANGE),
+        (Request::Schema { facts: vec![table()] }, "0402", "", TABLE),
+        (write, "0202", "8008", mutation),
+        (read(Wants::Record), "0302", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0302", "8008ac020701", "6b6579"),
+        (repair, "0602", "8008", mutation),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -248,24 +261,25 @@ fn answers_are_these_bytes() {
     let expiring = Record::expiring(Timestamp(1), "v", Timestamp(2));
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8101", "", EXCHANGE),
-        (Response::Schema { facts: vec![table()] }, "8401", "", TABLE),
-        (Response::Written { owned: true }, "8201", "01", ""),
-        (Response::Written { owned: false }, "8201", "00", ""),
-        (Response::Record(None), "8301", "", ""),
-        (Response::Record(Some(tombstone)), "8301", "", "0201000000000000000200000000000000"),
-        (Response::Record(Some(expiring)), "8301", "", "01010000000000000002000000000000000100000076"),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff01", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff01", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff01", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff01", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff01", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff01", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff01", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff01", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff01", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff01", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff01", "0a", ""),
+        (Response::Exchange(exchange()), "8102", "", EXCHANGE),
+        (Response::Schema { facts: vec![table()] }, "8402", "", TABLE),
+        (Response::Written { owned: true }, "8202", "01", ""),
+        (Response::Written { owned: false }, "8202", "00", ""),
+        (Response::Record(None), "8302", "", ""),
+        (Response::Record(Some(tombstone)), "8302", "", "0201000000000000000200000000000000"),
+        (Response::Record(Some(expiring)), "8302", "", "01010000000000000002000000000000000100000076"),
+        (Response::Digest(quorum::Digest(300)), "8602", "ac02", ""),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff02", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff02", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff02", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff02", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff02", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff02", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff02", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff02", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff02", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff02", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff02", "0a", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -277,8 +291,7 @@ fn answers_are_these_bytes() {
 
 /// The encoding of a read, its head changed by the test.
 fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
-    let body = Request::Read { table: TableId(1024), key: "key".into(), now: Timestamp(300) };
-    let Encoded { head, payload } = encode_request(&request(body));
+    let Encoded { head, payload } = encode_request(&request(read(Wants::Record)));
     let mut head = head.to_vec();
     change(&mut head);
     Encoded { head: head.into(), payload }
@@ -287,14 +300,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 1)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 2)), Err(unsupported(3, 2)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 1)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 2)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 3)), Err(unsupported(3, 3)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 2)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 2;
+        head[1] = 3;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 2)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 3)));
 }
 
 #[test]
@@ -322,7 +335,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 1, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 2, .. })));
 }
 
 #[test]
@@ -514,20 +527,27 @@ fn facts() -> impl Strategy<Value = Vec<Table>> {
 }
 
 fn requests() -> impl Strategy<Value = Request> {
-    let rows = prop::collection::vec((bytes(), records()), 1..4);
+    let rows = || prop::collection::vec((bytes(), records()), 1..4);
     prop_oneof![
         gossips().prop_map(gossip),
         exchanges().prop_map(Request::Exchange),
         facts().prop_map(|facts| Request::Schema { facts }),
-        (any::<u32>(), bytes(), rows).prop_map(|(table, key, rows)| Request::Write {
+        (any::<u32>(), bytes(), rows()).prop_map(|(table, key, rows)| Request::Write {
             table: TableId(table),
             mutation: Mutation { key, rows },
         }),
-        (any::<u32>(), bytes(), any::<u64>()).prop_map(|(table, key, now)| Request::Read {
+        (any::<u32>(), bytes(), rows()).prop_map(|(table, key, rows)| Request::Repair {
             table: TableId(table),
-            key,
-            now: Timestamp(now),
+            mutation: Mutation { key, rows },
         }),
+        (any::<u32>(), bytes(), any::<(u64, u64)>(), any::<bool>()).prop_map(
+            |(table, key, (now, forgotten_before), is_digest)| Request::Read {
+                table: TableId(table),
+                key,
+                as_of: AsOf { now: Timestamp(now), forgotten_before: Timestamp(forgotten_before) },
+                wants: if is_digest { Wants::Digest } else { Wants::Record },
+            },
+        ),
     ]
 }
 
@@ -538,6 +558,7 @@ fn responses() -> impl Strategy<Value = Response> {
         facts().prop_map(|facts| Response::Schema { facts }),
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),
+        any::<u128>().prop_map(|digest| Response::Digest(quorum::Digest(digest))),
         ".*".prop_map(|text| Response::Failed(ReplicaError::Storage(text))),
         ".*".prop_map(|text| Response::Failed(ReplicaError::StorageFull(text))),
     ]

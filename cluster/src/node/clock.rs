@@ -133,6 +133,11 @@ pub(crate) fn later(timestamp: Timestamp, by: Duration) -> Timestamp {
     Timestamp(timestamp.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
 }
 
+/// A timestamp less a duration; the beginning of time when they do not fit.
+pub(crate) fn earlier(timestamp: Timestamp, by: Duration) -> Timestamp {
+    Timestamp(timestamp.0.saturating_sub(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+}
+
 /// Microseconds are no news to an operator.
 fn whole_millis(micros: u64) -> Duration {
     Duration::from_millis(micros / 1000)

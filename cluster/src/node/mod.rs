@@ -45,6 +45,7 @@ mod own_trees;
 mod peers;
 pub(crate) mod randomness;
 mod replica;
+mod request_counters;
 mod saved_cluster;
 mod schema;
 mod status;
@@ -82,6 +83,7 @@ use crate::{
     membership::{Gossip, GossipAnswer, GossipReply, GossipRequest, MemberState},
     message::{Header, Message, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
+    quorum::Answer,
     settings::Settings,
     table::{Definition, Table},
     time::WallClock,
@@ -89,6 +91,7 @@ use crate::{
 
 pub use gossip_status::{GossipStatus, GossipedMember, NamedFact, PeerHealth};
 pub use known_cluster::RemovalError;
+pub use request_counters::RequestCounters;
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
 #[derive(Debug, Clone)]
@@ -396,6 +399,7 @@ impl Node {
         }
         if header.remaining.is_zero() {
             helenus_storage::sometimes!("an expired request was dropped");
+            self.coordinator.counters.expired_before.add(1);
             return Err(ReplicaError::Expired);
         }
         // What it says of the cluster is answered with the exchange that tells it so.
@@ -410,13 +414,16 @@ impl Node {
             Ok(response) => response,
             Err(_) => {
                 helenus_storage::sometimes!("a request expired while it was done");
+                self.coordinator.counters.expired_during.add(1);
                 Err(ReplicaError::Expired)
             }
         }
     }
 
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
-        if let Request::Write { table, .. } | Request::Read { table, .. } = &body {
+        if let Request::Write { table, .. } | Request::Read { table, .. } | Request::Repair { table, .. } =
+            &body
+        {
             self.know(*table, header).await;
         }
         Ok(match body {
@@ -435,9 +442,15 @@ impl Node {
             Request::Write { table, mutation } => {
                 Response::Written { owned: self.replica.write(table, mutation).await? }
             }
-            // The replica answers with what it holds; what has expired by the read's `now` is the coordinator's
-            // to say, once for all replicas.
-            Request::Read { table, key, now: _ } => Response::Record(self.replica.read(table, key).await?),
+            Request::Repair { table, mutation } => {
+                Response::Written { owned: self.replica.repair(table, mutation).await? }
+            }
+            Request::Read { table, key, as_of, wants } => {
+                match self.replica.read(table, key, as_of, wants).await? {
+                    Answer::Record(record) => Response::Record(record),
+                    Answer::Digest(digest) => Response::Digest(digest),
+                }
+            }
         })
     }
 
@@ -529,6 +542,11 @@ impl Node {
     /// Whether it serves.
     pub fn readiness(&self) -> Readiness {
         self.coordinator.readiness()
+    }
+
+    /// What it has counted of requests since it started.
+    pub fn request_counters(&self) -> RequestCounters {
+        self.coordinator.counters.read()
     }
 
     /// Does upkeep of this node's storage, and answers the snapshots that it is about.

@@ -5,7 +5,7 @@
 //! ```text
 //! TableId(1)  identity        "identity" → who this node is          "cluster" → the cluster it belongs to
 //! TableId(2)  known cluster   "member/" host id → member             "table/" name → table, or that it was dropped
-//! value       format u8 = 1 │ postcard
+//! value       format u8 = 2 │ postcard
 //! ```
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub(crate) const KNOWN_CLUSTER: TableId = TableId(2);
 /// The lowest id of a user table.
 pub(crate) const FIRST_USER_TABLE: TableId = TableId(1024);
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// A value with its format in front.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Bytes {

@@ -12,6 +12,7 @@ mod identity;
 mod joining;
 mod quorums;
 mod readiness;
+mod reads;
 mod refusals;
 mod removal;
 mod replicas;

@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
         ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        RemovalError, RequestCounters, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome,
+        WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -80,6 +81,10 @@ impl Coordinate for Coordinator {
 
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
         Box::pin(self.node.upkeep(task))
+    }
+
+    fn request_counters(&self) -> RequestCounters {
+        self.node.request_counters()
     }
 
     fn host_id(&self) -> HostId {

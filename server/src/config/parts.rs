@@ -97,6 +97,7 @@ impl Config {
             cold_reads: count(coordinator.cold_reads),
             cold_read_queue: count(coordinator.cold_read_queue),
             max_requests: count(coordinator.max_requests),
+            background_repairs: count(coordinator.background_repairs),
         }
     }
 

@@ -4,7 +4,8 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
         ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        RemovalError, RequestCounters, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome,
+        WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -46,6 +47,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints>;
     /// Does upkeep of its storage.
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>>;
+    /// What it has counted of requests.
+    fn request_counters(&self) -> RequestCounters;
     /// Who it is.
     fn host_id(&self) -> HostId;
 }
@@ -102,6 +105,10 @@ impl Coordinate for Node {
 
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
         Box::pin(Node::upkeep(self, task))
+    }
+
+    fn request_counters(&self) -> RequestCounters {
+        Node::request_counters(self)
     }
 
     fn host_id(&self) -> HostId {

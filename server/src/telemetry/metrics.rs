@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use helenus_cluster::consistency::Consistency;
+use helenus_cluster::{consistency::Consistency, node::RequestCounters};
 use helenus_storage::{Step, engine::EngineCounters};
 use prometheus_client::{
     collector::Collector,
@@ -91,11 +91,15 @@ impl Metrics {
         self.open_connections.clone()
     }
 
-    /// All metrics in Prometheus' text format.
-    pub fn page(&self) -> String {
+    /// All metrics in Prometheus' text format, those of the node that runs now among them.
+    pub fn page(&self, of_node: RequestCounters) -> String {
+        let mut node = Registry::with_prefix("helenus");
+        node.register_collector(Box::new(Replication(of_node)));
         let mut page = String::new();
-        text::encode(&mut page, &self.registry)
-            .expect("writing to a String cannot fail, nor can the collectors");
+        for registry in [&self.registry, &node] {
+            text::encode(&mut page, registry)
+                .expect("writing to a String cannot fail, nor can the collectors");
+        }
         in_text_format(&page)
     }
 
@@ -233,6 +237,63 @@ impl Collector for Requests {
     }
 }
 
+/// What a node counts of the replicas it asks, and of what it is asked for.
+#[derive(Debug)]
+struct Replication(RequestCounters);
+
+impl Collector for Replication {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let RequestCounters {
+            digest_mismatches,
+            blocking_repairs,
+            background_repairs,
+            dropped_background_repairs,
+            speculative_retries,
+            refused_speculative_retries,
+            expired_before,
+            expired_during,
+        } = &self.0;
+        for (name, help, value) in [
+            ("coordinator_digest_mismatches", "Reads whose replicas did not agree", digest_mismatches),
+            (
+                "coordinator_unheard_reads",
+                "Answered reads whose late replicas were neither heard nor repaired",
+                dropped_background_repairs,
+            ),
+        ] {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, u64>(value, None)?;
+        }
+        for (name, help, label, values) in [
+            (
+                "coordinator_read_repairs",
+                "Replicas that reads brought up to date, before the answer or after it",
+                "when",
+                [("blocking", blocking_repairs), ("background", background_repairs)],
+            ),
+            (
+                "coordinator_speculative_retries",
+                "Late replicas that another one was asked for, or not for lack of budget",
+                "result",
+                [("sent", speculative_retries), ("refused", refused_speculative_retries)],
+            ),
+            (
+                "replica_expired_requests",
+                "Requests of other nodes that expired before they were begun, or while they were done",
+                "when",
+                [("before", expired_before), ("during", expired_during)],
+            ),
+        ] {
+            let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (of, value) in values {
+                counter.encode_family(&[(label, of)])?.encode_counter::<NoLabelSet, _, u64>(value, None)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The storage engine's own counters, read when someone asks.
 struct Storage(Box<dyn Fn() -> EngineCounters + Send + Sync>);
 
@@ -320,7 +381,12 @@ mod tests {
         metrics.record(Operation::Get, None, Some(Kind::Overloaded), ms);
         let _serving = metrics.in_flight();
         drop(metrics.in_flight());
-        let page = metrics.page();
+        let page = metrics.page(RequestCounters {
+            digest_mismatches: 8,
+            background_repairs: 9,
+            refused_speculative_retries: 10,
+            ..RequestCounters::default()
+        });
         for line in [
             "# TYPE helenus_coordinator_requests_total counter",
             "# HELP helenus_commit_log_syncs_total Syncs of the commit log",
@@ -329,6 +395,10 @@ mod tests {
             "helenus_coordinator_request_duration_seconds_count{op=\"put\"} 2",
             "helenus_coordinator_request_duration_seconds_bucket{le=\"0.001024\",op=\"put\"} 2",
             "helenus_coordinator_request_duration_seconds_bucket{le=\"+Inf\",op=\"delete\"} 0",
+            "helenus_coordinator_digest_mismatches_total 8",
+            "helenus_coordinator_read_repairs_total{when=\"background\"} 9",
+            "helenus_coordinator_speculative_retries_total{result=\"refused\"} 10",
+            "helenus_replica_expired_requests_total{when=\"before\"} 0",
             "helenus_commit_log_syncs_total 7",
             "helenus_commit_log_sync_seconds_total 1.5",
             "helenus_memtable_bytes 42",

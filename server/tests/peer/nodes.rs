@@ -17,6 +17,7 @@ use helenus_cluster::{
         transport::{CallError, Destination, Transport},
     },
     node_id::{Generation, HostId},
+    quorum::{AsOf, Wants},
     time::Timestamp,
 };
 use helenus_server::peer::{
@@ -81,7 +82,7 @@ pub(crate) fn answer_to(request: Message<Request>) -> Message<Response> {
     let body = match request.body {
         Request::Exchange(exchange) => Response::Exchange(exchange),
         Request::Write { .. } => Response::Written { owned: true },
-        Request::Read { key, now, .. } => Response::Record(Some(Record::plain(now, key))),
+        Request::Read { key, as_of, .. } => Response::Record(Some(Record::plain(as_of.now, key))),
         other => panic!("these tests do not send {other:?}"),
     };
     let header = Header {
@@ -153,7 +154,12 @@ pub(crate) fn request(body: Request) -> Message<Request> {
 }
 
 pub(crate) fn read(key: impl Into<Bytes>) -> Message<Request> {
-    request(Request::Read { table: TableId(1024), key: key.into(), now: CLOCK })
+    request(Request::Read {
+        table: TableId(1024),
+        key: key.into(),
+        as_of: AsOf { now: CLOCK, ..AsOf::default() },
+        wants: Wants::Record,
+    })
 }
 
 pub(crate) fn control(key: impl Into<Bytes>) -> Message<Request> {

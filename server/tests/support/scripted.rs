@@ -14,8 +14,8 @@ use helenus_cluster::{
     error::RequestError,
     node::{
         Change, ClusterStatus, Endpoints, Failure, GossipStatus, Met, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, RequestOptions, SchemaChange, SchemaError, TraceEvent, Upkeep, UpkeepError,
-        WriteOutcome, WriteRequest,
+        RemovalError, RequestCounters, RequestOptions, SchemaChange, SchemaError, TraceEvent, Upkeep,
+        UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Refusal, Schema, Table},
@@ -197,6 +197,10 @@ impl Coordinate for Scripted {
 
     fn upkeep(&self, _: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
         ready(Err(UpkeepError::Overloaded)).boxed()
+    }
+
+    fn request_counters(&self) -> RequestCounters {
+        RequestCounters::default()
     }
 
     fn host_id(&self) -> HostId {

@@ -3,7 +3,7 @@
 //! ```text
 //!   client ──> admit ──> plan ──────────────> fan out ──────────> collect ──> reply
 //!              drain?    table, level,        own replica and     quorum
-//!              ready?    timestamp, stamp,    all live peers      machine
+//!              ready?    timestamp, stamp,    live peers          machine
 //!              room?     placement, alive?    at once             decides
 //!              └─────── nothing sent: 503/400 ───────┘└─── sent: reached, 504 or 500 ───┘
 //! ```
@@ -11,19 +11,22 @@
 //! Until `fan out` nothing has left the node, this node's own replica included: every error before it means
 //! "not applied". From there on a write runs in a task of its own, so that a client that hangs up cannot leave it
 //! half sent, and that goes on after the reply until the last replica has answered or the deadline has passed.
-//! A read runs in the caller's future: an abandoned one has nothing to finish.
+//! A read runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were asked beyond the need
+//! does a task hear them after the reply, to repair them if they are behind; `background_repairs` such at once.
 //!
 //! Two bounds, apart: `max_requests` requests that wait for their reply, and as many again whose reply is made
 //! and whose late replicas are still awaited. One bound for both would let a single paused peer, whose calls all
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`get`], [`nearest`], [`fan_out`], [`trace`].
+//! Reading order: [`put`], [`get`], [`reading`], [`nearest`], [`speculation`], [`fan_out`], [`trace`].
 
 mod fan_out;
 mod get;
 mod nearest;
 mod put;
+mod reading;
+mod speculation;
 mod trace;
 
 use std::{
@@ -44,7 +47,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{nearest::Nearest, trace::Trace};
+use self::{nearest::Nearest, speculation::Speculation, trace::Trace};
 use crate::{
     consistency::Consistency,
     error::RequestError,
@@ -55,6 +58,7 @@ use crate::{
         peers::Peers,
         randomness::stream,
         replica::Replica,
+        request_counters::Counters,
         schema::SchemaKeeper,
     },
     node_id::HostId,
@@ -76,10 +80,14 @@ pub(crate) struct Coordinator {
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
     nearest: Arc<Nearest>,
+    speculation: Speculation,
+    pub(crate) counters: Arc<Counters>,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
     late: Semaphore,
+    /// One permit per read that is answered and hears late replicas.
+    finishing: Arc<Semaphore>,
     draining: AtomicBool,
     /// Ids of traced requests.
     next_trace: AtomicU64,
@@ -142,8 +150,11 @@ impl Coordinator {
             peers,
             schema,
             nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
+            speculation: Speculation::default(),
+            counters: Arc::default(),
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),
+            finishing: Arc::new(Semaphore::new(settings.background_repairs.min(Semaphore::MAX_PERMITS))),
             draining: AtomicBool::new(false),
             next_trace: AtomicU64::new(stream(seed, "trace ids").next_u64()),
             tasks: TaskTracker::new(),
@@ -264,6 +275,7 @@ fn datacenter_of(picture: &Picture, host_id: HostId) -> &str {
     picture.view().member(host_id).map_or("", |member| member.datacenter.as_str())
 }
 
+/// Of these replicas, the ones that are alive.
 fn alive(replicas: &[quorum::Replica<'_>]) -> Vec<HostId> {
     replicas.iter().filter(|replica| replica.is_alive).map(|replica| replica.host_id).collect()
 }
