@@ -79,6 +79,9 @@ pub enum Error {
     /// The table does not exist in this engine.
     #[error("no table with id {0} in this engine")]
     NoSuchTable(u32),
+    /// A table had this id and was dropped; ids never come back.
+    #[error("the table with id {0} was dropped, and its id cannot be used again")]
+    TableDropped(u32),
     /// An earlier write or sync of the commit log or manifest failed, so the engine no longer knows what is
     /// durable. It stays shut until it is opened again.
     #[error("the engine stopped, not knowing what is durable: {reason}")]

@@ -31,7 +31,7 @@ use std::{
     ops::{Bound, RangeBounds},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -66,6 +66,8 @@ pub(crate) struct Memtable {
     first_position: OnceLock<LogPosition>,
     /// Those who entered and have not left.
     writers: AtomicUsize,
+    /// Whether its bytes count no more.
+    is_released: AtomicBool,
 }
 
 impl Memtable {
@@ -139,6 +141,12 @@ impl Memtable {
     /// Bytes accounted for.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Its bytes, to be taken from the sum of all memtables: once, and nothing when asked again. A flush and a drop of
+    /// its table may both be done with it. For one that is complete.
+    pub(crate) fn release(&self) -> usize {
+        if self.is_released.swap(true, Ordering::Relaxed) { 0 } else { self.bytes() }
     }
 
     /// No record in here was logged before this; `None` while there is none.
@@ -334,5 +342,20 @@ impl<'a> RangeBounds<dyn KeyView + 'a> for ProbeRange<'a> {
 
     fn end_bound(&self) -> Bound<&(dyn KeyView + 'a)> {
         self.1.as_ref().map(|probe| probe as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit_log::segment::LogPosition;
+
+    #[test]
+    fn the_bytes_of_a_memtable_are_released_once() {
+        let memtable = Arc::<Memtable>::default();
+        let grown = memtable
+            .enter(LogPosition::START)
+            .insert(Mutation::single("key", Record::plain(Timestamp(1), "v")));
+        assert_eq!((memtable.release() as isize, memtable.release()), (grown, 0));
     }
 }

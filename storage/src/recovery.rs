@@ -310,10 +310,10 @@ impl Replay<'_> {
         stored.visit(from, to, &mut |position, batch| {
             let mut needed = Vec::new();
             for (table, mutation) in &batch {
-                if position >= self.flushed(stored, position, *table)? {
+                if self.is_needed(stored, position, *table)? {
                     needed.push((*table, mutation.clone()));
                 } else {
-                    crate::sometimes!("a doubtful mutation was flushed already");
+                    crate::sometimes!("a doubtful mutation was flushed already, or its table dropped");
                 }
             }
             match flushed {
@@ -345,10 +345,10 @@ impl Replay<'_> {
                 self.switch_full(position);
             }
             for (table, mutation) in batch {
-                if position >= self.flushed(stored, position, table)? {
+                if self.is_needed(stored, position, table)? {
                     self.read.push((position, table, mutation));
                 } else {
-                    crate::sometimes!("replay skipped what was flushed");
+                    crate::sometimes!("replay skipped what was flushed or dropped");
                 }
             }
             Ok(())
@@ -403,20 +403,16 @@ impl Replay<'_> {
         self.memtable_bytes = self.memtable_bytes.wrapping_add_signed(grown);
     }
 
-    /// Where replay starts for a table.
-    fn flushed(
-        &self,
-        stored: &StoredSegment<'_>,
-        position: LogPosition,
-        table: TableId,
-    ) -> Result<LogPosition> {
-        let live = self.state.tables.get(&table).ok_or_else(|| {
-            stored.corrupt(
-                position.offset,
-                &format!("a mutation of table {}, which was never created", table.0),
-            )
-        })?;
-        Ok(live.flushed)
+    /// Whether a mutation is neither in an SSTable already nor of a table that was dropped.
+    fn is_needed(&self, stored: &StoredSegment<'_>, position: LogPosition, table: TableId) -> Result<bool> {
+        match self.state.tables.get(&table) {
+            Some(live) => Ok(position >= live.flushed),
+            None if self.state.dropped.contains(table) => Ok(false),
+            None => {
+                let what = format!("a mutation of table {}, which was never created", table.0);
+                Err(stored.corrupt(position.offset, &what))
+            }
+        }
     }
 }
 

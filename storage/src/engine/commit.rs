@@ -83,8 +83,10 @@ impl Engine {
     }
 
     fn insert(&self, entered: &[Entered], table: TableId, mutation: Mutation) {
-        let (_, writer) =
-            entered.iter().find(|(id, _)| *id == table).expect("the tables of all mutations were entered");
+        let Some((_, writer)) = entered.iter().find(|(id, _)| *id == table) else {
+            crate::sometimes!("a mutation met a table that was dropped");
+            return;
+        };
         let grown = writer.insert(mutation);
         // Two's complement: adding a negative number as usize subtracts.
         self.memtable_bytes.fetch_add(grown as usize, Ordering::Relaxed);
@@ -131,7 +133,8 @@ impl Engine {
         Ok(entered)
     }
 
-    /// Under the log's lock, so that nobody switches a memtable before its first position is known.
+    /// Under the log's lock, so that nobody switches a memtable before its first position is known. A table that was
+    /// dropped since its mutations were accepted is left out: they count as applied just before the drop.
     fn enter<'a>(
         &self,
         position: LogPosition,
@@ -141,8 +144,7 @@ impl Engine {
         let mut entered: Vec<Entered> = Vec::with_capacity(1);
         for (table, _) in batches.flatten() {
             if entered.iter().all(|(id, _)| id != table) {
-                let tree = trees.get(table).expect("apply has seen the table, and tables are never dropped");
-                entered.push((*table, tree.enter(position)));
+                entered.extend(trees.get(table).map(|tree| (*table, tree.enter(position))));
             }
         }
         entered

@@ -58,9 +58,10 @@ impl Engine {
     /// [`Error::NoSuchTable`], [`Error::Cancelled`], and those of [`Engine::step`].
     pub fn compact_table(&self, table: TableId) -> Result<()> {
         self.condition.check()?;
-        let tree = self.tree(table)?;
         let reservation = self.compactions.reserve(table, || self.condition.check())?;
         let state = self.compactions.lock();
+        // Only now: a drop of the table ends what has begun before it.
+        let tree = self.tree(table)?;
         let begun = tree.view();
         let free = begun.tables.iter().filter(|reader| state.is_free(reader.file().id));
         let inputs: Vec<_> = free.map(Arc::clone).collect();
@@ -89,7 +90,7 @@ impl Engine {
         }
         match self.carry_out(&claim) {
             // Until something new is there to be merged.
-            Err(Error::Cancelled { .. }) => Ok(StepOutcome::Idle),
+            Err(Error::Cancelled { .. } | Error::NoSuchTable(_)) => Ok(StepOutcome::Idle),
             outcome => outcome,
         }
     }
@@ -210,7 +211,7 @@ impl Engine {
         // In one frame.
         let mut edits: Vec<Edit> = ids.iter().map(|&id| Edit::RemoveFile { table, id }).collect();
         edits.extend(outputs.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record_tables(&edits, outputs)?;
+        self.record_tables(table, &edits, outputs)?;
         tree.merged(&ids, outputs);
         crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
@@ -219,9 +220,15 @@ impl Engine {
         self.compactions.forget(&ids);
         self.measure_debt();
         // Only now: until the manifest was durable, a crash would have needed them.
-        // One that cannot be removed is an orphan for the next recovery, and no reason to keep the others.
-        let mut outcome = Ok(StepOutcome::Worked);
-        for id in ids {
+        self.remove_tables(&ids)?;
+        Ok(StepOutcome::Worked)
+    }
+
+    /// Removes SSTables that the manifest has forgotten, and answers the last failure. One that cannot be removed is an
+    /// orphan for the next recovery, and no reason to keep the others.
+    pub(super) fn remove_tables(&self, ids: &[FileId]) -> Result<()> {
+        let mut outcome = Ok(());
+        for &id in ids {
             let path = self.directory.join(TableReader::file_name(id));
             if let Err(e) = self.disk.remove(&path) {
                 outcome = Err(Error::io("remove", path, e));

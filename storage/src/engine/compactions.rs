@@ -233,13 +233,23 @@ impl Compactions {
 
     /// Forgets SSTables that are gone.
     pub(super) fn forget(&self, ids: &[FileId]) {
-        self.state.lock().in_vain.retain(|id, _| !ids.contains(id));
+        let mut state = self.state.lock();
+        for id in ids {
+            state.in_vain.remove(id);
+            state.aside.remove(id);
+        }
     }
 
     /// Ends a merge; false if there is none with this id.
     pub(super) fn cancel(&self, id: u64) -> bool {
         let running = self.state.lock().running.get(&id).map(Arc::clone);
         running.as_deref().inspect(|running| cancel(running)).is_some()
+    }
+
+    /// Ends all merges of a table.
+    pub(super) fn cancel_table(&self, table: TableId) {
+        let state = self.state.lock();
+        state.running.values().filter(|running| running.table == table).for_each(|running| cancel(running));
     }
 
     /// Ends all merges, and waits until they have.

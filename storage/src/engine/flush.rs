@@ -56,9 +56,15 @@ impl Engine {
         // In one frame: the position without the file would lose records.
         let mut edits = vec![Edit::Flushed { table, position: oldest.end }];
         edits.extend(written.iter().map(|reader| Edit::AddFile { table, file: reader.file().clone() }));
-        self.record_tables(&edits, written.as_slice())?;
+        match self.record_tables(table, &edits, written.as_slice()) {
+            Err(Error::NoSuchTable(_)) => {
+                crate::sometimes!("a table was dropped during its flush");
+                return Ok(StepOutcome::Worked);
+            }
+            recorded => recorded?,
+        }
         tree.flushed(&oldest.memtable, written.as_ref());
-        self.memtable_bytes.fetch_sub(oldest.memtable.bytes(), Ordering::Relaxed);
+        self.memtable_bytes.fetch_sub(oldest.memtable.release(), Ordering::Relaxed);
         self.counted.flushes.fetch_add(1, Ordering::Relaxed);
         self.measure_debt();
         self.tell_flushed(table, oldest.end);
@@ -80,6 +86,12 @@ impl Engine {
             .extract_if(.., |awaited| awaited.table == table && awaited.end <= end)
             .collect();
         told.into_iter().for_each(|awaited| awaited.resolve(Ok(())));
+    }
+
+    /// Tells those who waited for the records of a table that is gone.
+    pub(super) fn tell_dropped(&self, table: TableId) {
+        let told: Vec<_> = self.awaited.lock().extract_if(.., |awaited| awaited.table == table).collect();
+        told.into_iter().for_each(|awaited| awaited.resolve(Err(Error::NoSuchTable(table.0))));
     }
 
     /// The memtable that was switched first; within a table the order is what makes [`Edit::Flushed`] true.
@@ -124,11 +136,16 @@ impl Engine {
         built
     }
 
-    /// Records edits that add SSTables.
-    pub(super) fn record_tables(&self, edits: &[Edit], built: &[Arc<TableReader>]) -> Result<()> {
-        self.record(edits).inspect_err(|failure| {
+    /// Records edits that add SSTables to a table, unless it was dropped meanwhile.
+    pub(super) fn record_tables(
+        &self,
+        table: TableId,
+        edits: &[Edit],
+        built: &[Arc<TableReader>],
+    ) -> Result<()> {
+        self.record(table, edits).inspect_err(|failure| {
             // After any other failure the edits may be there, and need the files.
-            if let Error::StorageFull { .. } = failure {
+            if let Error::StorageFull { .. } | Error::NoSuchTable(_) = failure {
                 built.iter().for_each(|reader| self.discard(reader.file().id));
             }
         })

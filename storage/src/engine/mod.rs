@@ -36,11 +36,11 @@
 //! [`Error::TooManyFiles`]. What was
 //! applied is certainly not applied then, reads go on, and all works again once there is room.
 //!
-//! Locks, in the order in which one thread may take them: snapshots; flushing, compactions or committing; the turn of a
+//! Locks, in the order in which one thread may take them: snapshots; dropping; flushing, compactions or committing; the turn of a
 //! sync; log; manifest; queue, spares, and others that are held for a moment.
 //!
-//! Reading order: this page, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`; `read`; `pressure`;
-//! `snapshot`, `scrub`; `condition`, `listener`, `counters`.
+//! Reading order: this page, `tables`, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`;
+//! `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`.
 
 use std::{
     collections::BTreeMap,
@@ -69,10 +69,9 @@ use crate::{
     manifest::{Edit, Manifest},
     memtable::{self, Memtable},
     options::Options,
-    record::{Mutation, Timestamp},
+    record::Mutation,
     recovery::recover,
     sstable::{BlockCache, TableMemory},
-    table_options::TableOptions,
     tree::Tree,
 };
 
@@ -82,6 +81,7 @@ mod compactions;
 mod condition;
 mod counters;
 mod debt;
+mod drop_table;
 mod flush;
 mod listener;
 mod prepare;
@@ -89,6 +89,7 @@ mod pressure;
 mod read;
 mod scrub;
 mod snapshot;
+mod tables;
 
 pub use crate::{
     commit_log::Ticket,
@@ -186,6 +187,8 @@ pub struct Engine {
     /// flush, not by an async thread that reads: that can take 100 ms.
     flushing: Mutex<Vec<Arc<Memtable>>>,
     compactions: Compactions,
+    /// Held by a drop of a table.
+    dropping: Mutex<()>,
     /// Held by whoever makes, lists or removes snapshots.
     snapshots: Mutex<()>,
     throttle: Throttle,
@@ -229,6 +232,7 @@ impl Engine {
             memtable_bytes: AtomicUsize::new(recovered.memtable_bytes),
             flushing: Mutex::default(),
             compactions: Compactions::default(),
+            dropping: Mutex::default(),
             snapshots: Mutex::default(),
             throttle: Throttle::default(),
             debt: KnownDebt::default(),
@@ -265,87 +269,6 @@ impl Engine {
         if self.is_merge_due() {
             self.listener.tell(Step::Compact);
         }
-    }
-
-    /// Creates a table durably, without options of its own. Creating one that exists is a no-op.
-    ///
-    /// # Errors
-    /// [`Error::Io`], which poisons the engine; [`Error::Poisoned`], [`Error::Closed`].
-    pub fn create_table(&self, table: TableId) -> Result<()> {
-        self.create(table, None)
-    }
-
-    /// Creates a table durably, with these options. One that exists keeps those it has.
-    ///
-    /// # Errors
-    /// As [`Engine::create_table`].
-    pub fn create_table_with(&self, table: TableId, options: TableOptions) -> Result<()> {
-        self.create(table, Some(options))
-    }
-
-    fn create(&self, table: TableId, options: Option<TableOptions>) -> Result<()> {
-        let mut manifest = self.manifest.lock();
-        self.condition.check()?;
-        if self.trees.load().contains_key(&table) {
-            return Ok(());
-        }
-        let mut edits = vec![Edit::CreateTable { table }];
-        edits.extend(options.iter().map(|options| Edit::SetOptions { table, options: options.clone() }));
-        manifest.append(&edits).inspect_err(|e| drop(self.fail(e)))?;
-        let tree = Arc::new(Tree::new(Vec::new(), options));
-        self.trees.rcu(|trees| {
-            let mut trees = BTreeMap::clone(trees);
-            trees.insert(table, Arc::clone(&tree));
-            trees
-        });
-        Ok(())
-    }
-
-    /// Replaces the options of a table durably; merges that begin later go by them.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchTable`], and as [`Engine::create_table`].
-    pub fn set_table_options(&self, table: TableId, options: TableOptions) -> Result<()> {
-        let tree = self.tree(table)?;
-        let mut manifest = self.manifest.lock();
-        self.condition.check()?;
-        let edit = Edit::SetOptions { table, options: options.clone() };
-        manifest.append(&[edit]).inspect_err(|e| drop(self.fail(e)))?;
-        tree.set_options(options);
-        drop(manifest);
-        self.measure_debt();
-        self.listener.tell(Step::Compact);
-        Ok(())
-    }
-
-    /// The options that a table goes by: its own, or else those of the engine.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchTable`].
-    pub fn table_options(&self, table: TableId) -> Result<TableOptions> {
-        Ok(TableOptions::clone(&self.options_of(&*self.tree(table)?)))
-    }
-
-    /// Ids of the live tables, ascending.
-    pub fn tables(&self) -> Vec<TableId> {
-        self.trees.load().keys().copied().collect()
-    }
-
-    /// Whether the table holds no record at all, tombstones included. Never blocks.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchTable`].
-    pub fn is_empty(&self, table: TableId) -> Result<bool> {
-        Ok(self.tree(table)?.view().is_empty())
-    }
-
-    /// The newest write timestamp of the table's records, tombstones included; `None` if it holds none. From
-    /// what memory knows of memtables and SSTables: never blocks.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchTable`].
-    pub fn newest_timestamp(&self, table: TableId) -> Result<Option<Timestamp>> {
-        Ok(self.tree(table)?.view().newest_timestamp())
     }
 
     /// Queues a mutation for the commit log and returns at once. Keys and values are copied, so that no
@@ -515,7 +438,7 @@ impl Engine {
         self.room.open();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
         self.compactions.cancel_all();
-        drop((self.snapshots.lock(), self.flushing.lock(), self.manifest.lock()));
+        drop((self.snapshots.lock(), self.dropping.lock(), self.flushing.lock(), self.manifest.lock()));
         self.directory_lock.lock().take();
         Ok(())
     }
@@ -563,10 +486,6 @@ impl Engine {
         self.condition.poisoned()
     }
 
-    fn tree(&self, table: TableId) -> Result<Arc<Tree>> {
-        self.trees.load().get(&table).map(Arc::clone).ok_or(Error::NoSuchTable(table.0))
-    }
-
     /// Shuts the engine, since nobody knows what is durable, unless the failure says that nothing changed. All who
     /// wait, and all later calls, are told. Answers what whoever caused it is to be told.
     fn fail(&self, failure: &Error) -> Error {
@@ -583,10 +502,13 @@ impl Engine {
         told
     }
 
-    /// Records edits durably; a failure poisons.
-    fn record(&self, edits: &[Edit]) -> Result<()> {
+    /// Records edits of a table durably; a failure poisons, unless the table is gone.
+    fn record(&self, table: TableId, edits: &[Edit]) -> Result<()> {
         let mut manifest = self.manifest.lock();
         self.condition.check()?;
+        if !manifest.state().tables.contains_key(&table) {
+            return Err(Error::NoSuchTable(table.0));
+        }
         manifest.append(edits).inspect_err(|e| drop(self.fail(e)))
     }
 

@@ -15,6 +15,8 @@ pub struct InspectedManifest {
     pub log_newest: u64,
     /// File ids below are taken.
     pub file_ids_end: u64,
+    /// How many tables were dropped; their ids are never used again.
+    pub dropped_tables: u64,
     /// The tables, by id.
     pub tables: Vec<InspectedTable>,
 }
@@ -54,6 +56,7 @@ impl InspectedManifest {
             log_first: state.log_first.0,
             log_newest: state.log_newest.0,
             file_ids_end: state.file_ids_end,
+            dropped_tables: state.dropped.count(),
             tables: tables.collect(),
         })
     }

@@ -8,6 +8,7 @@
 //!        5 │ first u64 │ newest u64                           log segments
 //!        6 │ end u64                                          file ids
 //!        7 │ table u32 │ options                              set table options
+//!        8 │ first u32 │ last u32                             drop tables
 //!
 //! options    gc_grace micros u64 │ strategy
 //! strategy   1 │ levels u8 │ levels × w i32 │ target u64 │ min u64 │ base_shards u32       unified
@@ -32,6 +33,13 @@ pub(crate) enum Edit {
     CreateTable {
         /// The new table.
         table: TableId,
+    },
+    /// The tables of these ids are gone, with all that they had, and no table has one of them again.
+    DropTables {
+        /// The first id.
+        first: TableId,
+        /// The last id; not before the first.
+        last: TableId,
     },
     /// The SSTable is live.
     AddFile {
@@ -82,6 +90,7 @@ const FLUSHED: u8 = 4;
 const LOG: u8 = 5;
 const FILE_IDS: u8 = 6;
 const SET_OPTIONS: u8 = 7;
+const DROP_TABLES: u8 = 8;
 
 impl Edit {
     /// Appends the encoding of the cover page.
@@ -90,6 +99,11 @@ impl Edit {
             Self::CreateTable { table } => {
                 out.put_u8(CREATE_TABLE);
                 out.put_u32_le(table.0);
+            }
+            Self::DropTables { first, last } => {
+                out.put_u8(DROP_TABLES);
+                out.put_u32_le(first.0);
+                out.put_u32_le(last.0);
             }
             Self::AddFile { table, file } => {
                 out.put_u8(ADD_FILE);
@@ -140,6 +154,10 @@ impl Edit {
     fn decode(input: &mut Bytes) -> Result<Result<Self, String>, TryGetError> {
         Ok(Ok(match input.try_get_u8()? {
             CREATE_TABLE => Self::CreateTable { table: TableId(input.try_get_u32_le()?) },
+            DROP_TABLES => Self::DropTables {
+                first: TableId(input.try_get_u32_le()?),
+                last: TableId(input.try_get_u32_le()?),
+            },
             ADD_FILE => Self::AddFile {
                 table: TableId(input.try_get_u32_le()?),
                 file: TableFile {

@@ -23,12 +23,13 @@
 //! - Log segments and SSTables are removed only after the edit that says so, so the older state misses them:
 //!   the engine names the file that it cannot find.
 //! - What a lost flush or table wrote is in the commit log still: segments go by an edit of their own, after
-//!   the one that records the flush. Mutations of a table that was never created are rot.
+//!   the one that records the flush. Mutations of a table that was never created are rot; those of one that was
+//!   dropped are skipped.
 //!
 //! The length of every SSTable is recorded, so a short one is noticed at open rather than by a fault in its
 //! memory map. File ids are never used twice, by reserving them in blocks.
 //!
-//! Reading order: `edit`, `options`, `state`, this page.
+//! Reading order: `edit`, `options`, `dropped`, `state`, this page.
 
 use std::{
     path::{Path, PathBuf},
@@ -47,6 +48,7 @@ use crate::{
     sstable::FileId,
 };
 
+mod dropped;
 mod edit;
 mod options;
 mod state;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     commit_log::segment::{LogPosition, SegmentId},
-    manifest::edit::Edit,
+    manifest::{dropped::DroppedIds, edit::Edit},
     sstable::{FileId, TableFile},
     table_id::TableId,
     table_options::TableOptions,
@@ -15,6 +15,8 @@ use crate::{
 pub(crate) struct LiveState {
     /// The tables.
     pub(crate) tables: BTreeMap<TableId, LiveTable>,
+    /// Tables that are gone; the log may still mention them.
+    pub(crate) dropped: DroppedIds,
     /// The first log segment that replay needs.
     pub(crate) log_first: SegmentId,
     /// A log segment that existed when it was recorded; the zeroth before there was any.
@@ -44,7 +46,13 @@ impl LiveTable {
 impl Default for LiveState {
     /// A data directory that was never used.
     fn default() -> Self {
-        Self { tables: BTreeMap::new(), log_first: SegmentId(1), log_newest: SegmentId(0), file_ids_end: 1 }
+        Self {
+            tables: BTreeMap::new(),
+            dropped: DroppedIds::default(),
+            log_first: SegmentId(1),
+            log_newest: SegmentId(0),
+            file_ids_end: 1,
+        }
     }
 }
 
@@ -56,10 +64,20 @@ impl LiveState {
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         match *edit {
             Edit::CreateTable { table } => {
+                if self.dropped.contains(table) {
+                    return Err(format!("table {} is created after it was dropped", table.0));
+                }
                 let empty = LiveTable { flushed: LogPosition::START, files: BTreeMap::new(), options: None };
                 if self.tables.insert(table, empty).is_some() {
                     return Err(format!("table {} is created twice", table.0));
                 }
+            }
+            Edit::DropTables { first, last } => {
+                if first > last {
+                    return Err(format!("tables {} to {} are dropped, which are none", first.0, last.0));
+                }
+                self.dropped.insert(first, last);
+                self.tables.retain(|table, _| !(first..=last).contains(table));
             }
             Edit::AddFile { table, ref file } => {
                 if self.table(table)?.files.insert(file.id, file.length_bytes).is_some() {
@@ -92,6 +110,7 @@ impl LiveState {
             Edit::Log { first: self.log_first, newest: self.log_newest },
             Edit::FileIds { end: self.file_ids_end },
         ];
+        edits.extend(self.dropped.runs().map(|(first, last)| Edit::DropTables { first, last }));
         for (&table, live) in &self.tables {
             edits.push(Edit::CreateTable { table });
             edits.extend(

@@ -117,6 +117,11 @@ impl Run {
                 engine.create_table(table)?;
                 self.oracle.table_created(table);
             }
+            Action::DropTable(table) => {
+                self.oracle.table_drop_started(table);
+                engine.drop_table(table)?;
+                self.oracle.table_dropped(table);
+            }
             Action::Apply(batch) => {
                 let ticket = match engine.apply_batch(batch.clone()) {
                     Err(Error::Overloaded { .. }) => {

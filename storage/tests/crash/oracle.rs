@@ -46,13 +46,15 @@ pub(crate) struct Oracle {
     entries: Vec<Entry>,
     /// Tables whose creation was tried, and whether it succeeded.
     tables: BTreeMap<TableId, bool>,
+    /// Tables whose drop was tried, and whether it succeeded.
+    dropped: BTreeMap<TableId, bool>,
 }
 
 type Table = BTreeMap<Bytes, Record>;
 
 impl Oracle {
     pub(crate) fn new(sync_mode: SyncMode) -> Self {
-        Self { sync_mode, entries: Vec::new(), tables: BTreeMap::new() }
+        Self { sync_mode, entries: Vec::new(), tables: BTreeMap::new(), dropped: BTreeMap::new() }
     }
 
     pub(crate) fn table_creation_started(&mut self, table: TableId) {
@@ -61,6 +63,14 @@ impl Oracle {
 
     pub(crate) fn table_created(&mut self, table: TableId) {
         self.tables.insert(table, true);
+    }
+
+    pub(crate) fn table_drop_started(&mut self, table: TableId) {
+        self.dropped.entry(table).or_insert(false);
+    }
+
+    pub(crate) fn table_dropped(&mut self, table: TableId) {
+        self.dropped.insert(table, true);
     }
 
     /// Notes queued mutations, which happen together, and gives their numbers.
@@ -128,7 +138,8 @@ impl Oracle {
         for (number, entry) in self.entries.iter().enumerate() {
             let before_one_seen = last_seen.is_some_and(|last| number <= last);
             let is_kept = entry.promise >= kept || before_one_seen;
-            if entry.promise == Promise::Absent || !is_kept {
+            let is_gone = self.dropped.contains_key(&entry.table) && !tables.contains_key(&entry.table);
+            if entry.promise == Promise::Absent || !is_kept || is_gone {
                 continue;
             }
             for (key, record) in entry.rows() {
@@ -150,9 +161,11 @@ impl Oracle {
         if let Some(table) = live.iter().find(|table| !self.tables.contains_key(table)) {
             return Err(format!("table {} was never created", table.0));
         }
-        if let Some((table, _)) =
-            self.tables.iter().find(|(table, created)| **created && !live.contains(table))
-        {
+        if let Some(table) = live.iter().find(|table| self.dropped.get(table) == Some(&true)) {
+            return Err(format!("table {} is back", table.0));
+        }
+        let is_lost = |table: &TableId| !live.contains(table) && !self.dropped.contains_key(table);
+        if let Some((table, _)) = self.tables.iter().find(|(table, created)| **created && is_lost(table)) {
             return Err(format!("table {} is lost", table.0));
         }
         let mut tables = BTreeMap::new();

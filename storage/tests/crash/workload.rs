@@ -24,6 +24,7 @@ pub(crate) fn options(sync_mode: SyncMode) -> Options {
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
     CreateTable(TableId),
+    DropTable(TableId),
     Apply(Vec<(TableId, Mutation)>),
     Step(Step),
     SwitchMemtables,
@@ -40,6 +41,10 @@ pub(crate) fn actions(seed: u64, length: usize) -> Vec<Action> {
         if number == length / 3 {
             tables.push(TableId(3));
             actions.push(Action::CreateTable(TableId(3)));
+        }
+        if number == length / 2 {
+            tables.retain(|table| *table != TableId(7));
+            actions.push(Action::DropTable(TableId(7)));
         }
         actions.push(match random.random_range(0..100) {
             0..58 => Action::Apply(batch(number as u64, &tables, &mut random)),

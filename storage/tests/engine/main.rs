@@ -6,6 +6,7 @@ mod amplification;
 mod background;
 mod bounds;
 mod cache;
+mod dropping;
 mod durability;
 mod full_disk;
 mod model;
@@ -15,3 +16,5 @@ mod reads;
 mod rig;
 mod rot;
 mod tickets;
+#[path = "../crash_images/campaign/watch.rs"]
+mod watch;

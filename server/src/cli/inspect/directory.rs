@@ -49,9 +49,10 @@ impl Manifest {
         });
         let rows: Vec<_> = files.collect();
         let head = format!(
-            "Manifest {}: {} tables, {} SSTables, commit log from segment {} to {}",
+            "Manifest {}: {} tables, {} dropped, {} SSTables, commit log from segment {} to {}",
             manifest.number,
             manifest.tables.len(),
+            manifest.dropped_tables,
             rows.len(),
             manifest.log_first,
             manifest.log_newest
@@ -76,7 +77,7 @@ fn as_json(manifest: &InspectedManifest) -> Value {
         .collect();
     json!({
         "number": manifest.number, "log_first": manifest.log_first, "log_newest": manifest.log_newest,
-        "file_ids_end": manifest.file_ids_end, "tables": tables,
+        "file_ids_end": manifest.file_ids_end, "dropped_tables": manifest.dropped_tables, "tables": tables,
     })
 }
 
