@@ -7,19 +7,21 @@
 //!
 //! verb              fields (postcard)    payload
 //! 0x01 Exchange                          postcard of the exchange
-//! 0x02 Write        table u32            mutation, as the storage engine encodes it
+//! 0x02 Write        table u32, relay     mutation, as the storage engine encodes it
 //! 0x03 Read         table u32, now µs,   storage key
 //!                   forgotten before µs,
 //!                   digest only bool
 //! 0x04 Schema                            postcard of the facts
 //! 0x05 Gossip                            postcard of the request
 //! 0x06 Repair       table u32            mutation, as the storage engine encodes it
+//! 0x07 Acknowledge  ticket u64, result
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
 //! 0x86 Digest       digest u128
+//! 0x87 Noted
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -86,12 +88,14 @@ const READ: u8 = 0x03;
 const SCHEMA: u8 = 0x04;
 const GOSSIP: u8 = 0x05;
 const REPAIR: u8 = 0x06;
+const ACKNOWLEDGE: u8 = 0x07;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
 const SCHEMA_ANSWER: u8 = 0x84;
 const GOSSIP_REPLY: u8 = 0x85;
 const DIGEST: u8 = 0x86;
+const NOTED: u8 = 0x87;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -107,8 +111,11 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
         Request::Schema { facts } => {
             Encoded { head: head(SCHEMA, header, &()), payload: postcard(facts).into() }
         }
-        Request::Write { table, mutation } => {
-            Encoded { head: head(WRITE, header, &table.0), payload: encoded(mutation) }
+        Request::Write { table, mutation, relay } => {
+            Encoded { head: head(WRITE, header, &(table.0, relay)), payload: encoded(mutation) }
+        }
+        Request::Acknowledge { ticket, result } => {
+            Encoded { head: head(ACKNOWLEDGE, header, &(ticket, result)), payload: Bytes::new() }
         }
         Request::Read { table, key, as_of, wants } => {
             let fields = (table.0, as_of.now.0, as_of.forgotten_before.0, *wants == Wants::Digest);
@@ -139,7 +146,15 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             parts.fields::<()>()?;
             Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
         }
-        (WRITE, VERSION) => Request::Write { table: TableId(parts.fields()?), mutation: parts.mutation()? },
+        (WRITE, VERSION) => {
+            let (table, relay) = parts.fields()?;
+            Request::Write { table: TableId(table), mutation: parts.mutation()?, relay }
+        }
+        (ACKNOWLEDGE, VERSION) => {
+            parts.no_payload()?;
+            let (ticket, result) = parts.fields()?;
+            Request::Acknowledge { ticket, result }
+        }
         (READ, VERSION) => {
             let (table, now, forgotten_before, is_digest) = parts.fields()?;
             let as_of = AsOf { now: Timestamp(now), forgotten_before: Timestamp(forgotten_before) };
@@ -166,6 +181,7 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
             Encoded { head: head(SCHEMA_ANSWER, header, &()), payload: postcard(facts).into() }
         }
         Response::Written { owned } => Encoded { head: head(WRITTEN, header, owned), payload: Bytes::new() },
+        Response::Noted => Encoded { head: head(NOTED, header, &()), payload: Bytes::new() },
         Response::Record(record) => {
             let mut payload = BytesMut::with_capacity(record.as_ref().map_or(0, Record::encoded_len));
             if let Some(record) = record {
@@ -200,6 +216,11 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
         (WRITTEN, VERSION) => {
             parts.no_payload()?;
             Response::Written { owned: parts.fields()? }
+        }
+        (NOTED, VERSION) => {
+            parts.no_payload()?;
+            parts.fields::<()>()?;
+            Response::Noted
         }
         (RECORD, VERSION) => {
             parts.fields::<()>()?;

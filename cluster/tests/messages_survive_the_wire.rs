@@ -11,7 +11,7 @@ use helenus_cluster::{
         Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest, Member, MemberState,
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
-    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
     node_id::{ClusterId, Generation, HostId},
     quorum::{self, AsOf, Wants},
     table::{Definition, Replication, Table},
@@ -221,10 +221,16 @@ fn read(wants: Wants) -> Request {
 
 #[test]
 fn requests_are_these_bytes() {
-    let write = Request::Write {
+    let write = |relay| Request::Write {
         table: TableId(1024),
         mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
+        relay,
     };
+    let forward = Relay::Forward { to: vec![host(1), host(2)], ticket: 300 };
+    let acknowledge = Relay::Acknowledge { coordinator: host(1), ticket: 300 };
+    let hosts = ["1000000000000000000000000000000001", "1000000000000000000000000000000002"];
+    let forwarded = format!("80080102{}{}ac02", hosts[0], hosts[1]);
+    let acknowledged = format!("800802{}ac02", hosts[0]);
     let repair = Request::Repair {
         table: TableId(1024),
         mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
@@ -242,7 +248,11 @@ fn requests_are_these_bytes() {
     let golden = [
         (Request::Exchange(exchange()), "0102", "", EXCHANGE),
         (Request::Schema { facts: vec![table()] }, "0402", "", TABLE),
-        (write, "0202", "8008", mutation),
+        (write(Relay::None), "0202", "800800", mutation),
+        (write(forward), "0202", &*forwarded, mutation),
+        (write(acknowledge), "0202", &*acknowledged, mutation),
+        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0702", "ac020001", ""),
+        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0702", "ac020101", ""),
         (read(Wants::Record), "0302", "8008ac020700", "6b6579"),
         (read(Wants::Digest), "0302", "8008ac020701", "6b6579"),
         (repair, "0602", "8008", mutation),
@@ -269,6 +279,7 @@ fn answers_are_these_bytes() {
         (Response::Record(Some(tombstone)), "8302", "", "0201000000000000000200000000000000"),
         (Response::Record(Some(expiring)), "8302", "", "01010000000000000002000000000000000100000076"),
         (Response::Digest(quorum::Digest(300)), "8602", "ac02", ""),
+        (Response::Noted, "8702", "", ""),
         (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff02", "000171", ""),
         (Response::Failed(ReplicaError::Expired), "ff02", "01", ""),
         (Response::Failed(ReplicaError::WrongTarget), "ff02", "02", ""),
@@ -366,6 +377,7 @@ fn values_are_slices_of_what_was_read() {
     let body = Request::Write {
         table: TableId(1024),
         mutation: Mutation::single("key", Record::plain(Timestamp(9), value)),
+        relay: Relay::None,
     };
     let encoded = encode_request(&request(body));
     let buffer = encoded.payload.as_ptr_range();
@@ -526,15 +538,30 @@ fn facts() -> impl Strategy<Value = Vec<Table>> {
     prop::collection::vec(table, 0..4)
 }
 
+fn relays() -> impl Strategy<Value = Relay> {
+    prop_oneof![
+        Just(Relay::None),
+        (prop::collection::vec(any::<u128>().prop_map(host), 0..4), any::<u64>())
+            .prop_map(|(to, ticket)| Relay::Forward { to, ticket }),
+        (any::<u128>().prop_map(host), any::<u64>())
+            .prop_map(|(coordinator, ticket)| Relay::Acknowledge { coordinator, ticket }),
+    ]
+}
+
 fn requests() -> impl Strategy<Value = Request> {
     let rows = || prop::collection::vec((bytes(), records()), 1..4);
     prop_oneof![
         gossips().prop_map(gossip),
         exchanges().prop_map(Request::Exchange),
         facts().prop_map(|facts| Request::Schema { facts }),
-        (any::<u32>(), bytes(), rows()).prop_map(|(table, key, rows)| Request::Write {
+        (any::<u32>(), bytes(), rows(), relays()).prop_map(|(table, key, rows, relay)| Request::Write {
             table: TableId(table),
             mutation: Mutation { key, rows },
+            relay,
+        }),
+        (any::<u64>(), any::<bool>()).prop_map(|(ticket, owned)| Request::Acknowledge {
+            ticket,
+            result: if owned { Ok(owned) } else { Err(ReplicaError::ClockSkew) },
         }),
         (any::<u32>(), bytes(), rows()).prop_map(|(table, key, rows)| Request::Repair {
             table: TableId(table),
@@ -558,6 +585,7 @@ fn responses() -> impl Strategy<Value = Response> {
         facts().prop_map(|facts| Response::Schema { facts }),
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),
+        Just(Response::Noted),
         any::<u128>().prop_map(|digest| Response::Digest(quorum::Digest(digest))),
         ".*".prop_map(|text| Response::Failed(ReplicaError::Storage(text))),
         ".*".prop_map(|text| Response::Failed(ReplicaError::StorageFull(text))),

@@ -28,12 +28,13 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
-//! `replica`, `coordinator`, `calls`, `membership_loop`.
+//! `replica`, `coordinator`, `forwarder`, `calls`, `membership_loop`.
 
 mod calls;
 mod clock;
 mod coordinator;
 mod endpoints;
+mod forwarder;
 mod gossip_status;
 mod hearsay;
 pub mod identity;
@@ -61,7 +62,7 @@ pub use upkeep::{Upkeep, UpkeepError};
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Record, Snapshot, TableId, Timestamp};
+use helenus_storage::{Engine, Mutation, Record, Snapshot, TableId, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
@@ -73,15 +74,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
-    local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers, replica::Replica,
-    schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
+    clock::NodeClock, coordinator::Coordinator, forwarder::Forwarder, identity::LocalIdentity,
+    known_cluster::KnownCluster, local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers,
+    replica::Replica, schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
     error::RequestError,
     membership::{Gossip, GossipAnswer, GossipReply, GossipRequest, MemberState},
-    message::{Header, Message, ReplicaError, Request, Response},
+    message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     quorum::Answer,
     settings::Settings,
@@ -314,6 +315,7 @@ pub struct Node {
     schema: Arc<SchemaKeeper>,
     upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
+    forwarder: Forwarder,
     membership: Mutex<Option<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
@@ -360,6 +362,7 @@ impl Node {
             spawners.requests,
             stop.clone(),
         ));
+        let forwarder = coordinator.forwarder();
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
         let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
         Ok(Arc::new(Self {
@@ -373,6 +376,7 @@ impl Node {
             schema,
             upkeep,
             coordinator,
+            forwarder,
             membership,
             probes: Semaphore::new(MAX_PROBES),
             stop,
@@ -439,8 +443,12 @@ impl Node {
                 let answer = self.answer_gossip(header, gossip).await?;
                 Response::Gossip(GossipReply { received_us, answered_us: self.clock.now().0, answer })
             }
-            Request::Write { table, mutation } => {
-                Response::Written { owned: self.replica.write(table, mutation).await? }
+            Request::Write { table, mutation, relay } => {
+                Response::Written { owned: self.write_and_relay(header, table, mutation, relay).await? }
+            }
+            Request::Acknowledge { ticket, result } => {
+                self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
+                Response::Noted
             }
             Request::Repair { table, mutation } => {
                 Response::Written { owned: self.replica.repair(table, mutation).await? }
@@ -452,6 +460,27 @@ impl Node {
                 }
             }
         })
+    }
+
+    async fn write_and_relay(
+        &self,
+        header: &Header,
+        table: TableId,
+        mutation: Mutation,
+        relay: Relay,
+    ) -> Result<bool, ReplicaError> {
+        match relay {
+            Relay::None => self.replica.write(table, mutation).await,
+            Relay::Forward { to, ticket } => {
+                self.forwarder.forward(header, table, &mutation, to, ticket);
+                self.replica.write(table, mutation).await
+            }
+            Relay::Acknowledge { coordinator, ticket } => {
+                let result = self.replica.write(table, mutation).await;
+                self.forwarder.acknowledge(header, coordinator, ticket, result.clone()).await;
+                result
+            }
+        }
     }
 
     async fn answer_gossip(&self, header: &Header, gossip: Gossip) -> Result<GossipAnswer, ReplicaError> {

@@ -17,6 +17,8 @@ pub struct RequestCounters {
     pub speculative_retries: u64,
     /// Late answers that no other replica was asked for, because there were too many such.
     pub refused_speculative_retries: u64,
+    /// Replicas that a write was not forwarded to, because too many were under way.
+    pub not_forwarded: u64,
     /// Requests of other nodes that were not begun, because nobody waited for them any more.
     pub expired_before: u64,
     /// Requests of other nodes that were not done when nobody waited for them any more.
@@ -32,6 +34,7 @@ pub(super) struct Counters {
     pub(super) dropped_background_repairs: Counter,
     pub(super) speculative_retries: Counter,
     pub(super) refused_speculative_retries: Counter,
+    pub(super) not_forwarded: Counter,
     pub(super) expired_before: Counter,
     pub(super) expired_during: Counter,
 }
@@ -59,6 +62,7 @@ impl Counters {
             dropped_background_repairs: self.dropped_background_repairs.get(),
             speculative_retries: self.speculative_retries.get(),
             refused_speculative_retries: self.refused_speculative_retries.get(),
+            not_forwarded: self.not_forwarded.get(),
             expired_before: self.expired_before.get(),
             expired_during: self.expired_during.get(),
         }

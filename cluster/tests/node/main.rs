@@ -5,6 +5,7 @@
 mod support;
 
 mod clocks;
+mod datacenters;
 mod faults;
 mod forged;
 mod forming;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     membership::{Exchange, MemberState},
-    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
     node_id::{Generation, HostId},
     partitioning::{Partitioner, storage_key},
     quorum::{AsOf, Wants},
@@ -36,7 +36,11 @@ fn key_of(key: &str) -> Bytes {
 }
 
 fn write(table: TableId) -> Request {
-    Request::Write { table, mutation: Mutation::single(key_of("key"), Record::plain(Timestamp(5), "value")) }
+    Request::Write {
+        table,
+        mutation: Mutation::single(key_of("key"), Record::plain(Timestamp(5), "value")),
+        relay: Relay::None,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +111,7 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
         let key = key_of(&format!("key {number}"));
         let mutation = Mutation::single(key.clone(), Record::plain(Timestamp(5), "value"));
         let header = header(&cluster, Some(node.host_id()));
-        let body = Request::Write { table: DEFAULT_TABLE_ID, mutation };
+        let body = Request::Write { table: DEFAULT_TABLE_ID, mutation, relay: Relay::None };
         let Response::Written { owned } = node.handle(Message { header: header.clone(), body }).await.body
         else {
             panic!("it applies whatever comes")

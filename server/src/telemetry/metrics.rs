@@ -250,6 +250,7 @@ impl Collector for Replication {
             dropped_background_repairs,
             speculative_retries,
             refused_speculative_retries,
+            not_forwarded,
             expired_before,
             expired_during,
         } = &self.0;
@@ -259,6 +260,11 @@ impl Collector for Replication {
                 "coordinator_unheard_reads",
                 "Answered reads whose late replicas were neither heard nor repaired",
                 dropped_background_repairs,
+            ),
+            (
+                "replica_writes_not_forwarded",
+                "Writes not sent on within the datacenter, because too many were under way",
+                not_forwarded,
             ),
         ] {
             encoder

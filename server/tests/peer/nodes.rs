@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     membership::handshake::{Greeting, PROTOCOL_VERSION},
-    message::{Header, Message, Request, Response, TrafficClass},
+    message::{Header, Message, Relay, Request, Response, TrafficClass},
     node::{
         Spawners,
         transport::{CallError, Destination, Transport},
@@ -170,7 +170,7 @@ pub(crate) fn control(key: impl Into<Bytes>) -> Message<Request> {
 
 pub(crate) fn write(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Message<Request> {
     let mutation = Mutation::single(key, Record::plain(CLOCK, value));
-    request(Request::Write { table: TableId(1024), mutation })
+    request(Request::Write { table: TableId(1024), mutation, relay: Relay::None })
 }
 
 /// The key that an echo has read.

@@ -19,9 +19,10 @@
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`get`], [`reading`], [`nearest`], [`speculation`], [`fan_out`], [`trace`].
+//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`nearest`], [`speculation`], [`fan_out`], [`trace`].
 
 mod fan_out;
+mod forwarding;
 mod get;
 mod nearest;
 mod put;
@@ -39,6 +40,7 @@ use std::{
 
 use bytes::Bytes;
 use helenus_storage::TableId;
+use parking_lot::Mutex;
 use rand::Rng;
 use tokio::{
     runtime::Handle,
@@ -47,13 +49,14 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{nearest::Nearest, speculation::Speculation, trace::Trace};
+use self::{forwarding::Forwarded, nearest::Nearest, speculation::Speculation, trace::Trace};
 use crate::{
     consistency::Consistency,
     error::RequestError,
     node::{
         Failure, Met, Readiness, RequestOptions,
         clock::NodeClock,
+        forwarder::Forwarder,
         known_cluster::{KnownCluster, Picture},
         peers::Peers,
         randomness::stream,
@@ -64,7 +67,7 @@ use crate::{
     node_id::HostId,
     partitioning::storage_key,
     placement::Placement,
-    quorum::{self, BlockFor, Operation},
+    quorum::{self, BlockFor, Operation, speculation::Budget},
     settings::Settings,
     table::{Table, is_table_name},
 };
@@ -72,6 +75,7 @@ use crate::{
 /// The coordinator of one node.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
+    max_requests: usize,
     write_timeout: Duration,
     read_timeout: Duration,
     clock: Arc<NodeClock>,
@@ -81,6 +85,9 @@ pub(crate) struct Coordinator {
     schema: Arc<SchemaKeeper>,
     nearest: Arc<Nearest>,
     speculation: Speculation,
+    pub(crate) forwarded: Arc<Forwarded>,
+    /// What forwarded writes may spend on being sent straight as well.
+    resends: Arc<Mutex<Budget>>,
     pub(crate) counters: Arc<Counters>,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
@@ -142,6 +149,7 @@ impl Coordinator {
     ) -> Self {
         let permits = settings.max_requests.clamp(1, Semaphore::MAX_PERMITS);
         Self {
+            max_requests: permits,
             write_timeout: settings.write_timeout,
             read_timeout: settings.read_timeout,
             clock: Arc::clone(&replica.clock),
@@ -151,6 +159,8 @@ impl Coordinator {
             schema,
             nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
             speculation: Speculation::default(),
+            forwarded: Arc::new(Forwarded::new(stream(seed, "tickets").next_u64())),
+            resends: Arc::default(),
             counters: Arc::default(),
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),
@@ -160,6 +170,18 @@ impl Coordinator {
             tasks: TaskTracker::new(),
             runtime,
             stop,
+        }
+    }
+
+    /// Who sends writes on for other coordinators; its tasks end with those of this one.
+    pub(crate) fn forwarder(&self) -> Forwarder {
+        Forwarder {
+            peers: Arc::clone(&self.peers),
+            counters: Arc::clone(&self.counters),
+            under_way: Arc::new(Semaphore::new(self.max_requests)),
+            tasks: self.tasks.clone(),
+            runtime: self.runtime.clone(),
+            stop: self.stop.clone(),
         }
     }
 

@@ -1,13 +1,14 @@
 //! Writes: puts and deletes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::{Mutation, Record, TableId};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
-    time::timeout_at,
+    time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Coordinator, Goal, Patience, Target, alive, datacenter_of, failure,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     error::RequestError,
-    message::{Request, Response, TrafficClass},
+    message::{Relay, Request, Response, TrafficClass},
     node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
     node_id::HostId,
     quorum::{Missing, Operation, Verdict, WriteQuorum},
@@ -203,15 +204,73 @@ impl Coordinator {
 
     async fn send_write(&self, plan: &Plan, trace: &mut Trace) -> FanOut<bool> {
         let mut fan_out = FanOut::until(plan.goal.deadline, self.stop.clone());
-        for &host in &plan.alive {
+        let (straight, groups) = self.routes(plan);
+        for host in straight {
             trace.note(|| format!("sent to {host}"));
-            fan_out.add(host, self.write_at(host, plan)).await;
+            fan_out.add(host, self.write_at(host, plan, Relay::None)).await;
+        }
+        for group in groups {
+            self.send_to_datacenter(&group, plan, trace, &mut fan_out).await;
         }
         fan_out
     }
 
+    /// Whom to send the write itself, and whom by a forwarder: in each other datacenter the first of its group.
+    fn routes(&self, plan: &Plan) -> (Vec<HostId>, Vec<Vec<HostId>>) {
+        let picture = &plan.target.picture;
+        let own = picture.view().own().datacenter.as_str();
+        let (mut straight, mut remote) = (Vec::new(), BTreeMap::<&str, Vec<HostId>>::new());
+        for &host in &plan.alive {
+            match datacenter_of(picture, host) {
+                datacenter if datacenter == own => straight.push(host),
+                datacenter => remote.entry(datacenter).or_default().push(host),
+            }
+        }
+        let (groups, alone): (Vec<_>, Vec<_>) = remote.into_values().partition(|group| group.len() > 1);
+        straight.extend(alone.into_iter().flatten());
+        let in_order = |group| self.nearest.order(picture, group);
+        (straight, groups.into_iter().map(in_order).collect())
+    }
+
+    async fn send_to_datacenter(
+        &self,
+        group: &[HostId],
+        plan: &Plan,
+        trace: &mut Trace,
+        fan_out: &mut FanOut<bool>,
+    ) {
+        let Some((&forwarder, others)) = group.split_first() else { return };
+        trace.note(|| {
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+            format!("sent to {forwarder}, to be forwarded to {}", others.join(", "))
+        });
+        self.resends.lock().deposit();
+        let ticket = self.forwarded.ticket();
+        let has_failed = CancellationToken::new();
+        let now = Instant::now();
+        let patience = now + plan.goal.deadline.saturating_duration_since(now) / 2;
+        // Before the forwarder is asked: they may be quicker than it is.
+        let expected: Vec<_> = others.iter().map(|host| self.forwarded.expect(ticket, *host)).collect();
+        let call = self.write_at(forwarder, plan, Relay::Forward { to: others.to_vec(), ticket });
+        let on_failure = has_failed.clone();
+        let call = async move {
+            let result = call.await;
+            if result.is_err() {
+                on_failure.cancel();
+            }
+            result
+        };
+        fan_out.add(forwarder, call.boxed()).await;
+        for (&host, expected) in others.iter().zip(expected) {
+            let resends = Arc::clone(&self.resends);
+            let affordable = move || resends.lock().withdraw();
+            let send = self.write_at(host, plan, Relay::None);
+            fan_out.add(host, expected.or_straight(has_failed.clone(), patience, affordable, send)).await;
+        }
+    }
+
     /// One replica's part; `true` if it owns the key by its own ring.
-    fn write_at(&self, host: HostId, plan: &Plan) -> BoxFuture<'static, Result<bool, Missing>> {
+    fn write_at(&self, host: HostId, plan: &Plan, relay: Relay) -> BoxFuture<'static, Result<bool, Missing>> {
         let (table, mutation, goal) = (plan.table, plan.mutation.clone(), plan.goal);
         if host == self.host_id() {
             let replica = Arc::clone(&self.replica);
@@ -221,7 +280,7 @@ impl Coordinator {
             return async { Err(Missing::Lost) }.boxed();
         };
         let peers = Arc::clone(&self.peers);
-        let request = Request::Write { table, mutation };
+        let request = Request::Write { table, mutation, relay };
         async move {
             match peers.call(&to, TrafficClass::Request, request, goal.deadline, goal.trace).await {
                 Ok(Response::Written { owned }) => Ok(owned),
