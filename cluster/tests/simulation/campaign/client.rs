@@ -230,6 +230,10 @@ fn bytes(key: &str) -> Bytes {
 
 fn at(level: Level) -> RequestOptions {
     let consistency = match level {
+        Level::Any => Consistency::Any,
+        Level::LocalOne => Consistency::LocalOne,
+        Level::LocalQuorum => Consistency::LocalQuorum,
+        Level::EachQuorum => Consistency::EachQuorum,
         Level::One => Consistency::One,
         Level::Two => Consistency::Two,
         Level::Three => Consistency::Three,
