@@ -31,7 +31,8 @@
 //! Two builds must understand each other's refusals. So verb, version and header come first and never change their
 //! encoding (fields added to the header go to its end, and older builds skip them by its length): a verb or version
 //! that a build does not know can still be answered ([`WireError::Unsupported`]). Fields and payload may change with
-//! the version of their verb. Enums in them are encoded by position: new variants go to the end and need a new version.
+//! the version of their verb. Enums in them are encoded by position: new variants go to the end and need a new version
+//! (not so the states of members, which are numbers: whoever does not know one passes it on).
 //! Rejected: a self-describing encoding, which repeats the names of all fields in each message.
 //!
 //! Decoding trusts nothing: no input panics, and memory is reserved only for elements that the remaining bytes could
@@ -80,7 +81,7 @@ pub enum WireError {
 }
 
 /// Version of every verb of this build.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
@@ -278,15 +279,10 @@ impl Parts {
     }
 
     fn record(&self) -> Result<Option<Record>, WireError> {
-        let mut payload = self.payload.clone();
-        if payload.is_empty() {
+        if self.payload.is_empty() {
             return Ok(None);
         }
-        let record = Record::decode(&mut payload).map_err(|error| self.storage(&error))?;
-        if !payload.is_empty() {
-            return Err(WireError::Malformed("bytes after the record".to_owned()));
-        }
-        Ok(Some(record))
+        Record::decode(self.payload.clone()).map(Some).map_err(|error| self.storage(&error))
     }
 
     fn mutation(&self) -> Result<Mutation, WireError> {

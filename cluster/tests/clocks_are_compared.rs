@@ -6,7 +6,8 @@ mod setting;
 use helenus_cluster::{
     membership::{
         ClockWatch,
-        clock_watch::{median_with_own, offset_between},
+        clock_watch::{ClocksOff, Measured, median_with_own, offset_between},
+        digest::Delta,
     },
     time::Timestamp,
 };
@@ -69,4 +70,59 @@ fn the_last_word_of_each_live_peer_counts() {
     watch.note(host(3), 3600);
     watch.forget(host(2));
     assert_eq!(watch.offset(), 0, "of two nobody can tell who is wrong");
+}
+
+const SECOND: i64 = 1_000_000;
+const ALLOWED_US: u64 = 60_000_000;
+
+/// What a node says that has measured these offsets, in seconds, of hosts 1, 2, …
+fn named(offsets: &[i64]) -> Vec<(u128, i32)> {
+    let mut watch = ClockWatch::default();
+    for (number, offset) in (1..).zip(offsets) {
+        watch.measure(host(number), Measured { offset_us: offset * SECOND, round_trip_us: 1000 });
+    }
+    let ClocksOff(named) = watch.off(ALLOWED_US);
+    named.into_iter().map(|(host_id, seconds)| (host_id.0.as_u128(), seconds)).collect()
+}
+
+#[test]
+fn clocks_that_are_far_off_are_named_while_they_are_a_minority() {
+    assert_eq!(named(&[]), []);
+    assert_eq!(named(&[0, 59, -60]), []);
+    assert_eq!(named(&[3600, 0]), [(1, 3600)]);
+    assert_eq!(named(&[0, -3600, 3, 3600]), [(2, -3600), (4, 3600)]);
+    assert_eq!(named(&[3600]), [], "of two clocks nobody knows which is wrong");
+    assert_eq!(named(&[3600, 3600]), [], "it is this node's that is wrong");
+    assert_eq!(named(&[3600, 3600, 0]), [], "nobody knows");
+    assert_eq!(named(&[i64::MAX / SECOND, 0]), [(1, i32::MAX)]);
+
+    let mut watch = ClockWatch::default();
+    watch.measure(host(2), Measured { offset_us: 0, round_trip_us: 1000 });
+    for offset_us in [3_599_999_000, 3_600_001_000, -3_599_999_000, -3_600_001_000] {
+        watch.measure(host(1), Measured { offset_us, round_trip_us: 1000 });
+        let seconds = if offset_us < 0 { -3600 } else { 3600 };
+        assert_eq!(watch.off(ALLOWED_US), ClocksOff([(host(1), seconds)].into()), "{offset_us}");
+    }
+}
+
+#[test]
+fn what_the_way_there_and_back_may_explain_is_not_off() {
+    let measured = |offset_us, round_trip_us| Measured { offset_us, round_trip_us };
+    assert_eq!(measured(-70, 40).certain_us(), 50);
+    assert_eq!(measured(70, 140).certain_us(), 0);
+    assert_eq!(measured(i64::MIN, u64::MAX).certain_us(), 1);
+}
+
+#[test]
+fn the_named_clocks_are_a_fact_that_always_fits_and_damage_is_none() {
+    let off = ClocksOff((1..=3).map(|number| (host(number), -3600)).collect());
+    let bytes = off.encode();
+    assert_eq!(ClocksOff::decode(&bytes), Some(off));
+    assert_eq!(ClocksOff::decode(&[]), Some(ClocksOff::default()));
+    for length in (1..bytes.len()).filter(|length| length % 20 != 0) {
+        assert_eq!(ClocksOff::decode(&bytes[..length]), None, "{length}");
+    }
+    let many = ClocksOff((1..=1000).map(|number| (host(number), 1)).collect());
+    assert!(many.encode().len() <= Delta::MAX_FACT_BYTES);
+    assert_eq!(ClocksOff::decode(&many.encode()).map(|ClocksOff(off)| off.len()), Some(51));
 }

@@ -196,7 +196,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0502{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0503{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -208,7 +208,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8502{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8503{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
@@ -235,27 +235,18 @@ fn requests_are_these_bytes() {
         table: TableId(1024),
         mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
     };
-    let mutation = concat!(
-        "03000000",
-        "6b6579",
-        "01000000",
-        "00000000",
-        "00",
-        "0900000000000000",
-        "05000000",
-        "76616c7565"
-    );
+    let mutation = concat!("07", "6b6579", "07", "10", "09", "76616c7565");
     let golden = [
-        (Request::Exchange(exchange()), "0102", "", EXCHANGE),
-        (Request::Schema { facts: vec![table()] }, "0402", "", TABLE),
-        (write(Relay::None), "0202", "800800", mutation),
-        (write(forward), "0202", &*forwarded, mutation),
-        (write(acknowledge), "0202", &*acknowledged, mutation),
-        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0702", "ac020001", ""),
-        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0702", "ac020101", ""),
-        (read(Wants::Record), "0302", "8008ac020700", "6b6579"),
-        (read(Wants::Digest), "0302", "8008ac020701", "6b6579"),
-        (repair, "0602", "8008", mutation),
+        (Request::Exchange(exchange()), "0103", "", EXCHANGE),
+        (Request::Schema { facts: vec![table()] }, "0403", "", TABLE),
+        (write(Relay::None), "0203", "800800", mutation),
+        (write(forward), "0203", &*forwarded, mutation),
+        (write(acknowledge), "0203", &*acknowledged, mutation),
+        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0703", "ac020001", ""),
+        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0703", "ac020101", ""),
+        (read(Wants::Record), "0303", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0303", "8008ac020701", "6b6579"),
+        (repair, "0603", "8008", mutation),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -271,26 +262,26 @@ fn answers_are_these_bytes() {
     let expiring = Record::expiring(Timestamp(1), "v", Timestamp(2));
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8102", "", EXCHANGE),
-        (Response::Schema { facts: vec![table()] }, "8402", "", TABLE),
-        (Response::Written { owned: true }, "8202", "01", ""),
-        (Response::Written { owned: false }, "8202", "00", ""),
-        (Response::Record(None), "8302", "", ""),
-        (Response::Record(Some(tombstone)), "8302", "", "0201000000000000000200000000000000"),
-        (Response::Record(Some(expiring)), "8302", "", "01010000000000000002000000000000000100000076"),
-        (Response::Digest(quorum::Digest(300)), "8602", "ac02", ""),
-        (Response::Noted, "8702", "", ""),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff02", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff02", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff02", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff02", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff02", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff02", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff02", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff02", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff02", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff02", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff02", "0a", ""),
+        (Response::Exchange(exchange()), "8103", "", EXCHANGE),
+        (Response::Schema { facts: vec![table()] }, "8403", "", TABLE),
+        (Response::Written { owned: true }, "8203", "01", ""),
+        (Response::Written { owned: false }, "8203", "00", ""),
+        (Response::Record(None), "8303", "", ""),
+        (Response::Record(Some(tombstone)), "8303", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8303", "", "1101020000000000000076"),
+        (Response::Digest(quorum::Digest(300)), "8603", "ac02", ""),
+        (Response::Noted, "8703", "", ""),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff03", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff03", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff03", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff03", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff03", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff03", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff03", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff03", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff03", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff03", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff03", "0a", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -311,14 +302,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 2)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 3)), Err(unsupported(3, 3)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 2)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 3)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 4)), Err(unsupported(3, 4)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 3)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 3;
+        head[1] = 4;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 3)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 4)));
 }
 
 #[test]
@@ -346,7 +337,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 2, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 3, .. })));
 }
 
 #[test]
@@ -364,7 +355,7 @@ fn bytes_too_few_or_too_many_are_malformed() {
         let payload = [encoded.payload.as_ref(), payload].concat().into();
         decode_response(Encoded { payload, ..encoded })
     };
-    let record = || Response::Record(Some(Record::plain(Timestamp(1), "v")));
+    let record = || Response::Record(Some(Record::tombstone(Timestamp(1), Timestamp(1))));
     for body in [Response::Written { owned: true }, Response::Failed(ReplicaError::Expired), record()] {
         assert!(matches!(with_payload(body, b"x"), Err(WireError::Malformed(_))));
     }

@@ -118,10 +118,12 @@ fn a_silent_peer_is_suspected_probed_twice_and_convicted() {
     assert_eq!(detector.due(), [], "one probe at a time");
     assert_eq!(detector.on_probe(host(2), false, now), Verdict::Again);
     assert!(!detector.is_convicted(host(2)), "one round of probes may be lost");
+    assert_eq!((detector.failed_probes(host(2)), detector.convicted_since(host(2))), (1, None));
     assert_eq!(detector.due(), [host(2)]);
     assert_eq!(detector.on_probe(host(2), false, now), Verdict::Convicted);
 
     assert!(detector.is_convicted(host(2)));
+    assert_eq!((detector.failed_probes(host(2)), detector.convicted_since(host(2))), (2, Some(now)));
     assert_eq!(detector.due(), [], "nobody probes the dead for ever");
 }
 
@@ -182,6 +184,7 @@ fn the_dead_are_not_raised_by_hearsay_but_by_contact() {
 
     assert_eq!(detector.on_contact(host(2), now), Verdict::Acquitted);
     assert_eq!(detector.belief(host(2)), Belief::Alive);
+    assert_eq!((detector.failed_probes(host(2)), detector.convicted_since(host(2))), (0, None));
     assert_eq!(detector.convictions(), 1);
 }
 

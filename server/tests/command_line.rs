@@ -132,6 +132,14 @@ fn help_of_each_command_opens_with_an_example() {
         &["put"],
         &["delete"],
         &["admin", "status"],
+        &["admin", "ring"],
+        &["admin", "info"],
+        &["admin", "describe-cluster"],
+        &["admin", "gossip-info"],
+        &["admin", "failure-detector"],
+        &["admin", "endpoints"],
+        &["admin", "flush"],
+        &["admin", "assassinate"],
     ];
     for command in commands {
         let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();

@@ -29,7 +29,7 @@ fn said(output: &Output) -> String {
 
 /// How node 1 sees a peer.
 fn gossiped(cluster: &TestCluster, host_id: &str) -> Value {
-    let status = cluster.request("GET", 1, "/admin/v1/gossip", None).json();
+    let status = cluster.request("GET", 1, "/admin/v1/gossip-info", None).json();
     let members = status["members"].as_array().expect("a list").clone();
     members.into_iter().find(|member| member["host_id"] == host_id).unwrap_or_default()
 }
@@ -66,5 +66,7 @@ fn a_dead_node_is_removed_by_hand_and_knows_it_when_it_comes_back() {
         let Ok(reply) = cluster.try_request("GET", 3, "/readyz", &[], None) else { return false };
         reply.status == 503 && reply.json()["detail"].as_str().is_some_and(|why| why.contains("was removed"))
     });
+    let info = cluster.request("GET", 3, "/admin/v1/info", None).json();
+    assert_eq!((&info["state"], &info["readiness"]), (&"removed".into(), &"starting".into()), "{info}");
     assert_eq!(cluster.members(1).map(|members| members.len()), Some(2));
 }

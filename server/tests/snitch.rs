@@ -79,6 +79,7 @@ fn member(number: u128, rack: &str) -> MemberStatus {
         up: true,
         state: MemberState::Normal,
         why: None,
+        clock: None,
         tokens: 16,
         owns: 1.0,
         load_bytes: None,

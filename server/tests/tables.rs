@@ -66,6 +66,30 @@ async fn a_table_is_created_shown_changed_and_dropped() {
 }
 
 #[tokio::test]
+async fn a_dropped_table_gives_its_space_back() {
+    let f = ServedNode::start().await;
+    let sstables = || {
+        let entries = std::fs::read_dir(f.node.directory.path()).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "sst")).count()
+    };
+    for table in ["kept", "users"] {
+        assert_eq!(f.ask("PUT", &format!("/v1/tables/{table}"), "").await.status, 201);
+        assert_eq!(f.ask("PUT", &format!("/v1/kv/{table}/k"), "v").await.status, 200);
+    }
+    f.must(&["admin", "flush"]).await;
+    let (before, tables) = (sstables(), f.node.engine.tables());
+
+    assert_eq!(f.ask("DELETE", "/v1/tables/users", "").await.status, 200);
+
+    assert_eq!(sstables(), before - 1);
+    assert_eq!(f.node.engine.tables().len(), tables.len() - 1);
+    assert_eq!(f.ask("GET", "/v1/kv/kept/k", "").await.body, b"v");
+    assert_eq!(f.ask("PUT", "/v1/kv/users/k", "v").await.json()["type"], "/problems/no-such-table");
+    f.must(&["admin", "flush"]).await;
+    f.must(&["admin", "compact"]).await;
+}
+
+#[tokio::test]
 async fn a_definition_that_makes_no_sense_is_refused_with_the_field() {
     let f = ServedNode::start().await;
     for (body, status, problem, field) in [

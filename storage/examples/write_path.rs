@@ -42,8 +42,12 @@ fn main() {
             "sync16" => synced(&directory, 16),
             "mix" => mix(&directory),
             "reopen" => reopen(&directory),
-            "memory" => memory(&directory),
-            other => panic!("there is no phase {other}, only {PHASES:?} and memory"),
+            "memory10" => memory(&directory, 10),
+            "memory100" => memory(&directory, 100),
+            "memory1k" => memory(&directory, 1000),
+            other => {
+                panic!("there is no phase {other}, only {PHASES:?}, load1k, load2k and memory10 to memory1k")
+            }
         }
     }
     let _ = std::fs::remove_dir_all(&directory);
@@ -188,36 +192,34 @@ fn reopen(directory: &Path) {
     }
 }
 
-/// What memtables account for, and by how much resident memory grew.
-fn memory(directory: &Path) {
-    for value_bytes in [10, 100, 1000] {
-        let _ = std::fs::remove_dir_all(directory);
-        let options = Options {
-            memtable_bytes: 1 << 30,
-            memtable_total_bytes: 4 << 30,
-            commit_log_bytes: 4 << 30,
-            ..options(SyncMode::Periodic)
-        };
-        let engine = Engine::open(Arc::new(OsDisk), directory, options).unwrap();
-        engine.create_table(TABLE).unwrap();
-        let before = resident_bytes();
-        let value = value(value_bytes);
-        for number in 0..300_000 {
-            let record = Record::plain(Timestamp(1), value.clone());
-            engine.apply_and_wait(TABLE, Mutation::single(key(number), record)).unwrap();
-        }
-        let unread = resident_bytes() - before;
-        for number in 0..300_000 {
-            engine.get(TABLE, &key(number)).unwrap().unwrap();
-        }
-        let accounted = engine.counters().memtable_bytes;
-        let read = resident_bytes() - before;
-        println!(
-            "values of {value_bytes}: accounted {accounted}, resident {unread} ({:+.1} %), once read {read} ({:+.1} %)",
-            (accounted as f64 / unread as f64 - 1.0) * 100.0,
-            (accounted as f64 / read as f64 - 1.0) * 100.0
-        );
+/// What a memtable accounts for, and by how much resident memory grew. Alone in its process: memory that was given back
+/// is not given to anyone else before.
+fn memory(directory: &Path, value_bytes: usize) {
+    let options = Options {
+        memtable_bytes: 1 << 30,
+        memtable_total_bytes: 4 << 30,
+        commit_log_bytes: 4 << 30,
+        ..options(SyncMode::Periodic)
+    };
+    let engine = Engine::open(Arc::new(OsDisk), directory, options).unwrap();
+    engine.create_table(TABLE).unwrap();
+    let before = resident_bytes();
+    let value = value(value_bytes);
+    for number in 0..300_000 {
+        let record = Record::plain(Timestamp(1_700_000_000_000_000 + number), value.clone());
+        engine.apply_and_wait(TABLE, Mutation::single(key(number), record)).unwrap();
     }
+    let unread = resident_bytes() - before;
+    for number in 0..300_000 {
+        engine.get(TABLE, &key(number)).unwrap().unwrap();
+    }
+    let accounted = engine.counters().memtable_bytes;
+    let read = resident_bytes() - before;
+    println!(
+        "values of {value_bytes}: accounted {accounted}, resident {unread} ({:+.1} %), once read {read} ({:+.1} %)",
+        (accounted as f64 / unread as f64 - 1.0) * 100.0,
+        (accounted as f64 / read as f64 - 1.0) * 100.0
+    );
 }
 
 fn resident_bytes() -> u64 {

@@ -7,7 +7,7 @@
 //! says which SSTables are live; `compaction` makes fewer of them; `scan` cuts a range into pages; `tree` puts memtables and SSTables of one
 //! table together; `recovery` opens a data directory; `snapshot` makes another of it; `scrub` verifies
 //! what is live and [`inspect`] shows what the files of a data directory hold; [`engine`] is the door; [`background`] the threads that
-//! loop on [`Engine::step`]. [`marks`] are assertions for all of them.
+//! loop on [`Engine::step`]. [`marks`] are assertions for all of them, `varint` the numbers of all formats.
 
 pub mod background;
 pub mod commit_log;
@@ -30,6 +30,7 @@ pub mod sstable;
 mod table_id;
 pub mod table_options;
 mod tree;
+mod varint;
 
 pub use engine::{
     Compaction, CompactionDebt, CompactionKind, Engine, ScanEnd, ScanLimits, ScanPage, Step, StepOutcome,

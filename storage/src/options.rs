@@ -55,7 +55,8 @@ pub struct Options {
     /// Most bytes that may wait for the commit step; beyond it `apply` answers [`crate::Error::Overloaded`].
     /// One mutation is always accepted when nothing waits.
     pub commit_queue_bytes: usize,
-    /// Commit log segments that are kept to be used again when they are not needed any more.
+    /// Commit log segments that are kept to be used again when they are not needed any more, as
+    /// long as something waits to be flushed: see [`crate::Engine::switch_older`].
     pub spare_segments: usize,
     /// A memtable that accounts for this much is switched and flushed.
     pub memtable_bytes: usize,

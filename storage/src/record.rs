@@ -6,18 +6,25 @@
 //! expiry; then larger value bytes.
 //!
 //! ```text
-//! record    kind u8 │ timestamp u64 LE │ [deleted_at or expires_at u64 LE] │ [value_len u32 LE │ value]
-//!           0 = plain      (value)
-//!           1 = expiring   (expires_at, value)
-//!           2 = tombstone  (deleted_at)
-//! mutation  key_len u32 LE │ key │ rows u32 LE │ rows × (suffix_len u32 LE │ suffix │ record)
+//! record    kind u8 + 16 × n │ timestamp, n bytes LE, the last not zero │ [end u64 LE] │ value, the rest
+//!           0 = plain      value
+//!           1 = expiring   end = expires_at, value
+//!           2 = tombstone  end = deleted_at
+//! mutation  2 × key_len + 1 varint │ key │ row                                     the only row has the empty suffix
+//!           2 × key_len varint │ key │ rows varint │ rows × (suffix_len varint │ suffix │ row)
+//! row       record_len varint │ record
 //! ```
+//!
+//! A varint is LEB128 in as few bytes as possible; there is one encoding of everything.
 
 use std::cmp::Ordering;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    varint,
+};
 
 /// Microseconds since 1970, UTC. Write timestamps, deletion times and expiry times share this unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -98,6 +105,21 @@ impl Record {
         self.precedence(other) == Ordering::Greater
     }
 
+    /// As [`Record::supersedes`], of one that is encoded; that is decoded only where the timestamps are the same. What
+    /// cannot be decoded is superseded.
+    pub(crate) fn supersedes_encoded(&self, other: &[u8]) -> bool {
+        let timestamp = other
+            .split_first()
+            .and_then(|(head, rest)| timestamp_of(rest.get(..usize::from(head >> KIND_BITS))?).ok());
+        match timestamp.map(|timestamp| self.timestamp.cmp(&timestamp)) {
+            Some(Ordering::Less) => false,
+            Some(Ordering::Equal) => {
+                Self::decode(Bytes::copy_from_slice(other)).is_ok_and(|other| self.supersedes(&other))
+            }
+            _ => true,
+        }
+    }
+
     /// The version that wins. Commutative, associative, idempotent.
     #[must_use]
     pub fn reconcile(self, other: Self) -> Self {
@@ -133,50 +155,71 @@ impl Record {
 
     /// Bytes that [`Record::encode`] appends.
     pub fn encoded_len(&self) -> usize {
-        1 + 8
-            + match &self.kind {
-                RecordKind::Plain { value } => 4 + value.len(),
-                RecordKind::Expiring { value, .. } => 8 + 4 + value.len(),
-                RecordKind::Tombstone { .. } => 8,
-            }
+        let end = if matches!(self.kind, RecordKind::Plain { .. }) { 0 } else { size_of::<u64>() };
+        1 + significant_bytes(self.timestamp) + end + self.value().map_or(0, Bytes::len)
     }
 
-    /// Appends the encoding of the cover page.
+    /// Appends the encoding of the cover page, which does not say where it ends.
     pub fn encode(&self, out: &mut impl BufMut) {
-        out.put_u8(self.rank());
-        out.put_u64_le(self.timestamp.0);
+        let timestamp_bytes = significant_bytes(self.timestamp);
+        out.put_u8(self.rank() | (timestamp_bytes as u8) << KIND_BITS);
+        out.put_uint_le(self.timestamp.0, timestamp_bytes);
         match &self.kind {
-            RecordKind::Plain { value } => put_bytes(out, value),
+            RecordKind::Plain { value } => out.put_slice(value),
             RecordKind::Expiring { value, expires_at } => {
                 out.put_u64_le(expires_at.0);
-                put_bytes(out, value);
+                out.put_slice(value);
             }
             RecordKind::Tombstone { deleted_at } => out.put_u64_le(deleted_at.0),
         }
     }
 
-    /// Takes one record off the front of `input`. The value is a slice of `input`'s buffer, not a copy.
+    /// Decodes a record that takes all of `input`, of which its value is a slice, not a copy.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when bytes are missing, [`Error::UnknownRecordKind`] for a kind of a later build.
-    pub fn decode(input: &mut Bytes) -> Result<Self> {
-        let mut head = &input[..];
-        let kind = head.try_get_u8().map_err(|_| TRUNCATED)?;
-        let mut number = || head.try_get_u64_le().map_err(|_| TRUNCATED);
-        let timestamp = Timestamp(number()?);
+    /// [`Error::Malformed`] when bytes are missing or left, [`Error::UnknownRecordKind`] for a kind of a later build.
+    pub fn decode(mut input: Bytes) -> Result<Self> {
+        let mut rest = &input[..];
+        let head = rest.try_get_u8().map_err(|_| TRUNCATED)?;
+        let kind = head & ((1 << KIND_BITS) - 1);
+        if kind > TOMBSTONE {
+            return Err(Error::UnknownRecordKind { kind });
+        }
+        let (timestamp, mut rest) = rest.split_at_checked(usize::from(head >> KIND_BITS)).ok_or(TRUNCATED)?;
+        let timestamp = timestamp_of(timestamp)?;
+        let mut end = || rest.try_get_u64_le().map(Timestamp).map_err(|_| TRUNCATED);
         let end = match kind {
             PLAIN => Timestamp(0),
-            EXPIRING | TOMBSTONE => Timestamp(number()?),
-            kind => return Err(Error::UnknownRecordKind { kind }),
+            _ => end()?,
         };
-        input.advance(input.len() - head.len());
+        let rest = rest.len();
+        input.advance(input.len() - rest);
         let kind = match kind {
+            TOMBSTONE if rest > 0 => return Err(Error::Malformed { what: "bytes after a tombstone" }),
             TOMBSTONE => RecordKind::Tombstone { deleted_at: end },
-            EXPIRING => RecordKind::Expiring { expires_at: end, value: get_bytes(input)? },
-            _ => RecordKind::Plain { value: get_bytes(input)? },
+            EXPIRING => RecordKind::Expiring { expires_at: end, value: input },
+            _ => RecordKind::Plain { value: input },
         };
         Ok(Self { timestamp, kind })
     }
+}
+
+/// Bits of a record's first byte that tell its kind; the others count the bytes of its timestamp.
+const KIND_BITS: u32 = 4;
+
+/// Bytes of a timestamp without the zeros at its upper end.
+fn significant_bytes(timestamp: Timestamp) -> usize {
+    (u64::BITS - timestamp.0.leading_zeros()).div_ceil(8) as usize
+}
+
+fn timestamp_of(bytes: &[u8]) -> Result<Timestamp> {
+    let mut number = [0; 8];
+    number
+        .get_mut(..bytes.len())
+        .filter(|_| bytes.last() != Some(&0))
+        .ok_or(BAD_TIMESTAMP)?
+        .copy_from_slice(bytes);
+    Ok(Timestamp(u64::from_le_bytes(number)))
 }
 
 /// What one apply changes: records below one key, all or nothing.
@@ -197,20 +240,66 @@ impl Mutation {
         Self { key: key.into(), rows: vec![(Bytes::new(), record)] }
     }
 
+    /// The mutation with keys and values in buffers of their own, so that keeping it does not keep a whole socket
+    /// buffer alive.
+    pub(crate) fn detached(self) -> Self {
+        let copy = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
+        let rows = self.rows.into_iter().map(|(suffix, record)| {
+            let kind = match record.kind {
+                RecordKind::Plain { value } => RecordKind::Plain { value: copy(value) },
+                RecordKind::Expiring { value, expires_at } => {
+                    RecordKind::Expiring { value: copy(value), expires_at }
+                }
+                tombstone @ RecordKind::Tombstone { .. } => tombstone,
+            };
+            (copy(suffix), Record { kind, ..record })
+        });
+        Self { rows: rows.collect(), key: copy(self.key) }
+    }
+
     /// Bytes that [`Mutation::encode`] appends.
     pub fn encoded_len(&self) -> usize {
-        let rows: usize =
-            self.rows.iter().map(|(suffix, record)| 4 + suffix.len() + record.encoded_len()).sum();
-        4 + self.key.len() + 4 + rows
+        let row_bytes = |record: &Record| {
+            let record_bytes = record.encoded_len();
+            varint::len(record_bytes as u64) + record_bytes
+        };
+        // One more bit says whether there is one row.
+        let key_bytes = varint::len(2 * self.key.len() as u64) + self.key.len();
+        if let Some(record) = self.only_record() {
+            return key_bytes + row_bytes(record);
+        }
+        let rows = self
+            .rows
+            .iter()
+            .map(|(suffix, record)| varint::len(suffix.len() as u64) + suffix.len() + row_bytes(record));
+        key_bytes + varint::len(self.rows.len() as u64) + rows.sum::<usize>()
     }
 
     /// Appends the encoding of the cover page.
     pub fn encode(&self, out: &mut impl BufMut) {
-        put_bytes(out, &self.key);
-        put_len(out, self.rows.len());
-        for (suffix, record) in &self.rows {
-            put_bytes(out, suffix);
+        let put_row = |out: &mut _, record: &Record| {
+            varint::put(out, record.encoded_len() as u64);
             record.encode(out);
+        };
+        let only = self.only_record();
+        varint::put(out, 2 * self.key.len() as u64 + u64::from(only.is_some()));
+        out.put_slice(&self.key);
+        if let Some(record) = only {
+            return put_row(out, record);
+        }
+        varint::put(out, self.rows.len() as u64);
+        for (suffix, record) in &self.rows {
+            varint::put(out, suffix.len() as u64);
+            out.put_slice(suffix);
+            put_row(out, record);
+        }
+    }
+
+    /// The record of a mutation that has no other, under the empty suffix.
+    fn only_record(&self) -> Option<&Record> {
+        match &self.rows[..] {
+            [(suffix, record)] if suffix.is_empty() => Some(record),
+            _ => None,
         }
     }
 
@@ -231,36 +320,47 @@ impl Mutation {
     /// # Errors
     /// As [`Mutation::decode`].
     pub fn decode_first(input: &mut Bytes) -> Result<Self> {
-        let key = get_bytes(input)?;
-        let count = input.try_get_u32_le().map_err(|_| TRUNCATED)? as usize;
-        // A row takes 4 + 9 + 4 bytes at least: a damaged count cannot make us reserve more than the input holds.
-        let mut rows = Vec::with_capacity(count.min(input.len() / 17));
+        let head = take_number(input)?;
+        let key = take_bytes(input, head / 2)?;
+        if head % 2 == 1 {
+            return Ok(Self::single(key, take_record(input)?));
+        }
+        let count = take_number(input)?;
+        // A row takes three bytes at least: a damaged count cannot make us reserve more than a few times the input.
+        let mut rows = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(input.len() / 3));
         for _ in 0..count {
-            let suffix = get_bytes(input)?;
-            rows.push((suffix, Record::decode(input)?));
+            let suffix_len = take_number(input)?;
+            let suffix = take_bytes(input, suffix_len)?;
+            rows.push((suffix, take_record(input)?));
         }
-        if rows.is_empty() {
-            return Err(Error::Malformed { what: "a mutation without rows" });
+        let mutation = Self { key, rows };
+        if mutation.rows.is_empty() || mutation.only_record().is_some() {
+            return Err(Error::Malformed {
+                what: "a mutation with another number of rows than it may have so",
+            });
         }
-        Ok(Self { key, rows })
+        Ok(mutation)
     }
 }
 
 const TRUNCATED: Error = Error::Malformed { what: "it ends too early" };
+const BAD_NUMBER: Error = Error::Malformed { what: "a length or count is wrong" };
+const BAD_TIMESTAMP: Error = Error::Malformed { what: "a timestamp is wrong" };
 
-fn put_len(out: &mut impl BufMut, len: usize) {
-    out.put_u32_le(u32::try_from(len).expect("keys, values and row counts are bounded far below 4 GiB"));
+fn take_number(input: &mut Bytes) -> Result<u64> {
+    let mut rest = &input[..];
+    let number = varint::take(&mut rest).ok_or(BAD_NUMBER)?;
+    let rest = rest.len();
+    input.advance(input.len() - rest);
+    Ok(number)
 }
 
-fn put_bytes(out: &mut impl BufMut, bytes: &[u8]) {
-    put_len(out, bytes.len());
-    out.put_slice(bytes);
-}
-
-fn get_bytes(input: &mut Bytes) -> Result<Bytes> {
-    let len = input.try_get_u32_le().map_err(|_| TRUNCATED)? as usize;
-    if len > input.len() {
-        return Err(TRUNCATED);
-    }
+fn take_bytes(input: &mut Bytes, len: u64) -> Result<Bytes> {
+    let len = usize::try_from(len).ok().filter(|&len| len <= input.len()).ok_or(TRUNCATED)?;
     Ok(input.split_to(len))
+}
+
+fn take_record(input: &mut Bytes) -> Result<Record> {
+    let len = take_number(input)?;
+    Record::decode(take_bytes(input, len)?)
 }

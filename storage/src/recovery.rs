@@ -26,15 +26,16 @@ use std::{
 
 use crate::{
     commit_log::{
+        group::Batch,
         header::HEADER_BYTES,
-        replay::{Batch, StoredSegment, Tail},
+        replay::{StoredSegment, Tail},
         segment::{self, LogPosition, SegmentId, Start},
         writer::{LogWriter, Segments},
     },
     disk::{Disk, LockGuard},
     error::{Error, Result},
     manifest::{self, Edit, LiveState, Manifest},
-    memtable::{self, Writer},
+    memtable::Writer,
     options::{Options, SyncMode},
     record::Mutation,
     snapshot,
@@ -385,9 +386,7 @@ impl Replay<'_> {
             entered.entry(*table).or_insert_with(|| trees[table].enter(*position));
         }
         let insert = |read: Vec<(LogPosition, TableId, Mutation)>| -> isize {
-            let grown = read
-                .into_iter()
-                .map(|(_, table, mutation)| entered[&table].insert(memtable::detached(mutation)));
+            let grown = read.into_iter().map(|(_, table, mutation)| entered[&table].insert(&mutation));
             grown.sum()
         };
         let grown = if read.len() < WORTH_A_THREAD {

@@ -255,7 +255,10 @@ impl Tree {
         let view = self.view.load_full();
         let mut sources: Vec<(Bytes, Source<'_>)> = Vec::new();
         for memtable in view.memtables().filter(|memtable| !memtable.is_empty()) {
-            sources.push((Bytes::new(), Box::new(memtable.range(range).map(Ok))));
+            sources.push((
+                Bytes::new(),
+                Box::new(memtable.range(range).filter_map(|entry| entry.entry()).map(Ok)),
+            ));
         }
         for table in &view.tables {
             let Stats { first_key, last_key, .. } = table.stats();

@@ -12,7 +12,7 @@ use helenus_storage::{
     Engine, Error, Mutation, Options, Record, ScrubReport, Step, StepOutcome, TableId, TableOptions,
     Timestamp,
     disk::{Disk, SimulatedDisk},
-    inspect::{InspectedManifest, TableInspection},
+    inspect::{InspectedManifest, InspectedSegment, SegmentEnd, TableInspection},
 };
 
 const DATA: &str = "/data";
@@ -23,7 +23,7 @@ fn stored() -> (SimulatedDisk, Engine, PathBuf) {
     let disk = SimulatedDisk::new(1);
     let options = Options {
         segment_bytes: 16 << 10,
-        block_bytes: 256,
+        block_bytes: 128,
         table: TableOptions::tiered(4),
         ..Options::default()
     };
@@ -183,4 +183,101 @@ fn a_file_that_is_gone_is_told_from_one_that_is_damaged() {
     );
     let named = TableInspection::open(&disk, Path::new("/data/lock"));
     assert!(matches!(named, Err(Error::Corrupt { .. })));
+}
+
+type Keys = Vec<Vec<u8>>;
+
+/// Segments of the log in its order, and the keys of their mutations.
+fn log(disk: &SimulatedDisk) -> Vec<(Result<InspectedSegment, Error>, Keys)> {
+    let paths = disk.files().into_iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
+    let read = |path: PathBuf| {
+        let mut keys = Vec::new();
+        let segment = InspectedSegment::read(disk, &path, |_, batch| {
+            keys.extend(batch.iter().map(|(_, mutation)| mutation.key.to_vec()));
+            Ok(())
+        });
+        (segment, keys)
+    };
+    paths.map(read).collect()
+}
+
+fn logged(disk: &SimulatedDisk, mutations: u64) -> Engine {
+    let options = Options { segment_bytes: 2 << 10, spare_segments: 0, ..Options::default() };
+    let engine = Engine::open(Arc::new(disk.clone()), Path::new(DATA), options).unwrap();
+    engine.create_table(TABLE).unwrap();
+    for number in 0..mutations {
+        let record = Record::plain(Timestamp(number + 1), vec![b'v'; 120]);
+        engine
+            .apply_and_wait(TABLE, Mutation::single(format!("key {number:03}").into_bytes(), record))
+            .unwrap();
+    }
+    engine
+}
+
+#[test]
+fn what_is_shown_of_the_log_is_what_was_logged_and_how_each_segment_ends() {
+    let disk = SimulatedDisk::new(1);
+    let engine = logged(&disk, 60);
+    let open = log(&disk);
+    engine.close().unwrap();
+    let closed = log(&disk);
+
+    for (shown, last) in [(&open, SegmentEnd::Open), (&closed, SegmentEnd::Sealed)] {
+        let keys: Vec<_> = shown.iter().flat_map(|(_, keys)| keys.clone()).collect();
+        assert_eq!(keys, (0..60).map(|n| format!("key {n:03}").into_bytes()).collect::<Vec<_>>());
+        let segments: Vec<_> = shown.iter().map(|(segment, _)| segment.as_ref().unwrap()).collect();
+        assert!(segments.len() > 3 && segments.iter().all(|segment| segment.damages.is_empty()));
+        let mutations: u64 =
+            segments.iter().flat_map(|s| s.tables.values()).map(|share| share.mutations).sum();
+        assert_eq!(mutations, 60);
+        for pair in segments.windows(2) {
+            assert_eq!(pair[0].ends, SegmentEnd::Continued);
+            assert_eq!(pair[1].predecessor_ends.map(|(end, _)| end), Some(pair[0].end));
+            assert_eq!((pair[1].id, pair[0].durable), (pair[0].id + 1, pair[0].end));
+        }
+        assert_eq!(segments.last().unwrap().ends, last);
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_the_log_is_found_or_at_its_unsynced_end_and_the_rest_is_still_shown() {
+    let disk = SimulatedDisk::new(1);
+    drop(logged(&disk, 30));
+    let all: Vec<Vec<u8>> = log(&disk).into_iter().flat_map(|(_, keys)| keys).collect();
+    let (mut found, mut shown_in_part) = (0, 0);
+    for path in disk.files().into_iter().filter(|path| path.extension().is_some_and(|e| e == "log")) {
+        let sound = disk.contents(&path).unwrap();
+        let durable = log(&disk).into_iter().find_map(|(segment, _)| segment.ok().filter(|s| s.path == path));
+        let durable = durable.unwrap().durable as usize;
+        for offset in 0..sound.len() {
+            let mut damaged = sound.clone();
+            damaged[offset] ^= 0xff;
+            disk.replace(&path, damaged).unwrap();
+            let mut keys = Vec::new();
+            let (mut is_found, mut is_cut) = (false, false);
+            for (segment, of_it) in log(&disk) {
+                keys.extend(of_it);
+                match segment {
+                    Ok(segment) => {
+                        is_found |= !segment.damages.is_empty();
+                        is_cut |= segment.ends == SegmentEnd::Torn;
+                    }
+                    Err(Error::Corrupt { path: named, .. }) => {
+                        assert_eq!(named, path);
+                        is_found = true;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            // Never a key that was not logged, and none out of order.
+            let mut rest = all.iter();
+            assert!(keys.iter().all(|key| rest.any(|logged| logged == key)), "byte {offset}: {keys:?}");
+            let is_told = is_found || (offset >= durable && (is_cut || keys == all));
+            assert!(is_told, "byte {offset} of {} went unnoticed", path.display());
+            found += usize::from(is_found);
+            shown_in_part += usize::from(is_found && !keys.is_empty() && keys.len() < all.len());
+        }
+        disk.replace(&path, sound).unwrap();
+    }
+    assert!(found > 1000 && shown_in_part > 1000, "found {found}, shown in part {shown_in_part}");
 }

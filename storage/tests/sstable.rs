@@ -247,7 +247,7 @@ fn the_statistics_describe_the_records() {
     // All ends of life are in the first second.
     assert_eq!(stats.droppable_ratio(Timestamp(1_000_000)), 0.0);
     assert_eq!(stats.droppable_ratio(Timestamp(1_000_001)), 0.6);
-    assert!(stats.contents_bytes > 300 && stats.compression_ratio() > 0.5, "{stats:?}");
+    assert!(stats.contents_bytes > 200 && stats.compression_ratio() > 0.5, "{stats:?}");
 }
 
 #[test]
@@ -512,7 +512,7 @@ fn errors_of_the_disk_are_passed_on_with_their_path() {
 #[test]
 fn the_format_is_the_one_on_the_cover_page() {
     // Given a table that a release of this format wrote, a later build reads it.
-    let golden = include_bytes!("golden/table-v2.sst");
+    let golden = include_bytes!("golden/table-v3.sst");
     let model = sample(60);
     let (disk, file) = written(&model, &small_blocks());
     let path = directory().join(TableReader::file_name(ID));
@@ -529,14 +529,13 @@ fn the_format_is_the_one_on_the_cover_page() {
     let one = Model::from([(b"key".to_vec(), Record::plain(Timestamp(2), &b"value"[..]))]);
     let (disk, _) = written(&one, &small_blocks());
     let bytes = disk.contents(&directory().join(TableReader::file_name(ID))).unwrap();
-    let contents = b"\x00\x03\x12key\x00\x02\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00value\
-        \x00\x00\x00\x00\x01\x00\x00\x00";
-    assert_eq!(bytes[..32], contents[..]);
-    assert_eq!(bytes[32..37], [0, 32, 0, 0, 0], "stored, 32 bytes");
+    let contents = b"\x00\x03\x07key\x10\x02value\x00\x00\x00\x00\x01\x00\x00\x00";
+    assert_eq!(bytes[..21], contents[..]);
+    assert_eq!(bytes[21..26], [0, 21, 0, 0, 0], "stored, 21 bytes");
     assert_eq!(
-        bytes[45..60],
-        *b"\x01\x00\x00\x00\x03\x00\x00\x00key\x2d\x00\x00\x00",
-        "one block of 45 bytes"
+        bytes[34..49],
+        *b"\x01\x00\x00\x00\x03\x00\x00\x00key\x22\x00\x00\x00",
+        "one block of 34 bytes"
     );
-    assert_eq!(bytes[bytes.len() - 20..bytes.len() - 8], *b"\x02\x00\x00\x00HELENSST");
+    assert_eq!(bytes[bytes.len() - 20..bytes.len() - 8], *b"\x03\x00\x00\x00HELENSST");
 }

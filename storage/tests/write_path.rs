@@ -296,9 +296,6 @@ fn with_the_next_segment_prepared_a_write_costs_a_write_and_a_sync() {
 
 #[test]
 fn spare_segments_are_bounded_and_given_back_to_a_full_disk() {
-    let spares = |disk: &SimulatedDisk| {
-        disk.files().iter().filter(|path| path.extension().is_some_and(|name| name == "spare")).count()
-    };
     let disk = SimulatedDisk::default();
     let engine = open(&disk, Options { spare_segments: 2, ..options() });
     for n in 0..200 {
@@ -313,6 +310,45 @@ fn spare_segments_are_bounded_and_given_back_to_a_full_disk() {
     engine.step(Step::Flush).unwrap_err();
     assert_eq!(spares(&disk), 0);
     work_off(&engine, Step::Flush);
+}
+
+fn spares(disk: &SimulatedDisk) -> usize {
+    disk.files().iter().filter(|path| path.extension().is_some_and(|name| name == "spare")).count()
+}
+
+#[test]
+fn at_rest_there_are_no_spares_and_a_closed_engine_has_next_to_no_log() {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, options());
+    for n in 0..200 {
+        engine.apply_and_wait(ONE, put(&format!("{n}"), n, 100)).unwrap();
+    }
+    let (hour, now) = (Duration::from_secs(3600), Duration::ZERO);
+    drop(engine.flush_table(ONE).unwrap());
+    work_off(&engine, Step::Flush);
+    engine.apply_and_wait(ONE, put("a", 1, 10)).unwrap();
+    engine.switch_older(hour, now).unwrap();
+    assert!(spares(&disk) > 0, "something is not flushed, so there is load");
+    drop(engine.flush_table(ONE).unwrap());
+    work_off(&engine, Step::Flush);
+    engine.switch_older(hour, now).unwrap();
+    assert_eq!(spares(&disk), 0);
+    // Closed, and after a power cut, what is left of the log is one small segment, and nothing is lost
+    work_off(&engine, Step::Prepare);
+    engine.close().unwrap();
+    let logs = disk.files().into_iter().filter(|path| path.extension().is_some_and(|name| name == "log"));
+    let lengths: Vec<_> = logs.map(|path| disk.contents(&path).unwrap().len()).collect();
+    assert!(lengths.len() == 1 && lengths[0] < 128, "{lengths:?}");
+    let image = disk.crash(1, Damage::Forgotten);
+    let engine = open(&image, options());
+    assert_eq!(keys(&engine, ONE), 201);
+    engine.apply_and_wait(ONE, put("b", 1, 10)).unwrap();
+    drop(engine);
+    assert_eq!(keys(&open(&image, options()), ONE), 202);
+    // With something that is not flushed, the log stays
+    let engine = open(&image, options());
+    engine.close().unwrap();
+    assert_eq!(keys(&open(&image, options()), ONE), 202);
 }
 
 #[test]

@@ -12,10 +12,14 @@
 //!
 //! Of two nodes nobody can tell which is wrong: ties go to this node's own clock, so both go on, and each refuses what
 //! comes from too far ahead. Gossip measures the wall clocks too, finer and for people ([`Measured`]): a peer that is
-//! off by more than the allowed drift is named in the log.
+//! off by more than the allowed drift is named in the log, and in a fact ([`ClocksOff`]) that reaches everyone, itself
+//! included. Only a minority is named: whose own clock is wrong finds all others off.
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
+
+use super::digest::Delta;
 use crate::{node_id::HostId, time::Timestamp};
 
 /// How far the clocks of the live peers are ahead of this node's, in microseconds; less than zero is behind.
@@ -50,6 +54,42 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// How far off the clock is for certain, in microseconds: what the round trip leaves open counts for the peer.
+    pub fn certain_us(&self) -> u64 {
+        self.offset_us.unsigned_abs().saturating_sub(self.round_trip_us / 2)
+    }
+}
+
+/// The peers whose clocks one node finds far off, and by how many whole seconds they are ahead of its own. It says so in
+/// the fact [`Tag::CLOCKS_OFF`](super::digest::Tag::CLOCKS_OFF): host id and seconds (i32 little-endian) of each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClocksOff(pub BTreeMap<HostId, i32>);
+
+impl ClocksOff {
+    const ENTRY_BYTES: usize = 16 + 4;
+    /// Peers that one fact has room for.
+    const MAX: usize = Delta::MAX_FACT_BYTES / Self::ENTRY_BYTES;
+
+    /// As a fact; the first of them, if they are too many.
+    pub fn encode(&self) -> Vec<u8> {
+        let entry = |(host_id, seconds): (&HostId, &i32)| {
+            [&host_id.0.as_bytes()[..], &seconds.to_le_bytes()].concat()
+        };
+        self.0.iter().take(Self::MAX).flat_map(entry).collect()
+    }
+
+    /// From a fact; `None` if it is none.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let entry = |bytes: &[u8]| {
+            let (host_id, seconds) = bytes.split_at_checked(16)?;
+            let host_id = HostId(Uuid::from_slice(host_id).ok()?);
+            Some((host_id, i32::from_le_bytes(seconds.try_into().ok()?)))
+        };
+        bytes.chunks(Self::ENTRY_BYTES).map(entry).collect::<Option<_>>().map(Self)
+    }
+}
+
 impl ClockWatch {
     /// An exchange with a live peer has shown its offset ([`offset_between`]).
     pub fn note(&mut self, peer: HostId, offset: i64) {
@@ -64,6 +104,21 @@ impl ClockWatch {
     /// How the clock of a live peer was measured last.
     pub fn measured(&self, peer: HostId) -> Option<Measured> {
         self.measured.get(&peer).copied()
+    }
+
+    /// The live peers whose clocks are off by more than `allowed_us` for certain; nobody, unless they are fewer than the
+    /// others with this node.
+    pub fn off(&self, allowed_us: u64) -> ClocksOff {
+        let off = self.measured.iter().filter(|(_, measured)| measured.certain_us() > allowed_us);
+        // The nearest second, so that the same offset measured again is the same fact.
+        let seconds = |us: i64| {
+            let nearest = us.saturating_add(500_000).div_euclid(1_000_000);
+            i32::try_from(nearest).unwrap_or(if us < 0 { i32::MIN } else { i32::MAX })
+        };
+        let off: BTreeMap<_, _> =
+            off.map(|(host_id, measured)| (*host_id, seconds(measured.offset_us))).collect();
+        let is_minority = 2 * off.len() < self.measured.len() + 1;
+        if is_minority { ClocksOff(off) } else { ClocksOff::default() }
     }
 
     /// A peer is down: what its clock said is no witness any more.

@@ -18,6 +18,8 @@ impl Tag {
     pub const SCHEMA: Self = Self(2);
     /// Version of its build, as text.
     pub const RELEASE: Self = Self(3);
+    /// Whose clocks the member finds far off ([`ClocksOff`](super::clock_watch::ClocksOff)).
+    pub const CLOCKS_OFF: Self = Self(4);
 }
 
 /// A value of a member, and when among its others it was said.

@@ -106,11 +106,12 @@ impl Rumors {
         own.heartbeat += 1;
     }
 
-    /// This node says something of itself; what it has said before is not repeated.
+    /// This node says something of itself; what it has said before is not repeated, and nothing only takes something
+    /// back.
     pub fn tell(&mut self, tag: Tag, bytes: Vec<u8>) {
         let news = self.next_news();
         let own = self.own_mut();
-        if own.facts.get(&tag).is_some_and(|fact| fact.bytes == bytes) {
+        if own.facts.get(&tag).map_or(bytes.is_empty(), |fact| fact.bytes == bytes) {
             return;
         }
         own.told += 1;

@@ -73,7 +73,7 @@ impl Join {
         match view.own().state {
             MemberState::Joining => self.verdict_of_joining(view),
             MemberState::Settling => self.verdict_of_settling(view),
-            MemberState::Normal => wait("it is normal already".to_owned()),
+            MemberState::Normal | MemberState::Other(_) => wait("it has joined already".to_owned()),
             MemberState::Removed => wait("it was removed from the cluster".to_owned()),
         }
     }

@@ -1,5 +1,7 @@
 //! What is known of a member, and which facts are too malformed to be known.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -9,7 +11,10 @@ use crate::{
 };
 
 /// Where a member stands in its life. Only the member itself moves on, and never back; only an operator removes it.
+///
+/// Encoded as a number, so that one which a later build adds is passed on as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "u8", into = "u8")]
 pub enum MemberState {
     /// Announced, owns no read range: writes of its future ranges go to it too.
     Joining,
@@ -18,6 +23,10 @@ pub enum MemberState {
     Settling,
     /// Owns the ranges of its tokens, and every member knows that it does.
     Normal,
+    /// A state that this build does not know, by its number. The member keeps its ranges, for a ring does not shrink by
+    /// a word that nobody understands; and writes of them go to those who own them without it too ([`crate::placement`]),
+    /// as is right for one that is about to leave.
+    Other(u8),
     /// Was dead and is no member any more: what is left is its tombstone, kept for ever, so that nothing that was
     /// said of it before can bring it back.
     Removed,
@@ -26,7 +35,48 @@ pub enum MemberState {
 impl MemberState {
     /// Whether reads of the ranges of its tokens go to it.
     pub fn owns_ranges(self) -> bool {
-        matches!(self, Self::Settling | Self::Normal)
+        matches!(self, Self::Settling | Self::Normal | Self::Other(_))
+    }
+
+    /// Whether it is on the way to become normal.
+    pub fn is_arriving(self) -> bool {
+        matches!(self, Self::Joining | Self::Settling)
+    }
+}
+
+impl From<u8> for MemberState {
+    fn from(number: u8) -> Self {
+        match number {
+            0 => Self::Joining,
+            1 => Self::Settling,
+            2 => Self::Normal,
+            3 => Self::Removed,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl From<MemberState> for u8 {
+    fn from(state: MemberState) -> Self {
+        match state {
+            MemberState::Joining => 0,
+            MemberState::Settling => 1,
+            MemberState::Normal => 2,
+            MemberState::Removed => 3,
+            MemberState::Other(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joining => f.write_str("joining"),
+            Self::Settling => f.write_str("settling"),
+            Self::Normal => f.write_str("normal"),
+            Self::Removed => f.write_str("removed"),
+            Self::Other(number) => write!(f, "state-{number}"),
+        }
     }
 }
 

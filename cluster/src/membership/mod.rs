@@ -40,7 +40,15 @@
 //! cannot bring it back. Placement does not see it; nobody waits for it, calls it or listens to it, except to tell it
 //! that it was removed. The only way back is an empty data directory, and so another host id. Rejected: forgetting
 //! tombstones after a quarantine (Cassandra: 60 s for rumors, 72 h for the state), which brings the dead back whenever a
-//! node was away for longer. States for a planned departure come with streaming.
+//! node was away for longer.
+//!
+//! # States of later builds
+//!
+//! No member of this build ever leaves by itself: that needs somebody to stream its ranges to, and a state that nothing
+//! enters would be dead. But a later build has such states, and one node of it must not stop a cluster of this one. So a
+//! state is a number on the wire and on disk; one that is not known ([`MemberState::Other`]) is kept, shown and passed on as
+//! it came, and placement treats it as what most of them will be: the member still owns its ranges, and those who own them
+//! without it get the writes already.
 //!
 //! # How a cluster begins
 //!

@@ -89,6 +89,8 @@ struct Peer {
     is_probed: bool,
     /// Whether there is a reason for the next probe.
     is_due: bool,
+    /// Since when it is convicted.
+    convicted_since: Option<Instant>,
 }
 
 impl FailureDetector {
@@ -117,6 +119,16 @@ impl FailureDetector {
         self.peers.get(&host_id).map(|peer| peer.arrivals.silence(now))
     }
 
+    /// Rounds of probes that have failed since a peer is suspected.
+    pub fn failed_probes(&self, host_id: HostId) -> u32 {
+        self.peers.get(&host_id).map_or(0, |peer| peer.failed)
+    }
+
+    /// Since when a peer is taken for dead, if it is.
+    pub fn convicted_since(&self, host_id: HostId) -> Option<Instant> {
+        self.peers.get(&host_id)?.convicted_since
+    }
+
     /// Convictions so far.
     pub fn convictions(&self) -> u64 {
         self.convictions
@@ -133,6 +145,7 @@ impl FailureDetector {
                 failed: 0,
                 is_probed: false,
                 is_due: false,
+                convicted_since: None,
             });
             watched.insert(host_id, peer);
         }
@@ -212,7 +225,7 @@ impl FailureDetector {
             peer.is_due = true;
             return Verdict::Again;
         }
-        peer.belief = Belief::Convicted;
+        (peer.belief, peer.convicted_since) = (Belief::Convicted, Some(now));
         self.convictions += 1;
         Verdict::Convicted
     }
@@ -225,5 +238,6 @@ impl Peer {
 
     fn acquit(&mut self) {
         (self.belief, self.failed, self.is_due) = (Belief::Alive, 0, false);
+        self.convicted_since = None;
     }
 }

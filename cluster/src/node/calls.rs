@@ -124,11 +124,13 @@ async fn gossip_until(
     let sender = answered.header.sender;
     peers.cluster.learn_ack(sender, ack, answered.returned).await.map_err(|error| not_saved(&error))?;
     compare_clocks(peers, &answered.header, answered.sent, answered.returned);
-    if peers.cluster.is_up(sender)
-        && let Some(off) = peers.clock.measure(sender, answered.measured)
-        && peers.cluster.log_limit.allows(&format!("the clock of {sender}"))
-    {
-        tracing::warn!(host = %sender, "the clock of this peer is {off}");
+    if peers.cluster.is_up(sender) {
+        peers.clock.measure(sender, answered.measured);
+        if let Some(off) = peers.clock.off(sender)
+            && peers.cluster.log_limit.allows(&format!("the clock of {sender}"))
+        {
+            tracing::warn!(host = %sender, "the clock of this peer is {off}");
+        }
     }
     let wanted = peers.cluster.hearsay.wanted(&ack.wanted);
     let is_quiet = ack.deltas.is_empty() && wanted.is_empty();

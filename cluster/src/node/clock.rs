@@ -15,7 +15,7 @@ use crate::{
     hybrid_clock::{HybridClock, Observed},
     membership::{
         ClockWatch,
-        clock_watch::{Measured, offset_between},
+        clock_watch::{ClocksOff, Measured, offset_between},
     },
     node_id::HostId,
     time::{Timestamp, WallClock},
@@ -78,16 +78,30 @@ impl NodeClock {
         self.change_watch(|watch| watch.note(peer, offset_between(theirs, sent, received)));
     }
 
-    /// Gossip has measured a live peer's clock. Returns what is to be said if it is off by more than allowed for sure.
-    pub(crate) fn measure(&self, peer: HostId, measured: Measured) -> Option<String> {
+    /// Gossip has measured a live peer's clock.
+    pub(crate) fn measure(&self, peer: HostId, measured: Measured) {
         self.watch.lock().measure(peer, measured);
-        let Measured { offset_us, round_trip_us } = measured;
-        let certain = offset_us.unsigned_abs().saturating_sub(round_trip_us / 2);
-        (Duration::from_micros(certain) > self.allowed_drift).then(|| {
-            let (by, way) =
-                (whole_millis(offset_us.unsigned_abs()), if offset_us < 0 { "behind" } else { "ahead of" });
+    }
+
+    /// What is to be said of a live peer's clock if it is off by more than allowed for certain.
+    pub(crate) fn off(&self, peer: HostId) -> Option<String> {
+        let measured = self.measured(peer)?;
+        (Duration::from_micros(measured.certain_us()) > self.allowed_drift).then(|| {
+            let by = whole_millis(measured.offset_us.unsigned_abs());
+            let way = if measured.offset_us < 0 { "behind" } else { "ahead of" };
             format!("{by:?} {way} this node's, allowed are {:?}", self.allowed_drift)
         })
+    }
+
+    /// The live peers whose clocks are far off, if they are a minority.
+    pub(crate) fn peers_off(&self) -> ClocksOff {
+        let allowed_us = u64::try_from(self.allowed_drift.as_micros()).unwrap_or(u64::MAX);
+        self.watch.lock().off(allowed_us)
+    }
+
+    /// How far the median of the live nodes' clocks is ahead of this node's, in microseconds.
+    pub(crate) fn offset_us(&self) -> i64 {
+        self.offset_us.load(Ordering::Relaxed)
     }
 
     /// How a peer's clock was measured last.
@@ -116,7 +130,7 @@ impl NodeClock {
                 "it is {ahead:?} behind the newest timestamp that this node stored or followed, allowed are {drift:?}"
             ));
         }
-        let offset = self.offset_us.load(Ordering::Relaxed);
+        let offset = self.offset_us();
         if Duration::from_micros(offset.unsigned_abs()) > drift {
             let (by, way) =
                 (whole_millis(offset.unsigned_abs()), if offset < 0 { "ahead of" } else { "behind" });

@@ -32,6 +32,8 @@ pub(crate) struct Hearsay {
     state: Mutex<State>,
     /// Facts that were not believed.
     rejected: AtomicU64,
+    /// Messages of other clusters, which were not looked at.
+    foreign: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,8 @@ impl Hearsay {
         });
         let rumors = Rumors::new(Arc::new(view.own().clone()));
         let state = State { rumors, detector, part: 0 };
-        let hearsay = Self { state: Mutex::new(state), rejected: AtomicU64::new(0) };
+        let hearsay =
+            Self { state: Mutex::new(state), rejected: AtomicU64::new(0), foreign: AtomicU64::new(0) };
         let all = view.members().chain(view.tombstones());
         hearsay.publish(view, &all.map(|member| member.host_id).collect::<Vec<_>>());
         hearsay
@@ -95,40 +98,43 @@ impl Hearsay {
         let mut state = self.state.lock();
         let (ack, news) = state.rumors.on_syn(syn);
         let flaws = state.note(news);
-        drop(state);
-        (ack, self.count(flaws))
+        (ack, flaws)
     }
 
     /// Takes the heartbeats of a second message.
     pub(super) fn on_ack(&self, ack: &Ack) -> Vec<(HostId, Flaw)> {
         let mut state = self.state.lock();
         let news = state.rumors.on_ack(ack);
-        let flaws = state.note(news);
-        drop(state);
-        self.count(flaws)
+        state.note(news)
     }
 
     /// Takes deltas whose descriptions the view believes.
     pub(super) fn accept(&self, deltas: &[Delta]) -> Vec<(HostId, Flaw)> {
         let mut state = self.state.lock();
         let news = state.rumors.accept(deltas);
-        let flaws = state.note(news);
-        drop(state);
-        self.count(flaws)
+        state.note(news)
     }
 
     pub(crate) fn wanted(&self, wanted: &[Digest]) -> Vec<Delta> {
         self.state.lock().rumors.wanted(wanted)
     }
 
-    /// A fact was not believed.
-    pub(super) fn count(&self, flaws: Vec<(HostId, Flaw)>) -> Vec<(HostId, Flaw)> {
-        self.rejected.fetch_add(flaws.len() as u64, Ordering::Relaxed);
-        flaws
+    /// So many facts were not believed.
+    pub(super) fn count_rejected(&self, facts: usize) {
+        self.rejected.fetch_add(facts as u64, Ordering::Relaxed);
     }
 
     pub(super) fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Gossip, or an exchange, was of another cluster.
+    pub(super) fn count_foreign(&self) {
+        self.foreign.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn foreign(&self) -> u64 {
+        self.foreign.load(Ordering::Relaxed)
     }
 
     pub(super) fn digest(&self, host_id: HostId) -> Option<Digest> {
@@ -137,6 +143,12 @@ impl Hearsay {
 
     pub(super) fn facts(&self, host_id: HostId) -> Vec<(Tag, Fact)> {
         self.state.lock().rumors.facts(host_id).map(|(tag, fact)| (tag, fact.clone())).collect()
+    }
+
+    /// One of them.
+    pub(super) fn fact(&self, host_id: HostId, wanted: Tag) -> Option<Vec<u8>> {
+        let state = self.state.lock();
+        state.rumors.facts(host_id).find(|(tag, _)| *tag == wanted).map(|(_, fact)| fact.bytes.clone())
     }
 
     /// Members that are to be probed now.
@@ -169,6 +181,16 @@ impl Hearsay {
         let now = Instant::now().into_std();
         let detector = &self.state.lock().detector;
         Some((detector.phi(host_id, now)?, detector.silence(host_id, now)?))
+    }
+
+    pub(super) fn failed_probes(&self, host_id: HostId) -> u32 {
+        self.state.lock().detector.failed_probes(host_id)
+    }
+
+    /// For how long a member is taken for dead, if it is.
+    pub(super) fn convicted_for(&self, host_id: HostId) -> Option<std::time::Duration> {
+        let since = self.state.lock().detector.convicted_since(host_id)?;
+        Some(Instant::now().into_std().saturating_duration_since(since))
     }
 
     pub(super) fn convictions(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! The storage engine as the node sees it: asynchronous, bounded, and with errors that a peer can be told.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use helenus_storage::{
@@ -54,10 +54,32 @@ impl LocalStore {
     /// The newest timestamp of all user records; zero if there is none. Never waits.
     pub(crate) fn newest_user_timestamp(&self) -> Result<Timestamp, Error> {
         let mut newest = Timestamp(0);
-        for table in self.engine.tables().into_iter().filter(|table| *table >= FIRST_USER_TABLE) {
+        for table in self.user_tables() {
             newest = newest.max(self.engine.newest_timestamp(table)?.unwrap_or_default());
         }
         Ok(newest)
+    }
+
+    /// The user tables that are stored.
+    pub(crate) fn user_tables(&self) -> impl Iterator<Item = TableId> + use<> {
+        self.engine.tables().into_iter().filter(|table| *table >= FIRST_USER_TABLE)
+    }
+
+    /// Drops tables with all that they hold, durably and for ever; answers the last failure. Goes on if nobody waits
+    /// any more.
+    pub(crate) async fn drop_tables(&self, tables: BTreeSet<TableId>) -> Result<(), ReplicaError> {
+        self.block_on(move |engine| {
+            let mut outcome = Ok(());
+            for table in tables {
+                match engine.drop_table(table) {
+                    // It was never created.
+                    Ok(()) | Err(Error::NoSuchTable(_)) => {}
+                    failure => outcome = failure,
+                }
+            }
+            outcome
+        })
+        .await
     }
 
     /// Creates a table durably, or gives one that exists these options.

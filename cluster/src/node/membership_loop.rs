@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     membership::{
-        Formation, FormationVerdict, MemberState,
+        Formation, FormationVerdict,
         digest::{Syn, Tag},
         formation::default_replication,
         rounds::{self, Turns},
@@ -66,6 +66,8 @@ pub(super) struct MembershipLoop {
     formation: Formation,
     meeting: Meeting,
     is_clock_off: bool,
+    /// Whether other members say that this node's clock is off.
+    is_told_off: bool,
     /// Members that were just called because a connection to them was lost.
     asked_after: BTreeMap<HostId, Instant>,
     /// Who was found at a seed's address.
@@ -127,6 +129,7 @@ impl MembershipLoop {
             formation: Formation::new(&settings.advertise, &settings.seeds),
             meeting: Meeting::Unknown,
             is_clock_off: false,
+            is_told_off: false,
             asked_after: BTreeMap::new(),
             met: BTreeMap::new(),
             cluster: Arc::clone(&peers.cluster),
@@ -200,7 +203,9 @@ impl MembershipLoop {
         if self.rounds.is_multiple_of(LOAD_ROUNDS) {
             hearsay.tell(Tag::LOAD, self.cluster.load_bytes().to_le_bytes().to_vec());
         }
+        hearsay.tell(Tag::CLOCKS_OFF, self.peers.clock.peers_off().encode());
         self.rounds += 1;
+        self.heed_told_off();
     }
 
     /// Full exchanges: with seeds nobody has met, and while this node joins with the members that it needs for it.
@@ -208,7 +213,7 @@ impl MembershipLoop {
         let picture = self.cluster.picture();
         let view = picture.view();
         let mut asked = Vec::new();
-        if view.own().state != MemberState::Normal {
+        if view.own().state.is_arriving() {
             asked = self.cluster.to_be_asked();
             asked = rounds::some_of(&asked, EXCHANGES_PER_ROUND, &mut self.choices);
         }
@@ -304,6 +309,21 @@ impl MembershipLoop {
                 tracing::info!("the clock of this node is fine again, so it coordinates writes");
             }
             None => {}
+        }
+    }
+
+    /// Tells the operator once that others find this node's clock far off, and once that they do no more.
+    fn heed_told_off(&mut self) {
+        let told = self.cluster.told_off();
+        if self.is_told_off == told.is_empty() {
+            self.is_told_off = !told.is_empty();
+            match told.first() {
+                Some((host_id, seconds)) => tracing::warn!(
+                    members = told.len(),
+                    "other members find the clock of this node far off: {seconds} s ahead of that of host {host_id}"
+                ),
+                None => tracing::info!("no other member finds the clock of this node far off any more"),
+            }
         }
     }
 

@@ -28,14 +28,12 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
-//! `replica`, `coordinator`, `forwarder`, `calls`, `membership_loop`.
+//! `replica`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
 mod clock;
 mod coordinator;
-mod endpoints;
 mod forwarder;
-mod gossip_status;
 mod hearsay;
 pub mod identity;
 mod known_cluster;
@@ -46,16 +44,18 @@ mod own_trees;
 mod peers;
 pub(crate) mod randomness;
 mod replica;
+pub mod reports;
 mod request_counters;
 mod saved_cluster;
 mod schema;
-mod status;
 mod token_choice;
 pub mod transport;
 mod upkeep;
 mod user_records;
 
-pub use endpoints::{Endpoint, Endpoints};
+pub use reports::{
+    ClusterStatus, GossipStatus, GossipedMember, MemberStatus, NodeCounters, PeerHealth, Report, Topic,
+};
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{Upkeep, UpkeepError};
 
@@ -76,12 +76,13 @@ use tokio_util::sync::CancellationToken;
 use self::{
     clock::NodeClock, coordinator::Coordinator, forwarder::Forwarder, identity::LocalIdentity,
     known_cluster::KnownCluster, local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers,
-    replica::Replica, schema::SchemaKeeper, transport::Transport, upkeep::UpkeepTasks,
+    replica::Replica, reports::source::Source, schema::SchemaKeeper, transport::Transport,
+    upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
     error::RequestError,
-    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest, MemberState},
+    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     quorum::Answer,
@@ -90,7 +91,6 @@ use crate::{
     time::WallClock,
 };
 
-pub use gossip_status::{GossipStatus, GossipedMember, NamedFact, PeerHealth};
 pub use known_cluster::RemovalError;
 pub use request_counters::RequestCounters;
 
@@ -239,57 +239,6 @@ pub enum Readiness {
     Draining,
 }
 
-/// The cluster as one node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClusterStatus {
-    /// Its name.
-    pub cluster_name: String,
-    /// Its id, once known.
-    pub cluster_id: Option<ClusterId>,
-    /// The partitioner.
-    pub partitioner: String,
-    /// The node that was asked.
-    pub host_id: HostId,
-    /// All members, itself included, ordered by datacenter, address and host id.
-    pub members: Vec<MemberStatus>,
-}
-
-/// A member as one node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MemberStatus {
-    /// Its identity.
-    pub host_id: HostId,
-    /// Address of its peer listener.
-    pub address: String,
-    /// Datacenter and rack.
-    pub datacenter: String,
-    /// See `datacenter`.
-    pub rack: String,
-    /// Whether its connection stands.
-    pub up: bool,
-    /// Where it is in its life.
-    #[serde(serialize_with = "serialize_state")]
-    pub state: MemberState,
-    /// Why it is not normal yet, if it is not and the node that was asked knows: of itself always, of others if it holds
-    /// user records.
-    pub why: Option<String>,
-    /// Number of its tokens.
-    pub tokens: usize,
-    /// Share of the default table's data that it holds, 0 to 1.
-    pub owns: f64,
-    /// Bytes on disk, as the member said last.
-    pub load_bytes: Option<u64>,
-}
-
-fn serialize_state<S: serde::Serializer>(state: &MemberState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match state {
-        MemberState::Joining => "joining",
-        MemberState::Settling => "settling",
-        MemberState::Normal => "normal",
-        MemberState::Removed => "removed",
-    })
-}
-
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -305,17 +254,17 @@ pub enum StartError {
 /// One node of the cluster.
 #[derive(Debug)]
 pub struct Node {
-    settings: Settings,
     identity: Arc<LocalIdentity>,
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
-    store: Arc<LocalStore>,
     replica: Arc<Replica>,
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
     upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
     forwarder: Forwarder,
+    /// What reports are made from.
+    source: Source,
     membership: Mutex<Option<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
@@ -365,18 +314,25 @@ impl Node {
         let forwarder = coordinator.forwarder();
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
         let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
-        Ok(Arc::new(Self {
+        let source = Source {
             settings,
+            identity: Arc::clone(&identity),
+            clock: Arc::clone(&clock),
+            cluster: Arc::clone(&cluster),
+            store,
+            coordinator: Arc::clone(&coordinator),
+        };
+        Ok(Arc::new(Self {
             identity,
             clock,
             cluster,
-            store,
             replica,
             peers,
             schema,
             upkeep,
             coordinator,
             forwarder,
+            source,
             membership,
             probes: Semaphore::new(MAX_PROBES),
             stop,
@@ -507,10 +463,16 @@ impl Node {
     }
 
     fn check_cluster(&self, sender: HostId, theirs: ClusterId) -> Result<(), ReplicaError> {
-        if self.cluster.picture().view().cluster_id() == Some(theirs) {
+        let own = self.cluster.picture().view().cluster_id();
+        if own == Some(theirs) {
             return Ok(());
         }
+        if own.is_none() {
+            // Only early: this node is about to join a cluster, most likely the sender's.
+            return Err(ReplicaError::OtherCluster);
+        }
         helenus_storage::sometimes!("gossip of another cluster was refused");
+        self.cluster.hearsay.count_foreign();
         if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
             tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
         }
@@ -573,11 +535,6 @@ impl Node {
         self.coordinator.readiness()
     }
 
-    /// What it has counted of requests since it started.
-    pub fn request_counters(&self) -> RequestCounters {
-        self.coordinator.counters.read()
-    }
-
     /// Does upkeep of this node's storage, and answers the snapshots that it is about.
     ///
     /// # Errors
@@ -586,20 +543,25 @@ impl Node {
         self.upkeep.perform(task).await
     }
 
-    /// Where the replicas of a key are, as this node sees it; `None` if it knows no such table.
-    pub fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
-        endpoints::of(self.identity.partitioner(), &self.cluster, table, key)
+    /// A report for operators, from what this node knows; never waits for a peer. `None` if it is about a table that the
+    /// node does not know.
+    pub fn report(&self, topic: &Topic) -> Option<Report> {
+        topic.report(&self.source)
     }
 
-    /// The cluster as this node sees it; never waits for a peer.
+    /// Numbers for metrics.
+    pub fn counters(&self) -> NodeCounters {
+        reports::counters::of(&self.source)
+    }
+
+    /// The members as this node sees them.
     pub fn status(&self) -> ClusterStatus {
-        let load_bytes = self.store.engine().counters().sstable_bytes;
-        status::of(&self.settings, &self.identity, &self.cluster, load_bytes)
+        reports::status::of(&self.source)
     }
 
-    /// Gossip and failure detection as this node sees them; never waits for a peer.
+    /// Gossip and failure detection as this node sees them.
     pub fn gossip_status(&self) -> GossipStatus {
-        gossip_status::of(self.host_id(), &self.cluster, &self.clock)
+        reports::gossip::of(&self.source)
     }
 
     /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short

@@ -27,24 +27,24 @@ pub struct RequestCounters {
 
 /// The counters themselves.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) digest_mismatches: Counter,
-    pub(super) blocking_repairs: Counter,
-    pub(super) background_repairs: Counter,
-    pub(super) dropped_background_repairs: Counter,
-    pub(super) speculative_retries: Counter,
-    pub(super) refused_speculative_retries: Counter,
-    pub(super) not_forwarded: Counter,
-    pub(super) expired_before: Counter,
-    pub(super) expired_during: Counter,
+pub(crate) struct Counters {
+    pub(in crate::node) digest_mismatches: Counter,
+    pub(in crate::node) blocking_repairs: Counter,
+    pub(in crate::node) background_repairs: Counter,
+    pub(in crate::node) dropped_background_repairs: Counter,
+    pub(in crate::node) speculative_retries: Counter,
+    pub(in crate::node) refused_speculative_retries: Counter,
+    pub(in crate::node) not_forwarded: Counter,
+    pub(in crate::node) expired_before: Counter,
+    pub(in crate::node) expired_during: Counter,
 }
 
 /// One of them.
 #[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    pub(super) fn add(&self, count: usize) {
+    pub(in crate::node) fn add(&self, count: usize) {
         self.0.fetch_add(count as u64, Relaxed);
     }
 
@@ -54,7 +54,7 @@ impl Counter {
 }
 
 impl Counters {
-    pub(super) fn read(&self) -> RequestCounters {
+    pub(in crate::node) fn read(&self) -> RequestCounters {
         RequestCounters {
             digest_mismatches: self.digest_mismatches.get(),
             blocking_repairs: self.blocking_repairs.get(),

@@ -74,14 +74,17 @@ impl UpkeepTasks {
         match task {
             Upkeep::Flush { table } => {
                 for table in self.tables(table)? {
-                    self.store.engine().flush_table(table)?.await?;
+                    unless_dropped(async { self.store.engine().flush_table(table)?.await }.await)?;
                 }
                 Ok(Vec::new())
             }
             Upkeep::Compact { table } => {
                 let tables = self.tables(table)?;
                 self.blocking(move |engine| {
-                    tables.into_iter().try_for_each(|table| engine.compact_table(table)).map(|()| Vec::new())
+                    for table in tables {
+                        unless_dropped(engine.compact_table(table))?;
+                    }
+                    Ok(Vec::new())
                 })
                 .await
             }
@@ -110,5 +113,13 @@ impl UpkeepTasks {
             Ok(done) => Ok(done?),
             Err(stopped) => Err(UpkeepError::Stopped(stopped.to_string())),
         }
+    }
+}
+
+/// A table that was dropped since it was chosen needs nothing any more.
+fn unless_dropped(outcome: Result<(), Error>) -> Result<(), Error> {
+    match outcome {
+        Err(Error::NoSuchTable(_)) => Ok(()),
+        outcome => outcome,
     }
 }

@@ -84,6 +84,8 @@ impl fmt::Display for Locality {
 /// What a node is told of the order in which it asks replicas.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// Which kind of snitch it is, for people.
+    pub name: &'static str,
     /// Nearest first; else as on the ring.
     pub nearest_first: bool,
     /// Whether, and how, replicas that have been slow are asked later.
@@ -92,6 +94,6 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { nearest_first: true, dynamic: Some(dynamic::Settings::default()) }
+        Self { name: "settings", nearest_first: true, dynamic: Some(dynamic::Settings::default()) }
     }
 }

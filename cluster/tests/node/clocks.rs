@@ -6,7 +6,8 @@ use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     error::RequestError,
     message::ReplicaError,
-    node::{Change, Readiness},
+    node::{Change, Readiness, Report, Topic},
+    node_id::HostId,
     time::{Timestamp, WallClock},
 };
 
@@ -155,6 +156,50 @@ async fn a_node_an_hour_off_coordinates_no_writes_until_its_clock_is_set_right()
         tokio::time::sleep(INTERVAL * 2).await;
         cluster.put("n1", "key", "right", All).await.expect("it agrees with the others again");
         assert_eq!(cluster.get("n2", "key", All).await, Ok(Some("right".to_owned())));
+    }
+}
+
+/// What a node has been told of its own clock: by whom, and by how many seconds it is ahead of theirs.
+fn told(cluster: &Cluster, name: &str) -> Vec<(HostId, i32)> {
+    let Some(Report::Info(info)) = cluster.node(name).report(&Topic::Info) else {
+        panic!("it is about a node")
+    };
+    info.clock.told_by.iter().map(|told| (told.host_id, told.ahead_seconds)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_an_hour_off_is_named_by_the_others_and_told_so_and_names_nobody() {
+    for is_ahead in [true, false] {
+        let cluster = Cluster::of(3).await;
+        set_off_by_an_hour(&cluster, is_ahead);
+        let [n2, n3] = ["n2", "n3"].map(|name| cluster.node(name).host_id());
+        let seconds = if is_ahead { 3600 } else { -3600 };
+        let is_near = |told: &[(HostId, i32)]| told.iter().all(|(_, told)| (told - seconds).abs() <= 1);
+        let by_both =
+            |told: &[(HostId, i32)]| [n2, n3].iter().all(|host| told.iter().any(|(by, _)| by == host));
+        cluster
+            .until("both have told it", |c| {
+                let told = told(c, "n1");
+                by_both(&told) && is_near(&told)
+            })
+            .await;
+
+        let said = |observer| cluster.seen(observer, "n1").expect("a member").clock;
+        let way = if is_ahead { "ahead of this node's" } else { "behind this node's" };
+        assert!(said("n2").is_some_and(|said| said.contains(way)));
+        assert!(said("n1").is_some(), "it says so itself");
+        assert_eq!(cluster.seen("n2", "n3").expect("a member").clock, None);
+        let counters = |name| cluster.node(name).counters();
+        assert_eq!((counters("n2").clocks_off, counters("n2").told_clock_off), (1, 0));
+        assert_eq!((counters("n1").clocks_off, counters("n1").told_clock_off), (2, 2));
+        for _ in 0..30 {
+            assert_eq!((told(&cluster, "n2"), told(&cluster, "n3")), (vec![], vec![]), "they are right");
+            tokio::time::sleep(INTERVAL).await;
+        }
+
+        cluster.machines["n1"].clock.run_ahead_by(Duration::ZERO);
+        cluster.until("nobody says so any more", |c| told(c, "n1").is_empty()).await;
+        assert_eq!(cluster.seen("n2", "n1").expect("a member").clock, None);
     }
 }
 

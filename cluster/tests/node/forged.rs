@@ -6,7 +6,7 @@ use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::Quorum,
     membership::{
-        Gossip, GossipAnswer, GossipRequest, Member, MemberState,
+        Exchange, Gossip, GossipAnswer, GossipRequest, Member, MemberState,
         digest::{Delta, Digest, Fact, Span, Syn, Tag},
     },
     message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
@@ -149,6 +149,31 @@ async fn gossip_of_another_cluster_is_not_looked_at() {
     let answer = cluster.node("n1").handle(message).await;
 
     assert_eq!(answer.body, Response::Failed(ReplicaError::OtherCluster));
+    assert_eq!(cluster.node("n1").counters().foreign_gossip, 1);
+    let theirs = exchange(&cluster, ClusterId(Uuid::from_u128(1)), vec![stranger(77, vec![5])]);
+    cluster.node("n1").handle(theirs).await;
+    assert_eq!(cluster.node("n1").counters().foreign_gossip, 2);
+    assert_eq!(ring(&cluster), before);
+}
+
+fn exchange(cluster: &Cluster, cluster_id: ClusterId, members: Vec<Member>) -> Message<Request> {
+    let body =
+        Exchange { cluster_id: Some(cluster_id), members, tables: Vec::new(), has_user_records: false };
+    Message { header: header(cluster), body: Request::Exchange(body) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_exchange_changes_nothing_and_every_fact_of_it_is_counted() {
+    let cluster = Cluster::of(3).await;
+    let before = ring(&cluster);
+    let cluster_id = cluster.status("n1").cluster_id.expect("it was formed");
+    let taken = tokens_of_n2(&cluster).await;
+    // More than a merge has notes for.
+    let members = (100..140).map(|number| stranger(number, taken.clone())).collect();
+
+    cluster.node("n1").handle(exchange(&cluster, cluster_id, members)).await;
+
+    assert_eq!(cluster.node("n1").counters().facts_rejected, 40);
     assert_eq!(ring(&cluster), before);
 }
 

@@ -66,7 +66,7 @@ async fn a_replica_that_is_behind_is_repaired_before_the_read_is_answered() {
         assert_eq!(count(&trace, "answers differ"), 1, "{trace:#?}");
         assert_eq!(count(&trace, "repaired"), 1, "{trace:#?}");
         assert_eq!(cluster.get(name, "key", One).await, Ok(Some("new".to_owned())));
-        let counters = cluster.node("n1").request_counters();
+        let counters = cluster.node("n1").counters().requests;
         assert_eq!((counters.digest_mismatches, counters.blocking_repairs), (1, 1));
         let again = trace_of(&cluster, "n1", All).await;
         assert_eq!(count(&again, "answers differ"), 0, "{again:#?}");
@@ -142,7 +142,7 @@ async fn a_silent_replica_is_made_up_for_by_another() {
         assert!(asked.elapsed() < Duration::from_secs(2), "long before the deadline");
     }
 
-    let counters = cluster.node("n1").request_counters();
+    let counters = cluster.node("n1").counters().requests;
     assert!(counters.speculative_retries > 0, "{counters:?}");
     assert!(counters.speculative_retries < 20, "it learns whom not to ask: {counters:?}");
 }
@@ -204,7 +204,7 @@ async fn a_late_answer_is_heard_in_the_background_and_repaired() {
         cluster.get("n1", "key", One).await.expect("all are alive");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    cluster.until("n3 is repaired", |c| c.node("n1").request_counters().background_repairs > 0).await;
+    cluster.until("n3 is repaired", |c| c.node("n1").counters().requests.background_repairs > 0).await;
     cluster.write("n2", write("other key", put("v"), One)).await.expect("all are alive");
     assert_eq!(value_of(&cluster.read("n3", "key", One).await.expect("it is alive")), Some("new".to_owned()));
 }

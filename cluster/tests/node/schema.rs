@@ -7,9 +7,9 @@ use helenus_cluster::{
     consistency::Consistency::{All, Count, One, Quorum},
     error::RequestError,
     node::{ReadRequest, Readiness, SchemaChange, SchemaError, WriteRequest},
-    table::{Definition, Refusal, Replication},
+    table::{DEFAULT_TABLE_ID, Definition, Refusal, Replication},
 };
-use helenus_storage::RecordKind;
+use helenus_storage::{RecordKind, Step, StepOutcome, TableId};
 use tokio::time::Instant;
 
 use crate::support::{Cluster, put, read, write};
@@ -199,4 +199,83 @@ async fn a_node_that_does_not_serve_yet_changes_no_schema() {
     let change = define(&cluster, "n2", "users", of_factor(3)).await;
 
     assert!(matches!(change, Err(SchemaError::NotServing(_))), "{change:?}");
+}
+
+/// Ids of the user tables in the storage of a node, and its SSTables.
+fn stored(cluster: &Cluster, name: &str) -> (usize, u64) {
+    let engine = &cluster.processes[name].storage.engine;
+    let tables = engine.tables().into_iter().filter(|table| *table > DEFAULT_TABLE_ID).count();
+    (tables, engine.counters().sstables)
+}
+
+fn flush(cluster: &Cluster, name: &str) {
+    let engine = &cluster.processes[name].storage.engine;
+    engine.switch_memtables().expect("a sound disk");
+    while engine.step(Step::Flush).expect("a sound disk") == StepOutcome::Worked {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_table_leaves_the_storage_of_every_node_at_once_or_when_it_is_back() {
+    let mut cluster = Cluster::of(3).await;
+    let before = stored(&cluster, "n1");
+    define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
+    cluster
+        .write("n1", WriteRequest { table: "users".to_owned(), ..write("key", put("v"), All) })
+        .await
+        .expect("all");
+    cluster.kill("n3").await;
+    cluster.until("the death is known", |c| c.sees_down("n1", "n3") && c.sees_down("n2", "n3")).await;
+    for name in ["n1", "n2"] {
+        flush(&cluster, name);
+        assert_eq!(stored(&cluster, name).0, before.0 + 1);
+    }
+    let live = cluster.processes["n1"].storage.engine.counters().sstables;
+
+    drop_table(&cluster, "n2", "users").await.expect("it is there");
+
+    for name in ["n1", "n2"] {
+        cluster.until("storage has dropped it", |c| stored(c, name).0 == before.0).await;
+    }
+    assert_eq!(stored(&cluster, "n1").1, live - 1, "its file is gone");
+    cluster.start("n3").await;
+    cluster.until("n3 has dropped it", |c| stored(c, "n3").0 == before.0).await;
+
+    // Created anew meanwhile, or while a node is down: the old one goes all the same.
+    define(&cluster, "n1", "users", of_factor(3)).await.expect("the name is free");
+    cluster.kill("n3").await;
+    cluster.until("the death is known", |c| c.sees_down("n1", "n3") && c.sees_down("n2", "n3")).await;
+    drop_table(&cluster, "n1", "users").await.expect("it is there");
+    define(&cluster, "n2", "users", of_factor(3)).await.expect("the name is free");
+    cluster.start("n3").await;
+    cluster.until("n3 has the new one", |c| knows(c, "n3", "users")).await;
+    cluster.until("n3 has no other", |c| stored(c, "n3").0 == before.0 + 1).await;
+    cluster.until("they find each other", |c| c.agrees_on(3)).await;
+    let anew = cluster.node("n3").read(read_from("users")).await.expect("all are alive");
+    assert_eq!(anew.record, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_finishes_the_drop_that_a_crash_interrupted() {
+    let mut cluster = Cluster::of(1).await;
+    let before = stored(&cluster, "n1").0;
+    // As if the process had died between the drop's fact and the drop: storage has a table that no fact tells of.
+    cluster.processes["n1"].storage.engine.create_table(TableId(4711)).expect("a sound disk");
+    cluster.restart("n1").await;
+    assert_eq!(stored(&cluster, "n1").0, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_to_a_table_that_is_dropped_meanwhile_is_an_error_with_a_name() {
+    let cluster = Cluster::of(3).await;
+    define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
+    // Storage of the replicas has dropped it, and the coordinator has not heard of it.
+    let id = cluster.node("n1").tables().iter().find(|table| table.name == "users").expect("defined").id();
+    for name in ["n1", "n2", "n3"] {
+        cluster.processes[name].storage.engine.drop_table(id).expect("a sound disk");
+    }
+    let written = cluster.write("n1", write_to("users")).await;
+    let read = cluster.node("n1").read(read_from("users")).await;
+    let (written, read) = (written.expect_err("it is gone"), read.expect_err("it is gone").error);
+    assert!(matches!(written, RequestError::Failed { .. }), "{written:?}");
+    assert!(matches!(read, RequestError::Failed { .. }), "{read:?}");
 }

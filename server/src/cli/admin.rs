@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{
@@ -17,7 +17,21 @@ use super::{
     output::{self, Format, FormatArgs},
 };
 
+mod describe_cluster;
+mod failure_detector;
+mod gossip_info;
+mod info;
+mod ring;
 mod upkeep;
+
+/// Which node is asked, and in which form its answer is shown.
+#[derive(Debug, clap::Args)]
+pub struct Asked {
+    #[command(flatten)]
+    endpoint: EndpointArgs,
+    #[command(flatten)]
+    output: FormatArgs,
+}
 
 /// The subcommands of `admin`.
 #[derive(Debug, clap::Subcommand)]
@@ -31,23 +45,42 @@ pub enum Command {
         /// The key, any bytes
         #[arg(value_parser = clap::builder::ValueParser::os_string())]
         key: OsString,
-        /// Which node.
+        /// Which node, and in which form.
         #[command(flatten)]
-        endpoint: EndpointArgs,
-        /// In which form.
-        #[command(flatten)]
-        output: FormatArgs,
+        asked: Asked,
     },
     /// List the members of the cluster: up or down, normal or joining, and what they hold
     #[command(before_help = "Example: helenus admin status --endpoint http://127.0.0.1:7072")]
-    Status {
-        /// Which node.
+    Status(Asked),
+    /// List all tokens in ring order, whose they are and how much each node owns
+    #[command(before_help = "Example: helenus admin ring --table default")]
+    Ring {
+        /// Count the replicas of this table as owned
+        #[arg(long, value_parser = super::client::table_name)]
+        table: Option<String>,
+        /// Which node, and in which form.
         #[command(flatten)]
-        endpoint: EndpointArgs,
-        /// In which form.
-        #[command(flatten)]
-        output: FormatArgs,
+        asked: Asked,
     },
+    /// Show one node: its load, memory, caches, clock and requests
+    #[command(before_help = "Example: helenus admin info -T")]
+    Info {
+        /// Show all its tokens
+        #[arg(short = 'T', long)]
+        tokens: bool,
+        /// Which node, and in which form.
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Show the cluster: its name, schema versions, datacenters, racks and tables
+    #[command(before_help = "Example: helenus admin describe-cluster")]
+    DescribeCluster(Asked),
+    /// Show what every member says of itself, as far as the node has heard
+    #[command(before_help = "Example: helenus admin gossip-info")]
+    GossipInfo(Asked),
+    /// Show whom the node takes for alive, suspected or dead, and why
+    #[command(before_help = "Example: helenus admin failure-detector")]
+    FailureDetector(Asked),
     /// Write what is in memory to SSTables; returns when that is done
     #[command(before_help = "Example: helenus admin flush users")]
     Flush(upkeep::OfTables),
@@ -81,6 +114,7 @@ pub(super) struct Member {
     pub(super) up: bool,
     pub(super) state: String,
     pub(super) why: Option<String>,
+    pub(super) clock: Option<String>,
     pub(super) tokens: u64,
     pub(super) owns: f64,
     pub(super) load_bytes: Option<u64>,
@@ -105,12 +139,20 @@ impl Command {
             Self::Flush(tables) => tables.run("flush", "flushed")?,
             Self::Compact(tables) => tables.run("compact", "compacted")?,
             Self::Snapshot(command) => command.run()?,
-            Self::Status { endpoint, output } => {
-                let status = endpoint::get_json(&endpoint.endpoint, STATUS_PATH)?;
-                match output.format {
-                    Format::Json => output::answer_json(&status)?,
-                    Format::Table => output::answer(&render(&serde_json::from_value(status)?))?,
-                }
+            Self::Status(asked) => asked.show(STATUS_PATH, render)?,
+            Self::Ring { table, asked } => {
+                let query = table.map(|table| format!("?table={table}")).unwrap_or_default();
+                asked.show(&format!("/admin/v1/ring{query}"), ring::render)?;
+            }
+            Self::Info { tokens, asked } => {
+                asked.show("/admin/v1/info", |info| info::render(info, tokens))?;
+            }
+            Self::DescribeCluster(asked) => {
+                asked.show("/admin/v1/describe-cluster", describe_cluster::render)?;
+            }
+            Self::GossipInfo(asked) => asked.show("/admin/v1/gossip-info", gossip_info::render)?,
+            Self::FailureDetector(asked) => {
+                asked.show("/admin/v1/failure-detector", failure_detector::render)?;
             }
             Self::Assassinate { host_id, yes, endpoint } => {
                 if !yes {
@@ -120,15 +162,23 @@ impl Command {
                 let note = answer["note"].as_str().unwrap_or_default();
                 output::answer(&format!("removed host {host_id}: {note}"))?;
             }
-            Self::Endpoints { table, key, endpoint, output } => {
+            Self::Endpoints { table, key, asked } => {
                 let key = URL_SAFE_NO_PAD.encode(key.as_bytes());
-                let path = format!("/admin/v1/endpoints/{table}/{key}?key_encoding=base64url");
-                let endpoints = endpoint::get_json(&endpoint.endpoint, &path)?;
-                match output.format {
-                    Format::Json => output::answer_json(&endpoints)?,
-                    Format::Table => output::answer(&addresses(&serde_json::from_value(endpoints)?))?,
-                }
+                asked
+                    .show(&format!("/admin/v1/endpoints/{table}/{key}?key_encoding=base64url"), addresses)?;
             }
+        }
+        Ok(())
+    }
+}
+
+impl Asked {
+    /// Shows what is at a path of the node.
+    fn show<T: DeserializeOwned>(&self, path: &str, render: impl Fn(&T) -> String) -> anyhow::Result<()> {
+        let answer = endpoint::get_json(&self.endpoint.endpoint, path)?;
+        match self.output.format {
+            Format::Json => output::answer_json(&answer)?,
+            Format::Table => output::answer(&render(&serde_json::from_value(answer)?))?,
         }
         Ok(())
     }
@@ -191,6 +241,9 @@ fn render(status: &Status) -> String {
             }
             (None, _) => Ok(()),
         };
+        if let Some(clock) = &member.clock {
+            let _ = writeln!(text, "Note: the clock of {} is off: {clock}", member.address);
+        }
     }
     text.truncate(text.trim_end().len());
     text
@@ -208,12 +261,30 @@ fn row(member: &Member) -> [String; 7] {
     [
         format!("{up}{state}"),
         member.address.clone(),
-        member.load_bytes.map_or_else(|| "?".to_owned(), |bytes| bytesize::ByteSize(bytes).to_string()),
+        load(member.load_bytes),
         member.tokens.to_string(),
-        format!("{:.1}%", member.owns * 100.0),
+        percent(member.owns),
         member.host_id.clone(),
         member.rack.clone(),
     ]
+}
+
+fn load(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "?".to_owned(), |bytes| bytesize::ByteSize(bytes).to_string())
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// How far a clock is ahead.
+#[expect(clippy::cast_precision_loss, reason = "an offset for people to read")]
+fn offset(us: i64) -> String {
+    if us.unsigned_abs() < 1_000_000 {
+        format!("{:+.1} ms", us as f64 / 1e3)
+    } else {
+        format!("{:+.1} s", us as f64 / 1e6)
+    }
 }
 
 #[cfg(test)]
@@ -229,6 +300,7 @@ mod tests {
             up: true,
             state: "normal".to_owned(),
             why: None,
+            clock: None,
             tokens: 16,
             owns: 0.667,
             load_bytes: None,
@@ -238,7 +310,8 @@ mod tests {
     #[test]
     fn status_has_cassandras_shape() {
         let here = Member { load_bytes: Some(106_086), ..member("127.0.0.1:7171", "dc1") };
-        let dead = Member { up: false, ..member("127.0.0.1:7172", "dc1") };
+        let clock = Some("1h ahead of this node's".to_owned());
+        let dead = Member { up: false, clock, ..member("127.0.0.1:7172", "dc1") };
         let why = Some("the cluster holds records".to_owned());
         let joining =
             Member { state: "joining".to_owned(), why, owns: 0.0, ..member("127.2.1.2:7171", "dc2") };
@@ -263,6 +336,7 @@ Status=Up/Down
 UJ  127.2.1.2:7171  ?     16      0.0%              5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
 UJ  127.2.1.4:7171  ?     16      0.0%              5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
 
+Note: the clock of 127.0.0.1:7172 is off: 1h ahead of this node's
 Note: 127.2.1.2:7171 is joining: the cluster holds records
 Note: 127.2.1.4:7171 is joining; its own `admin status` says why"
         );

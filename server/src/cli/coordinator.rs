@@ -5,9 +5,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
-        ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, RequestCounters, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome,
-        WriteRequest,
+        Failure, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange, SchemaError,
+        Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -63,28 +62,16 @@ impl Coordinate for Coordinator {
         }
     }
 
-    fn status(&self) -> ClusterStatus {
-        self.node.status()
-    }
-
-    fn gossip_status(&self) -> GossipStatus {
-        self.node.gossip_status()
+    fn report(&self, topic: &Topic) -> Option<Report> {
+        self.node.report(topic)
     }
 
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         Box::pin(self.node.assassinate(host_id))
     }
 
-    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
-        self.node.endpoints(table, key)
-    }
-
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
         Box::pin(self.node.upkeep(task))
-    }
-
-    fn request_counters(&self) -> RequestCounters {
-        self.node.request_counters()
     }
 
     fn host_id(&self) -> HostId {

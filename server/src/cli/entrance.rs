@@ -12,7 +12,6 @@ use std::{
 
 use anyhow::Context;
 use helenus_cluster::time::SystemClock;
-use helenus_storage::Engine;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::serve::random_seed;
@@ -20,7 +19,7 @@ use crate::{
     config::{Config, is_loopback},
     http::{self, Api, Surface},
     listen::{Listener, Server},
-    telemetry::Metrics,
+    telemetry::{Counters, Metrics},
 };
 
 /// Connections of other nodes that may wait to be accepted.
@@ -30,9 +29,12 @@ const PEER_BACKLOG: u32 = 1024;
 pub(super) struct Entrance {
     pub(super) doors: Doors,
     pub(super) api: Arc<Api>,
-    /// For the metrics, once it is open.
-    pub(super) engine: Arc<OnceLock<Arc<Engine>>>,
+    /// What the metrics ask, once there is a node.
+    pub(super) counters: Arc<OnceLock<CounterSource>>,
 }
+
+/// Reads the counters of a node's parts.
+pub(super) type CounterSource = Box<dyn Fn() -> Counters + Send + Sync>;
 
 /// The listeners that answer HTTP.
 pub(super) struct Doors {
@@ -61,11 +63,10 @@ impl Entrance {
         };
         let peers = PeerAddress::bind(config.peer.listen)
             .with_context(|| format!("cannot listen for other nodes on {}", config.peer.listen))?;
-        let engine = Arc::<OnceLock<Arc<Engine>>>::default();
+        let counters = Arc::<OnceLock<CounterSource>>::default();
         let metrics = {
-            let engine = Arc::clone(&engine);
-            let counters = move || engine.get().map(|engine| engine.counters()).unwrap_or_default();
-            Arc::new(Metrics::new(counters))
+            let counters = Arc::clone(&counters);
+            Arc::new(Metrics::new(move || counters.get().map(|counters| counters()).unwrap_or_default()))
         };
         let open_connections = metrics.open_connections();
         let api = Api::starting(Arc::new(SystemClock), metrics, config.request_limits(), random_seed()?);
@@ -77,7 +78,7 @@ impl Entrance {
             clients: serve(clients, for_clients),
             operators: operators.map(|listener| serve(listener, Surface::Admin)),
         };
-        Ok((Self { doors, api, engine }, peers))
+        Ok((Self { doors, api, counters }, peers))
     }
 }
 

@@ -4,10 +4,12 @@
 //! meanwhile is said to be gone, and the rest is shown. What is damaged is shown as far as it can be read, then
 //! named with file and offset on standard error, and the exit status is 1.
 //!
-//! Reading order: this page, [`sstable`], [`directory`], [`key`].
+//! Reading order: this page, [`sstable`], [`mod@commit_log`], [`manifest`], [`data_dir`], [`key`].
 
-mod directory;
+mod commit_log;
+mod data_dir;
 mod key;
+mod manifest;
 mod sstable;
 
 use std::io::ErrorKind;
@@ -22,12 +24,15 @@ pub enum Command {
     /// Show what SSTables hold
     #[command(before_help = "Example: helenus inspect sstable .helenus/node1/data/*.sst")]
     Sstable(sstable::Sstable),
+    /// Show what the commit log holds, and how each segment of it ends
+    #[command(before_help = "Example: helenus inspect commit-log .helenus/node1/data")]
+    CommitLog(commit_log::CommitLog),
     /// Show what the manifest of a data directory says
     #[command(before_help = "Example: helenus inspect manifest .helenus/node1/data -o json")]
-    Manifest(directory::Manifest),
-    /// Show the tables of a data directory, with totals
+    Manifest(manifest::Manifest),
+    /// Show the tables of a data directory by their levels, and what else is in it
     #[command(before_help = "Example: helenus inspect data-dir .helenus/node1/data")]
-    DataDir(directory::DataDir),
+    DataDir(data_dir::DataDir),
 }
 
 impl Command {
@@ -38,6 +43,7 @@ impl Command {
     pub fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Sstable(command) => command.run(),
+            Self::CommitLog(command) => command.run(),
             Self::Manifest(command) => command.run(),
             Self::DataDir(command) => command.run(),
         }

@@ -49,7 +49,7 @@ use crate::{
     config::{Config, SnitchKind},
     peer::{GreetingProvider, PeerListener, TcpTransport},
     snitch::{self, watch::Watch},
-    telemetry::{self, Seldom},
+    telemetry::{self, Counters, Seldom},
 };
 
 /// How often storage is asked whether it still works. Clients get errors from the first moment on; this is how late
@@ -153,7 +153,7 @@ struct RunningNode {
     background: Background,
     node: Arc<Node>,
     transport: Arc<TcpTransport>,
-    peers: PeerListener,
+    peers: Arc<PeerListener>,
     /// Where others are told to reach it.
     advertised: String,
     /// Looks at the snitch's file, if it has one for all nodes.
@@ -213,8 +213,17 @@ impl RunningNode {
             tokio::spawn(watch.run(config.snitch.poll_interval.get(), move || node.status()))
         });
         let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &answering)?;
-        // The metrics ask it as soon as the node answers.
-        entrance.engine.get_or_init(|| Arc::clone(&engine));
+        let peers = Arc::new(peers);
+        // Before the node answers, since the metrics ask then.
+        let parts = (Arc::clone(&engine), Arc::clone(&node), Arc::clone(&peers));
+        entrance.counters.get_or_init(|| {
+            let (engine, node, peers) = parts;
+            Box::new(move || Counters {
+                storage: engine.counters(),
+                node: node.counters(),
+                peers: peers.counts(),
+            })
+        });
         let coordinator = Coordinator { node: Arc::clone(&node), transport: Arc::clone(&transport) };
         entrance.api.begin(Arc::new(coordinator));
         tracing::info!(

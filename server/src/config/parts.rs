@@ -105,6 +105,7 @@ impl Config {
     fn snitch_settings(&self) -> snitch::Settings {
         let snitch = &self.snitch;
         snitch::Settings {
+            name: snitch.kind.name(),
             nearest_first: snitch.kind != SnitchKind::Simple,
             dynamic: (snitch.dynamic == Switch::On).then(|| snitch::dynamic::Settings {
                 badness_threshold: snitch.badness_threshold,

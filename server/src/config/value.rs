@@ -149,13 +149,20 @@ const SNITCH_KINDS: &[(&str, SnitchKind)] = &[
     ("ec2", SnitchKind::Ec2),
 ];
 
+impl SnitchKind {
+    /// As it is written in the settings.
+    pub fn name(self) -> &'static str {
+        SNITCH_KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Value for SnitchKind {
     fn read(item: &Item) -> Result<Self, Complaint> {
         choose(item, SNITCH_KINDS)
     }
 
     fn json(&self) -> serde_json::Value {
-        SNITCH_KINDS.iter().find(|(_, kind)| kind == self).map(|(name, _)| *name).into()
+        self.name().into()
     }
 }
 

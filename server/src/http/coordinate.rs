@@ -3,9 +3,8 @@
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     node::{
-        ClusterStatus, Endpoints, Failure, GossipStatus, Node, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, RequestCounters, SchemaChange, SchemaError, Upkeep, UpkeepError, WriteOutcome,
-        WriteRequest,
+        Failure, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange, SchemaError,
+        Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -37,18 +36,12 @@ pub trait Coordinate: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>>;
     /// Whether it serves.
     fn readiness(&self) -> Readiness;
-    /// The cluster as it sees it.
-    fn status(&self) -> ClusterStatus;
-    /// What it has heard of the members, and what it believes of them.
-    fn gossip_status(&self) -> GossipStatus;
+    /// A report for operators; `None` if it is about a table that it does not know.
+    fn report(&self, topic: &Topic) -> Option<Report>;
     /// Removes a dead member from the cluster.
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>>;
-    /// Where the replicas of a key are; `None` if it knows no such table.
-    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints>;
     /// Does upkeep of its storage.
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>>;
-    /// What it has counted of requests.
-    fn request_counters(&self) -> RequestCounters;
     /// Who it is.
     fn host_id(&self) -> HostId;
 }
@@ -87,28 +80,16 @@ impl Coordinate for Node {
         Node::readiness(self)
     }
 
-    fn status(&self) -> ClusterStatus {
-        Node::status(self)
-    }
-
-    fn gossip_status(&self) -> GossipStatus {
-        Node::gossip_status(self)
+    fn report(&self, topic: &Topic) -> Option<Report> {
+        Node::report(self, topic)
     }
 
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         Box::pin(Node::assassinate(self, host_id))
     }
 
-    fn endpoints(&self, table: &str, key: &[u8]) -> Option<Endpoints> {
-        Node::endpoints(self, table, key)
-    }
-
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
         Box::pin(Node::upkeep(self, task))
-    }
-
-    fn request_counters(&self) -> RequestCounters {
-        Node::request_counters(self)
     }
 
     fn host_id(&self) -> HostId {

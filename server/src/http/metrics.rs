@@ -18,7 +18,6 @@ use crate::telemetry::METRICS_CONTENT_TYPE;
 pub(super) async fn page(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     parameters::none(uri.query())?;
     // Numbers of a storage that is not open yet would be zeros.
-    let node = api.node_for(Access::Read)?;
-    let page = api.metrics.page(node.request_counters());
-    Ok(([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], page).into_response())
+    api.node_for(Access::Read)?;
+    Ok(([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], api.metrics.page()).into_response())
 }

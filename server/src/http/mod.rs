@@ -20,7 +20,7 @@
 //!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
-//! [`edge`], [`coordinate`]; then [`tables`], [`health`], [`metrics`], [`admin`].
+//! [`edge`], [`coordinate`]; then [`tables`], [`health`], [`metrics`], [`reports`], [`upkeep`], [`admin`].
 
 mod admin;
 mod body;
@@ -34,12 +34,13 @@ mod metrics;
 mod parameters;
 pub(crate) mod problem;
 mod reply;
+mod reports;
 mod tables;
 mod upkeep;
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -100,6 +101,7 @@ pub struct Api {
     limits: Limits,
     bodies: Bodies,
     numbers: Numbers,
+    started: Instant,
 }
 
 /// A started node.
@@ -120,7 +122,15 @@ impl Api {
     ) -> Arc<Self> {
         let bodies = Bodies::new(&limits);
         let numbers = Numbers::from_seed(seed);
-        Arc::new(Self { at_work: OnceLock::new(), clock, metrics, limits, bodies, numbers })
+        Arc::new(Self {
+            at_work: OnceLock::new(),
+            clock,
+            metrics,
+            limits,
+            bodies,
+            numbers,
+            started: Instant::now(),
+        })
     }
 
     /// From now on the node answers. A second node changes nothing.
@@ -183,10 +193,14 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
     routes = match surface {
         Surface::Client => routes.route("/admin/v1/{*operation}", any(admin::elsewhere)),
         Surface::Admin | Surface::Both => routes
-            .route("/admin/v1/status", get(admin::status))
-            .route("/admin/v1/gossip", get(admin::gossip))
+            .route("/admin/v1/status", get(reports::status))
+            .route("/admin/v1/ring", get(reports::ring))
+            .route("/admin/v1/info", get(reports::info))
+            .route("/admin/v1/describe-cluster", get(reports::describe_cluster))
+            .route("/admin/v1/gossip-info", get(reports::gossip))
+            .route("/admin/v1/failure-detector", get(reports::failure_detector))
             .route("/admin/v1/assassinate/{host_id}", post(admin::assassinate))
-            .route("/admin/v1/endpoints/{table}/{*key}", get(admin::endpoints))
+            .route("/admin/v1/endpoints/{table}/{*key}", get(reports::endpoints))
             .route("/admin/v1/flush", post(upkeep::flush))
             .route("/admin/v1/compact", post(upkeep::compact))
             .route("/admin/v1/snapshots", get(upkeep::list_snapshots))

@@ -35,6 +35,8 @@ use super::{
 
 mod definition;
 
+pub(super) use definition::shown_replication;
+
 /// How long live nodes are waited for without `timeout_ms`.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What the routes that change something take.

@@ -67,7 +67,7 @@ pub(super) async fn clear_snapshot(
 }
 
 /// The one parameter `table`.
-fn table_of(uri: &Uri) -> Result<Option<String>, Problem> {
+pub(super) fn table_of(uri: &Uri) -> Result<Option<String>, Problem> {
     match uri.query().unwrap_or_default().split_once('=') {
         Some(("table", name)) if is_table_name(name) => Ok(Some(name.to_owned())),
         Some(("table", _)) => Err(key::no_such_name()),

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use helenus_cluster::{consistency::Consistency, node::RequestCounters};
+use helenus_cluster::{consistency::Consistency, node::NodeCounters};
 use helenus_storage::{Step, engine::EngineCounters};
 use prometheus_client::{
     collector::Collector,
@@ -21,8 +21,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{COMMIT, VERSION, histogram::Histogram};
-use crate::http::problem::Kind;
+use super::{COMMIT, VERSION, histogram::Histogram, membership, replication};
+use crate::{http::problem::Kind, peer::listener::ListenerCounts};
 
 /// Content type of [`Metrics::page`].
 pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -57,6 +57,17 @@ const LEVELS: [&str; 13] = [
 /// Place 0 of the results is success; the problems follow.
 const RESULTS: usize = 1 + Kind::ALL.len();
 
+/// What the parts of a node count themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    /// Its storage.
+    pub storage: EngineCounters,
+    /// Its part in the cluster.
+    pub node: NodeCounters,
+    /// Its listener for other nodes.
+    pub peers: ListenerCounts,
+}
+
 /// A node's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -67,8 +78,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Of a node whose storage counts with `storage`.
-    pub fn new(storage: impl Fn() -> EngineCounters + Send + Sync + 'static) -> Self {
+    /// Of a node whose parts have counted so.
+    pub fn new(counters: impl Fn() -> Counters + Send + Sync + 'static) -> Self {
         let mut registry = Registry::with_prefix("helenus");
         let requests = Arc::<Requests>::default();
         let (open_connections, in_flight) = (Gauge::default(), Gauge::default());
@@ -82,7 +93,7 @@ impl Metrics {
         );
         registry.register("http_in_flight_requests", "HTTP requests being served", in_flight.clone());
         registry.register_collector(Box::new(Arc::clone(&requests)));
-        registry.register_collector(Box::new(Storage(Box::new(storage))));
+        registry.register_collector(Box::new(Parts(Box::new(counters))));
         Self { registry, requests, open_connections, in_flight }
     }
 
@@ -91,15 +102,11 @@ impl Metrics {
         self.open_connections.clone()
     }
 
-    /// All metrics in Prometheus' text format, those of the node that runs now among them.
-    pub fn page(&self, of_node: RequestCounters) -> String {
-        let mut node = Registry::with_prefix("helenus");
-        node.register_collector(Box::new(Replication(of_node)));
+    /// All metrics in Prometheus' text format.
+    pub fn page(&self) -> String {
         let mut page = String::new();
-        for registry in [&self.registry, &node] {
-            text::encode(&mut page, registry)
-                .expect("writing to a String cannot fail, nor can the collectors");
-        }
+        text::encode(&mut page, &self.registry)
+            .expect("writing to a String cannot fail, nor can the collectors");
         in_text_format(&page)
     }
 
@@ -237,81 +244,20 @@ impl Collector for Requests {
     }
 }
 
-/// What a node counts of the replicas it asks, and of what it is asked for.
-#[derive(Debug)]
-struct Replication(RequestCounters);
+/// The parts' own counters, read when someone asks.
+struct Parts(Box<dyn Fn() -> Counters + Send + Sync>);
 
-impl Collector for Replication {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let RequestCounters {
-            digest_mismatches,
-            blocking_repairs,
-            background_repairs,
-            dropped_background_repairs,
-            speculative_retries,
-            refused_speculative_retries,
-            not_forwarded,
-            expired_before,
-            expired_during,
-        } = &self.0;
-        for (name, help, value) in [
-            ("coordinator_digest_mismatches", "Reads whose replicas did not agree", digest_mismatches),
-            (
-                "coordinator_unheard_reads",
-                "Answered reads whose late replicas were neither heard nor repaired",
-                dropped_background_repairs,
-            ),
-            (
-                "replica_writes_not_forwarded",
-                "Writes not sent on within the datacenter, because too many were under way",
-                not_forwarded,
-            ),
-        ] {
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Counter)?
-                .encode_counter::<NoLabelSet, _, u64>(value, None)?;
-        }
-        for (name, help, label, values) in [
-            (
-                "coordinator_read_repairs",
-                "Replicas that reads brought up to date, before the answer or after it",
-                "when",
-                [("blocking", blocking_repairs), ("background", background_repairs)],
-            ),
-            (
-                "coordinator_speculative_retries",
-                "Late replicas that another one was asked for, or not for lack of budget",
-                "result",
-                [("sent", speculative_retries), ("refused", refused_speculative_retries)],
-            ),
-            (
-                "replica_expired_requests",
-                "Requests of other nodes that expired before they were begun, or while they were done",
-                "when",
-                [("before", expired_before), ("during", expired_during)],
-            ),
-        ] {
-            let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (of, value) in values {
-                counter.encode_family(&[(label, of)])?.encode_counter::<NoLabelSet, _, u64>(value, None)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The storage engine's own counters, read when someone asks.
-struct Storage(Box<dyn Fn() -> EngineCounters + Send + Sync>);
-
-impl fmt::Debug for Storage {
+impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Storage")
+        f.write_str("Parts")
     }
 }
 
-impl Collector for Storage {
+impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = (self.0)();
+        let Counters { storage: now, node, peers } = (self.0)();
+        membership::encode(&mut encoder, &node, &peers)?;
+        replication::encode(&mut encoder, &node.requests)?;
         let sync_seconds = Duration::from_nanos(now.commit_log_sync_nanos).as_secs_f64();
         encoder
             .encode_descriptor(
@@ -370,29 +316,39 @@ impl Collector for Storage {
 
 #[cfg(test)]
 mod tests {
+    use helenus_cluster::node::RequestCounters;
+
     use super::*;
 
     #[test]
     fn the_page_tells_operation_level_and_result_apart() {
-        let metrics = Metrics::new(|| EngineCounters {
+        let storage = EngineCounters {
             commit_log_syncs: 7,
             commit_log_sync_nanos: 1_500_000_000,
             failures: [0, 0, 0, 3, 0],
             memtable_bytes: 42,
             ..EngineCounters::default()
-        });
+        };
+        let node = NodeCounters {
+            members_down: 2,
+            clock_offset_us: -2_500_000,
+            facts_rejected: 5,
+            requests: RequestCounters {
+                digest_mismatches: 8,
+                background_repairs: 9,
+                ..RequestCounters::default()
+            },
+            ..NodeCounters::default()
+        };
+        let peers = ListenerCounts { damaged: 9, ..ListenerCounts::default() };
+        let metrics = Metrics::new(move || Counters { storage, node, peers });
         let ms = Duration::from_millis(1);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Get, None, Some(Kind::Overloaded), ms);
         let _serving = metrics.in_flight();
         drop(metrics.in_flight());
-        let page = metrics.page(RequestCounters {
-            digest_mismatches: 8,
-            background_repairs: 9,
-            refused_speculative_retries: 10,
-            ..RequestCounters::default()
-        });
+        let page = metrics.page();
         for line in [
             "# TYPE helenus_coordinator_requests_total counter",
             "# HELP helenus_commit_log_syncs_total Syncs of the commit log",
@@ -403,13 +359,16 @@ mod tests {
             "helenus_coordinator_request_duration_seconds_bucket{le=\"+Inf\",op=\"delete\"} 0",
             "helenus_coordinator_digest_mismatches_total 8",
             "helenus_coordinator_read_repairs_total{when=\"background\"} 9",
-            "helenus_coordinator_speculative_retries_total{result=\"refused\"} 10",
             "helenus_replica_expired_requests_total{when=\"before\"} 0",
             "helenus_commit_log_syncs_total 7",
             "helenus_commit_log_sync_seconds_total 1.5",
             "helenus_memtable_bytes 42",
             "helenus_background_failures_total{step=\"flush\"} 0",
             "helenus_background_failures_total{step=\"compact\"} 3",
+            "helenus_members{state=\"down\"} 2",
+            "helenus_clock_offset_seconds -2.5",
+            "helenus_gossip_rejected_facts_total 5",
+            "helenus_peer_connections_total{result=\"cut\"} 9",
             "helenus_http_in_flight_requests 1",
             "helenus_http_open_connections 0",
         ] {

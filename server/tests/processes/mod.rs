@@ -7,7 +7,7 @@
 
 use std::{
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Mutex,
@@ -126,6 +126,11 @@ impl TestCluster {
         self.directory.path().join(format!("node{number}.log"))
     }
 
+    /// All that a node has logged, by all its processes.
+    pub fn log(&self, number: usize) -> String {
+        std::fs::read_to_string(self.log_path(number)).expect("a log")
+    }
+
     /// Where a node keeps its data.
     pub fn data_directory(&self, number: usize) -> PathBuf {
         self.directory.path().join(format!("node{number}"))
@@ -146,6 +151,19 @@ impl TestCluster {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_helenus")]);
         self.spawn_command(command, number, settings);
+    }
+
+    /// Starts the process of a node whose wall clock is off by `offset` (`+1h`), in the words of libfaketime.
+    pub fn spawn_with_clock(&self, number: usize, library: &Path, offset: &str) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
+        command.env("LD_PRELOAD", library).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        self.spawn_command(command, number, &[]);
+    }
+
+    /// Gives a node that does not run another address.
+    pub fn move_to_another_address(&mut self, number: usize) {
+        assert!(self.process(number).is_none(), "node {number} runs");
+        self.nodes[number - 1].ip = format!("{}.{}", self.network, number + 100);
     }
 
     fn spawn_command(&self, mut command: Command, number: usize, settings: &[&str]) {
@@ -204,7 +222,7 @@ impl TestCluster {
             status.is_some()
         });
         assert_ne!(status.and_then(|status| status.code()), Some(0), "node {number} failed");
-        std::fs::read_to_string(self.log_path(number)).expect("a log")
+        self.log(number)
     }
 
     /// SIGSTOP.
@@ -301,6 +319,13 @@ impl Drop for TestCluster {
             }
         }
     }
+}
+
+/// The library that gives a process another time (Debian's package faketime), for programs with threads.
+pub fn faketime_library() -> Option<PathBuf> {
+    let directories = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    let mut libraries = directories.map(|directory| directory.path().join("faketime/libfaketimeMT.so.1"));
+    libraries.find(|library| library.exists())
 }
 
 /// Waits for a condition; panics with its name when it does not come.

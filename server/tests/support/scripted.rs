@@ -13,9 +13,9 @@ use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
     node::{
-        Change, ClusterStatus, Endpoints, Failure, GossipStatus, Met, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, RequestCounters, RequestOptions, SchemaChange, SchemaError, TraceEvent, Upkeep,
-        UpkeepError, WriteOutcome, WriteRequest,
+        Change, Failure, Met, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, RequestOptions,
+        SchemaChange, SchemaError, Topic, TraceEvent, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        reports::{ClusterStatus, Endpoints},
     },
     node_id::HostId,
     table::{Definition, Refusal, Schema, Table},
@@ -167,40 +167,33 @@ impl Coordinate for Scripted {
         self.readiness.lock().clone().unwrap_or(Readiness::Ready)
     }
 
-    fn gossip_status(&self) -> GossipStatus {
-        GossipStatus { host_id: HOST, members: Vec::new(), convictions: 0, rejected: 0 }
-    }
-
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         let verdict = if host_id == HOST { RemovalError::Itself } else { RemovalError::Unknown(host_id) };
         ready(Err(verdict)).boxed()
     }
 
-    fn status(&self) -> ClusterStatus {
-        ClusterStatus {
-            cluster_name: "scripted".to_owned(),
-            cluster_id: None,
-            partitioner: "murmur3".to_owned(),
-            host_id: HOST,
-            members: Vec::new(),
-        }
-    }
-
-    fn endpoints(&self, table: &str, _key: &[u8]) -> Option<Endpoints> {
-        (table == "default").then(|| Endpoints {
-            table: table.to_owned(),
+    fn report(&self, topic: &Topic) -> Option<Report> {
+        let endpoints = |table: &String| Endpoints {
+            table: table.clone(),
             token: "7".to_owned(),
             replicas: Vec::new(),
             pending: Vec::new(),
-        })
+        };
+        match topic {
+            Topic::Endpoints { table, .. } if table == "default" => Some(Report::Endpoints(endpoints(table))),
+            Topic::Endpoints { .. } | Topic::Ring { table: Some(_) } => None,
+            _ => Some(Report::Status(ClusterStatus {
+                cluster_name: "scripted".to_owned(),
+                cluster_id: None,
+                partitioner: "murmur3".to_owned(),
+                host_id: HOST,
+                members: Vec::new(),
+            })),
+        }
     }
 
     fn upkeep(&self, _: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
         ready(Err(UpkeepError::Overloaded)).boxed()
-    }
-
-    fn request_counters(&self) -> RequestCounters {
-        RequestCounters::default()
     }
 
     fn host_id(&self) -> HostId {

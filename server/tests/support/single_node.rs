@@ -40,7 +40,7 @@ pub(crate) struct SingleNode {
     pub(crate) node: Arc<Node>,
     pub(crate) engine: Arc<Engine>,
     background: Option<Background>,
-    _directory: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl SingleNode {
@@ -65,7 +65,7 @@ impl SingleNode {
         .await
         .unwrap();
         eventually("the node serves", || node.readiness() == Readiness::Ready).await;
-        Self { node, engine, background, _directory: directory }
+        Self { node, engine, background, directory }
     }
 }
 

@@ -6,12 +6,11 @@ use helenus_storage::{Mutation, Record};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let whole = Bytes::copy_from_slice(input);
-    let mut rest = whole.clone();
-    if let Ok(record) = Record::decode(&mut rest) {
+    if let Ok(record) = Record::decode(whole.clone()) {
         let mut again = Vec::new();
         record.encode(&mut again);
         assert_eq!(again.len(), record.encoded_len());
-        assert_eq!(again[..], whole[..whole.len() - rest.len()]);
+        assert_eq!(again, whole);
     }
     if let Ok(mutation) = Mutation::decode(whole.clone()) {
         let mut again = Vec::new();

@@ -21,7 +21,6 @@ use helenus_storage::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const TABLE: TableId = TableId(1);
-const FRAME_HEAD_BYTES: usize = 9;
 const FIRST_FRAME: usize = 48;
 
 fn open(disk: &SimulatedDisk) -> Result<Engine, Error> {
@@ -107,21 +106,29 @@ pub fn mend_frames(bytes: &mut [u8], salt: u64) {
     let header = crc32fast::hash(&bytes[..FIRST_FRAME]).to_le_bytes();
     bytes[12..16].copy_from_slice(&header);
     let mut at = FIRST_FRAME;
-    while at + FRAME_HEAD_BYTES <= bytes.len() {
-        let length = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let end = (at + FRAME_HEAD_BYTES + length as usize).next_multiple_of(8);
-        // Zeros are where no frame is yet.
-        if end > bytes.len() || bytes[at + 4..at + 9] == [0; 5] {
+    // Zeros are where no frame is yet.
+    while bytes.get(at).is_some_and(|&first| first != 0) {
+        let Some((head, head_bytes)) = varint(&bytes[at..]) else { return };
+        let payload = at + head_bytes + 4;
+        let end = payload.saturating_add((head >> 3) as usize);
+        if end > bytes.len() {
             return;
         }
         let mut crc = crc32fast::Hasher::new();
         crc.update(&salt.to_le_bytes());
         crc.update(&(at as u64).to_le_bytes());
-        crc.update(&length.to_le_bytes());
-        crc.update(&bytes[at + FRAME_HEAD_BYTES - 1..end]);
-        bytes[at + 4..at + 8].copy_from_slice(&crc.finalize().to_le_bytes());
+        crc.update(&bytes[at..payload - 4]);
+        crc.update(&bytes[payload..end]);
+        bytes[payload - 4..payload].copy_from_slice(&crc.finalize().to_le_bytes());
         at = end;
     }
+}
+
+/// The number that the bytes begin with, and how many of them it takes.
+fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let length = bytes.iter().take(9).position(|byte| byte & 0x80 == 0)? + 1;
+    let value = bytes[..length].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    Some((value, length))
 }
 
 /// Gives the parts of an SSTable checksums that fit: those between the ends that the sound file has.

@@ -1,22 +1,27 @@
 //! Frames: the unit of what the commit log and the manifest write and check.
 //!
 //! ```text
-//! frame   length u32 LE │ crc32 u32 LE │ kind u8 │ payload (length bytes) │ zeros up to a multiple of 8
-//! crc32 = CRC32(salt u64 LE ‖ offset u64 LE ‖ length u32 LE ‖ kind ‖ payload ‖ zeros)
+//! frame   head varint │ crc32 u32 LE │ payload
+//! head  = 8 × length of the payload + kind; a kind is 1 to 7, so no frame begins with a zero
+//! crc32 = CRC32(salt u64 LE ‖ offset u64 LE ‖ head as it is stored ‖ payload)
 //! salt  = what the header of the file says; of a manifest, its magic as u64 LE XOR its id
 //! ```
 //!
 //! The checksum is salted with what no other file has and the frame's own offset, so bytes of another file
 //! (a manifest and a segment may have the same number, and a segment may have been another one before), or of another
-//! place in this one, never pass for a frame. Frames start at multiples of [`ALIGNMENT`]: whoever looks for life behind a damaged frame has few
-//! places to try.
+//! place in this one, never pass for a frame. Frames lie back to back, so a small one costs few bytes; whoever looks for
+//! life behind a damaged one has to try every place, and wants something cheaper than the checksum to tell most of them
+//! ([`peek`], and for segments `group`).
 
 use bytes::Bytes;
 
-/// Frames start at multiples of this.
-pub(crate) const ALIGNMENT: usize = 8;
-/// Length, checksum and kind.
-pub(crate) const HEAD_BYTES: usize = 9;
+use crate::varint;
+
+/// Most bytes of head and checksum; payloads stay below 4 GiB.
+pub(crate) const MOST_HEAD_BYTES: usize = varint::len((u32::MAX as u64) << KIND_BITS) + CRC_BYTES;
+
+const KIND_BITS: u32 = 3;
+const CRC_BYTES: usize = 4;
 
 /// What is inside a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,58 +41,69 @@ pub(crate) const fn salt(magic: [u8; 8], id: u64) -> u64 {
 
 /// Bytes that a frame with such a payload takes.
 pub(crate) const fn size(payload_bytes: usize) -> usize {
-    (HEAD_BYTES + payload_bytes).next_multiple_of(ALIGNMENT)
+    varint::len((payload_bytes as u64) << KIND_BITS) + CRC_BYTES + payload_bytes
 }
 
-/// Appends a frame to `out`, whose first byte will be written at `start` of the file with this [`salt`].
-///
-/// The payload must stay below 4 GiB: the callers' limits are far below.
-pub(crate) fn append(out: &mut Vec<u8>, salt: u64, start: u64, kind: u8, payload: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a frame to `out`, whose first byte will be written at `start` of the file with this [`salt`]. The kind is 1
+/// to 7, and `payload` appends exactly `length` bytes, which must stay below 4 GiB: the callers' limits are far below.
+pub(crate) fn append(
+    out: &mut Vec<u8>,
+    (salt, start): (u64, u64),
+    kind: u8,
+    length: usize,
+    payload: impl FnOnce(&mut Vec<u8>),
+) {
     let at = out.len();
-    out.extend_from_slice(&[0; HEAD_BYTES - 1]);
-    out.push(kind);
+    varint::put(out, (length as u64) << KIND_BITS | u64::from(kind));
+    let crc_at = out.len();
+    out.extend_from_slice(&[0; CRC_BYTES]);
     payload(out);
-    let length = out.len() - at - HEAD_BYTES;
-    out.resize(at + size(length), 0);
-    let length = u32::try_from(length).expect("payloads are bounded far below 4 GiB by the callers");
-    out[at..at + 4].copy_from_slice(&length.to_le_bytes());
-    let crc = checksum(salt, start + at as u64, length, &out[at + HEAD_BYTES - 1..]);
-    out[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    let body_at = crc_at + CRC_BYTES;
+    debug_assert_eq!(out.len() - body_at, length, "the payload has the length that its frame says");
+    let crc = checksum(salt, start + at as u64, &out[at..crc_at], &out[body_at..]);
+    out[crc_at..body_at].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// The frame at `offset` of a file's contents, `None` unless every bit of it is as it was written.
 pub(crate) fn read(file: &Bytes, salt: u64, offset: usize) -> Option<Frame> {
-    let head = file.get(offset..offset.checked_add(HEAD_BYTES)?)?;
-    let length = u32::from_le_bytes(head[..4].try_into().ok()?);
-    let crc = u32::from_le_bytes(head[4..8].try_into().ok()?);
-    let kind = head[8];
-    let payload = offset + HEAD_BYTES;
-    let payload_end = payload.checked_add(length as usize)?;
-    let next = payload_end.checked_next_multiple_of(ALIGNMENT)?;
-    let checked = file.get(payload - 1..next)?;
-    (checksum(salt, offset as u64, length, checked) == crc).then(|| Frame {
-        kind,
-        payload: file.slice(payload..payload_end),
-        next,
+    let Peeked { kind, crc_at, payload } = peek(file, offset)?;
+    let crc = file[crc_at..][..CRC_BYTES].try_into().map(u32::from_le_bytes).ok()?;
+    (checksum(salt, offset as u64, &file[offset..crc_at], payload) == crc).then(|| {
+        let start = crc_at + CRC_BYTES;
+        Frame { kind, payload: file.slice(start..start + payload.len()), next: start + payload.len() }
     })
 }
 
-/// Length field and kind of whatever is at `offset`, unchecked: tells cheaply whether [`read`] is worth its
-/// while.
-pub(crate) fn peek(file: &[u8], offset: usize) -> Option<(u32, u8)> {
-    let head = file.get(offset..offset.checked_add(HEAD_BYTES)?)?;
-    Some((u32::from_le_bytes(head[..4].try_into().ok()?), head[8]))
+/// What looks like a frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peeked<'a> {
+    /// Its kind.
+    pub(crate) kind: u8,
+    /// Where its checksum lies.
+    crc_at: usize,
+    /// All of it lies in the file.
+    pub(crate) payload: &'a [u8],
 }
 
-/// `body` is the kind, the payload and the zeros behind it.
-fn checksum(salt: u64, offset: u64, length: u32, body: &[u8]) -> u32 {
-    let mut head = [0; 20];
-    head[..8].copy_from_slice(&salt.to_le_bytes());
-    head[8..16].copy_from_slice(&offset.to_le_bytes());
-    head[16..].copy_from_slice(&length.to_le_bytes());
+/// What is at `offset`, unchecked: tells cheaply whether [`read`] is worth its while.
+pub(crate) fn peek(file: &[u8], offset: usize) -> Option<Peeked<'_>> {
+    let mut rest = file.get(offset..)?;
+    let head = varint::take(&mut rest)?;
+    let kind = (head & ((1 << KIND_BITS) - 1)) as u8;
+    let length = u32::try_from(head >> KIND_BITS).ok()? as usize;
+    let crc_at = file.len() - rest.len();
+    let payload = rest.get(CRC_BYTES..)?.get(..length)?;
+    (kind != 0).then_some(Peeked { kind, crc_at, payload })
+}
+
+fn checksum(salt: u64, offset: u64, head: &[u8], payload: &[u8]) -> u32 {
+    let mut place = [0; 16];
+    place[..8].copy_from_slice(&salt.to_le_bytes());
+    place[8..].copy_from_slice(&offset.to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&head);
-    hasher.update(body);
+    hasher.update(&place);
+    hasher.update(head);
+    hasher.update(payload);
     hasher.finalize()
 }
 
@@ -95,11 +111,16 @@ fn checksum(salt: u64, offset: u64, length: u32, body: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    fn two_frames() -> Vec<u8> {
+    fn frames_of(salt: u64, payloads: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
-        append(&mut out, 7, 64, 1, |payload| payload.extend_from_slice(b"first"));
-        append(&mut out, 7, 64, 2, |payload| payload.extend_from_slice(b"the second"));
+        for (kind, payload) in (1..).zip(payloads) {
+            append(&mut out, (salt, 64), kind, payload.len(), |out| out.extend_from_slice(payload));
+        }
         out
+    }
+
+    fn two_frames() -> Vec<u8> {
+        frames_of(7, &[b"first", b"the second"])
     }
 
     /// The frames as they lie in file 7, from offset 64 on.
@@ -112,7 +133,7 @@ mod tests {
         let file = file(&two_frames());
         let first = read(&file, 7, 64).unwrap();
         assert_eq!((first.kind, &first.payload[..]), (1, &b"first"[..]));
-        assert_eq!(first.next % ALIGNMENT, 0);
+        assert_eq!(first.next, 64 + size(5));
         let second = read(&file, 7, first.next).unwrap();
         assert_eq!((second.kind, &second.payload[..]), (2, &b"the second"[..]));
         assert_eq!(second.next, file.len());
@@ -120,12 +141,16 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let frames = two_frames();
-        let first_bytes = size(5);
-        for bit in 0..first_bytes * 8 {
-            let mut damaged = frames.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(read(&file(&damaged), 7, 64), None, "bit {bit}");
+        for payload in [&b""[..], b"first", &[7; 40], &[0xff; 5000]] {
+            let frame = frames_of(7, &[payload]);
+            assert_eq!(frame.len(), size(payload.len()));
+            // A longer length reads on into what follows.
+            let followed = [frame.clone(), vec![0x81; 100]].concat();
+            for bit in 0..frame.len().min(200) * 8 {
+                let mut damaged = followed.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(read(&file(&damaged), 7, 64), None, "bit {bit}");
+            }
         }
     }
 
@@ -139,9 +164,7 @@ mod tests {
 
     #[test]
     fn a_frame_of_another_kind_of_file_is_none() {
-        let mut frame = Vec::new();
-        append(&mut frame, salt(*b"HELENMAN", 1), 64, 2, |payload| payload.extend_from_slice(b"edit"));
-        let file = file(&frame);
+        let file = file(&frames_of(salt(*b"HELENMAN", 1), &[b"edit"]));
         assert!(read(&file, salt(*b"HELENMAN", 1), 64).is_some());
         assert_eq!(read(&file, salt(*b"HELENLOG", 1), 64), None);
     }
@@ -153,5 +176,6 @@ mod tests {
             assert_eq!(read(&whole.slice(..end), 7, 64), None, "cut at {end}");
         }
         assert_eq!(read(&whole, 7, usize::MAX), None);
+        assert_eq!(read(&file(&[0; 64]), 7, 64), None, "zeros are no frame");
     }
 }

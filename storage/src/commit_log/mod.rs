@@ -21,8 +21,8 @@
 //! memtable is flushed when nobody is inside: so what a flush calls flushed is in the SSTable.
 //!
 //! Rejected: a log per table (a sync each); leaders that insert for their followers (those are awake anyway, and insert
-//! on all cores at once); one frame per group (a batch is what must be all or nothing, and a frame per
-//! batch gives damage an address); writing through a memory map (no system call, but an I/O error kills the process).
+//! on all cores at once); a frame per batch (a group is lost or kept as a whole anyway, as far as its writers can tell, and
+//! the head of a frame is dear beside a small record); writing through a memory map (no system call, but an I/O error kills the process).
 //!
 //! # Layout
 //!
@@ -30,11 +30,9 @@
 //! commit-<id, 16 hex digits>.log        preallocated; ids are contiguous
 //!   header   magic "HELENLOG", durable, salt, see `header`
 //!   start    kind 4: predecessor's end u64, its predecessor's end u64                       frames, see `frame`
-//!   group    group header ‖ batch ‖ batch ‖ …
-//!            kind 1: (durable position XOR salt) u64     everything before it was durable when the group was written
-//!            kind 2: 1..n × (table id u32, mutation)     what happens together
+//!   group    kind 1: claim, 0..n × (table id, mutation)      what was written with one call, and what was durable then
 //!   …
-//!   seal     kind 3, empty                    the engine was closed: everything before it was durable
+//!   seal     kind 3: claim                    the engine was closed: everything before it was durable
 //!   …        anything: zeros, or what the file held when it was another segment
 //! commit-<id>.spare                     not needed any more, kept to be used again
 //! ```
@@ -46,8 +44,11 @@
 //! together with its first group, after its predecessor was synced. So to go on in it costs a writer nothing, and since
 //! all blocks of it were written before, its syncs concern data only. A full disk shows when a segment is made, before
 //! anything of a group is written. A spare keeps its old bytes: each birth of a segment has a salt of its own
-//! (see `segment`), so no old frame passes for one of this life, and an old group header does not even read as
-//! a position in the segment.
+//! (see `segment`), so no old frame passes for one of this life, and what an old group claims to have been durable does
+//! not even look like a claim (see `group`).
+//!
+//! Spares are for load: an engine at rest, with everything flushed, removes them. One that is closed then goes on in a
+//! segment as small as its seal, so that the log of a directory at rest takes no room.
 //!
 //! A segment whose start frame is invalid was never durably used, and its predecessor is the last that counts. The
 //! next recovery leaves it behind and begins another, whose start frame says that nothing of it counts: hence the two
@@ -61,15 +62,15 @@
 //! since cutting there would silently drop acknowledged writes. An invalid frame is
 //!
 //! - rot, if it lies before the end that a later start frame records;
-//! - in the last segment rot, if the segment's own header, or a valid group header or seal further on, says
-//!   that the place was durable;
+//! - in the last segment rot, if the segment's own header, or a valid group or seal further on, says that the place was
+//!   durable;
 //! - else a torn tail: the log ends there, and the next segment will say so. Nothing behind the recorded end
 //!   is looked at again, and nothing of it is overwritten while the segment is needed.
 //!
 //! What no one can tell apart is the last group: if it was synced, and rotted before anything was written
 //! after it, it looks torn. [`close`](crate::Engine::close) seals, so an engine that was closed has no such
-//! group. Of a torn group the valid mutations before the damage are kept: nobody was told that they are
-//! durable, nor that they are not.
+//! group. Of a torn group nothing is kept: nobody was told that it is durable. So it is as atomic as each of its batches
+//! has to be.
 //!
 //! Rejected: ending a segment with a frame in it. Recovery would have to write that frame, and write again
 //! what it is not sure of, in the midst of bytes that may be all there is of an acknowledged write.
@@ -83,9 +84,10 @@
 //! not call removed is rot. A flush makes the log durable up to where its memtable ends before the SSTable counts: a
 //! batch may have another half, which is in the log alone.
 //!
-//! Reading order: `frame`, `header`, `segment`, `queue` and `ticket` (what waits), `writer`, `group_sync`, `replay`.
+//! Reading order: `frame`, `header`, `segment`, `group`, `queue` and `ticket` (what waits), `writer`, `group_sync`, `replay`.
 
 pub(crate) mod frame;
+pub(crate) mod group;
 pub(crate) mod group_sync;
 pub(crate) mod header;
 pub(crate) mod queue;

@@ -6,8 +6,7 @@ use parking_lot::Mutex;
 
 use crate::{
     commit_log::{
-        frame,
-        replay::Batch,
+        group::Batch,
         ticket::{Outcome, Ticket},
         writer,
     },
@@ -27,11 +26,6 @@ impl Group {
     /// In the order of their applies.
     pub(crate) fn batches(&self) -> &[Batch] {
         &self.batches
-    }
-
-    /// Takes the batches out; the tickets still wait.
-    pub(crate) fn take_batches(&mut self) -> Vec<Batch> {
-        std::mem::take(&mut self.batches)
     }
 
     /// Tells all tickets.
@@ -76,7 +70,7 @@ impl CommitQueue {
     /// # Errors
     /// [`Error::Overloaded`] and what [`CommitQueue::refuse`] was given; nothing was queued.
     pub(crate) fn push(&self, batch: Batch) -> Result<(Ticket, bool)> {
-        let size_bytes = frame::size(writer::batch_bytes(&batch));
+        let size_bytes = writer::batch_bytes(&batch);
         let mut state = self.state.lock();
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());

@@ -6,20 +6,16 @@ use bytes::{Buf, Bytes};
 
 use crate::{
     commit_log::{
-        frame::{self, ALIGNMENT, Frame},
+        frame::{self, Frame},
+        group::{self, Batch},
         header::{self, Birth, HEADER_BYTES},
-        segment::{self, BATCH, GROUP, LogPosition, SEAL, START, SegmentId},
+        segment::{self, GROUP, LogPosition, SEAL, START, SegmentId, Start},
     },
     disk::Disk,
     error::{Error, Result},
-    record::Mutation,
-    table_id::TableId,
 };
 
-/// What happens together.
-pub(crate) type Batch = Vec<(TableId, Mutation)>;
-
-/// Receives the batches of a segment in the order they were written.
+/// Receives the groups of a segment in the order they were written.
 pub(crate) type Visitor<'a> = &'a mut dyn FnMut(LogPosition, Batch) -> Result<()>;
 
 /// One segment file, read.
@@ -29,6 +25,22 @@ pub(crate) struct StoredSegment<'a> {
     path: &'a Path,
     birth: Birth,
     contents: Bytes,
+}
+
+/// What a frame of a segment says.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// How the segment begins.
+    Start(Start),
+    /// What happens together.
+    Group {
+        /// When it was written, everything before this offset was durable.
+        durable: u64,
+        /// Its mutations.
+        batch: Batch,
+    },
+    /// Nothing follows.
+    Seal,
 }
 
 /// How far the last segment is valid.
@@ -46,7 +58,7 @@ impl<'a> StoredSegment<'a> {
     /// # Errors
     /// [`Error::Io`], [`Error::Corrupt`].
     pub(crate) fn read(disk: &dyn Disk, path: &'a Path, id: SegmentId) -> Result<Self> {
-        let file = disk.open(path).map_err(|e| Error::io("open", path, e))?;
+        let file = disk.open_to_read(path).map_err(|e| Error::io("open", path, e))?;
         let file_bytes = file.len().map_err(|e| Error::io("measure", path, e))?;
         let length = usize::try_from(file_bytes).map_err(|_| Error::Corrupt {
             path: path.into(),
@@ -59,7 +71,7 @@ impl<'a> StoredSegment<'a> {
         Ok(Self { id, path, birth, contents: contents.into() })
     }
 
-    /// Visits the batches between two positions, of which the caller knows that frames lie there back to
+    /// Visits the groups between two positions, of which the caller knows that frames lie there back to
     /// back.
     ///
     /// # Errors
@@ -71,24 +83,52 @@ impl<'a> StoredSegment<'a> {
                 self.corrupt(at, &format!("no valid frame, though the segment goes on to {to}"))
             })?;
             let next = frame.next as u64;
-            if frame.kind == BATCH {
-                visitor(LogPosition { segment: self.id, offset: at }, self.batch(at, frame.payload)?)?;
+            if frame.kind == GROUP {
+                let batch = group::mutations(frame, (self.birth.salt, at))
+                    .map_err(|e| self.corrupt(at, &format!("a group: {e}")))?;
+                visitor(LogPosition { segment: self.id, offset: at }, batch)?;
             }
             at = next;
         }
         if at == to { Ok(()) } else { Err(self.corrupt(to, "the segment ends within a frame")) }
     }
 
-    fn batch(&self, at: u64, mut payload: Bytes) -> Result<Batch> {
-        // Nearly always there is one.
-        let mut batch = Vec::with_capacity(1);
-        while batch.is_empty() || !payload.is_empty() {
-            let table = payload.try_get_u32_le().map_err(|_| self.corrupt(at, "a short mutation"))?;
-            let mutation = Mutation::decode_first(&mut payload)
-                .map_err(|e| self.corrupt(at, &format!("a mutation: {e}")))?;
-            batch.push((TableId(table), mutation));
-        }
-        Ok(batch)
+    /// The frame at an offset and where the next one starts; `None` if none is valid there.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is valid and says nothing that this build knows.
+    pub(crate) fn entry(&self, at: u64) -> Result<Option<(Entry, u64)>> {
+        let Some(mut frame) = self.frame(at) else { return Ok(None) };
+        let next = frame.next as u64;
+        let place = (self.birth.salt, at);
+        let malformed = |e: Error| self.corrupt(at, &e.to_string());
+        let entry = match frame.kind {
+            START => {
+                let short = |_| self.corrupt(at, "a short frame");
+                Entry::Start(Start {
+                    predecessor_end: frame.payload.try_get_u64_le().map_err(short)?,
+                    before_end: frame.payload.try_get_u64_le().map_err(short)?,
+                })
+            }
+            GROUP => Entry::Group {
+                durable: group::durable(&frame, place).map_err(malformed)?,
+                batch: group::mutations(frame, place).map_err(malformed)?,
+            },
+            SEAL => Entry::Seal,
+            kind => return Err(self.corrupt(at, &format!("unknown frame kind {kind}"))),
+        };
+        Ok(Some((entry, next)))
+    }
+
+    /// What the file says of its birth.
+    pub(crate) fn birth(&self) -> Birth {
+        self.birth
+    }
+
+    /// Whether there is nothing but zeros from an offset on.
+    pub(crate) fn is_zero_from(&self, at: u64) -> bool {
+        let rest = usize::try_from(at).ok().and_then(|at| self.contents.get(at..));
+        rest.is_none_or(|rest| rest.iter().all(|&byte| byte == 0))
     }
 
     /// A place in this segment.
@@ -108,17 +148,17 @@ impl<'a> StoredSegment<'a> {
     pub(crate) fn tail(&self) -> Result<Tail> {
         let mut tail = Tail { durable: self.birth.durable, end: HEADER_BYTES as u64 };
         loop {
-            let Some(mut frame) = self.frame(tail.end) else {
+            let Some(frame) = self.frame(tail.end) else {
                 self.refuse_rot(tail.end)?;
                 return Ok(tail);
             };
             match frame.kind {
                 GROUP => {
-                    let durable = frame.payload.try_get_u64_le();
-                    let durable = durable.map_err(|_| self.corrupt(tail.end, "a short group header"))?;
-                    tail.durable = tail.durable.max((durable ^ self.birth.salt).min(tail.end));
+                    let durable = group::durable(&frame, (self.birth.salt, tail.end))
+                        .map_err(|e| self.corrupt(tail.end, &e.to_string()))?;
+                    tail.durable = tail.durable.max(durable);
                 }
-                BATCH | START => {}
+                START => {}
                 SEAL => {
                     crate::sometimes!("a sealed segment was replayed");
                     return Ok(Tail { durable: tail.end, ..tail });
@@ -130,9 +170,8 @@ impl<'a> StoredSegment<'a> {
         }
     }
 
-    /// There is no valid frame at `at`. That is a torn tail only if no group header or seal further on says
-    /// that this place was durable. (What the segment's own header says is checked by visiting what is
-    /// durable.)
+    /// There is no valid frame at `at`. That is a torn tail only if no group or seal further on claims that this place
+    /// was durable. (What the segment's own header says is checked by visiting what is durable.)
     pub(crate) fn refuse_rot(&self, at: u64) -> Result<()> {
         match self.witness(at) {
             Some(witness) => Err(self.corrupt(
@@ -140,7 +179,7 @@ impl<'a> StoredSegment<'a> {
                 &format!("no valid frame, though the one at {witness} says that data was durable here"),
             )),
             None => {
-                if frame::peek(&self.contents, at as usize).is_some_and(|(length, _)| length != 0) {
+                if frame::peek(&self.contents, at as usize).is_some() {
                     crate::sometimes!("a torn tail was cut");
                 }
                 Ok(())
@@ -148,24 +187,14 @@ impl<'a> StoredSegment<'a> {
         }
     }
 
-    /// A frame behind `at` that was written when `at` was durable. In a segment that was used before there may be
-    /// thousands of old groups, and a checksum alone would take one of 2³² for its own: what an old one says of
-    /// durability, read with the wrong salt, lies outside the segment.
-    fn witness(&self, at: u64) -> Option<usize> {
-        let first = (at as usize + 1).next_multiple_of(ALIGNMENT);
-        (first..self.contents.len()).step_by(ALIGNMENT).find(|&place| {
-            // Only frames of a small fixed size matter, so even a hostile file costs a checksum of a few
-            // bytes per place.
-            match frame::peek(&self.contents, place) {
-                Some((8, GROUP)) => self
-                    .frame(place as u64)
-                    .and_then(|mut frame| frame.payload.try_get_u64_le().ok())
-                    .map(|durable| durable ^ self.birth.salt)
-                    .is_some_and(|durable| durable > at && durable <= place as u64),
-                Some((0, SEAL)) => self.frame(place as u64).is_some(),
-                _ => false,
-            }
-        })
+    /// A frame behind `at` that was written when `at` was durable.
+    pub(crate) fn witness(&self, at: u64) -> Option<u64> {
+        let contents = &self.contents[..];
+        let behind = contents.iter().enumerate().skip(at as usize + 1);
+        // Most of what is behind is zeros, where nothing was ever written.
+        let places = behind.filter(|&(_, &byte)| byte != 0).map(|(place, _)| place as u64);
+        let mut likely = places.filter(|&place| group::may_claim(contents, (self.birth.salt, place), at));
+        likely.find(|&place| self.frame(place).is_some())
     }
 
     fn frame(&self, at: u64) -> Option<Frame> {

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     commit_log::{
-        frame,
+        frame, group,
         header::{self, HEADER_BYTES, Magic},
     },
     disk::Disk,
@@ -17,21 +17,17 @@ use crate::{
 /// First bytes of a segment.
 pub(crate) const MAGIC: Magic = *b"HELENLOG";
 
-/// Starts a group: what was written with one call.
+/// A group: what was written with one call.
 pub(crate) const GROUP: u8 = 1;
-/// What happens together: one or more of table id, encoded mutation.
-pub(crate) const BATCH: u8 = 2;
 /// The engine was closed: nothing follows, and everything before was durable when this was written.
 pub(crate) const SEAL: u8 = 3;
 /// The first frame: the log goes on here, and the two segments before end where this says.
 pub(crate) const START: u8 = 4;
 
-/// Bytes of the group frame: its payload is the durable position, a u64.
-pub(crate) const GROUP_BYTES: usize = frame::size(8);
 /// Bytes of the start frame: its payload is two ends, u64 each.
-pub(crate) const START_BYTES: usize = frame::size(16);
-/// Bytes of the seal frame: it has no payload.
-pub(crate) const SEAL_BYTES: usize = frame::size(0);
+pub(crate) const START_BYTES: usize = frame::size(START_PAYLOAD_BYTES);
+/// Of them its payload.
+pub(crate) const START_PAYLOAD_BYTES: usize = 16;
 
 /// Ends the names of segments that wait to be used again.
 pub(crate) const SPARE_SUFFIX: &str = ".spare";
@@ -103,8 +99,7 @@ pub(crate) fn salt(directory: &Path, opening: u64, id: SegmentId) -> u64 {
 /// The largest batch, encoded, that fits an otherwise empty segment.
 pub(crate) fn largest_batch(segment_bytes: u64) -> usize {
     let room = usize::try_from(segment_bytes.min(1 << 30)).expect("at most 1 GiB, which fits every usize");
-    let room = room.saturating_sub(HEADER_BYTES + START_BYTES + GROUP_BYTES + SEAL_BYTES);
-    (room - room % frame::ALIGNMENT).saturating_sub(frame::HEAD_BYTES)
+    room.saturating_sub(HEADER_BYTES + START_BYTES + group::MOST_OVERHEAD_BYTES + group::SEAL_BYTES)
 }
 
 /// The first frame of a segment; `None` when it has no valid one: then nothing in it was ever durable, unless it rotted.
@@ -113,15 +108,17 @@ pub(crate) fn largest_batch(segment_bytes: u64) -> usize {
 /// [`Error::Io`], [`Error::Corrupt`].
 pub(crate) fn read_start(disk: &dyn Disk, directory: &Path, id: SegmentId) -> Result<Option<Start>> {
     let path = directory.join(file_name(id));
-    let file = disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
+    let file = disk.open_to_read(&path).map_err(|e| Error::io("open", &path, e))?;
     let file_bytes = file.len().map_err(|e| Error::io("measure", &path, e))?;
     let known = (HEADER_BYTES + START_BYTES).min(usize::try_from(file_bytes).unwrap_or(usize::MAX));
     let mut start = vec![0; known];
     file.read_exact_at(&mut start, 0).map_err(|e| Error::io("read", &path, e))?;
     let birth = header::check(&path, MAGIC, id.0, &start, file_bytes)?;
     let first = frame::read(&start.into(), birth.salt, HEADER_BYTES);
-    Ok(first.filter(|first| first.kind == START && first.payload.len() == 16).map(|mut first| Start {
-        predecessor_end: first.payload.get_u64_le(),
-        before_end: first.payload.get_u64_le(),
-    }))
+    Ok(first.filter(|first| first.kind == START && first.payload.len() == START_PAYLOAD_BYTES).map(
+        |mut first| Start {
+            predecessor_end: first.payload.get_u64_le(),
+            before_end: first.payload.get_u64_le(),
+        },
+    ))
 }

@@ -16,12 +16,9 @@ use parking_lot::Mutex;
 use crate::{
     commit_log::{
         frame,
+        group::{self, Batch, SEAL_BYTES},
         header::{self, Birth, HEADER_BYTES},
-        replay::Batch,
-        segment::{
-            self, BATCH, GROUP, GROUP_BYTES, LogPosition, MAGIC, SEAL, SEAL_BYTES, START, START_BYTES,
-            SegmentId, Start,
-        },
+        segment::{self, LogPosition, MAGIC, START, START_BYTES, START_PAYLOAD_BYTES, SegmentId, Start},
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
@@ -29,6 +26,8 @@ use crate::{
     table_id::TableId,
 };
 
+/// A segment in which nothing but a seal is to come.
+const LAST_SEGMENT_BYTES: usize = HEADER_BYTES + START_BYTES + group::MOST_OVERHEAD_BYTES + SEAL_BYTES;
 /// A group buffer above this is given back after use.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
@@ -65,7 +64,7 @@ impl Segments {
     /// # Errors
     /// [`Error::StorageFull`], [`Error::TooManyFiles`], [`Error::Io`].
     pub(crate) fn create(&self, id: SegmentId, spare: Option<&Path>) -> Result<SegmentFile> {
-        let birth = self.birth(id, 0);
+        let birth = self.birth(id, 0, self.segment_bytes);
         let (disk, name) = (&*self.disk, segment::file_name(id));
         let (path, file) = match spare {
             Some(old) => header::recycle(disk, &self.directory, &name, (MAGIC, id.0), birth, old)?,
@@ -85,9 +84,9 @@ impl Segments {
         append_start(&mut frames, salt, start);
         if !carried.is_empty() {
             let at = (HEADER_BYTES + frames.len()) as u64;
-            append_group(&mut frames, (salt, HEADER_BYTES as u64), at, carried.iter().map(Vec::as_slice));
+            group::append(&mut frames, (salt, HEADER_BYTES as u64), at, carried.iter().flatten());
         }
-        let birth = self.birth(id, frames.len() as u64);
+        let birth = self.birth(id, frames.len() as u64, self.segment_bytes);
         let name = segment::file_name(id);
         let (path, file) = header::create(
             &*self.disk,
@@ -112,11 +111,22 @@ impl Segments {
         })
     }
 
-    fn birth(&self, id: SegmentId, frames_bytes: u64) -> Birth {
+    /// Creates a segment that has room for its start and a seal only, in the place of one of that id that was prepared.
+    ///
+    /// # Errors
+    /// As [`Segments::create`].
+    fn create_last(&self, id: SegmentId) -> Result<SegmentFile> {
+        let birth = self.birth(id, 0, LAST_SEGMENT_BYTES as u64);
+        let (disk, name) = (&*self.disk, segment::file_name(id));
+        let (path, file) = header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], true)?;
+        Ok(SegmentFile { id, path, file, salt: birth.salt, durable: AtomicU64::new(birth.durable) })
+    }
+
+    fn birth(&self, id: SegmentId, frames_bytes: u64, segment_bytes: u64) -> Birth {
         let durable = HEADER_BYTES as u64 + frames_bytes;
         Birth {
             // The settings may have changed since the carried mutations were accepted.
-            length: self.segment_bytes.max(durable + SEAL_BYTES as u64),
+            length: segment_bytes.max(durable + SEAL_BYTES as u64),
             durable,
             salt: segment::salt(&self.directory, self.opening, id),
         }
@@ -241,11 +251,32 @@ impl LogWriter {
                 self.segments.create(self.file.id.next(), None)?
             }
         };
+        self.go_on_in(next);
+        Ok(())
+    }
+
+    /// Goes on in a segment that has room for a seal only, since nothing that was written is needed any more. Answers
+    /// false, and nothing happened, where this one was never written to.
+    ///
+    /// # Errors
+    /// As [`LogWriter::rotate`].
+    pub(crate) fn rotate_to_last(&mut self) -> Result<bool> {
+        self.sync()?;
+        if !self.has_durable_start() || self.sealed {
+            return Ok(false);
+        }
+        crate::sometimes!("a log of which nothing is needed was cut short");
+        let last = self.segments.create_last(self.file.id.next())?;
+        self.next = Next::Absent;
+        self.go_on_in(last);
+        Ok(true)
+    }
+
+    fn go_on_in(&mut self, next: SegmentFile) {
         self.start = Some(Start { predecessor_end: self.written, before_end: self.predecessor_end });
         self.predecessor_end = self.written;
         self.written = HEADER_BYTES as u64;
         self.file = Arc::new(next);
-        Ok(())
     }
 
     /// Writes batches, for which there must be room, as one group with one call. Answers the group's position
@@ -255,7 +286,7 @@ impl LogWriter {
     /// [`Error::Io`].
     pub(crate) fn write<'a>(
         &mut self,
-        batches: impl Iterator<Item = &'a [(TableId, Mutation)]>,
+        batches: impl Iterator<Item = &'a [(TableId, Mutation)]> + Clone,
     ) -> Result<(LogPosition, u64)> {
         let position = self.end();
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -263,7 +294,7 @@ impl LogWriter {
             append_start(&mut buffer, self.file.salt, start);
         }
         let durable = self.file.durable.load(Ordering::Acquire);
-        append_group(&mut buffer, (self.file.salt, self.written), durable, batches);
+        group::append(&mut buffer, (self.file.salt, self.written), durable, batches.flatten());
         let size = buffer.len() as u64;
         self.append(&buffer)?;
         if buffer.capacity() <= KEPT_BUFFER_BYTES {
@@ -312,7 +343,7 @@ impl LogWriter {
         }
         self.sync()?;
         let mut seal = Vec::with_capacity(SEAL_BYTES);
-        frame::append(&mut seal, self.file.salt, self.written, SEAL, |_| ());
+        group::append_seal(&mut seal, (self.file.salt, self.written));
         self.append(&seal)?;
         self.sync()?;
         self.sealed = true;
@@ -355,38 +386,20 @@ impl Unsynced {
 }
 
 fn append_start(out: &mut Vec<u8>, salt: u64, start: Start) {
-    frame::append(out, salt, HEADER_BYTES as u64, START, |out| {
+    frame::append(out, (salt, HEADER_BYTES as u64), START, START_PAYLOAD_BYTES, |out| {
         out.put_u64_le(start.predecessor_end);
         out.put_u64_le(start.before_end);
     });
 }
 
-/// Appends a group to a buffer that will be written to a place of a file with this salt.
-fn append_group<'a>(
-    out: &mut Vec<u8>,
-    (salt, place): (u64, u64),
-    durable: u64,
-    batches: impl Iterator<Item = &'a [(TableId, Mutation)]>,
-) {
-    frame::append(out, salt, place, GROUP, |out| out.put_u64_le(durable ^ salt));
-    for batch in batches {
-        frame::append(out, salt, place, BATCH, |out| {
-            for (table, mutation) in batch {
-                out.put_u32_le(table.0);
-                mutation.encode(out);
-            }
-        });
-    }
-}
-
-/// Bytes that a group of batches takes in a segment.
+/// Most bytes that a group of batches takes in a segment.
 pub(crate) fn group_bytes<'a>(batches: impl Iterator<Item = &'a [(TableId, Mutation)]>) -> usize {
-    GROUP_BYTES + batches.map(|batch| frame::size(batch_bytes(batch))).sum::<usize>()
+    group::MOST_OVERHEAD_BYTES + group::mutations_bytes(batches.flatten())
 }
 
 /// Bytes of a batch, encoded.
 pub(crate) fn batch_bytes(batch: &[(TableId, Mutation)]) -> usize {
-    batch.iter().map(|(_, mutation)| 4 + mutation.encoded_len()).sum()
+    group::mutations_bytes(batch.iter())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::{
     compaction::KeySpace,
     record::Timestamp,
-    sstable::{FileId, TableReader},
+    sstable::{FileId, Stats, TableFile, TableReader},
 };
 
 /// An SSTable that could be merged.
@@ -22,7 +22,11 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// A live table.
     pub(crate) fn of(reader: &TableReader, space: KeySpace) -> Self {
-        let (file, stats) = (reader.file(), reader.stats());
+        Self::new(reader.file(), reader.stats(), space)
+    }
+
+    /// A table of which this is known.
+    pub(crate) fn new(file: &TableFile, stats: &Stats, space: KeySpace) -> Self {
         Self {
             id: file.id,
             size_bytes: file.length_bytes,

@@ -44,5 +44,5 @@ pub(crate) use job::{Cuts, Progress, merge_tables};
 pub(crate) use key_space::KeySpace;
 pub(crate) use purge::{Deadlines, Purge, expired, is_worth_rewriting};
 pub(crate) use throttle::{Throttle, limit};
-pub(crate) use unified::{merged_density, shards};
+pub(crate) use unified::{by_level, merged_density, shards};
 pub(crate) use {time_window::due as due_by_time, unified::due as due_by_density};

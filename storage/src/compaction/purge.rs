@@ -142,7 +142,7 @@ impl Purge<'_> {
         for memtable in
             view.memtables().filter(|memtable| memtable.oldest_timestamp() < self.deadlines.gc_before)
         {
-            for (key, record) in memtable.range(everything) {
+            for (key, record) in memtable.range(everything).filter_map(|entry| entry.entry()) {
                 if self.was_hidden(&key, &record, outputs)? {
                     return Ok(true);
                 }

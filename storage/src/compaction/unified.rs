@@ -34,11 +34,8 @@ pub(crate) struct Due {
 /// All buckets that are due, the most urgent first: where a read may have to look into most tables.
 pub(crate) fn due(candidates: &[Candidate], options: &Unified, flush_bytes: u64) -> Vec<Due> {
     let levels = Levels { options, flush_bytes };
-    let mut by_level: Vec<(i32, &Candidate)> =
-        candidates.iter().map(|table| (levels.of(levels.density(table)), table)).collect();
-    by_level.sort_by_key(|(level, table)| (*level, table.id));
     let mut due = Vec::new();
-    for members in by_level.chunk_by(|(a, _), (b, _)| a == b) {
+    for members in by_level(candidates, options, flush_bytes).chunk_by(|(a, _), (b, _)| a == b) {
         let level = members[0].0;
         let tables: Vec<&Candidate> = members.iter().map(|(_, table)| *table).collect();
         for bucket in overlapping(&tables, |table| levels.is_small(table)) {
@@ -52,6 +49,19 @@ pub(crate) fn due(candidates: &[Candidate], options: &Unified, flush_bytes: u64)
     }
     due.sort_by_key(|due| (std::cmp::Reverse(due.overlap), due.level));
     due
+}
+
+/// The tables with their levels, which ascend.
+pub(crate) fn by_level<'a>(
+    candidates: &'a [Candidate],
+    options: &Unified,
+    flush_bytes: u64,
+) -> Vec<(i32, &'a Candidate)> {
+    let levels = Levels { options, flush_bytes };
+    let mut by_level: Vec<_> =
+        candidates.iter().map(|table| (levels.of(levels.density(table)), table)).collect();
+    by_level.sort_by_key(|(level, table)| (*level, table.id));
+    by_level
 }
 
 /// How many parts of equal share of the key space the output of a merge is cut into: a power of two.

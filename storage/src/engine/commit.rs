@@ -23,7 +23,7 @@ use crate::{
     },
     engine::{Engine, Step, StepOutcome},
     error::Result,
-    memtable::{Writer, detached},
+    memtable::Writer,
     options::SyncMode,
     record::Mutation,
     table_id::TableId,
@@ -39,7 +39,7 @@ impl Engine {
     /// Commits the group that waits.
     pub(super) fn commit(&self) -> Result<StepOutcome> {
         let _turn = self.committing.lock();
-        let Some(mut group) = self.queue.take() else { return Ok(StepOutcome::Idle) };
+        let Some(group) = self.queue.take() else { return Ok(StepOutcome::Idle) };
         if let Err(shut) = self.condition.check() {
             crate::sometimes!("a shut engine was asked to commit");
             group.resolve(Err(shut.clone()));
@@ -47,7 +47,7 @@ impl Engine {
         }
         match self.log_and_await(|| group.batches().iter().map(Vec::as_slice), SyncMode::Batch) {
             Ok(entered) => {
-                self.insert_group(&mut group, entered);
+                self.insert_group(&group, entered);
                 group.resolve(Ok(()));
                 Ok(StepOutcome::Worked)
             }
@@ -68,21 +68,21 @@ impl Engine {
         let mode = self.options.sync_mode;
         let logged = self.log_and_await(|| std::iter::once(batch.borrow()), mode);
         let entered = logged.map_err(|failure| self.fail(&failure))?;
-        for (table, mutation) in batch {
-            self.insert(&entered, table, detached(mutation));
+        for (table, mutation) in batch.borrow() {
+            self.insert(&entered, *table, mutation);
         }
         self.leave(entered);
         Ok(())
     }
 
-    fn insert_group(&self, group: &mut Group, entered: Vec<Entered>) {
-        for (table, mutation) in group.take_batches().into_iter().flatten() {
-            self.insert(&entered, table, mutation);
+    fn insert_group(&self, group: &Group, entered: Vec<Entered>) {
+        for (table, mutation) in group.batches().iter().flatten() {
+            self.insert(&entered, *table, mutation);
         }
         self.leave(entered);
     }
 
-    fn insert(&self, entered: &[Entered], table: TableId, mutation: Mutation) {
+    fn insert(&self, entered: &[Entered], table: TableId, mutation: &Mutation) {
         let Some((_, writer)) = entered.iter().find(|(id, _)| *id == table) else {
             crate::sometimes!("a mutation met a table that was dropped");
             return;
@@ -106,7 +106,7 @@ impl Engine {
     /// they are to be inserted into. An error that is harmless means that nothing of the group was written.
     fn log_and_await<'a, I>(&self, batches: impl Fn() -> I, mode: SyncMode) -> Result<Vec<Entered>>
     where
-        I: Iterator<Item = &'a [(TableId, Mutation)]>,
+        I: Iterator<Item = &'a [(TableId, Mutation)]> + Clone,
     {
         let (entered, end) = {
             let mut log = self.log.lock();

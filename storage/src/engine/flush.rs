@@ -48,7 +48,11 @@ impl Engine {
             if let Some(first) = oldest.memtable.first_position() {
                 writer.cover_log(LogSpan { first, last: oldest.end });
             }
-            for (key, record) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+            let mut key = Vec::new();
+            for entry in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+                let Some(record) = entry.record() else { continue };
+                key.clear();
+                entry.write_key(&mut key);
                 writer.add(&key, &record)?;
             }
             writer.finish()
@@ -127,6 +131,7 @@ impl Engine {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             self.discard(id);
             if failure.is_harmless() {
+                crate::sometimes!("spare segments were given back to a full disk");
                 self.give_spares_back();
             }
             if failure.is_failed_directory_sync() {
@@ -163,7 +168,7 @@ impl Engine {
 
     /// Removes the segments that no table needs any more, after the manifest says that they are not needed, but keeps
     /// some to be used again.
-    fn trim_log(&self) -> Result<()> {
+    pub(super) fn trim_log(&self) -> Result<()> {
         // Asked before the tables are: whatever is inserted from here on was logged in this segment or later.
         let newest = SegmentId(self.log_newest.load(Ordering::Acquire));
         let trees = self.trees.load();
@@ -195,10 +200,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes what is kept to be used again: the disk is full. What cannot be removed is for the next recovery.
-    fn give_spares_back(&self) {
+    /// Removes what is kept to be used again. What cannot be removed is for the next recovery.
+    pub(super) fn give_spares_back(&self) {
         for spare in self.spares.lock().drain(..) {
-            crate::sometimes!("spare segments were given back to a full disk");
             let _ = self.disk.remove(&spare);
         }
     }

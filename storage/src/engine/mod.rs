@@ -67,7 +67,7 @@ use crate::{
     disk::{Disk, LockGuard, StickyDisk},
     error::{Error, Result},
     manifest::{Edit, Manifest},
-    memtable::{self, Memtable},
+    memtable::Memtable,
     options::Options,
     record::Mutation,
     recovery::recover,
@@ -291,7 +291,7 @@ impl Engine {
         if let Pressure::Refused { what } = self.pressure() {
             return Err(Error::Overloaded { what });
         }
-        let batch = batch.into_iter().map(|(table, mutation)| (table, memtable::detached(mutation)));
+        let batch = batch.into_iter().map(|(table, mutation)| (table, mutation.detached()));
         let (ticket, is_first) = self.queue.push(batch.collect())?;
         if is_first {
             self.listener.tell(Step::Commit);
@@ -367,7 +367,8 @@ impl Engine {
 
     /// Switches the memtables of which this is told for the first time at least `age` ago that they hold something,
     /// and answers whether there were any. `now` is the time since some moment that is always the same; the engine
-    /// looks at no clock. A driver calls it several times per [`Options::memtable_age`].
+    /// looks at no clock. A driver calls it several times per [`Options::memtable_age`]. With everything in SSTables it
+    /// gives back the segments that are kept to be used again.
     ///
     /// # Errors
     /// [`Error::Poisoned`], [`Error::Closed`].
@@ -382,7 +383,18 @@ impl Engine {
             }
         }
         self.note_switched(switched);
+        let is_at_rest = self.is_all_flushed();
+        drop(log);
+        if is_at_rest {
+            crate::sometimes!("spare segments were given back at rest");
+            self.give_spares_back();
+        }
         Ok(switched)
+    }
+
+    /// Whether nothing is in the log alone. For the holder of the log's lock, for whom it stays so.
+    fn is_all_flushed(&self) -> bool {
+        self.trees.load().values().all(|tree| tree.view().first_position().is_none())
     }
 
     /// Switches the memtable of a table. The ticket is ready when all that was applied to the table before this call
@@ -427,13 +439,7 @@ impl Engine {
                 Err(failure) => return Err(failure),
             }
         }
-        {
-            let mut log = self.log.lock();
-            log.seal().inspect_err(|e| drop(self.fail(e)))?;
-            self.group_sync.is_durable_until(log.end());
-            // Under the lock, so that nobody writes behind the seal.
-            self.condition.close();
-        }
+        self.seal_log()?;
         self.awaited.lock().clear();
         self.room.open();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.

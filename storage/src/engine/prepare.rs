@@ -58,6 +58,37 @@ impl Engine {
         Ok(if worked { StepOutcome::Worked } else { StepOutcome::Idle })
     }
 
+    /// Ends the log for good, and gives back what it keeps for later: spares, and, when all is in SSTables, everything
+    /// but a segment that holds a seal.
+    pub(super) fn seal_log(&self) -> Result<()> {
+        let mut log = self.log.lock();
+        while log.is_next_in_preparation() {
+            self.prepared.wait(&mut log);
+            self.condition.check()?;
+        }
+        if self.is_all_flushed() {
+            match log.rotate_to_last() {
+                Ok(true) => {
+                    self.record_log(SegmentId(0), log.segment())?;
+                    self.log_newest.store(log.segment().0, Ordering::Release);
+                }
+                Ok(false) => {}
+                // Then it is sealed where it is.
+                Err(failure) if failure.is_harmless() => {}
+                Err(failure) => return Err(self.fail(&failure)),
+            }
+        }
+        log.seal().inspect_err(|failure| drop(self.fail(failure)))?;
+        self.group_sync.is_durable_until(log.end());
+        // What cannot be removed is for the next recovery, unless nobody knows what the manifest says.
+        let _ = self.trim_log();
+        self.condition.check()?;
+        // Under the lock, so that nobody writes behind the seal.
+        self.condition.close();
+        self.give_spares_back();
+        Ok(())
+    }
+
     /// Whether so many bytes should be synced before the interval is over.
     pub(super) fn has_much_unsynced(&self, unsynced_bytes: u64) -> bool {
         self.options.sync_mode == SyncMode::Periodic && unsynced_bytes >= EARLY_SYNC_BYTES

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, TableId, disk::Disk, error::Result, manifest, sstable::TableFile};
+use crate::{Error, TableId, TableOptions, disk::Disk, error::Result, manifest, sstable::TableFile};
 
 /// The newest manifest of a data directory.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct InspectedTable {
     pub flushed: (u64, u64),
     /// Its live SSTables.
     pub files: Vec<TableFile>,
+    /// Its options, if it was given some.
+    pub options: Option<TableOptions>,
 }
 
 impl InspectedManifest {
@@ -50,6 +52,7 @@ impl InspectedManifest {
             id,
             flushed: (table.flushed.segment.0, table.flushed.offset),
             files: table.files().collect(),
+            options: table.options.clone(),
         });
         Ok(Self {
             number,

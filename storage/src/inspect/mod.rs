@@ -3,12 +3,21 @@
 //! They take no lock, so they work beside a running engine, whose files may then disappear under them: an SSTable once it
 //! is merged, a manifest once another follows. That is [`crate::Error::Io`] of kind `NotFound`, and no damage.
 //! Files are read with calls that can fail, never through a map: a disk that cannot read a place must not end the tool.
-//! What is held in memory at a time is bounded by the file: the index, filter and statistics of one table, and one block.
+//! What is held in memory at a time is bounded by the file: the index, filter and statistics of one table, and one block;
+//! one segment of the commit log.
 //!
-//! Reading order: `table`, `manifest`.
+//! What a running engine writes in the very moment may be read by halves: damage counts when a second look finds it too.
+//!
+//! Reading order: `table`, `manifest`, `segment`, `levels`, `directory`.
 
+mod directory;
+mod levels;
 mod manifest;
+mod segment;
 mod table;
 
+pub use directory::{FileSum, InspectedDirectory};
+pub use levels::{InspectedLevel, levels};
 pub use manifest::{InspectedManifest, InspectedTable};
+pub use segment::{InspectedSegment, SegmentEnd, TableShare};
 pub use table::TableInspection;

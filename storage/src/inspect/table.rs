@@ -21,6 +21,23 @@ impl TableInspection {
     /// # Errors
     /// [`Error::Corrupt`] with file and offset, [`Error::Io`].
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let (directory, file) = Self::place(disk, path)?;
+        let cache = Arc::new(BlockCache::new(0, 0));
+        let reader = TableReader::open_with(disk, directory, file, AccessMode::Standard, cache)?;
+        Ok(Self { reader })
+    }
+
+    /// The statistics of a file that cannot be opened, if they and the footer are sound.
+    ///
+    /// # Errors
+    /// As [`TableInspection::open`].
+    pub fn stats_of(disk: &dyn Disk, path: &Path) -> Result<(TableFile, Stats)> {
+        let (directory, file) = Self::place(disk, path)?;
+        let stats = TableReader::stats_of(disk, directory, &file)?;
+        Ok((file, stats))
+    }
+
+    fn place<'a>(disk: &dyn Disk, path: &'a Path) -> Result<(&'a Path, TableFile)> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let id = sstable::parse_name(name).ok_or_else(|| Error::Corrupt {
             path: path.into(),
@@ -30,10 +47,7 @@ impl TableInspection {
         let length_bytes =
             disk.open_to_read(path).and_then(|file| file.len()).map_err(|e| Error::io("open", path, e))?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        let cache = Arc::new(BlockCache::new(0, 0));
-        let file = TableFile { id, length_bytes };
-        let reader = TableReader::open_with(disk, directory, file, AccessMode::Standard, cache)?;
-        Ok(Self { reader })
+        Ok((directory, TableFile { id, length_bytes }))
     }
 
     /// Its id and length.

@@ -40,7 +40,7 @@ use bytes::Bytes;
 
 use crate::{
     commit_log::{
-        frame::{self, ALIGNMENT, Frame},
+        frame::{self, Frame},
         header::{self, Birth, HEADER_BYTES, Magic},
     },
     disk::{Disk, DiskFile},
@@ -105,9 +105,10 @@ impl Manifest {
         room: u64,
     ) -> Result<Self> {
         let mut frames = Vec::new();
-        frame::append(&mut frames, frame::salt(MAGIC, number), HEADER_BYTES as u64, SNAPSHOT, |out| {
-            state.as_edits().iter().for_each(|edit| edit.encode(out));
-        });
+        let mut edits = Vec::new();
+        state.as_edits().iter().for_each(|edit| edit.encode(&mut edits));
+        let place = (frame::salt(MAGIC, number), HEADER_BYTES as u64);
+        frame::append(&mut frames, place, SNAPSHOT, edits.len(), |out| out.extend_from_slice(&edits));
         let end = (HEADER_BYTES + frames.len()) as u64;
         let length = end + end.max(EDITS_BYTES).max(room);
         let birth = Birth { length, durable: end, salt: frame::salt(MAGIC, number) };
@@ -143,9 +144,8 @@ impl Manifest {
             self.state.apply(edit).map_err(|what| corrupt(&self.path, self.end, what))?;
         }
         let mut bytes = Vec::new();
-        frame::append(&mut bytes, frame::salt(MAGIC, self.number), self.end, EDITS, |out| {
-            out.extend_from_slice(&payload);
-        });
+        let place = (frame::salt(MAGIC, self.number), self.end);
+        frame::append(&mut bytes, place, EDITS, payload.len(), |out| out.extend_from_slice(&payload));
         self.file.write_all_at(&bytes, self.end).map_err(|e| Error::io("write", &self.path, e))?;
         self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
         self.end += size;
@@ -222,7 +222,7 @@ fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
     if at == HEADER_BYTES {
         return Err(corrupt(path, at as u64, "the snapshot is damaged".into()));
     }
-    let mut behind = ((at + 1).next_multiple_of(ALIGNMENT)..contents.len()).step_by(ALIGNMENT);
+    let mut behind = at + 1..contents.len();
     match behind.find(|&place| frame::read(contents, salt, place).is_some_and(|frame| frame.kind == EDITS)) {
         Some(valid) => Err(corrupt(path, at as u64, format!("a damaged edit, with a valid one at {valid}"))),
         None => Ok(state),

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use crate::{
     error::{Error, Result},
     record::Record,
+    varint,
 };
 
 /// Collects the entries of one block.
@@ -47,9 +48,9 @@ impl BlockBuilder {
         } else {
             self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count()
         };
-        put_varint(&mut self.contents, shared);
-        put_varint(&mut self.contents, key.len() - shared);
-        put_varint(&mut self.contents, record.encoded_len());
+        varint::put(&mut self.contents, shared as u64);
+        varint::put(&mut self.contents, (key.len() - shared) as u64);
+        varint::put(&mut self.contents, record.encoded_len() as u64);
         self.contents.extend_from_slice(&key[shared..]);
         record.encode(&mut self.contents);
         self.entries += 1;
@@ -161,18 +162,15 @@ impl Block {
         if rest.is_empty() {
             return Ok(None);
         }
-        let shared = take_varint(&mut rest)?;
-        let unshared = take_varint(&mut rest)?;
-        let record_len = take_varint(&mut rest)?;
+        let mut number = || varint::take_u32(&mut rest).map(|number| number as usize).ok_or(BAD_ENTRY);
+        let (shared, unshared, record_len) = (number()?, number()?, number()?);
         let (key_rest, rest) = rest.split_at_checked(unshared).ok_or(BAD_ENTRY)?;
         let after = rest.len().checked_sub(record_len).ok_or(BAD_ENTRY)?;
         Ok(Some(Entry { shared, key_rest, record: entries.len() - rest.len()..entries.len() - after }))
     }
 
     fn record(&self, range: Range<usize>) -> Result<Record> {
-        let mut bytes = self.contents.slice(range);
-        let record = Record::decode(&mut bytes)?;
-        if bytes.is_empty() { Ok(record) } else { Err(BAD_ENTRY) }
+        Record::decode(self.contents.slice(range))
     }
 
     fn restart(&self, number: usize) -> Result<usize> {
@@ -230,24 +228,3 @@ impl Cursor {
 
 const NO_RESTARTS: Error = Error::Malformed { what: "the restart points of a block are wrong" };
 const BAD_ENTRY: Error = Error::Malformed { what: "an entry of a block is wrong" };
-
-fn put_varint(out: &mut Vec<u8>, value: usize) {
-    let mut value = value;
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn take_varint(input: &mut &[u8]) -> Result<usize> {
-    let mut value = 0_u64;
-    for shift in [0, 7, 14, 21, 28] {
-        let byte = input.try_get_u8().map_err(|_| BAD_ENTRY)?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return u32::try_from(value).map(|value| value as usize).map_err(|_| BAD_ENTRY);
-        }
-    }
-    Err(BAD_ENTRY)
-}

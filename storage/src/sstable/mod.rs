@@ -31,7 +31,7 @@
 //!             sizes: records of 2^log2 to 2^(log2+1)-1 bytes, key and encoded record; drops: records that
 //!             expire, or tombstones that were made, between the two instants, both included and in whole seconds
 //! footer    file_id u64 │ index_offset u64 │ filter_offset u64 │ stats_offset u64
-//!             │ format_version u32 = 2 │ magic "HELENSST" │ checksum u64                            52 bytes
+//!             │ format_version u32 = 3 │ magic "HELENSST" │ checksum u64                            52 bytes
 //! ```
 //!
 //! Each checksum is the 64-bit xxh3 of the bytes of its structure before it, with a seed made of the file id and

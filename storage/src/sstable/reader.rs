@@ -71,34 +71,26 @@ impl TableReader {
         mode: AccessMode,
         cache: Arc<BlockCache>,
     ) -> Result<Self> {
-        let path = directory.join(Self::file_name(file.id));
-        let source = TableSource::open(disk, &path, &file, mode)?;
-        let footer_len = file.length_bytes.min(FOOTER_LEN as u64);
-        let footer_at = file.length_bytes - footer_len;
-        let footer = source.read(&path, footer_at, footer_len as usize)?;
-        let footer = Footer::parse(&footer, footer_at).map_err(|error| locate(error, &path, footer_at))?;
-        if footer.id != file.id {
-            let what = format!("it is table {:016x} under the name of another", footer.id.0);
-            return Err(damaged(&path, footer_at, what));
-        }
-        let part = |from: u64, to: u64, name: &str| -> Result<Vec<u8>> {
-            // The footer's offsets ascend, and end before itself.
-            let sealed = source.read(&path, from, (to - from) as usize)?;
-            let bytes = section::verify(&sealed, file.id, from);
-            let wrong = || damaged(&path, from, format!("the checksum of the {name} is wrong"));
-            bytes.map(<[u8]>::to_vec).ok_or_else(wrong)
-        };
-        let index = part(footer.index_offset, footer.filter_offset, "index")?;
-        let filter = part(footer.filter_offset, footer.stats_offset, "filter")?;
-        let stats = part(footer.stats_offset, footer_at, "statistics")?;
-        let index = Index::parse(Bytes::from(index), footer.index_offset)
-            .map_err(|error| locate(error, &path, footer.index_offset))?;
-        let filter = Filter::parse(filter).map_err(|error| locate(error, &path, footer.filter_offset))?;
-        let stats = Stats::parse(&stats).map_err(|error| locate(error, &path, footer.stats_offset))?;
+        let sections = Sections::open(disk, directory, &file, mode)?;
+        let Footer { index_offset, filter_offset, .. } = sections.footer;
+        let (index, filter) = (sections.index()?, sections.filter()?);
+        let index = Index::parse(Bytes::from(index), index_offset)
+            .map_err(|error| locate(error, &sections.path, index_offset))?;
+        let filter = Filter::parse(filter).map_err(|error| locate(error, &sections.path, filter_offset))?;
+        let stats = sections.stats()?;
+        let Sections { path, source, footer, .. } = sections;
         if index.last_key() != stats.last_key {
             return Err(damaged(&path, footer.stats_offset, "index and statistics disagree"));
         }
         Ok(Self { path, file, source, cache, index, filter, stats })
+    }
+
+    /// The statistics of a file, whatever is with its index, its filter and its blocks.
+    ///
+    /// # Errors
+    /// As [`TableReader::open_with`].
+    pub(crate) fn stats_of(disk: &dyn Disk, directory: &Path, file: &TableFile) -> Result<Stats> {
+        Sections::open(disk, directory, file, AccessMode::Standard)?.stats()
     }
 
     /// Its id and length.
@@ -291,5 +283,55 @@ pub struct TableMemory {
 impl fmt::Debug for TableReader {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("TableReader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The parts of a file around its blocks.
+#[derive(Debug)]
+struct Sections {
+    path: PathBuf,
+    source: TableSource,
+    id: FileId,
+    footer: Footer,
+    footer_at: u64,
+}
+
+impl Sections {
+    /// Opens the file and verifies its footer.
+    fn open(disk: &dyn Disk, directory: &Path, file: &TableFile, mode: AccessMode) -> Result<Self> {
+        let path = directory.join(TableReader::file_name(file.id));
+        let source = TableSource::open(disk, &path, file, mode)?;
+        let footer_len = file.length_bytes.min(FOOTER_LEN as u64);
+        let footer_at = file.length_bytes - footer_len;
+        let footer = source.read(&path, footer_at, footer_len as usize)?;
+        let footer = Footer::parse(&footer, footer_at).map_err(|error| locate(error, &path, footer_at))?;
+        if footer.id != file.id {
+            let what = format!("it is table {:016x} under the name of another", footer.id.0);
+            return Err(damaged(&path, footer_at, what));
+        }
+        Ok(Self { path, source, id: file.id, footer, footer_at })
+    }
+
+    fn index(&self) -> Result<Vec<u8>> {
+        self.part(self.footer.index_offset, self.footer.filter_offset, "index")
+    }
+
+    fn filter(&self) -> Result<Vec<u8>> {
+        self.part(self.footer.filter_offset, self.footer.stats_offset, "filter")
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        let at = self.footer.stats_offset;
+        let stats = self.part(at, self.footer_at, "statistics")?;
+        Stats::parse(&stats).map_err(|error| locate(error, &self.path, at))
+    }
+
+    /// The bytes of a part, if they are what was sealed.
+    fn part(&self, from: u64, to: u64, name: &str) -> Result<Vec<u8>> {
+        // The footer's offsets ascend, and end before itself.
+        let sealed = self.source.read(&self.path, from, (to - from) as usize)?;
+        let bytes = section::verify(&sealed, self.id, from);
+        let wrong = || damaged(&self.path, from, format!("the checksum of the {name} is wrong"));
+        bytes.map(<[u8]>::to_vec).ok_or_else(wrong)
     }
 }

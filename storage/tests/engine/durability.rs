@@ -262,7 +262,7 @@ fn segments_go_once_every_table_has_flushed_them() {
     let ticket = engine.apply(TableId(2), Mutation::single("idle", plain(1, "holds the log"))).unwrap();
     engine.step(Step::Commit).unwrap();
     ticket.wait().unwrap();
-    for n in 0..100 {
+    for n in 0..200 {
         write(&engine, &format!("{n}"), plain(n, &"v".repeat(100)));
     }
     assert!(files(&disk, ".log").len() > 3);
@@ -272,7 +272,7 @@ fn segments_go_once_every_table_has_flushed_them() {
     write(&engine, "last", plain(1, "v"));
     drop(engine);
     let engine = open(&disk, small());
-    assert_eq!(everything(&engine).len(), 101);
+    assert_eq!(everything(&engine).len(), 201);
     assert_eq!(engine.get(TableId(2), b"idle").unwrap(), Some(plain(1, "holds the log")));
 }
 

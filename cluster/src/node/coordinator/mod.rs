@@ -206,6 +206,11 @@ impl Coordinator {
         self.tasks.wait().await;
     }
 
+    /// Requests that wait for their reply.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.max_requests - self.waiting.available_permits()
+    }
+
     fn host_id(&self) -> HostId {
         self.replica.identity.host_id()
     }

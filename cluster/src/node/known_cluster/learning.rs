@@ -1,6 +1,9 @@
 //! What changes the picture: exchanges, gossip, and this node's own steps. One at a time, durable before it is published.
 
-use std::sync::Arc;
+use std::{mem::discriminant, sync::Arc};
+
+use helenus_storage::TableId;
+use tokio::sync::MutexGuard;
 
 use super::{KnownCluster, Picture, Writer};
 use crate::{
@@ -53,19 +56,21 @@ impl KnownCluster {
         self.log_notes(sender, &changes);
         if changes.is_news() {
             self.save(&mut writer, &view, &changes).await?;
-            self.publish(view.clone(), &changes.members);
+            self.publish(&mut writer, view.clone(), &changes.members);
         }
         if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
             mark(self, sender);
         }
         writer.join.on_exchange(&view, sender, theirs);
-        self.move_on(&mut writer, view).await
+        self.move_on(&mut writer, view).await?;
+        self.drop_dead_tables(writer).await;
+        Ok(())
     }
 
     /// Answers the first message of gossip.
     pub(crate) fn answer_syn(&self, sender: HostId, syn: &Syn) -> Ack {
         let (ack, flaws) = self.hearsay.on_syn(syn);
-        self.log_flaws(sender, &flaws);
+        self.reject_flaws(sender, &flaws);
         self.mark_heard(sender);
         ack
     }
@@ -79,7 +84,7 @@ impl KnownCluster {
     ) -> Result<(), ReplicaError> {
         self.learn_deltas(sender, &ack.deltas, now).await?;
         let flaws = self.hearsay.on_ack(ack);
-        self.log_flaws(sender, &flaws);
+        self.reject_flaws(sender, &flaws);
         self.mark_up(sender);
         Ok(())
     }
@@ -108,10 +113,10 @@ impl KnownCluster {
             let mut writer = self.writer.lock().await;
             let mut view = self.picture.load().view.clone();
             let changes = view.merge_members(unknown_descriptions(deltas, &view), now);
-            self.log_gossiped(sender, &changes);
+            self.log_notes(sender, &changes);
             if changes.is_news() {
                 self.save(&mut writer, &view, &changes).await?;
-                self.publish(view.clone(), &changes.members);
+                self.publish(&mut writer, view.clone(), &changes.members);
             }
             self.move_on(&mut writer, view).await?;
         }
@@ -120,7 +125,7 @@ impl KnownCluster {
             |delta: &&Delta| delta.description.as_ref().is_none_or(|member| picture.view.believes(member));
         let believed: Vec<Delta> = deltas.iter().filter(is_believed).cloned().collect();
         let flaws = self.hearsay.accept(&believed);
-        self.log_flaws(sender, &flaws);
+        self.reject_flaws(sender, &flaws);
         Ok(())
     }
 
@@ -141,7 +146,7 @@ impl KnownCluster {
         view.remove(host_id);
         let changes = Changes { members: vec![host_id], ..Changes::default() };
         self.save(&mut writer, &view, &changes).await.map_err(RemovalError::Storage)?;
-        self.publish(view.clone(), &changes.members);
+        self.publish(&mut writer, view.clone(), &changes.members);
         helenus_storage::sometimes!("a dead member was removed");
         tracing::warn!(host = %host_id, "removed a dead member: its ranges are one replica short until they are repaired");
         // It may have been the last of whom this node waited to hear.
@@ -150,9 +155,7 @@ impl KnownCluster {
 
     /// Settles or becomes normal if that is due.
     async fn move_on(&self, writer: &mut Writer, mut view: View) -> Result<(), ReplicaError> {
-        if view.cluster_id().is_none()
-            || matches!(view.own().state, MemberState::Normal | MemberState::Removed)
-        {
+        if view.cluster_id().is_none() || !view.own().state.is_arriving() {
             return Ok(());
         }
         *self.to_be_asked.lock() = writer.join.to_be_asked(&view).collect();
@@ -163,7 +166,7 @@ impl KnownCluster {
                 saved_cluster::save(&self.store, &mut writer.saves, [view.own()], []).await?;
                 *self.to_be_asked.lock() = writer.join.to_be_asked(&view).collect();
                 let own = view.own().host_id;
-                self.publish(view, &[own]);
+                self.publish(writer, view, &[own]);
                 self.waiting_for.lock().take();
                 if state == MemberState::Settling {
                     tracing::info!("joined: this node owns its ranges");
@@ -193,7 +196,7 @@ impl KnownCluster {
             ..Changes::default()
         };
         self.save(&mut writer, &view, &changes).await?;
-        self.publish(view, &changes.members);
+        self.publish(&mut writer, view, &changes.members);
         self.waiting_for.lock().take();
         tracing::info!(%cluster_id, ?replication, "formed a new cluster");
         Ok(())
@@ -213,7 +216,8 @@ impl KnownCluster {
         let changes = Changes { tables: vec![fact.name.clone()], ..Changes::default() };
         view.insert_table(fact);
         self.save(&mut writer, &view, &changes).await.map_err(SchemaError::NotSaved)?;
-        self.publish(view, &[]);
+        self.publish(&mut writer, view, &[]);
+        self.drop_dead_tables(writer).await;
         Ok(())
     }
 
@@ -233,20 +237,44 @@ impl KnownCluster {
         self.log_notes(sender, &changes);
         if changes.is_news() {
             self.save(&mut writer, &view, &changes).await?;
-            self.publish(view, &[]);
+            self.publish(&mut writer, view, &[]);
+            self.drop_dead_tables(writer).await;
         }
         Ok(())
     }
 
+    /// Has storage drop the tables that are no longer in the schema. What fails is tried again at the next exchange, and
+    /// at the next start.
+    async fn drop_dead_tables(&self, writer: MutexGuard<'_, Writer>) {
+        let dead = writer.dead.clone();
+        // Removing large files takes long, and the dead stay dead.
+        drop(writer);
+        if dead.is_empty() {
+            return;
+        }
+        helenus_storage::sometimes!("storage dropped a table");
+        match self.store.drop_tables(dead.clone()).await {
+            Ok(()) => self.writer.lock().await.dead.retain(|table| !dead.contains(table)),
+            Err(error) => {
+                let line = format!("storage did not drop what was dropped, and will try again: {error}");
+                if self.log_limit.allows(&line) {
+                    tracing::warn!("{line}");
+                }
+            }
+        }
+    }
+
+    /// Facts come before the tables that they are about: so one in storage that no saved fact calls live was dropped.
+    ///
     /// The cluster id comes last: see [`saved_cluster`].
     async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
         let members = changes.members.iter().filter_map(|host_id| view.known(*host_id));
         let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().fact(name)).collect();
+        saved_cluster::save(&self.store, &mut writer.saves, members, tables.iter().copied()).await?;
         for table in tables.iter().filter(|table| !table.is_dropped) {
             let options = table.definition.storage_options().map_err(ReplicaError::Storage)?;
             self.store.create_table(table.id(), options).await?;
         }
-        saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
         // Durable before the id: see `saved_cluster`.
         if let Some(cluster_id) = changes.cluster_id {
             self.identity.join_cluster(&self.store, cluster_id).await?;
@@ -254,53 +282,50 @@ impl KnownCluster {
         Ok(())
     }
 
-    fn publish(&self, view: View, changed: &[HostId]) {
+    fn publish(&self, writer: &mut Writer, view: View, changed: &[HostId]) {
+        let dropped = |table: &TableId| view.tables().by_id(*table).is_none();
+        writer.dead.extend(self.picture.load().view.tables().iter().map(Table::id).filter(dropped));
         let picture = Arc::new(Picture::of(view));
         self.picture.store(Arc::clone(&picture));
         self.hearsay.publish(&picture.view, changed);
         self.news.notify_one();
     }
 
-    /// What gossip taught is no exchange's to tell: what was not believed is one line per sender.
-    fn log_gossiped(&self, sender: HostId, changes: &Changes) {
-        let mut flaws = Vec::new();
-        for note in &changes.notes {
-            match note {
-                Note::MemberIgnored { about, flaw } => flaws.push((*about, flaw.clone())),
-                note => {
-                    let line = format!("gossip of host {sender}: {note}");
-                    if self.log_limit.allows(&line) {
-                        tracing::warn!("{line}");
-                    }
-                }
-            }
-        }
-        let flaws = self.hearsay.count(flaws);
-        self.log_flaws(sender, &flaws);
-    }
-
-    /// Says once per sender and minute that it tells what cannot be.
-    fn log_flaws(&self, sender: HostId, flaws: &[(HostId, Flaw)]) {
-        let Some((about, flaw)) = flaws.first() else { return };
-        helenus_storage::sometimes!("gossip was not believed");
-        if self.log_limit.allows(&format!("flaws of {sender}")) {
-            let count = flaws.len();
-            tracing::warn!(count, "ignored what host {sender} said, first of host {about}: {flaw}");
-        }
-    }
-
+    /// Tells the operator what a merge has to say, of one kind once per sender and minute: whoever sends damage sends
+    /// more of it.
     fn log_notes(&self, sender: HostId, changes: &Changes) {
         if let Some(cluster_id) = changes.cluster_id {
             tracing::info!(%cluster_id, "belongs to a cluster now, learned from host {sender}");
         }
-        for note in &changes.notes {
-            let line = format!("exchange with host {sender}: {note}");
-            if self.log_limit.allows(&line) {
-                tracing::warn!("{line}");
+        let is_flaw = |note: &&Note| matches!(note, Note::MemberIgnored { .. } | Note::TableIgnored { .. });
+        let (flaws, notes): (Vec<&Note>, Vec<&Note>) = changes.notes.iter().partition(is_flaw);
+        if let Some(first) = flaws.first() {
+            self.reject(sender, flaws.len() + changes.suppressed, first);
+        }
+        for note in notes {
+            if let Note::OtherCluster { .. } = note {
+                self.hearsay.count_foreign();
+            }
+            // Members are removed once, so that needs no limit.
+            let is_news = matches!(note, Note::Removed { .. });
+            if is_news || self.log_limit.allows(&format!("{:?} of {sender}", discriminant(note))) {
+                tracing::warn!("host {sender} said: {note}");
             }
         }
-        if changes.suppressed > 0 {
-            tracing::warn!(suppressed = changes.suppressed, "more notes on the exchange with host {sender}");
+    }
+
+    fn reject_flaws(&self, sender: HostId, flaws: &[(HostId, Flaw)]) {
+        if let Some((about, flaw)) = flaws.first() {
+            self.reject(sender, flaws.len(), &Note::MemberIgnored { about: *about, flaw: flaw.clone() });
+        }
+    }
+
+    /// Counts facts that are not believed, and says once per sender and minute that it tells what cannot be.
+    fn reject(&self, sender: HostId, count: usize, first: &Note) {
+        helenus_storage::sometimes!("gossip was not believed");
+        self.hearsay.count_rejected(count);
+        if self.log_limit.allows(&format!("flaws of {sender}")) {
+            tracing::warn!(count, "host {sender} said what cannot be; first: {first}");
         }
     }
 }

@@ -27,6 +27,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use helenus_storage::TableId;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, OnceCell};
 
@@ -41,7 +42,7 @@ use super::{
     user_records::{Intent, UserRecords},
 };
 use crate::{
-    membership::{Exchange, Join, Liveness, Member, MemberState, View, digest::Tag},
+    membership::{Exchange, Join, Liveness, Member, MemberState, View, clock_watch::ClocksOff, digest::Tag},
     message::ReplicaError,
     node_id::HostId,
     partitioning::{Ring, Token},
@@ -130,6 +131,8 @@ pub(crate) const WAS_REMOVED: &str = "it was removed from the cluster, which has
 struct Writer {
     saves: SaveCounter,
     join: Join,
+    /// Tables that were dropped, and perhaps not from storage yet.
+    dead: BTreeSet<TableId>,
 }
 
 impl KnownCluster {
@@ -166,6 +169,16 @@ impl KnownCluster {
         if let Some(note) = view.factor_note() {
             tracing::warn!("{note}");
         }
+        // Without a cluster, what was saved of one that the node did not join counts for nothing.
+        let is_dead = |table: &TableId| view.cluster_id().is_some() && view.tables().by_id(*table).is_none();
+        let mut dead: BTreeSet<TableId> = store.user_tables().filter(is_dead).collect();
+        dead.retain(|table| {
+            helenus_storage::sometimes!("a start finished the drop of a table");
+            let dropped = engine.drop_table(*table);
+            dropped
+                .inspect_err(|error| tracing::warn!("table {} is not dropped yet: {error}", table.0))
+                .is_err()
+        });
         let hearsay = Hearsay::new(settings, &view);
         let to_be_asked = view.others().map(|member| member.host_id).collect();
         let cluster = Self {
@@ -177,7 +190,7 @@ impl KnownCluster {
             in_doubt: Mutex::default(),
             doubt: Notify::new(),
             met: AtomicBool::new(false),
-            writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default() }),
+            writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default(), dead }),
             to_be_asked: Mutex::new(to_be_asked),
             user_records: UserRecords::default(),
             user_records_saved: OnceCell::new(),
@@ -227,7 +240,7 @@ impl KnownCluster {
 
     /// Why the node is still joining or settling, if it is.
     pub(crate) fn why_not_normal(&self) -> Option<String> {
-        if self.picture.load().view.own().state == MemberState::Normal {
+        if !self.picture.load().view.own().state.is_arriving() {
             return None;
         }
         let why = self.waiting_for.lock().clone();
@@ -257,9 +270,20 @@ impl KnownCluster {
 
     /// Bytes of a member's data on disk, as it said last.
     pub(crate) fn load_of(&self, host_id: HostId) -> Option<u64> {
-        let facts = self.hearsay.facts(host_id);
-        let (_, load) = facts.into_iter().find(|(tag, _)| *tag == Tag::LOAD)?;
-        load.bytes.as_slice().try_into().ok().map(u64::from_le_bytes)
+        let load = self.hearsay.fact(host_id, Tag::LOAD)?;
+        load.as_slice().try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// The live members that say that this node's clock is far off, and by how many seconds it is ahead of theirs.
+    pub(crate) fn told_off(&self) -> Vec<(HostId, i32)> {
+        let own = self.identity.host_id();
+        let told = |host_id| {
+            let ClocksOff(named) = ClocksOff::decode(&self.hearsay.fact(host_id, Tag::CLOCKS_OFF)?)?;
+            Some((host_id, *named.get(&own)?))
+        };
+        let picture = self.picture.load();
+        let live = picture.view.others().map(|member| member.host_id).filter(|host_id| self.is_up(*host_id));
+        live.filter_map(told).collect()
     }
 
     /// Bytes of this node's data on disk.

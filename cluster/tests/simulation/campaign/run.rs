@@ -12,10 +12,7 @@ use helenus_bench::{
     checkers::Violation,
     history::{Action, FORMAT, Header, History, Level, MemberView, Moment, Phase, View},
 };
-use helenus_cluster::{
-    membership::MemberState,
-    simulation::{SimulatedCluster, disturb},
-};
+use helenus_cluster::simulation::{SimulatedCluster, disturb};
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 
@@ -185,7 +182,7 @@ fn views(cluster: &SimulatedCluster) -> Vec<View> {
                 .into_iter()
                 .map(|member| MemberView {
                     host_id: member.host_id.to_string(),
-                    state: name(member.state).to_owned(),
+                    state: member.state.to_string(),
                     up: member.up,
                 })
                 .collect();
@@ -205,22 +202,13 @@ fn states(cluster: &SimulatedCluster) -> String {
                 .map(|member| {
                     let up = if member.up { "up" } else { "down" };
                     let why = member.why.as_deref().map_or_else(String::new, |why| format!(" ({why})"));
-                    format!("{} {} {up}{why}", member.address, name(member.state))
+                    format!("{} {} {up}{why}", member.address, member.state)
                 })
                 .collect();
             format!("n{node} sees {}", seen.join(", "))
         }
     };
     (1..=cluster.shape().nodes).map(one).collect::<Vec<_>>().join("; ")
-}
-
-fn name(state: MemberState) -> &'static str {
-    match state {
-        MemberState::Joining => "joining",
-        MemberState::Settling => "settling",
-        MemberState::Normal => "normal",
-        MemberState::Removed => "removed",
-    }
 }
 
 thread_local! {

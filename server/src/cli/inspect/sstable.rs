@@ -13,7 +13,7 @@ use helenus_storage::{
     Record,
     disk::OsDisk,
     inspect::TableInspection,
-    sstable::{FORMAT_VERSION, InspectedBlock, Stats},
+    sstable::{FORMAT_VERSION, InspectedBlock, Stats, TableFile, TableMemory},
 };
 use serde_json::{Map, Value, json};
 
@@ -66,11 +66,25 @@ impl Sstable {
         for (number, path) in self.files.iter().enumerate() {
             match TableInspection::open(&OsDisk, path) {
                 Ok(table) => self.show(&mut out, &mut findings, path, &table, number > 0)?,
-                Err(error) => findings.note(&error),
+                Err(error) => {
+                    self.show_stats(&mut out, path)?;
+                    findings.note(&error);
+                }
             }
         }
         out.flush()?;
         findings.outcome()
+    }
+
+    /// Of a file that cannot be opened, its statistics may still be sound.
+    fn show_stats(&self, out: &mut impl Write, path: &Path) -> io::Result<()> {
+        let is_summary = !self.what.dump && !self.what.keys && !self.what.blocks && !self.what.verify;
+        let Ok((file, stats)) = TableInspection::stats_of(&OsDisk, path) else { return Ok(()) };
+        match self.output.format {
+            _ if !is_summary || self.key.is_some() => Ok(()),
+            Format::Json => writeln!(out, "{}", summary_json(path, &file, &stats, None)),
+            Format::Table => summary(out, path, &file, &stats, None),
+        }
     }
 
     fn show(
@@ -91,12 +105,15 @@ impl Sstable {
             return self.each_record(out, findings, table);
         }
         match self.output.format {
-            Format::Json => writeln!(out, "{}", summary_json(path, table)),
+            Format::Json => {
+                let memory = Some(table.memory());
+                writeln!(out, "{}", summary_json(path, table.file(), table.stats(), memory))
+            }
             Format::Table => {
                 if is_next {
                     writeln!(out)?;
                 }
-                summary(out, path, table)
+                summary(out, path, table.file(), table.stats(), Some(table.memory()))
             }
         }
     }
@@ -229,12 +246,18 @@ impl Sstable {
     }
 }
 
-fn summary(out: &mut impl Write, path: &Path, table: &TableInspection) -> io::Result<()> {
-    let stats = table.stats();
+/// Without what index and filter take in memory where one of them is damaged.
+fn summary(
+    out: &mut impl Write,
+    path: &Path,
+    file: &TableFile,
+    stats: &Stats,
+    memory: Option<TableMemory>,
+) -> io::Result<()> {
     let mut line = |name: &str, value: String| writeln!(out, "{name:<15} {value}");
     line("File", path.display().to_string())?;
     line("Version", FORMAT_VERSION.to_string())?;
-    line("Size", format!("{} bytes", table.file().length_bytes))?;
+    line("Size", format!("{} bytes", file.length_bytes))?;
     let (records, plain) = (stats.records(), stats.plain);
     line(
         "Records",
@@ -264,8 +287,9 @@ fn summary(out: &mut impl Write, path: &Path, table: &TableInspection) -> io::Re
             stats.contents_bytes
         ),
     )?;
-    let memory = table.memory();
-    line("In memory", format!("index {} bytes, bloom filter {} bytes", memory.index, memory.filter))?;
+    if let Some(TableMemory { index, filter }) = memory {
+        line("In memory", format!("index {index} bytes, bloom filter {filter} bytes"))?;
+    }
     histograms(out, stats)
 }
 
@@ -293,13 +317,12 @@ fn bar(count: u64, most: u64) -> String {
     "#".repeat(usize::try_from(share).unwrap_or(0).max(usize::from(count > 0)))
 }
 
-fn summary_json(path: &Path, table: &TableInspection) -> Value {
-    let stats = table.stats();
+fn summary_json(path: &Path, file: &TableFile, stats: &Stats, memory: Option<TableMemory>) -> Value {
     let mut object = Map::new();
     object.insert("file".into(), path.display().to_string().into());
     object.insert("version".into(), FORMAT_VERSION.into());
-    object.insert("id".into(), table.file().id.0.into());
-    object.insert("bytes".into(), table.file().length_bytes.into());
+    object.insert("id".into(), file.id.0.into());
+    object.insert("bytes".into(), file.length_bytes.into());
     key::insert_key(&mut object, "first_key", &stats.first_key);
     key::insert_key(&mut object, "last_key", &stats.last_key);
     let span = |span: Option<helenus_storage::sstable::TimeSpan>| {
@@ -319,7 +342,8 @@ fn summary_json(path: &Path, table: &TableInspection) -> Value {
         "expiry": span(stats.expiry), "deletion": span(stats.deletion),
         "contents_bytes": stats.contents_bytes, "blocks_bytes": stats.blocks_bytes,
         "compression_ratio": stats.compression_ratio(),
-        "index_memory_bytes": table.memory().index, "filter_memory_bytes": table.memory().filter,
+        "index_memory_bytes": memory.map(|memory| memory.index),
+        "filter_memory_bytes": memory.map(|memory| memory.filter),
         "sizes": sizes, "drop_times": drops,
     });
     if let Value::Object(rest) = rest {

@@ -77,15 +77,6 @@ pub(super) fn parse(
 
 /// A definition with all its fields.
 pub(super) fn shown(definition: &Definition) -> Map<String, Value> {
-    let replication = match &definition.replication {
-        Replication::Simple { factor } => json!({ "class": "simple", "factor": factor }),
-        Replication::NetworkTopology { factors } => {
-            let mut shown = Map::new();
-            shown.insert("class".to_owned(), "network_topology".into());
-            shown.extend(factors.iter().map(|(datacenter, factor)| (datacenter.clone(), (*factor).into())));
-            Value::Object(shown)
-        }
-    };
     let compaction = match &definition.compaction {
         Compaction::Unified { scaling_parameters, target_sstable_bytes } => json!({
             "class": "unified", "scaling_parameters": scaling_parameters, "target_sstable_size": target_sstable_bytes
@@ -95,7 +86,7 @@ pub(super) fn shown(definition: &Definition) -> Map<String, Value> {
         }
     };
     let values = [
-        replication,
+        shown_replication(&definition.replication),
         definition.default_read_consistency.to_string().into(),
         definition.default_write_consistency.to_string().into(),
         definition.default_ttl_seconds.into(),
@@ -105,6 +96,19 @@ pub(super) fn shown(definition: &Definition) -> Map<String, Value> {
         "lz4".into(),
     ];
     FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()
+}
+
+/// How many replicas, and where.
+pub(in crate::http) fn shown_replication(replication: &Replication) -> Value {
+    match replication {
+        Replication::Simple { factor } => json!({ "class": "simple", "factor": factor }),
+        Replication::NetworkTopology { factors } => {
+            let mut shown = Map::new();
+            shown.insert("class".to_owned(), "network_topology".into());
+            shown.extend(factors.iter().map(|(datacenter, factor)| (datacenter.clone(), (*factor).into())));
+            Value::Object(shown)
+        }
+    }
 }
 
 fn parse_replication(value: &Value) -> Result<Replication, Problem> {

@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
-use super::known_cluster::{KnownCluster, Picture};
-use crate::{node_id::HostId, partitioning::Partitioner};
+use super::source::Source;
+use crate::{
+    node::known_cluster::{KnownCluster, Picture},
+    node_id::HostId,
+};
 
 /// The replicas of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,16 +36,12 @@ pub struct Endpoint {
     pub up: bool,
 }
 
-/// The replicas of a key as `cluster` knows them.
-pub(super) fn of(
-    partitioner: Partitioner,
-    cluster: &KnownCluster,
-    table: &str,
-    key: &[u8],
-) -> Option<Endpoints> {
+/// The replicas of a key as the node knows them.
+pub(super) fn of(source: &Source, table: &str, key: &[u8]) -> Option<Endpoints> {
+    let cluster = &source.cluster;
     let picture = cluster.picture();
     let table = picture.table(table)?;
-    let token = partitioner.token(key);
+    let token = source.identity.partitioner().token(key);
     let placement = picture.place(table, token);
     let endpoints =
         |hosts: &[HostId]| hosts.iter().filter_map(|host| endpoint(cluster, &picture, *host)).collect();

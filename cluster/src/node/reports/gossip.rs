@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{clock::NodeClock, known_cluster::KnownCluster};
+use super::{source::Source, status::as_name};
 use crate::{
     membership::{
         Belief, Member, MemberState,
+        clock_watch::ClocksOff,
         digest::{Fact, Tag},
     },
+    node::{clock::NodeClock, known_cluster::KnownCluster},
     node_id::HostId,
 };
 
@@ -38,7 +40,7 @@ pub struct GossipedMember {
     /// See `datacenter`.
     pub rack: String,
     /// Where it is in its life.
-    #[serde(serialize_with = "super::serialize_state")]
+    #[serde(serialize_with = "as_name")]
     pub state: MemberState,
     /// Number of its tokens.
     pub tokens: usize,
@@ -76,6 +78,10 @@ pub struct PeerHealth {
     pub phi: f64,
     /// How long it has been silent, in seconds.
     pub silent_seconds: f64,
+    /// Rounds of probes, this node's and others' together, that have failed since it is suspected.
+    pub failed_probes: u32,
+    /// Since when it is taken for dead, in seconds, if it is.
+    pub dead_seconds: Option<f64>,
     /// How far its clock is ahead, in microseconds, if it was measured since it is up.
     pub clock_offset_us: Option<i64>,
     /// How long question and answer took together, in microseconds.
@@ -83,7 +89,9 @@ pub struct PeerHealth {
 }
 
 /// What a node knows now.
-pub(super) fn of(own: HostId, cluster: &KnownCluster, clock: &NodeClock) -> GossipStatus {
+pub(in crate::node) fn of(source: &Source) -> GossipStatus {
+    let Source { identity, cluster, clock, .. } = source;
+    let own = identity.host_id();
     let picture = cluster.picture();
     let view = picture.view();
     let mut members: Vec<GossipedMember> = view
@@ -130,25 +138,36 @@ fn health_of(host_id: HostId, cluster: &KnownCluster, clock: &NodeClock) -> Peer
         },
         phi,
         silent_seconds: silence.as_secs_f64(),
+        failed_probes: cluster.hearsay.failed_probes(host_id),
+        dead_seconds: cluster.hearsay.convicted_for(host_id).map(|since| since.as_secs_f64()),
         clock_offset_us: measured.map(|measured| measured.offset_us),
         round_trip_us: measured.map(|measured| measured.round_trip_us),
     }
 }
 
 fn named(tag: Tag, fact: &Fact) -> NamedFact {
-    let number = || fact.bytes.as_slice().try_into().ok().map(u64::from_le_bytes);
-    let (name, value) = match tag {
-        Tag::LOAD => ("load", number().map(|bytes| bytes.to_string())),
-        Tag::SCHEMA => ("schema", number().map(|version| format!("{version:016x}"))),
-        Tag::RELEASE => {
-            ("release", std::str::from_utf8(&fact.bytes).ok().map(|text| text.escape_debug().to_string()))
-        }
-        _ => ("", None),
+    let name = match tag {
+        Tag::LOAD => "load".to_owned(),
+        Tag::SCHEMA => "schema".to_owned(),
+        Tag::RELEASE => "release".to_owned(),
+        Tag::CLOCKS_OFF => "clocks-off".to_owned(),
+        Tag(number) => number.to_string(),
     };
-    let hexadecimal = || fact.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    NamedFact {
-        name: if name.is_empty() { tag.0.to_string() } else { name.to_owned() },
-        version: fact.version,
-        value: value.unwrap_or_else(hexadecimal),
-    }
+    NamedFact { name, version: fact.version, value: value(tag, &fact.bytes) }
+}
+
+/// The value of a fact; hexadecimal, if this build does not understand it.
+pub(super) fn value(tag: Tag, bytes: &[u8]) -> String {
+    let number = || bytes.try_into().ok().map(u64::from_le_bytes);
+    let value = match tag {
+        Tag::LOAD => number().map(|bytes| bytes.to_string()),
+        Tag::SCHEMA => number().map(|version| format!("{version:016x}")),
+        Tag::RELEASE => std::str::from_utf8(bytes).ok().map(|text| text.escape_debug().to_string()),
+        Tag::CLOCKS_OFF => ClocksOff::decode(bytes).map(|ClocksOff(off)| {
+            let off = off.iter().map(|(host_id, seconds)| format!("{host_id} {seconds:+} s"));
+            off.collect::<Vec<_>>().join(", ")
+        }),
+        _ => None,
+    };
+    value.unwrap_or_else(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,0 +1,64 @@
+//! The topics of reports.
+
+use serde::Serialize;
+
+use super::{
+    ClusterDescription, ClusterStatus, Endpoints, FailureDetectorReport, GossipStatus, NodeInfo, RingReport,
+    cluster, endpoints, failure_detector, gossip, info, ring, source::Source, status,
+};
+
+/// What a report is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    /// The members.
+    Status,
+    /// The tokens in order, and what each member owns.
+    Ring {
+        /// With the replicas of this table; the owner alone counts without one.
+        table: Option<String>,
+    },
+    /// The node that is asked.
+    Info,
+    /// The cluster as a whole.
+    Cluster,
+    /// What was heard of the members.
+    Gossip,
+    /// Whom the node takes for dead.
+    FailureDetector,
+    /// Where the replicas of a key are.
+    Endpoints {
+        /// The table.
+        table: String,
+        /// The key.
+        key: Vec<u8>,
+    },
+}
+
+/// A report on a [`Topic`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "each is named like its topic")]
+pub enum Report {
+    Status(ClusterStatus),
+    Ring(RingReport),
+    Info(Box<NodeInfo>),
+    Cluster(ClusterDescription),
+    Gossip(GossipStatus),
+    FailureDetector(FailureDetectorReport),
+    Endpoints(Endpoints),
+}
+
+impl Topic {
+    /// The report; `None` if it is about a table that the node does not know.
+    pub(crate) fn report(&self, source: &Source) -> Option<Report> {
+        Some(match self {
+            Self::Status => Report::Status(status::of(source)),
+            Self::Ring { table } => Report::Ring(ring::of(source, table.as_deref())?),
+            Self::Info => Report::Info(Box::new(info::of(source))),
+            Self::Cluster => Report::Cluster(cluster::of(source)),
+            Self::Gossip => Report::Gossip(gossip::of(source)),
+            Self::FailureDetector => Report::FailureDetector(failure_detector::of(source)),
+            Self::Endpoints { table, key } => Report::Endpoints(endpoints::of(source, table, key)?),
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! `GET /admin/v1/…`: what the node knows, for operators. Nothing here waits for another node.
+//!
+//! ```text
+//! status  ring[?table=t]  info  describe-cluster  gossip-info  failure-detector  endpoints/{table}/{key}
+//! ```
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use helenus_cluster::node::{Readiness, Report, Topic};
+use hyper::{HeaderMap, Uri};
+use serde_json::{Value, json};
+
+use super::{
+    Api, key,
+    parameters::{self, OF_ENDPOINTS, Parameters},
+    problem::{Access, Kind, Problem},
+    tables::shown_replication,
+    upkeep::table_of,
+};
+use crate::telemetry::{VERSION, resident_bytes};
+
+/// The members as this node sees them.
+pub(super) async fn status(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    plain(&api, &uri, &Topic::Status)
+}
+
+/// What it has heard of the members, and what it believes of them.
+pub(super) async fn gossip(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    plain(&api, &uri, &Topic::Gossip)
+}
+
+/// Whom it takes for alive, suspected or dead, and why.
+pub(super) async fn failure_detector(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    plain(&api, &uri, &Topic::FailureDetector)
+}
+
+fn plain(api: &Api, uri: &Uri, topic: &Topic) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    Ok(Json(report(api, topic)?).into_response())
+}
+
+/// All tokens, and what each member owns.
+pub(super) async fn ring(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let table = table_of(&uri)?;
+    Ok(Json(report(&api, &Topic::Ring { table })?).into_response())
+}
+
+/// Where the replicas of a key are, the key as in `/v1/kv`.
+pub(super) async fn endpoints(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let parameters = Parameters::parse(uri.query(), &headers, OF_ENDPOINTS, Access::Read)?;
+    let path = uri.path().strip_prefix("/admin/v1/endpoints/").unwrap_or_default();
+    let (table, key) = path.split_once('/').unwrap_or((path, ""));
+    let (table, key) = (key::table(table)?, key::key(key, parameters.key_encoding)?);
+    Ok(Json(report(&api, &Topic::Endpoints { table, key: key.to_vec() })?).into_response())
+}
+
+/// This node alone, and its process.
+pub(super) async fn info(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    let mut info = json!(report(&api, &Topic::Info)?);
+    let (readiness, why_not_ready) = match api.node()?.readiness() {
+        Readiness::Ready => ("ready", None),
+        Readiness::Starting(why) => ("starting", Some(why)),
+        Readiness::Draining => ("draining", None),
+    };
+    info["readiness"] = json!(readiness);
+    info["why_not_ready"] = json!(why_not_ready);
+    info["version"] = json!(VERSION);
+    info["uptime_seconds"] = json!(api.started.elapsed().as_secs());
+    info["resident_bytes"] = json!(resident_bytes());
+    info["open_connections"] = json!(api.metrics.open_connections().get());
+    Ok(Json(info).into_response())
+}
+
+/// The cluster as a whole.
+pub(super) async fn describe_cluster(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    let mut description = json!(report(&api, &Topic::Cluster)?);
+    let table = |table: helenus_cluster::table::Table| json!({ "name": table.name, "replication": shown_replication(&table.definition.replication) });
+    description["tables"] = api.node()?.tables().into_iter().map(table).collect::<Vec<Value>>().into();
+    Ok(Json(description).into_response())
+}
+
+fn report(api: &Api, topic: &Topic) -> Result<Report, Problem> {
+    let report = api.node_for(Access::Read)?.report(topic);
+    report.ok_or_else(|| match topic {
+        Topic::Ring { table: Some(table) } | Topic::Endpoints { table, .. } => {
+            Problem::new(Kind::NoSuchTable, format!("there is no table `{table}`")).about("table")
+        }
+        _ => Problem::new(Kind::NotFound, "the node has no such report"),
+    })
+}
