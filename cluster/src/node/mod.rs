@@ -46,6 +46,7 @@ pub(crate) mod randomness;
 mod replica;
 pub mod reports;
 mod request_counters;
+mod saved_clock;
 mod saved_cluster;
 mod schema;
 mod token_choice;
@@ -76,8 +77,8 @@ use tokio_util::sync::CancellationToken;
 use self::{
     clock::NodeClock, coordinator::Coordinator, forwarder::Forwarder, identity::LocalIdentity,
     known_cluster::KnownCluster, local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers,
-    replica::Replica, reports::source::Source, schema::SchemaKeeper, transport::Transport,
-    upkeep::UpkeepTasks,
+    replica::Replica, reports::source::Source, saved_clock::SavedClock, schema::SchemaKeeper,
+    transport::Transport, upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
@@ -285,7 +286,9 @@ impl Node {
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
-        let clock = NodeClock::new(clock, settings.allowed_drift, store.newest_user_timestamp()?);
+        let saved_clock = SavedClock::load(store.engine())?;
+        let newest = store.newest_user_timestamp()?;
+        let clock = NodeClock::new(clock, settings.allowed_drift, newest, saved_clock);
         let clock = Arc::new(clock);
         let peers = Arc::new(Peers {
             identity: Arc::clone(&identity),

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! TableId(1)  identity        "identity" → who this node is          "cluster" → the cluster it belongs to
+//!                             "clock" → what no stamp is beyond
 //! TableId(2)  known cluster   "member/" host id → member             "table/" name → table, or that it was dropped
 //! value       format u8 = 2 │ postcard
 //! ```

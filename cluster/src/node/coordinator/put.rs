@@ -128,8 +128,8 @@ impl Coordinator {
     ) {
         let (goal, timestamp) = (plan.goal, plan.timestamp);
         let mut quorum = plan.quorum.clone();
-        if let Err(error) = self.note_durably_that_records_exist(&plan).await {
-            helenus_storage::sometimes!("that records exist could not be saved");
+        if let Err(error) = self.save_before_sending(&plan).await {
+            helenus_storage::sometimes!("what a write must save first was not saved");
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
@@ -182,11 +182,16 @@ impl Coordinator {
         }
     }
 
-    /// The first write of a node waits here for one sync; for all others it is done. Nothing was sent yet, but a
-    /// storage that fails may have kept the note: that is said as a failure of this node's replica.
-    async fn note_durably_that_records_exist(&self, plan: &Plan) -> Result<(), RequestError> {
+    /// That records exist, and how far stamps go: the first write of a node waits here for a sync, and one write in two
+    /// seconds. Nothing was sent yet, but a storage that fails may have kept the note: that is said as a failure of
+    /// this node's replica.
+    async fn save_before_sending(&self, plan: &Plan) -> Result<(), RequestError> {
         let mut quorum = plan.quorum.clone();
-        match timeout_at(plan.goal.deadline, self.cluster.save_user_records()).await {
+        let save = async {
+            self.cluster.save_user_records().await?;
+            self.clock.cover(plan.timestamp, &self.replica.store).await
+        };
+        match timeout_at(plan.goal.deadline, save).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(RequestError::Failed {
                 level: plan.goal.level,
