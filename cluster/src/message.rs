@@ -7,6 +7,7 @@ use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    handoff::Grant,
     membership::{Exchange, GossipReply, GossipRequest},
     node_id::{Generation, HostId},
     quorum::{AsOf, Digest, Wants},
@@ -21,6 +22,8 @@ pub enum TrafficClass {
     Control,
     /// Requests of clients.
     Request,
+    /// What can wait: hints.
+    Background,
 }
 
 /// What every message carries besides its body.
@@ -88,6 +91,11 @@ pub enum Request {
         /// The record or its digest.
         wants: Wants,
     },
+    /// Apply writes that the receiver has missed, or none to ask how much it takes; answered by [`Response::Hinted`].
+    Hints {
+        /// In the order of their making.
+        hints: Vec<(TableId, Mutation)>,
+    },
     /// What became of a write that another node has forwarded to the sender; answered by [`Response::Noted`].
     Acknowledge {
         /// What the coordinator calls the write.
@@ -149,6 +157,13 @@ pub enum Response {
     Record(Option<Record>),
     /// The digest of it.
     Digest(Digest),
+    /// To [`Request::Hints`].
+    Hinted {
+        /// So many of them, from the first on, are as durable as the replica's sync mode promises.
+        applied: u32,
+        /// What may be sent next.
+        grant: Grant,
+    },
     /// The replica could not do it.
     Failed(ReplicaError),
 }

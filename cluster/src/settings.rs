@@ -62,6 +62,12 @@ pub struct Settings {
     pub max_requests: usize,
     /// Answered reads that wait for late replicas, to repair them; those of further ones go unheard.
     pub background_repairs: usize,
+    /// How long a write is kept for a replica that missed it; zero: not at all.
+    pub hint_window: Duration,
+    /// Bytes that all kept hints may take.
+    pub hint_bytes: u64,
+    /// Hints that may be on their way to the disk at once; what is missed beyond has to be repaired.
+    pub hints_in_flight: usize,
 }
 
 impl Default for Settings {
@@ -90,6 +96,9 @@ impl Default for Settings {
             cold_read_queue: 1024,
             max_requests: 4096,
             background_repairs: 64,
+            hint_window: Duration::from_secs(3 * 60 * 60),
+            hint_bytes: 1 << 30,
+            hints_in_flight: 4096,
         }
     }
 }

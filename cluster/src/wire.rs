@@ -13,15 +13,17 @@
 //!                   digest only bool
 //! 0x04 Schema                            postcard of the facts
 //! 0x05 Gossip                            postcard of the request
-//! 0x06 Repair       table u32            mutation, as the storage engine encodes it
-//! 0x07 Acknowledge  ticket u64, result
+//! 0x06 Hints                             table u32 LE and mutation of each, as the storage engine encodes it
+//! 0x07 Repair       table u32            mutation, as the storage engine encodes it
+//! 0x08 Acknowledge  ticket u64, result
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
-//! 0x86 Digest       digest u128
-//! 0x87 Noted
+//! 0x86 Hinted       applied u32, grant
+//! 0x87 Digest       digest u128
+//! 0x88 Noted
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -40,7 +42,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -88,15 +90,17 @@ const WRITE: u8 = 0x02;
 const READ: u8 = 0x03;
 const SCHEMA: u8 = 0x04;
 const GOSSIP: u8 = 0x05;
-const REPAIR: u8 = 0x06;
-const ACKNOWLEDGE: u8 = 0x07;
+const HINTS: u8 = 0x06;
+const REPAIR: u8 = 0x07;
+const ACKNOWLEDGE: u8 = 0x08;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
 const SCHEMA_ANSWER: u8 = 0x84;
 const GOSSIP_REPLY: u8 = 0x85;
-const DIGEST: u8 = 0x86;
-const NOTED: u8 = 0x87;
+const HINTED: u8 = 0x86;
+const DIGEST: u8 = 0x87;
+const NOTED: u8 = 0x88;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -124,6 +128,14 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
         }
         Request::Repair { table, mutation } => {
             Encoded { head: head(REPAIR, header, &table.0), payload: encoded(mutation) }
+        }
+        Request::Hints { hints } => {
+            let mut payload = BytesMut::new();
+            for (table, mutation) in hints {
+                payload.put_u32_le(table.0);
+                mutation.encode(&mut payload);
+            }
+            Encoded { head: head(HINTS, header, &()), payload: payload.freeze() }
         }
     }
 }
@@ -162,6 +174,10 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             let wants = if is_digest { Wants::Digest } else { Wants::Record };
             Request::Read { table: TableId(table), key: parts.payload.clone(), as_of, wants }
         }
+        (HINTS, VERSION) => {
+            parts.fields::<()>()?;
+            Request::Hints { hints: parts.mutations()? }
+        }
         (REPAIR, VERSION) => Request::Repair { table: TableId(parts.fields()?), mutation: parts.mutation()? },
         _ => return Err(parts.unsupported()),
     };
@@ -189,6 +205,9 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
                 record.encode(&mut payload);
             }
             Encoded { head: head(RECORD, header, &()), payload: payload.freeze() }
+        }
+        Response::Hinted { applied, grant } => {
+            Encoded { head: head(HINTED, header, &(applied, grant)), payload: Bytes::new() }
         }
         Response::Digest(digest) => Encoded { head: head(DIGEST, header, digest), payload: Bytes::new() },
         Response::Failed(error) => Encoded { head: head(FAILED, header, error), payload: Bytes::new() },
@@ -226,6 +245,11 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
         (RECORD, VERSION) => {
             parts.fields::<()>()?;
             Response::Record(parts.record()?)
+        }
+        (HINTED, VERSION) => {
+            parts.no_payload()?;
+            let (applied, grant) = parts.fields()?;
+            Response::Hinted { applied, grant }
         }
         (DIGEST, VERSION) => {
             parts.no_payload()?;
@@ -285,6 +309,18 @@ impl Parts {
         Record::decode(self.payload.clone()).map(Some).map_err(|error| self.storage(&error))
     }
 
+    fn mutations(&self) -> Result<Vec<(TableId, Mutation)>, WireError> {
+        let mut payload = self.payload.clone();
+        let mut mutations = Vec::new();
+        while !payload.is_empty() {
+            let table = payload.try_get_u32_le();
+            let table = table.map_err(|_| WireError::Malformed("a mutation is cut short".to_owned()))?;
+            let mutation = Mutation::decode_first(&mut payload).map_err(|error| self.storage(&error))?;
+            mutations.push((TableId(table), mutation));
+        }
+        Ok(mutations)
+    }
+
     fn mutation(&self) -> Result<Mutation, WireError> {
         Mutation::decode(self.payload.clone()).map_err(|error| self.storage(&error))
     }
@@ -319,6 +355,7 @@ struct WireHeader {
 
 const CONTROL_CLASS: u8 = 0;
 const REQUEST_CLASS: u8 = 1;
+const BACKGROUND_CLASS: u8 = 2;
 
 impl From<&Header> for WireHeader {
     fn from(header: &Header) -> Self {
@@ -331,6 +368,7 @@ impl From<&Header> for WireHeader {
             class: match header.class {
                 TrafficClass::Control => CONTROL_CLASS,
                 TrafficClass::Request => REQUEST_CLASS,
+                TrafficClass::Background => BACKGROUND_CLASS,
             },
             remaining_us: u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX),
             timestamp: header.timestamp.0,
@@ -349,6 +387,7 @@ impl From<WireHeader> for Header {
             schema_version: header.schema_version,
             class: match header.class {
                 CONTROL_CLASS => TrafficClass::Control,
+                BACKGROUND_CLASS => TrafficClass::Background,
                 // A class of a later build must not make its header unreadable; it is no more urgent than a request.
                 _ => TrafficClass::Request,
             },

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{BufMut, Bytes, BytesMut};
 use helenus_cluster::{
     consistency::Consistency,
+    handoff::Grant,
     membership::{
         Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest, Member, MemberState,
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
@@ -236,17 +237,22 @@ fn requests_are_these_bytes() {
         mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
     };
     let mutation = concat!("07", "6b6579", "07", "10", "09", "76616c7565");
+    let hint = || Mutation::single("key", Record::plain(Timestamp(9), "value"));
+    let hints = Request::Hints { hints: vec![(TableId(1024), hint()), (TableId(1025), hint())] };
+    let two_hints = format!("00040000{mutation}01040000{mutation}");
     let golden = [
         (Request::Exchange(exchange()), "0103", "", EXCHANGE),
         (Request::Schema { facts: vec![table()] }, "0403", "", TABLE),
         (write(Relay::None), "0203", "800800", mutation),
         (write(forward), "0203", &*forwarded, mutation),
         (write(acknowledge), "0203", &*acknowledged, mutation),
-        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0703", "ac020001", ""),
-        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0703", "ac020101", ""),
+        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0803", "ac020001", ""),
+        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0803", "ac020101", ""),
         (read(Wants::Record), "0303", "8008ac020700", "6b6579"),
         (read(Wants::Digest), "0303", "8008ac020701", "6b6579"),
-        (repair, "0603", "8008", mutation),
+        (repair, "0703", "8008", mutation),
+        (Request::Hints { hints: Vec::new() }, "0603", "", ""),
+        (hints, "0603", "", &two_hints),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -260,6 +266,7 @@ fn requests_are_these_bytes() {
 fn answers_are_these_bytes() {
     let tombstone = Record::tombstone(Timestamp(1), Timestamp(2));
     let expiring = Record::expiring(Timestamp(1), "v", Timestamp(2));
+    let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
         (Response::Exchange(exchange()), "8103", "", EXCHANGE),
@@ -269,8 +276,9 @@ fn answers_are_these_bytes() {
         (Response::Record(None), "8303", "", ""),
         (Response::Record(Some(tombstone)), "8303", "", "12010200000000000000"),
         (Response::Record(Some(expiring)), "8303", "", "1101020000000000000076"),
-        (Response::Digest(quorum::Digest(300)), "8603", "ac02", ""),
-        (Response::Noted, "8703", "", ""),
+        (Response::Digest(quorum::Digest(300)), "8703", "ac02", ""),
+        (Response::Hinted { applied: 300, grant }, "8603", "ac0280800101ff93ebdc03", ""),
+        (Response::Noted, "8803", "", ""),
         (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff03", "000171", ""),
         (Response::Failed(ReplicaError::Expired), "ff03", "01", ""),
         (Response::Failed(ReplicaError::WrongTarget), "ff03", "02", ""),
@@ -566,7 +574,14 @@ fn requests() -> impl Strategy<Value = Request> {
                 wants: if is_digest { Wants::Digest } else { Wants::Record },
             },
         ),
+        hints().prop_map(|hints| Request::Hints { hints }),
     ]
+}
+
+fn hints() -> impl Strategy<Value = Vec<(TableId, Mutation)>> {
+    let rows = prop::collection::vec((bytes(), records()), 1..4);
+    let hint = (any::<u32>(), bytes(), rows);
+    prop::collection::vec(hint.prop_map(|(table, key, rows)| (TableId(table), Mutation { key, rows })), 0..4)
 }
 
 fn responses() -> impl Strategy<Value = Response> {
@@ -578,6 +593,9 @@ fn responses() -> impl Strategy<Value = Response> {
         prop::option::of(records()).prop_map(Response::Record),
         Just(Response::Noted),
         any::<u128>().prop_map(|digest| Response::Digest(quorum::Digest(digest))),
+        (any::<u32>(), any::<u32>(), 0..1_000_000_000_u32).prop_map(|(applied, bytes, nanos)| {
+            Response::Hinted { applied, grant: Grant { bytes, pause: Duration::new(7, nanos) } }
+        }),
         ".*".prop_map(|text| Response::Failed(ReplicaError::Storage(text))),
         ".*".prop_map(|text| Response::Failed(ReplicaError::StorageFull(text))),
     ]

@@ -1,26 +1,31 @@
 //! A process that is killed at any moment loses nothing that it acknowledged.
 //!
-//! The test starts itself again as a writer, which tells on its standard output what it was promised; kills it after a
-//! random number of promises and a random delay; opens what is left.
+//! The test starts itself again as several writers, which tell on their standard error what they were promised; kills
+//! the process after a random number of promises, wherever its threads are by then; opens what is left. The sync modes
+//! take turns.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
+    ops::Bound,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
 };
 
 use helenus_storage::{
-    Engine, Mutation, Options, Record, SyncMode, TableId, TableOptions, Timestamp, background::Background,
-    disk::OsDisk,
+    Engine, Mutation, Options, Record, SyncMode, TableId, TableOptions, Timestamp,
+    background::Background,
+    disk::{Disk, OsDisk},
 };
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 const TABLE: TableId = TableId(1);
+/// Every write goes to both tables, together.
+const TWIN: TableId = TableId(2);
 const KEYS: u64 = 200;
 const KILLS: u64 = 100;
 const WRITERS: u64 = 3;
@@ -43,6 +48,7 @@ fn options(life: u64) -> Options {
 fn open(directory: &Path, life: u64) -> Engine {
     let engine = Engine::open(Arc::new(OsDisk), directory, options(life)).unwrap();
     engine.create_table(TABLE).unwrap();
+    engine.create_table(TWIN).unwrap();
     engine
 }
 
@@ -70,7 +76,8 @@ fn writer() {
                     let timestamp = life << 32 | number << 2 | writer;
                     let key_number = (timestamp.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) % KEYS;
                     let record = Record::plain(Timestamp(timestamp), value(timestamp));
-                    engine.apply_and_wait(TABLE, Mutation::single(key(key_number), record)).unwrap();
+                    let mutation = Mutation::single(key(key_number), record);
+                    engine.apply_batch_and_wait(vec![(TABLE, mutation.clone()), (TWIN, mutation)]).unwrap();
                     // One write of one line: lines of several threads are not mixed.
                     let mut out = std::io::stderr().lock();
                     out.write_all(format!("promised {key_number} {timestamp}\n").as_bytes()).unwrap();
@@ -86,7 +93,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
     let mut promised = BTreeMap::<u64, u64>::new();
-    let mut count = 0;
+    let (mut count, mut amid_a_table) = (0, 0);
     for life in 1..=KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "writer", "--nocapture", "--test-threads=1"])
@@ -119,7 +126,14 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         rest.pop();
         rest.into_iter().for_each(&mut note);
 
+        // What is written under this name becomes an SSTable later.
+        let is_unfinished = |name: &str| name.contains(".sst.");
+        amid_a_table +=
+            u64::from(OsDisk.list(directory.path()).unwrap().iter().any(|name| is_unfinished(name)));
+
         let engine = open(directory.path(), life);
+        let all = |table| engine.scan(table, (Bound::Unbounded, Bound::Unbounded), usize::MAX).unwrap();
+        assert_eq!(all(TABLE), all(TWIN), "life {life}: half of a batch");
         for (&number, &timestamp) in &promised {
             let record = engine.get(TABLE, &key(number)).unwrap();
             let record =
@@ -132,5 +146,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
             );
         }
     }
+    println!("{count} writes, {amid_a_table} kills amid the writing of an SSTable");
+    assert!(amid_a_table > 0, "no kill met a flush or merge");
     assert!(count > KILLS * 20, "only {count} writes were acknowledged");
 }

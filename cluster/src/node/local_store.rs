@@ -8,7 +8,7 @@ use helenus_storage::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::own_trees::FIRST_USER_TABLE;
+use super::own_trees::USER_TABLES;
 use crate::{message::ReplicaError, settings::Settings};
 
 /// The node's own engine.
@@ -62,7 +62,7 @@ impl LocalStore {
 
     /// The user tables that are stored.
     pub(crate) fn user_tables(&self) -> impl Iterator<Item = TableId> + use<> {
-        self.engine.tables().into_iter().filter(|table| *table >= FIRST_USER_TABLE)
+        self.engine.tables().into_iter().filter(|table| USER_TABLES.contains(table))
     }
 
     /// Drops tables with all that they hold, durably and for ever; answers the last failure. Goes on if nobody waits
@@ -105,10 +105,10 @@ impl LocalStore {
     }
 
     /// Does rare work that waits for the disk.
-    async fn block_on(
+    pub(super) async fn block_on<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Engine) -> Result<(), Error> + Send + 'static,
-    ) -> Result<(), ReplicaError> {
+        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ReplicaError> {
         if matches!(self.cold_reads, ColdReads::Inline) {
             return work(&self.engine).map_err(as_answer);
         }
@@ -155,7 +155,7 @@ impl LocalStore {
 }
 
 /// What a peer is told of a storage error.
-fn as_answer(error: Error) -> ReplicaError {
+pub(super) fn as_answer(error: Error) -> ReplicaError {
     match error {
         Error::Overloaded { what } => ReplicaError::Overloaded(what.to_owned()),
         Error::NoSuchTable(table) => ReplicaError::NoSuchTable(table),

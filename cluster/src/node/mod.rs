@@ -28,12 +28,13 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
-//! `replica`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
+//! `replica`, `handoff`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
 mod clock;
 mod coordinator;
 mod forwarder;
+mod handoff;
 mod hearsay;
 pub mod identity;
 mod known_cluster;
@@ -60,7 +61,7 @@ pub use reports::{
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{Upkeep, UpkeepError};
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use helenus_storage::{Engine, Mutation, Record, Snapshot, TableId, Timestamp};
@@ -75,10 +76,21 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    clock::NodeClock, coordinator::Coordinator, forwarder::Forwarder, identity::LocalIdentity,
-    known_cluster::KnownCluster, local_store::LocalStore, membership_loop::MembershipLoop, peers::Peers,
-    replica::Replica, reports::source::Source, saved_clock::SavedClock, schema::SchemaKeeper,
-    transport::Transport, upkeep::UpkeepTasks,
+    clock::NodeClock,
+    coordinator::{Coordinator, Means},
+    forwarder::Forwarder,
+    handoff::{Delivery, Hints, Receiver},
+    identity::LocalIdentity,
+    known_cluster::KnownCluster,
+    local_store::LocalStore,
+    membership_loop::MembershipLoop,
+    peers::Peers,
+    replica::Replica,
+    reports::source::Source,
+    saved_clock::SavedClock,
+    schema::SchemaKeeper,
+    transport::Transport,
+    upkeep::UpkeepTasks,
 };
 use crate::{
     consistency::Consistency,
@@ -92,6 +104,7 @@ use crate::{
     time::WallClock,
 };
 
+pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget};
 pub use known_cluster::RemovalError;
 pub use request_counters::RequestCounters;
 
@@ -264,9 +277,12 @@ pub struct Node {
     upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
     forwarder: Forwarder,
+    hints: Arc<Hints>,
+    receiver: Receiver,
     /// What reports are made from.
     source: Source,
-    membership: Mutex<Option<JoinHandle<()>>>,
+    /// The loops that run as long as the node does: membership, and the delivery of hints.
+    loops: Mutex<Vec<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
     stop: CancellationToken,
@@ -290,6 +306,7 @@ impl Node {
         let newest = store.newest_user_timestamp()?;
         let clock = NodeClock::new(clock, settings.allowed_drift, newest, saved_clock);
         let clock = Arc::new(clock);
+        let hints = Arc::new(Hints::load(&settings, Arc::clone(&store), Arc::clone(&clock))?);
         let peers = Arc::new(Peers {
             identity: Arc::clone(&identity),
             clock: Arc::clone(&clock),
@@ -307,16 +324,25 @@ impl Node {
         let stop = CancellationToken::new();
         let coordinator = Arc::new(Coordinator::new(
             &settings,
-            Arc::clone(&replica),
-            Arc::clone(&peers),
-            Arc::clone(&schema),
+            Means {
+                replica: Arc::clone(&replica),
+                peers: Arc::clone(&peers),
+                schema: Arc::clone(&schema),
+                hints: Arc::clone(&hints),
+            },
             seed,
-            spawners.requests,
+            spawners.requests.clone(),
             stop.clone(),
         ));
         let forwarder = coordinator.forwarder();
+        let receiver = Receiver::new(Arc::clone(&hints), Arc::clone(&replica));
+        let delivery =
+            Delivery::new(Arc::clone(&hints), Arc::clone(&replica), Arc::clone(&peers), stop.clone());
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
-        let membership = Mutex::new(Some(spawners.membership.spawn(membership.run())));
+        let loops = Mutex::new(vec![
+            spawners.membership.spawn(membership.run()),
+            spawners.requests.spawn(delivery.run()),
+        ]);
         let source = Source {
             settings,
             identity: Arc::clone(&identity),
@@ -324,6 +350,7 @@ impl Node {
             cluster: Arc::clone(&cluster),
             store,
             coordinator: Arc::clone(&coordinator),
+            hints: Arc::clone(&hints),
         };
         Ok(Arc::new(Self {
             identity,
@@ -335,8 +362,10 @@ impl Node {
             upkeep,
             coordinator,
             forwarder,
+            hints,
+            receiver,
             source,
-            membership,
+            loops,
             probes: Semaphore::new(MAX_PROBES),
             stop,
         }))
@@ -384,10 +413,17 @@ impl Node {
     }
 
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
-        if let Request::Write { table, .. } | Request::Read { table, .. } | Request::Repair { table, .. } =
-            &body
-        {
-            self.know(*table, header).await;
+        match &body {
+            Request::Write { table, .. } | Request::Read { table, .. } | Request::Repair { table, .. } => {
+                self.know(*table, header).await;
+            }
+            Request::Hints { hints } => {
+                let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
+                for table in tables {
+                    self.know(table, header).await;
+                }
+            }
+            _ => {}
         }
         Ok(match body {
             Request::Schema { facts } => {
@@ -401,6 +437,10 @@ impl Node {
                 let received_us = self.clock.now().0;
                 let answer = self.answer_gossip(header, gossip).await?;
                 Response::Gossip(GossipReply { received_us, answered_us: self.clock.now().0, answer })
+            }
+            Request::Hints { hints } => {
+                let (applied, grant) = self.receiver.receive(header.sender, hints).await;
+                Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
             }
             Request::Write { table, mutation, relay } => {
                 Response::Written { owned: self.write_and_relay(header, table, mutation, relay).await? }
@@ -546,6 +586,24 @@ impl Node {
         self.upkeep.perform(task).await
     }
 
+    /// The hints that this node keeps for others.
+    pub fn hints(&self) -> HintStatus {
+        self.hints.status()
+    }
+
+    /// What an operator has it do with them; answers how many were dropped.
+    ///
+    /// # Errors
+    /// Of storage; some may be dropped.
+    pub async fn handoff(&self, command: Handoff) -> Result<u64, ReplicaError> {
+        match command {
+            Handoff::Pause => self.hints.pause(true),
+            Handoff::Resume => self.hints.pause(false),
+            Handoff::Truncate(target) => return self.hints.truncate(target).await,
+        }
+        Ok(0)
+    }
+
     /// A report for operators, from what this node knows; never waits for a peer. `None` if it is about a table that the
     /// node does not know.
     pub fn report(&self, topic: &Topic) -> Option<Report> {
@@ -589,9 +647,9 @@ impl Node {
         // drop them. Past the deadline they are dropped as if the node had died.
         let _: Result<(), _> = timeout_at(deadline, self.coordinator.stopped()).await;
         self.stop.cancel();
-        let membership = self.membership.lock().take();
-        if let Some(task) = membership {
-            // The task was not aborted and does not panic; and if it did, it has ended, which is what is asked.
+        let loops = std::mem::take(&mut *self.loops.lock());
+        for task in loops {
+            // None was aborted and none panics; and if one did, it has ended, which is what is asked.
             let _: Result<(), _> = task.await;
         }
         self.coordinator.stopped().await;

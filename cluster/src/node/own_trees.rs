@@ -1,19 +1,27 @@
 //! The engine's trees that belong to the node itself, and how their values are written.
 //!
-//! Ids below [`FIRST_USER_TABLE`] are the node's own; no message of another node may touch them.
+//! Ids outside [`USER_TABLES`] are the node's own; no message of another node may touch them.
 //!
 //! ```text
 //! TableId(1)  identity        "identity" → who this node is          "cluster" → the cluster it belongs to
 //!                             "clock" → what no stamp is beyond
 //! TableId(2)  known cluster   "member/" host id → member             "table/" name → table, or that it was dropped
+//! TableId(3)  handoff         "run/" tree u32 BE → run of hints      "mark/" host id, table u32 BE → repair mark
+//!                             "next tree" → id of the next run
+//! 2^31 …      runs of hints   number u64 BE → hint (no format in front)
 //! value       format u8 = 2 │ postcard
 //! ```
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use helenus_storage::{Engine, Record, RecordKind, TableId, TryGet};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::node::StartError;
+use crate::{
+    node::StartError,
+    table::{DEFAULT_TABLE_ID, TABLE_IDS_END},
+};
 
 /// Who this node is.
 pub(crate) const IDENTITY: TableId = TableId(1);
@@ -21,8 +29,14 @@ pub(crate) const IDENTITY: TableId = TableId(1);
 /// The members and tables this node knows.
 pub(crate) const KNOWN_CLUSTER: TableId = TableId(2);
 
-/// The lowest id of a user table.
-pub(crate) const FIRST_USER_TABLE: TableId = TableId(1024);
+/// The runs of hints there are, and what is left of undelivered hints.
+pub(crate) const HANDOFF: TableId = TableId(3);
+
+/// The ids of user tables.
+pub(crate) const USER_TABLES: Range<TableId> = DEFAULT_TABLE_ID..TABLE_IDS_END;
+
+/// The id of the first run of hints.
+pub(crate) const FIRST_RUN: TableId = TABLE_IDS_END;
 
 const FORMAT: u8 = 2;
 

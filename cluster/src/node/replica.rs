@@ -56,6 +56,14 @@ impl Replica {
         Ok(owned)
     }
 
+    /// Applies a write that this node has missed, whatever its timestamp.
+    pub(crate) async fn apply_hint(&self, table: TableId, mutation: Mutation) -> Result<(), ReplicaError> {
+        check_user_table(table)?;
+        mutation.rows.iter().for_each(|(_, record)| self.clock.observe(record.timestamp));
+        self.cluster.note_user_record();
+        self.store.apply(table, mutation).await
+    }
+
     /// The newest version it holds, or its digest. What has expired by the read's clock is the coordinator's to say of a
     /// record, once for all replicas.
     pub(crate) async fn read(
@@ -87,5 +95,5 @@ impl Replica {
 
 /// The node's own trees are not for messages.
 fn check_user_table(table: TableId) -> Result<(), ReplicaError> {
-    if table < own_trees::FIRST_USER_TABLE { Err(ReplicaError::NoSuchTable(table.0)) } else { Ok(()) }
+    if own_trees::USER_TABLES.contains(&table) { Ok(()) } else { Err(ReplicaError::NoSuchTable(table.0)) }
 }

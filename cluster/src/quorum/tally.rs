@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::block_for::{BlockFor, Part};
 use crate::{
+    consistency::Consistency,
     error::{RequestError, Shortage},
     message::ReplicaError,
     node_id::HostId,
@@ -90,7 +91,8 @@ impl Tally {
             }
         }
         let shortages = tally.shortages(|word| *word == Word::Unasked);
-        if shortages.is_empty() {
+        // A hint will do where no replica does.
+        if shortages.is_empty() || tally.block_for.level == Consistency::Any {
             return Ok(tally);
         }
         helenus_storage::sometimes!("too few replicas were alive");
@@ -196,6 +198,10 @@ impl Tally {
             helenus_storage::sometimes!("a level was out of reach early");
         }
         Verdict::OutOfReach { silent: self.is_any_silent() }
+    }
+
+    pub(super) fn has_candidates(&self) -> bool {
+        !self.candidates.is_empty()
     }
 
     /// Candidates that have answered.

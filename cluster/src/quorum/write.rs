@@ -19,7 +19,8 @@ impl WriteQuorum {
     /// they stand. What `block_for` requires includes the pending replicas, alive or not.
     ///
     /// # Errors
-    /// [`RequestError::Unavailable`] if too few are alive: then nothing must be sent.
+    /// [`RequestError::Unavailable`] if too few are alive: then nothing must be sent. Never at level `any`, which a hint
+    /// satisfies, as its caller has to see: the verdict counts replicas only.
     pub fn new<'a>(
         block_for: BlockFor,
         replicas: impl IntoIterator<Item = Replica<'a>>,
@@ -52,6 +53,11 @@ impl WriteQuorum {
     /// Replicas that it requires, pending ones included.
     pub fn required(&self) -> u32 {
         self.tally.required()
+    }
+
+    /// Whether there was a replica to send it to; at level `any` there need not be.
+    pub fn was_sent(&self) -> bool {
+        self.tally.has_candidates()
     }
 
     /// Replicas that have acknowledged it and count.

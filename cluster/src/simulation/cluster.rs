@@ -19,7 +19,7 @@ use crate::{
     error::RequestError,
     membership::MemberState,
     node::{
-        ClusterStatus, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest,
+        ClusterStatus, HintStatus, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest,
         randomness::{Stream, stream},
     },
     settings::Settings,
@@ -192,6 +192,11 @@ impl SimulatedCluster {
     /// The cluster as a node sees it, if it runs.
     pub fn status(&self, node: u32) -> Option<ClusterStatus> {
         self.machine(node).process().map(|(node, _)| node.status())
+    }
+
+    /// The hints that a node keeps, if it runs.
+    pub fn hints(&self, node: u32) -> Option<HintStatus> {
+        self.machine(node).process().map(|(node, _)| node.hints())
     }
 
     /// Which of its processes a node is: counts its starts.

@@ -45,6 +45,9 @@ pub const DEFAULT_TABLE: &str = "default";
 /// The fixed id of [`DEFAULT_TABLE`]. Ids below it belong to the node's own trees.
 pub const DEFAULT_TABLE_ID: TableId = TableId(1024);
 
+/// Ids from here on belong to the node's own trees again: those that come and go.
+pub const TABLE_IDS_END: TableId = TableId(1 << 31);
+
 /// Longest time to live of a value, in seconds: 20 years, as in Apache Cassandra.
 pub const MAX_TTL_SECONDS: u32 = 20 * 365 * 24 * 60 * 60;
 
@@ -140,9 +143,9 @@ impl Table {
             return DEFAULT_TABLE_ID;
         }
         let first = DEFAULT_TABLE_ID.0 + 1;
-        let ids = u64::from(u32::MAX - first) + 1;
+        let ids = u64::from(TABLE_IDS_END.0 - first);
         let hash = xxh3_64_with_seed(self.name.as_bytes(), u64::from(self.incarnation)) % ids;
-        TableId(first + u32::try_from(hash).expect("a remainder of less than 2^32"))
+        TableId(first + u32::try_from(hash).expect("a remainder of less than 2^31"))
     }
 
     /// Whether it is a fact about the same name, and holds against the other. Of two different facts one does, on all

@@ -9,6 +9,7 @@ mod datacenters;
 mod faults;
 mod forged;
 mod forming;
+mod hints;
 mod identity;
 mod joining;
 mod quorums;

@@ -20,6 +20,7 @@ use super::{
 mod describe_cluster;
 mod failure_detector;
 mod gossip_info;
+mod handoff;
 mod info;
 mod ring;
 mod upkeep;
@@ -90,6 +91,26 @@ pub enum Command {
     /// Make, list and remove snapshots: hard links of all SSTables, which an engine can open
     #[command(subcommand)]
     Snapshot(upkeep::Snapshot),
+    /// Show the writes that the node keeps for members that missed them
+    #[command(before_help = "Example: helenus admin hints")]
+    Hints(Asked),
+    /// Keep hints, but deliver none until `resume-handoff` or the next start of the node
+    #[command(before_help = "Example: helenus admin pause-handoff")]
+    PauseHandoff {
+        /// Which node.
+        #[command(flatten)]
+        endpoint: EndpointArgs,
+    },
+    /// Deliver hints again
+    #[command(before_help = "Example: helenus admin resume-handoff")]
+    ResumeHandoff {
+        /// Which node.
+        #[command(flatten)]
+        endpoint: EndpointArgs,
+    },
+    /// Drop the writes that the node keeps for members that missed them; those have to be repaired then
+    #[command(before_help = "Example: helenus admin truncate-hints 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d")]
+    TruncateHints(handoff::Truncate),
     /// Remove a dead member from the cluster, for ever: its ranges have one replica less until they are repaired
     #[command(before_help = "Example: helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d --yes")]
     Assassinate {
@@ -139,6 +160,10 @@ impl Command {
             Self::Flush(tables) => tables.run("flush", "flushed")?,
             Self::Compact(tables) => tables.run("compact", "compacted")?,
             Self::Snapshot(command) => command.run()?,
+            Self::Hints(asked) => asked.show("/admin/v1/hints", handoff::render)?,
+            Self::PauseHandoff { endpoint } => handoff::pause(&endpoint, true)?,
+            Self::ResumeHandoff { endpoint } => handoff::pause(&endpoint, false)?,
+            Self::TruncateHints(command) => command.run()?,
             Self::Status(asked) => asked.show(STATUS_PATH, render)?,
             Self::Ring { table, asked } => {
                 let query = table.map(|table| format!("?table={table}")).unwrap_or_default();

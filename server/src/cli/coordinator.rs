@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
+    message::ReplicaError,
     node::{
-        Failure, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange, SchemaError,
-        Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange,
+        SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -68,6 +69,10 @@ impl Coordinate for Coordinator {
 
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         Box::pin(self.node.assassinate(host_id))
+    }
+
+    fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>> {
+        Box::pin(self.node.handoff(command))
     }
 
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {

@@ -294,6 +294,15 @@ sections! {
         /// Reads of SSTables that wait beyond those; further ones are answered as overloaded.
         cold_read_queue: u32 = 1024, between(0, 1_000_000);
     }
+    /// `[handoff]`: writes that are kept for replicas that missed them.
+    handoff: Handoff {
+        /// How long such a write is kept; zero: not at all.
+        window: Period = Period::secs(10_800), between(Period::secs(0), Period::secs(2_592_000));
+        /// Bytes that all of them may take on disk; what is missed beyond has to be repaired.
+        quota: Size = Size::gib(1), between(Size::mib(1), Size::gib(1024));
+        /// How many of them may be on their way to the disk at once.
+        in_flight: u32 = 4096, between(1, 1_000_000);
+    }
     /// `[gossip]`: who is in the cluster, and who of them lives.
     gossip: Gossip {
         /// Time between two heartbeats, and between two rounds of gossip.

@@ -2,9 +2,10 @@
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
+    message::ReplicaError,
     node::{
-        Failure, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange, SchemaError,
-        Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange,
+        SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -40,6 +41,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn report(&self, topic: &Topic) -> Option<Report>;
     /// Removes a dead member from the cluster.
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>>;
+    /// Does what an operator wants with the hints that it keeps; how many it has dropped.
+    fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>>;
     /// Does upkeep of its storage.
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>>;
     /// Who it is.
@@ -86,6 +89,10 @@ impl Coordinate for Node {
 
     fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
         Box::pin(Node::assassinate(self, host_id))
+    }
+
+    fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>> {
+        Box::pin(Node::handoff(self, command))
     }
 
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {

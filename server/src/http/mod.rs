@@ -27,6 +27,7 @@ mod body;
 mod coordinate;
 mod edge;
 mod envelope;
+mod handoff;
 mod health;
 mod key;
 mod kv;
@@ -203,6 +204,9 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/admin/v1/endpoints/{table}/{*key}", get(reports::endpoints))
             .route("/admin/v1/flush", post(upkeep::flush))
             .route("/admin/v1/compact", post(upkeep::compact))
+            .route("/admin/v1/hints", get(reports::hints).delete(handoff::truncate))
+            .route("/admin/v1/hints/pause", post(handoff::pause))
+            .route("/admin/v1/hints/resume", post(handoff::resume))
             .route("/admin/v1/snapshots", get(upkeep::list_snapshots))
             .route("/admin/v1/snapshots/{name}", post(upkeep::make_snapshot).delete(upkeep::clear_snapshot)),
     };

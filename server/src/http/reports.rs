@@ -1,7 +1,7 @@
 //! `GET /admin/v1/…`: what the node knows, for operators. Nothing here waits for another node.
 //!
 //! ```text
-//! status  ring[?table=t]  info  describe-cluster  gossip-info  failure-detector  endpoints/{table}/{key}
+//! status  ring[?table=t]  info  describe-cluster  gossip-info  failure-detector  hints  endpoints/{table}/{key}
 //! ```
 
 use std::sync::Arc;
@@ -37,6 +37,11 @@ pub(super) async fn gossip(State(api): State<Arc<Api>>, uri: Uri) -> Result<Resp
 /// Whom it takes for alive, suspected or dead, and why.
 pub(super) async fn failure_detector(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     plain(&api, &uri, &Topic::FailureDetector)
+}
+
+/// What it keeps for members that missed it.
+pub(super) async fn hints(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    plain(&api, &uri, &Topic::Hints)
 }
 
 fn plain(api: &Api, uri: &Uri, topic: &Topic) -> Result<Response, Problem> {

@@ -71,6 +71,7 @@ struct PeerLinks {
     backoff: Arc<Mutex<Backoff>>,
     control: Option<Arc<Link>>,
     request: Option<Arc<Link>>,
+    background: Option<Arc<Link>>,
 }
 
 impl TcpTransport {
@@ -190,6 +191,7 @@ impl Shared {
             ))),
             control: None,
             request: None,
+            background: None,
         });
         let link = Arc::new(Link {
             destination: to.clone(),
@@ -200,7 +202,7 @@ impl Shared {
         });
         let runtime = match class {
             TrafficClass::Control => &self.spawners.membership,
-            TrafficClass::Request => &self.spawners.requests,
+            TrafficClass::Request | TrafficClass::Background => &self.spawners.requests,
         };
         self.tasks.spawn_on(Arc::clone(&link).run(Arc::clone(self)), runtime);
         *peer.slot(class) = Some(link);
@@ -224,7 +226,7 @@ impl Shared {
         }
         if let Some(peer) = links.peers.get_mut(&link.destination) {
             *peer.slot(link.class) = None;
-            if peer.control.is_none() && peer.request.is_none() {
+            if peer.is_unused() {
                 links.peers.remove(&link.destination);
             }
             links.count -= 1;
@@ -245,6 +247,7 @@ impl Links {
         match class {
             TrafficClass::Control => peer.control.as_ref(),
             TrafficClass::Request => peer.request.as_ref(),
+            TrafficClass::Background => peer.background.as_ref(),
         }
     }
 }
@@ -254,6 +257,11 @@ impl PeerLinks {
         match class {
             TrafficClass::Control => &mut self.control,
             TrafficClass::Request => &mut self.request,
+            TrafficClass::Background => &mut self.background,
         }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.control.is_none() && self.request.is_none() && self.background.is_none()
     }
 }

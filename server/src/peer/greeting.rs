@@ -6,8 +6,9 @@
 //!   check, expected host id            ◀──   greeting answer frame: its own greeting, or why it refuses
 //! ```
 //!
-//! The magic says the class of traffic: "helenus\n" for requests, "Helenus\n" for control. So the listening side knows from
-//! the first byte, before it has read anything, on which of its threads the connection belongs.
+//! The magic says the class of traffic: "helenus\n" for requests, "Helenus\n" for control, "hELENUS\n" for background. So
+//! the listening side knows from the first byte, before it has read anything, on which of its threads the connection
+//! belongs.
 //!
 //! Heads are postcard. In every version of the protocol the magic, the layout of these two frames, the greeting's
 //! first field (the version) and the numbers of the refusals stay as they are: so a node of another version is told
@@ -33,6 +34,7 @@ use super::frame::{Frame, FrameCodec, FrameError, FrameKind, FrameWriter, READ_B
 
 const REQUEST_MAGIC: [u8; 8] = *b"helenus\n";
 const CONTROL_MAGIC: [u8; 8] = *b"Helenus\n";
+const BACKGROUND_MAGIC: [u8; 8] = *b"hELENUS\n";
 const MAX_GREETING_BYTES: usize = 4096;
 
 /// Why two nodes did not get to talk.
@@ -87,6 +89,7 @@ pub(super) async fn class_of(stream: &TcpStream, limit: Duration) -> Result<Traf
     match peeked.map_err(|_| HandshakeError::Silent(limit))? {
         Ok(0) | Err(_) => Err(HandshakeError::Closed),
         Ok(_) if first[0] == CONTROL_MAGIC[0] => Ok(TrafficClass::Control),
+        // Background runs where requests do.
         Ok(_) => Ok(TrafficClass::Request),
     }
 }
@@ -109,6 +112,7 @@ where
         writer.gather_raw(match class {
             TrafficClass::Control => &CONTROL_MAGIC,
             TrafficClass::Request => &REQUEST_MAGIC,
+            TrafficClass::Background => &BACKGROUND_MAGIC,
         });
         writer.gather(&frame(FrameKind::Greeting, ours)?)?;
         writer.flush().await?;
@@ -142,7 +146,7 @@ where
     let conversation = async {
         let mut magic = [0; REQUEST_MAGIC.len()];
         reader.read_exact(&mut magic).await.map_err(|_| HandshakeError::Closed)?;
-        if ![REQUEST_MAGIC, CONTROL_MAGIC].contains(&magic) {
+        if ![REQUEST_MAGIC, CONTROL_MAGIC, BACKGROUND_MAGIC].contains(&magic) {
             return Err(HandshakeError::Stranger);
         }
         let mut frames = greeting_frames(reader);

@@ -196,7 +196,7 @@ async fn sort(
         None => {}
         Some(Err(error)) => inbound.turn_away(peer, &error),
         Some(Ok(TrafficClass::Control)) => serve(stream, peer, inbound, place).await,
-        Some(Ok(TrafficClass::Request)) => {
+        Some(Ok(TrafficClass::Request | TrafficClass::Background)) => {
             let tasks = inbound.tasks.clone();
             tasks.spawn_on(
                 async move {

@@ -265,6 +265,7 @@ fn estimated_bytes(request: &Request) -> usize {
         + match request {
             Request::Write { mutation, .. } => mutation.encoded_len(),
             Request::Read { key, .. } => key.len(),
+            Request::Hints { hints } => hints.iter().map(|(_, mutation)| mutation.encoded_len()).sum(),
             Request::Exchange(exchange) => {
                 let members = exchange.members.iter().map(|member| FIXED + 8 * member.tokens.len());
                 members.sum::<usize>() + FIXED * exchange.tables.len()

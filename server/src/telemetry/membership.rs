@@ -40,6 +40,7 @@ pub(super) fn encode(
         ("gossip_rejected_facts", "Facts about members that were not believed", node.facts_rejected),
         ("gossip_foreign", "Gossip of other clusters that was not looked at", node.foreign_gossip),
         ("peer_requests", "Requests of other nodes", peers.requests),
+        ("hints_received", "Hints of other nodes that were applied", node.hints.received),
     ];
     for (name, help, count) in counters {
         encoder

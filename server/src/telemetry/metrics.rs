@@ -21,7 +21,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{COMMIT, VERSION, histogram::Histogram, membership, replication};
+use super::{COMMIT, VERSION, handoff, histogram::Histogram, membership, replication};
 use crate::{http::problem::Kind, peer::listener::ListenerCounts};
 
 /// Content type of [`Metrics::page`].
@@ -258,6 +258,7 @@ impl Collector for Parts {
         let Counters { storage: now, node, peers } = (self.0)();
         membership::encode(&mut encoder, &node, &peers)?;
         replication::encode(&mut encoder, &node.requests)?;
+        handoff::encode(&mut encoder, &node)?;
         let sync_seconds = Duration::from_nanos(now.commit_log_sync_nanos).as_secs_f64();
         encoder
             .encode_descriptor(

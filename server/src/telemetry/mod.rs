@@ -7,6 +7,7 @@
 //!
 //! Reading order: [`logs`], [`metrics`], [`membership`], [`replication`], [`histogram`], [`process`], [`seldom`].
 
+mod handoff;
 mod histogram;
 mod logs;
 mod membership;

@@ -12,9 +12,11 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
+    message::ReplicaError,
     node::{
-        Change, Failure, Met, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, RequestOptions,
-        SchemaChange, SchemaError, Topic, TraceEvent, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Change, Failure, Handoff, Met, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
+        RequestOptions, SchemaChange, SchemaError, Topic, TraceEvent, Upkeep, UpkeepError, WriteOutcome,
+        WriteRequest,
         reports::{ClusterStatus, Endpoints},
     },
     node_id::HostId,
@@ -190,6 +192,10 @@ impl Coordinate for Scripted {
                 members: Vec::new(),
             })),
         }
+    }
+
+    fn handoff(&self, _: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>> {
+        ready(Ok(0)).boxed()
     }
 
     fn upkeep(&self, _: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {

@@ -11,8 +11,10 @@
 use std::{
     ops::Bound,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
+
+use bytes::Bytes;
 
 use helenus_storage::{
     Engine, Error, Mutation, Options, Record, Step, StepOutcome, TableId, Timestamp,
@@ -24,12 +26,84 @@ const TABLE: TableId = TableId(1);
 const FIRST_FRAME: usize = 48;
 
 fn open(disk: &SimulatedDisk) -> Result<Engine, Error> {
-    let options = Options { segment_bytes: 2 << 10, block_bytes: 128, restart_interval: 2, ..Options::default() };
+    let options =
+        Options { segment_bytes: 2 << 10, block_bytes: 128, restart_interval: 2, ..Options::default() };
     Engine::open(Arc::new(disk.clone()), Path::new("/data"), options)
 }
 
+/// Opens and reads an engine whose SSTable is anything.
+pub fn table(input: &[u8]) {
+    static SOUND: LazyLock<(SimulatedDisk, PathBuf, Vec<usize>)> = LazyLock::new(|| {
+        let disk = disk();
+        let path = file(&disk, ".sst");
+        let bytes = disk.contents(&path).expect("it is there");
+        let ends = parts(&bytes);
+        assert!(
+            ends.len() > 5 && ends.last() == Some(&bytes.len()),
+            "the layout is not the one of the cover page"
+        );
+        (disk, path, ends)
+    });
+    let (disk, path, ends) = &*SOUND;
+    try_file(disk, path, input, |bytes| mend_table(bytes, ends));
+}
+
+/// Opens an engine whose `commit-` file is anything.
+pub fn commit_log(input: &[u8]) {
+    static SOUND: LazyLock<Framed> = LazyLock::new(|| Framed::new("commit-", |_| None));
+    SOUND.try_with(input);
+}
+
+/// Opens an engine whose `manifest-` file is anything.
+pub fn manifest(input: &[u8]) {
+    static SOUND: LazyLock<Framed> =
+        LazyLock::new(|| Framed::new("manifest-", |id| Some(u64::from_le_bytes(*b"HELENMAN") ^ id)));
+    SOUND.try_with(input);
+}
+
+/// Decodes records and mutations from anything; what decodes encodes to the same bytes.
+pub fn record(input: &[u8]) {
+    let whole = Bytes::copy_from_slice(input);
+    if let Ok(record) = Record::decode(whole.clone()) {
+        let mut again = Vec::new();
+        record.encode(&mut again);
+        assert_eq!(again.len(), record.encoded_len());
+        assert_eq!(again, whole);
+    }
+    if let Ok(mutation) = Mutation::decode(whole.clone()) {
+        let mut again = Vec::new();
+        mutation.encode(&mut again);
+        assert_eq!(again.len(), mutation.encoded_len());
+        assert_eq!(again, whole);
+    }
+}
+
+/// A file of frames, and what salts its checksums; a segment says that itself.
+struct Framed {
+    disk: SimulatedDisk,
+    path: PathBuf,
+    salt: Option<u64>,
+}
+
+impl Framed {
+    fn new(name: &str, salt: impl Fn(u64) -> Option<u64>) -> Self {
+        let disk = disk();
+        let path = file(&disk, name);
+        let salt = salt(number(&path));
+        let sound = disk.contents(&path).expect("it is there");
+        let mut mended = sound.clone();
+        mend_frames(&mut mended, salt);
+        assert!(mended == sound, "the layout is not the one of the cover page");
+        Self { disk, path, salt }
+    }
+
+    fn try_with(&self, input: &[u8]) {
+        try_file(&self.disk, &self.path, input, |bytes| mend_frames(bytes, self.salt));
+    }
+}
+
 /// A disk with an SSTable, a manifest and a log that is needed, abandoned without closing.
-pub fn disk() -> SimulatedDisk {
+fn disk() -> SimulatedDisk {
     let disk = SimulatedDisk::default();
     let engine = open(&disk).expect("an empty disk");
     engine.create_table(TABLE).expect("the disk is sound");
@@ -53,12 +127,12 @@ pub fn disk() -> SimulatedDisk {
 }
 
 /// The file whose name has this in it, the last one of several.
-pub fn file(disk: &SimulatedDisk, part: &str) -> PathBuf {
+fn file(disk: &SimulatedDisk, part: &str) -> PathBuf {
     disk.files().into_iter().rfind(|path| path.to_string_lossy().contains(part)).expect("the disk has one")
 }
 
 /// Applies an input to a file, opens what comes of it, and uses it.
-pub fn try_file(disk: &SimulatedDisk, path: &Path, input: &[u8], mend: impl Fn(&mut Vec<u8>)) {
+fn try_file(disk: &SimulatedDisk, path: &Path, input: &[u8], mend: impl Fn(&mut Vec<u8>)) {
     let Some((&kind, edits)) = input.split_first() else { return };
     let mut bytes = if kind == 255 { edits.to_vec() } else { disk.contents(path).expect("it is there") };
     if kind != 255 {
@@ -98,10 +172,11 @@ fn use_all(disk: &SimulatedDisk) -> Result<(), Error> {
 }
 
 /// Gives the header and the frames of a log segment or manifest checksums that fit.
-pub fn mend_frames(bytes: &mut [u8], salt: u64) {
+fn mend_frames(bytes: &mut [u8], salt: Option<u64>) {
     if bytes.len() < FIRST_FRAME {
         return;
     }
+    let salt = salt.unwrap_or_else(|| u64::from_le_bytes(bytes[40..48].try_into().expect("eight bytes")));
     bytes[12..16].fill(0);
     let header = crc32fast::hash(&bytes[..FIRST_FRAME]).to_le_bytes();
     bytes[12..16].copy_from_slice(&header);
@@ -132,7 +207,7 @@ fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
 }
 
 /// Gives the parts of an SSTable checksums that fit: those between the ends that the sound file has.
-pub fn mend_table(bytes: &mut [u8], ends: &[usize]) {
+fn mend_table(bytes: &mut [u8], ends: &[usize]) {
     const FOOTER_BYTES: usize = 52;
     let Some(footer) = bytes.len().checked_sub(FOOTER_BYTES) else { return };
     let id = u64::from_le_bytes(bytes[footer..footer + 8].try_into().expect("eight bytes"));
@@ -147,7 +222,7 @@ pub fn mend_table(bytes: &mut [u8], ends: &[usize]) {
 }
 
 /// Where the parts of a sound SSTable end: a part is what its checksum fits.
-pub fn parts(bytes: &[u8]) -> Vec<usize> {
+fn parts(bytes: &[u8]) -> Vec<usize> {
     let footer = bytes.len() - 52;
     let id = u64::from_le_bytes(bytes[footer..footer + 8].try_into().expect("eight bytes"));
     let (mut ends, mut start) = (Vec::new(), 0);
@@ -156,7 +231,8 @@ pub fn parts(bytes: &[u8]) -> Vec<usize> {
             continue;
         }
         let seed = if start == footer { 0 } else { id.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
-        if xxh3_64_with_seed(&bytes[start..end - 8], seed ^ start as u64).to_le_bytes() == bytes[end - 8..end] {
+        if xxh3_64_with_seed(&bytes[start..end - 8], seed ^ start as u64).to_le_bytes() == bytes[end - 8..end]
+        {
             ends.push(end);
             start = end;
         }
@@ -165,7 +241,7 @@ pub fn parts(bytes: &[u8]) -> Vec<usize> {
 }
 
 /// The number in a file's name.
-pub fn number(path: &Path) -> u64 {
+fn number(path: &Path) -> u64 {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let digits: String = name.rsplit('-').next().unwrap_or("").chars().take(16).collect();
     u64::from_str_radix(&digits, 16).expect("the engine names its files so")

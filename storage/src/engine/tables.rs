@@ -6,6 +6,7 @@ use crate::{
     engine::{Engine, Step, TableId},
     error::{Error, Result},
     manifest::Edit,
+    memtable::Memtable,
     record::Timestamp,
     table_options::TableOptions,
     tree::Tree,
@@ -82,6 +83,17 @@ impl Engine {
     /// [`Error::NoSuchTable`].
     pub fn is_empty(&self, table: TableId) -> Result<bool> {
         Ok(self.tree(table)?.view().is_empty())
+    }
+
+    /// Bytes of a table in memory, as memtables account for them, and on disk. Never blocks.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`].
+    pub fn table_bytes(&self, table: TableId) -> Result<u64> {
+        let view = self.tree(table)?.view();
+        let in_memory: usize = view.memtables().map(Memtable::bytes).sum();
+        let on_disk: u64 = view.tables.iter().map(|table| table.file().length_bytes).sum();
+        Ok(in_memory as u64 + on_disk)
     }
 
     /// The newest write timestamp of the table's records, tombstones included; `None` if it holds none. From

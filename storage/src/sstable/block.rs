@@ -200,12 +200,14 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Moves to the next entry; false at the end of the block.
+    /// Moves to the next entry; false at the end of the block. A key that is not above the one before is an error.
     pub(super) fn advance(&mut self) -> Result<bool> {
         let Some(Entry { shared, key_rest, record }) = self.block.entry(self.position)? else {
             return Ok(false);
         };
-        if shared > self.key.len() {
+        // The first entry has none before it.
+        let is_above = |before: &[u8]| self.is_before_first() || key_rest > before;
+        if !self.key.get(shared..).is_some_and(is_above) {
             return Err(BAD_ENTRY);
         }
         self.key.truncate(shared);
@@ -213,6 +215,11 @@ impl Cursor {
         self.position = record.end;
         self.record = record;
         Ok(true)
+    }
+
+    /// Whether it has not moved yet.
+    pub(super) fn is_before_first(&self) -> bool {
+        self.record.end == 0
     }
 
     /// The key of the current entry.

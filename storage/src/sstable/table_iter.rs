@@ -5,7 +5,12 @@ use std::{ops::Bound, sync::Arc};
 use bytes::Bytes;
 
 use super::{TableReader, block::Cursor, section::locate};
-use crate::{error::Result, record::Record};
+use crate::{
+    error::{Error, Result},
+    record::Record,
+};
+
+const OUT_OF_ORDER: Error = Error::Malformed { what: "a block begins below where it should" };
 
 /// Iterates over a part of an SSTable.
 #[derive(Debug)]
@@ -17,6 +22,8 @@ pub struct TableIter {
     is_cached: bool,
     /// The block in which the iterator stands, and where that lies in the file.
     block: Option<(Cursor, u64)>,
+    /// No key that follows is below this: the first one of the table, or the last of the block before.
+    floor: Vec<u8>,
     /// Unbounded once the first record is found.
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
@@ -46,7 +53,16 @@ impl TableIter {
             Bound::Included(key) | Bound::Excluded(key) => table.block_of(key),
             Bound::Unbounded => 0,
         };
-        Self { table: Arc::clone(table), is_done: false, next_block, is_cached, block: None, lower, upper }
+        Self {
+            table: Arc::clone(table),
+            is_done: false,
+            next_block,
+            is_cached,
+            block: None,
+            floor: table.stats().first_key.to_vec(),
+            lower,
+            upper,
+        }
     }
 
     fn advance(&mut self) -> Result<Option<(Bytes, Record)>> {
@@ -65,11 +81,16 @@ impl TableIter {
                 continue;
             };
             let located = |error| locate(error, table.path(), *offset);
+            let is_first = cursor.is_before_first();
             if !cursor.advance().map_err(located)? {
+                self.floor = cursor.key().to_vec();
                 self.block = None;
                 continue;
             }
             let key = cursor.key();
+            if is_first && key < self.floor.as_slice() {
+                return Err(located(OUT_OF_ORDER));
+            }
             match &self.lower {
                 Bound::Included(lower) if key < lower.as_slice() => continue,
                 Bound::Excluded(lower) if key <= lower.as_slice() => continue,

@@ -57,6 +57,7 @@ use crate::{
         Failure, Met, Readiness, RequestOptions,
         clock::NodeClock,
         forwarder::Forwarder,
+        handoff::Hints,
         known_cluster::{KnownCluster, Picture},
         peers::Peers,
         randomness::stream,
@@ -89,6 +90,7 @@ pub(crate) struct Coordinator {
     /// What forwarded writes may spend on being sent straight as well.
     resends: Arc<Mutex<Budget>>,
     pub(crate) counters: Arc<Counters>,
+    hints: Arc<Hints>,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
@@ -102,6 +104,14 @@ pub(crate) struct Coordinator {
     tasks: TaskTracker,
     runtime: Handle,
     stop: CancellationToken,
+}
+
+/// What a coordinator works with.
+pub(crate) struct Means {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) schema: Arc<SchemaKeeper>,
+    pub(crate) hints: Arc<Hints>,
 }
 
 /// What a request must reach, and by when.
@@ -140,9 +150,7 @@ impl Patience {
 impl Coordinator {
     pub(crate) fn new(
         settings: &Settings,
-        replica: Arc<Replica>,
-        peers: Arc<Peers>,
-        schema: Arc<SchemaKeeper>,
+        Means { replica, peers, schema, hints }: Means,
         seed: u64,
         runtime: Handle,
         stop: CancellationToken,
@@ -157,6 +165,7 @@ impl Coordinator {
             replica,
             peers,
             schema,
+            hints,
             nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
             speculation: Speculation::default(),
             forwarded: Arc::new(Forwarded::new(stream(seed, "tickets").next_u64())),

@@ -1,6 +1,10 @@
 //! Writes: puts and deletes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::{Mutation, Record, TableId};
@@ -17,7 +21,9 @@ use super::{
     trace::Trace,
 };
 use crate::{
+    consistency::Consistency,
     error::RequestError,
+    handoff::Hint,
     message::{Relay, Request, Response, TrafficClass},
     node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
     node_id::HostId,
@@ -34,6 +40,20 @@ struct Plan {
     target: Target,
     alive: Vec<HostId>,
     quorum: WriteQuorum,
+    grace_seconds: u32,
+}
+
+impl Plan {
+    /// What is kept for a replica that misses the write.
+    fn hint(&self, made_at: Timestamp) -> Hint {
+        let Self { table, grace_seconds, ref mutation, .. } = *self;
+        Hint { table, made_at, grace_seconds, mutation: mutation.clone() }
+    }
+
+    /// Replicas that are down: they miss the write.
+    fn dead(&self) -> BTreeSet<HostId> {
+        self.target.placement.all().filter(|host| !self.alive.contains(host)).collect()
+    }
 }
 
 impl Coordinator {
@@ -72,6 +92,7 @@ impl Coordinator {
         }
         let timestamp = self.timestamp(request.timestamp)?;
         let record = self.record(timestamp, request.change, table.definition.default_ttl());
+        let grace_seconds = table.definition.tombstone_grace_seconds;
 
         // Before the picture is taken: a joining node that was told "no records yet" is then in the picture, and gets
         // this write too. Taken back if the write turns out to be unavailable.
@@ -90,7 +111,7 @@ impl Coordinator {
         // A client's own timestamp may be ahead; what this node stamps later wins over it.
         self.clock.observe(timestamp);
         let mutation = Mutation::single(target.key.clone(), record);
-        Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum })
+        Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum, grace_seconds })
     }
 
     /// The client's own timestamp if it gave a credible one, else a stamp of this node.
@@ -133,12 +154,16 @@ impl Coordinator {
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
+        let hint = plan.hint(self.clock.now());
+        let mut missed = plan.dead();
+        let mut unheard: BTreeSet<HostId> = plan.alive.iter().copied().collect();
         let mut fan_out = self.send_write(&plan, &mut trace).await;
         drop(plan);
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
                 Some(answer) => match answer.result {
                     Ok(owned) => {
+                        unheard.remove(&answer.from);
                         if !owned {
                             helenus_storage::sometimes!("a write was applied by no owner");
                         }
@@ -166,20 +191,76 @@ impl Coordinator {
             Verdict::Reached { acknowledged } => {
                 Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), acknowledged, trace) })
             }
+            _ if goal.level == Consistency::Any => {
+                missed.append(&mut unheard);
+                let missed = std::mem::take(&mut missed);
+                self.settle_for_a_hint(goal, timestamp, &quorum, &hint, missed, trace).await
+            }
             Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
         };
         // A client that has hung up does not hear it.
         if reply.send(outcome).is_err() {
             helenus_storage::sometimes!("a client had hung up");
         }
-        drop(permit);
-        if let Ok(_late) = self.late.try_acquire() {
-            while fan_out.next().await.is_some() {
-                helenus_storage::sometimes!("a late acknowledgement came");
-            }
-        } else {
+        let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
+            missed.append(&mut unheard);
+            self.keep_hints(&hint, missed).await;
+            return;
+        };
+        drop(permit);
+        let late = async {
+            while let Some(answer) = fan_out.next().await {
+                helenus_storage::sometimes!("a late acknowledgement came");
+                if answer.result.is_ok() {
+                    unheard.remove(&answer.from);
+                }
+            }
+        };
+        // Those that are down need not wait for those that are slow.
+        tokio::join!(late, self.keep_hints(&hint, missed));
+        self.keep_hints(&hint, unheard).await;
+    }
+
+    /// No replica has acknowledged a write at level `any`: a hint that is durable will do.
+    async fn settle_for_a_hint(
+        &self,
+        goal: Goal,
+        timestamp: Timestamp,
+        quorum: &WriteQuorum,
+        hint: &Hint,
+        missed: BTreeSet<HostId>,
+        mut trace: Trace,
+    ) -> Result<WriteOutcome, Failure> {
+        let down = missed.iter().copied().collect();
+        let kept = self.keep_hints(hint, missed).await;
+        if kept > 0 {
+            helenus_storage::sometimes!("a write at level any was satisfied by a hint");
+            trace.note(|| format!("kept as a hint for {kept} replicas"));
+            return Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), 0, trace) });
         }
+        let error = if quorum.was_sent() {
+            quorum.error(goal.timeout)
+        } else {
+            let (level, required) = (goal.level, quorum.required());
+            RequestError::Unavailable { level, required, alive: 0, shortages: Vec::new(), down }
+        };
+        Err(failure(error, trace))
+    }
+
+    /// Keeps a write for the replicas that missed it, and answers for how many. What cannot be kept leaves a mark that
+    /// they have to be repaired.
+    async fn keep_hints(&self, hint: &Hint, missed: BTreeSet<HostId>) -> usize {
+        let mut kept = 0;
+        for host in missed {
+            if host == self.host_id() {
+                // Its storage has just failed: a hint in the same storage would, too.
+                self.hints.give_up(host, hint).await;
+            } else if self.hints.keep(host, hint).await.is_ok() {
+                kept += 1;
+            }
+        }
+        kept
     }
 
     /// That records exist, and how far stamps go: the first write of a node waits here for a sync, and one write in two

@@ -1,7 +1,7 @@
 //! What a node counts, for metrics.
 
 use super::source::Source;
-use crate::node::RequestCounters;
+use crate::node::{HintCounters, RequestCounters};
 
 /// Counters since the start, and gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,11 +26,20 @@ pub struct NodeCounters {
     pub requests_in_flight: usize,
     /// What it has counted of requests.
     pub requests: RequestCounters,
+    /// What became of hints.
+    pub hints: HintCounters,
+    /// Gauge: hints that wait for their target.
+    pub hints_pending: u64,
+    /// Gauge: bytes that kept hints take.
+    pub hint_bytes: u64,
+    /// Gauge: members and tables that have to be repaired, because hints were given up.
+    pub repair_marks: usize,
 }
 
 /// What the node has counted by now.
 pub(in crate::node) fn of(source: &Source) -> NodeCounters {
-    let Source { clock, cluster, coordinator, .. } = source;
+    let Source { clock, cluster, coordinator, hints, .. } = source;
+    let hints = hints.status();
     let picture = cluster.picture();
     let members = picture.view().members().count();
     let members_up = picture.view().members().filter(|member| cluster.is_up(member.host_id)).count();
@@ -45,5 +54,9 @@ pub(in crate::node) fn of(source: &Source) -> NodeCounters {
         told_clock_off: cluster.told_off().len(),
         requests_in_flight: coordinator.in_flight(),
         requests: coordinator.counters.read(),
+        hints: hints.counters,
+        hints_pending: hints.targets.iter().map(|target| target.hints).sum(),
+        hint_bytes: hints.targets.iter().map(|target| target.bytes).sum(),
+        repair_marks: hints.marks.len(),
     }
 }

@@ -87,7 +87,7 @@ pub struct CacheInfo {
 
 /// What the node knows now.
 pub(super) fn of(source: &Source) -> NodeInfo {
-    let Source { settings, identity, clock, cluster, store, coordinator } = source;
+    let Source { settings, identity, clock, cluster, store, coordinator, .. } = source;
     let picture = cluster.picture();
     let own = picture.view().own();
     let counters = store.engine().counters();

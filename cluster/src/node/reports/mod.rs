@@ -9,6 +9,7 @@
 //!   Cluster            nodetool describecluster        name, schema versions, releases, datacenters
 //!   Gossip             nodetool gossipinfo             what every member says of itself
 //!   FailureDetector    nodetool failuredetector        what this node believes of every peer
+//!   Hints              nodetool listpendinghints       what this node keeps for members that missed it
 //!   Endpoints          nodetool getendpoints           placement of a key
 //! ```
 //!

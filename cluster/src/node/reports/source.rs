@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     node::{
-        clock::NodeClock, coordinator::Coordinator, identity::LocalIdentity, known_cluster::KnownCluster,
-        local_store::LocalStore,
+        clock::NodeClock, coordinator::Coordinator, handoff::Hints, identity::LocalIdentity,
+        known_cluster::KnownCluster, local_store::LocalStore,
     },
     settings::Settings,
 };
@@ -19,4 +19,5 @@ pub(crate) struct Source {
     pub(crate) cluster: Arc<KnownCluster>,
     pub(crate) store: Arc<LocalStore>,
     pub(crate) coordinator: Arc<Coordinator>,
+    pub(crate) hints: Arc<Hints>,
 }

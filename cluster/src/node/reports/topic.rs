@@ -6,6 +6,7 @@ use super::{
     ClusterDescription, ClusterStatus, Endpoints, FailureDetectorReport, GossipStatus, NodeInfo, RingReport,
     cluster, endpoints, failure_detector, gossip, info, ring, source::Source, status,
 };
+use crate::node::HintStatus;
 
 /// What a report is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Topic {
     Gossip,
     /// Whom the node takes for dead.
     FailureDetector,
+    /// What the node keeps for members that missed it.
+    Hints,
     /// Where the replicas of a key are.
     Endpoints {
         /// The table.
@@ -45,6 +48,7 @@ pub enum Report {
     Cluster(ClusterDescription),
     Gossip(GossipStatus),
     FailureDetector(FailureDetectorReport),
+    Hints(HintStatus),
     Endpoints(Endpoints),
 }
 
@@ -58,6 +62,7 @@ impl Topic {
             Self::Cluster => Report::Cluster(cluster::of(source)),
             Self::Gossip => Report::Gossip(gossip::of(source)),
             Self::FailureDetector => Report::FailureDetector(failure_detector::of(source)),
+            Self::Hints => Report::Hints(source.hints.status()),
             Self::Endpoints { table, key } => Report::Endpoints(endpoints::of(source, table, key)?),
         })
     }

@@ -200,6 +200,30 @@ impl Cluster {
         })
     }
 
+    /// As [`Cluster::agrees_on`], but for one member that is down.
+    pub fn agrees_but(&self, size: usize, down: &str) -> bool {
+        self.processes.values().all(|process| {
+            let members = process.node.status().members;
+            members.len() == size && members.iter().all(|m| m.up != (m.address == down))
+        })
+    }
+
+    /// Does something again and again until it succeeds, for at most a virtual minute.
+    pub async fn until_ok<'a, T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
+        &'a self,
+        what: &str,
+        attempt: impl Fn(&'a Self) -> F,
+    ) -> T {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match attempt(self).await {
+                Ok(done) => return done,
+                Err(error) if Instant::now() > deadline => panic!("not within a minute: {what}: {error:?}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
     /// Waits, at most a virtual minute.
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -12,7 +12,10 @@ use helenus_bench::{
     checkers::Violation,
     history::{Action, FORMAT, Header, History, Level, MemberView, Moment, Phase, View},
 };
-use helenus_cluster::simulation::{SimulatedCluster, disturb};
+use helenus_cluster::{
+    node::HintCounters,
+    simulation::{SimulatedCluster, disturb},
+};
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 
@@ -123,6 +126,7 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         cluster.heal().await;
         if cluster.settles(RECOVERY).await {
             clients.work(Phase::Healed, HEALED).await;
+            deliver_hints(&cluster).await;
             read_everything(&clients).await;
         } else {
             cluster
@@ -155,6 +159,29 @@ async fn work_while_nodes_settle(clients: &Arc<Clients>) -> bool {
     let cluster = &clients.cluster;
     clients.work(Phase::Disturbed, cluster.shape().settings.gossip_interval).await;
     cluster.settles(RECOVERY).await
+}
+
+/// All are up, so nobody keeps hints for long; and none of them is lost.
+async fn deliver_hints(cluster: &SimulatedCluster) {
+    let end = tokio::time::Instant::now() + RECOVERY;
+    let kept = || (1..=cluster.shape().nodes).filter_map(|node| Some((node, cluster.hints(node)?)));
+    while kept().any(|(_, hints)| !hints.targets.is_empty()) {
+        if tokio::time::Instant::now() > end {
+            let kept: Vec<_> = kept().collect();
+            return cluster.trace().accuse(format!("hints: not delivered within {RECOVERY:?}: {kept:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (node, hints) in kept() {
+        let HintCounters { kept, delivered, moved, superseded, expired, .. } = hints.counters;
+        // What was kept before the last start, it has dealt with since.
+        if kept > delivered + moved + superseded + expired {
+            cluster.trace().accuse(format!("hints: n{node} has lost some: {hints:?}"));
+        }
+        if expired > 0 && hints.marks.is_empty() {
+            cluster.trace().accuse(format!("hints: n{node} has given some up in silence: {hints:?}"));
+        }
+    }
 }
 
 /// The final reads: at ALL and QUORUM, through each node; of keys that are written once, through one of them.

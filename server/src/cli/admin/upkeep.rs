@@ -11,7 +11,7 @@ use super::super::{
 };
 
 /// Merging all of a large table takes long; the node goes on whether we wait or not.
-const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `helenus admin flush` and `compact`.
 #[derive(Debug, clap::Args)]

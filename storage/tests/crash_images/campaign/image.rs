@@ -1,6 +1,7 @@
 //! What is expected of a disk that a crash left behind.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -9,8 +10,8 @@ use std::{
 };
 
 use helenus_storage::{
-    Engine, Error, Mutation, Options, Record, Step, StepOutcome, TableId, Timestamp,
-    disk::{Damage, SimulatedDisk},
+    Engine, Error, Mutation, Options, Record, SNAPSHOTS_DIRECTORY, Step, StepOutcome, TableId, Timestamp,
+    disk::{Damage, Disk, Fault, Repeat, SimulatedDisk},
 };
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -48,6 +49,28 @@ impl Findings {
         self.in_recovery += others.in_recovery;
         if self.violation.is_none() {
             self.violation = others.violation;
+        }
+    }
+}
+
+/// What is looked at beyond what was promised; one thing per image, to afford many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Nothing,
+    Stays,
+    Works,
+    Snapshots,
+    ReadFails,
+}
+
+impl Look {
+    fn draw(random: &mut Xoshiro256PlusPlus) -> Self {
+        match random.random_range(0..12) {
+            0..3 => Self::Stays,
+            3..5 => Self::Works,
+            5..7 => Self::Snapshots,
+            7 => Self::ReadFails,
+            _ => Self::Nothing,
         }
     }
 }
@@ -96,18 +119,52 @@ impl Examiner {
         depth: u32,
         found: &Arc<Mutex<Findings>>,
     ) -> Result<(), String> {
+        let look = Look::draw(random);
+        let before = (look == Look::ReadFails).then(|| image.crash(0, Damage::ProcessOnly));
         let has_opened = Arc::new(AtomicBool::new(false));
         let disk = self.watched(image, kept, random, depth, Arc::clone(found), Arc::clone(&has_opened));
         let engine = Engine::open(Arc::new(disk), Path::new(DIRECTORY), self.options.clone())
             .map_err(|error| format!("it does not open: {error}"))?;
         has_opened.store(true, Ordering::Relaxed);
+        let reads = image.reads();
         is_tidy(image, &engine)?;
         let tables = self.oracle.check(&engine, kept)?;
-        match random.random_range(0..6) {
-            0 | 1 => self.stays(image, &tables, random, found),
-            2 => self.works(image, &engine, &tables).map_err(|what| format!("going on: {what}")),
-            _ => Ok(()),
+        let snapshots = self.oracle.check_snapshots(&engine)?;
+        if let (Some(before), 1..) = (before, reads) {
+            return self.read_fails(&before, random.random_range(1..=reads), kept);
         }
+        match look {
+            Look::Stays => self.stays(image, &tables, random, found),
+            Look::Works => self.works(image, &engine, &tables).map_err(|what| format!("going on: {what}")),
+            Look::Snapshots => snapshots.iter().try_for_each(|name| self.keeps_snapshot(image, name)),
+            Look::Nothing | Look::ReadFails => Ok(()),
+        }
+    }
+
+    /// A read that fails once stops the start, which then succeeds.
+    fn read_fails(&self, image: &SimulatedDisk, number: u64, kept: Promise) -> Result<(), String> {
+        let open = || Engine::open(Arc::new(image.clone()), Path::new(DIRECTORY), self.options.clone());
+        image.fail_at(number, Fault::Read, Repeat::Once);
+        match open() {
+            Err(Error::Io { .. }) => {}
+            Err(other) => return Err(format!("read {number} failed once, and was taken for {other}")),
+            Ok(_) => return Err(format!("read {number} failed once, and nobody noticed")),
+        }
+        let engine = open().map_err(|error| format!("after a read that failed it does not open: {error}"))?;
+        self.oracle.check(&engine, kept).map_err(|what| format!("after a read that failed: {what}"))?;
+        Ok(())
+    }
+
+    /// A snapshot is a data directory that holds what was acknowledged when it was asked for.
+    fn keeps_snapshot(&self, image: &SimulatedDisk, name: &str) -> Result<(), String> {
+        let copy = image.crash(0, Damage::ProcessOnly);
+        let directory = Path::new(DIRECTORY).join(SNAPSHOTS_DIRECTORY).join(name);
+        let oracle = self.oracle.of_snapshot(name).ok_or("nobody asked for it")?;
+        Engine::open(Arc::new(copy), &directory, self.options.clone())
+            .map_err(|error| error.to_string())
+            .and_then(|engine| oracle.check(&engine, Promise::Acknowledged))
+            .map(drop)
+            .map_err(|what| format!("snapshot {name}: {what}"))
     }
 
     /// A disk that crashes again at some operations of the recovery.
@@ -182,7 +239,9 @@ impl Examiner {
         for (id, records) in tables {
             let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
             let found = engine.scan(*id, everything, usize::MAX).map_err(|error| error.to_string())?;
-            if !found.iter().map(|(key, record)| (key, record)).eq(records) {
+            let found: BTreeMap<_, _> = found.into_iter().collect();
+            let is_kept = |(key, record)| self.oracle.may_be_left(record, found.get(key));
+            if !records.iter().all(is_kept) || !found.keys().all(|key| records.contains_key(key)) {
                 return Err(format!("flushing and merging changed table {}", id.0));
             }
         }
@@ -212,5 +271,10 @@ pub(crate) fn is_tidy(image: &SimulatedDisk, engine: &Engine) -> Result<(), Stri
     if count(".tmp") > 0 || count(".sst") != known || manifests != 1 {
         return Err(format!("{known} tables are live, and the directory holds {names:?}"));
     }
-    Ok(())
+    let snapshots = image.list_directories(&Path::new(DIRECTORY).join(SNAPSHOTS_DIRECTORY));
+    let whole = engine.snapshots().map_err(|error| error.to_string())?.len();
+    match snapshots.map_or(0, |names| names.len()) {
+        there if there != whole => Err(format!("{there} directories of snapshots, {whole} snapshots")),
+        _ => Ok(()),
+    }
 }

@@ -14,14 +14,22 @@
 //! moment, opens it and holds it against the oracle while the engine under test stands still. A fault changes what
 //! comes after it, so each has a run of its own.
 //!
-//! An image is a disk that a crash left and that was opened and read. It is checked that
+//! An image is a disk that a crash left and that was opened and read. What is checked, by the numbers of the usual list of
+//! invariants, and where:
 //!
-//! - what was promised is there, or something newer; writes are whole or absent, and the log has no hole;
-//! - nothing is there that was not written, or that was refused;
-//! - point reads, reads from memory and scans agree; no file is left over, none is missing;
-//! - what was read is there after further crashes, exactly;
-//! - flushing and merging everything changes nothing, and the files shrink to their bounds;
-//! - nothing is acknowledged by an engine that is poisoned.
+//! | invariant                                                                        | where                              |
+//! |----------------------------------------------------------------------------------|------------------------------------|
+//! | I1 what was promised is there, or something newer; snapshots too                 | `Oracle::check`, `check_snapshots` |
+//! | I2 writes are whole or absent, the log has no hole                               | `Oracle::check`                    |
+//! | I3 nothing is there that was not written, or that was refused                    | `Oracle::check`                    |
+//! | I4 what was deleted stays so; only what is past its grace goes; no table is back | `Oracle::was_purged`, `read_tables` |
+//! | I5 a crash is never taken for damage; a failed read stops the start              | `Run::act`, `Examiner::read_fails` |
+//! | I6 no file is left over or missing; what was read stays after further crashes    | `is_tidy`, `Examiner::stays`       |
+//! | I7 point reads (filters), reads from memory and scans agree                      | `Oracle::read_tables`              |
+//! | I8 merging everything changes nothing; the log shrinks to its bound              | `Examiner::works`                  |
+//! | I10 a poisoned engine acknowledges nothing; want of room does not poison         | `Run::act`                         |
+//!
+//! The other half of I5, that damage is never taken for a torn tail, is for `bit_rot`.
 //!
 //! All is seeded and on one thread per seed. Reading order: `workload`, `oracle`, `watch`, `place`, `image`, `run`.
 

@@ -3,10 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Error, Mutation, Record, SyncMode, TableId, TryGet};
+use helenus_storage::{
+    Engine, Error, Mutation, Options, Record, RecordKind, SyncMode, TableId, Timestamp, TryGet,
+};
+
+/// Time after which merges turn what has expired into its tombstone, in microseconds.
+const EXPIRY_MARGIN: u64 = 3600 * 1_000_000;
 
 /// How much a write is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +35,17 @@ struct Write {
     promise: Promise,
     /// Starts of the engine before it.
     life: u32,
+    /// The time when it was queued.
+    at: u64,
+}
+
+/// A snapshot that was asked for.
+#[derive(Debug, Clone)]
+struct Kept {
+    /// Whether it is certainly there.
+    is_sure: bool,
+    /// What was known when it was asked for.
+    oracle: Arc<Oracle>,
 }
 
 /// Records of all tables.
@@ -37,16 +55,80 @@ pub(crate) type Tables = BTreeMap<TableId, BTreeMap<Bytes, Record>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Oracle {
     sync_mode: SyncMode,
+    gc_grace: Duration,
+    /// The time, in microseconds.
+    now: u64,
     writes: Vec<Write>,
     life: u32,
     /// Tables whose creation was tried, and whether it succeeded.
     tables: BTreeMap<TableId, bool>,
+    /// Tables whose drop was tried, and whether it succeeded.
+    dropped: BTreeMap<TableId, bool>,
     keys: BTreeMap<TableId, BTreeSet<Bytes>>,
+    snapshots: BTreeMap<String, Kept>,
 }
 
 impl Oracle {
-    pub(crate) fn new(sync_mode: SyncMode) -> Self {
-        Self { sync_mode, writes: Vec::new(), life: 0, tables: BTreeMap::new(), keys: BTreeMap::new() }
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            sync_mode: options.sync_mode,
+            gc_grace: options.table.gc_grace,
+            now: 0,
+            writes: Vec::new(),
+            life: 0,
+            tables: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn time(&mut self, now: u64) {
+        self.now = self.now.max(now);
+    }
+
+    pub(crate) fn table_drop_started(&mut self, table: TableId) {
+        self.dropped.entry(table).or_insert(false);
+    }
+
+    pub(crate) fn table_dropped(&mut self, table: TableId) {
+        self.dropped.insert(table, true);
+    }
+
+    pub(crate) fn snapshot_started(&mut self, name: &str) {
+        let oracle = Arc::new(Self { snapshots: BTreeMap::new(), ..self.clone() });
+        self.snapshots.insert(name.to_owned(), Kept { is_sure: false, oracle });
+    }
+
+    pub(crate) fn snapshot_made(&mut self, name: &str) {
+        self.snapshots.entry(name.to_owned()).and_modify(|kept| kept.is_sure = true);
+    }
+
+    /// Its removal begins; whether it was certainly there.
+    pub(crate) fn snapshot_clearing(&mut self, name: &str) -> bool {
+        self.snapshots.get_mut(name).is_some_and(|kept| std::mem::replace(&mut kept.is_sure, false))
+    }
+
+    pub(crate) fn snapshot_cleared(&mut self, name: &str) {
+        self.snapshots.remove(name);
+    }
+
+    /// What was known when a snapshot was asked for.
+    pub(crate) fn of_snapshot(&self, name: &str) -> Option<Arc<Self>> {
+        self.snapshots.get(name).map(|kept| Arc::clone(&kept.oracle))
+    }
+
+    /// All snapshots that are owed are there, and none that nobody asked for. Answers which are.
+    pub(crate) fn check_snapshots(&self, engine: &Engine) -> Result<Vec<String>, String> {
+        let there = engine.snapshots().map_err(|error| error.to_string())?;
+        let there: Vec<_> = there.into_iter().map(|snapshot| snapshot.name).collect();
+        if let Some(name) = there.iter().find(|name| !self.snapshots.contains_key(*name)) {
+            return Err(format!("snapshot {name} was cleared, or never made"));
+        }
+        match self.snapshots.iter().find(|(name, kept)| kept.is_sure && !there.contains(name)) {
+            Some((name, _)) => Err(format!("snapshot {name} is lost")),
+            None => Ok(there),
+        }
     }
 
     pub(crate) fn table_creation_started(&mut self, table: TableId) {
@@ -67,7 +149,7 @@ impl Oracle {
                 rows.push((*table, key, record.clone()));
             }
         }
-        self.writes.push(Write { rows, promise: Promise::None, life: self.life });
+        self.writes.push(Write { rows, promise: Promise::None, life: self.life, at: self.now });
         self.writes.len() - 1
     }
 
@@ -103,14 +185,23 @@ impl Oracle {
 
     /// The engine was opened anew and found this: it is durable, whatever it was before. Of what was not found
     /// nothing is owed any more.
-    pub(crate) fn recovered(&mut self, found: &Tables) {
+    pub(crate) fn recovered(&mut self, found: &Tables, snapshots: &[String]) {
         self.life += 1;
+        self.snapshots.retain(|name, _| snapshots.contains(name));
+        self.snapshots.values_mut().for_each(|kept| kept.is_sure = true);
+        for (table, is_dropped) in &mut self.dropped {
+            *is_dropped |= !found.contains_key(table);
+        }
+        let now = self.now;
         for write in &mut self.writes {
             if write.promise == Promise::Absent {
                 continue;
             }
             let is_seen = write.rows.iter().any(|(table, key, record)| {
-                found.get(table).and_then(|table| table.get(key)) == Some(record)
+                found
+                    .get(table)
+                    .and_then(|table| table.get(key))
+                    .is_some_and(|found| is_of(found, record, now))
             });
             if is_seen {
                 write.promise = Promise::Durable;
@@ -139,7 +230,7 @@ impl Oracle {
         let mut last_seen = BTreeMap::new();
         for (number, write) in self.writes.iter().enumerate() {
             for (table, key, record) in &write.rows {
-                if found(table, key) != Some(record) {
+                if !found(table, key).is_some_and(|found| is_of(found, record, self.now)) {
                     continue;
                 }
                 if write.promise == Promise::Absent {
@@ -164,7 +255,9 @@ impl Oracle {
             }
             for (table, key, record) in &write.rows {
                 let found = found(table, key);
-                if !found.is_some_and(|found| found == record || found.supersedes(record)) {
+                let is_gone = self.dropped.contains_key(table) && !tables.contains_key(table);
+                let is_kept = |found: &Record| is_of(found, record, self.now) || found.supersedes(record);
+                if !is_gone && !found.is_some_and(is_kept) && !self.was_purged(*table, key, record, found) {
                     let why = if write.promise >= kept { "promised" } else { "a hole: later ones are there" };
                     let place = format!("write {number} of table {}, {key:?}", table.0);
                     return Err(format!("{place} ({why}): {record:?} is lost, found {found:?}"));
@@ -172,6 +265,38 @@ impl Oracle {
             }
         }
         Ok(tables)
+    }
+
+    /// Whether merges may have purged what hid a record, or the record itself: before now if nothing is found, or, if
+    /// something older is, before that was queued.
+    fn was_purged(&self, table: TableId, key: &Bytes, record: &Record, found: Option<&Record>) -> bool {
+        let rows =
+            |write: &Write| write.rows.clone().into_iter().filter(|row| row.0 == table && row.1 == *key);
+        let source = |found: &Record| {
+            self.writes.iter().position(|write| rows(write).any(|row| is_of(found, &row.2, self.now)))
+        };
+        let (end, at) = match found.map(source) {
+            None => (self.writes.len(), self.now),
+            Some(Some(number)) => (number, self.writes[number].at),
+            Some(None) => return false,
+        };
+        let hides = |row: &(TableId, Bytes, Record)| row.2 == *record || row.2.supersedes(record);
+        let could_go = |write: &Write| rows(write).any(|row| hides(&row) && self.is_past_grace(&row.2, at));
+        self.writes[..end].iter().any(|write| write.promise > Promise::Absent && could_go(write))
+    }
+
+    fn is_past_grace(&self, record: &Record, now: u64) -> bool {
+        let end = match record.kind {
+            RecordKind::Plain { .. } => return false,
+            RecordKind::Expiring { expires_at, .. } => expires_at,
+            RecordKind::Tombstone { deleted_at } => deleted_at,
+        };
+        end.max(record.timestamp).0 < now.saturating_sub(self.gc_grace.as_micros() as u64)
+    }
+
+    /// Whether merges that run now may leave this of a record.
+    pub(crate) fn may_be_left(&self, record: &Record, found: Option<&Record>) -> bool {
+        found.map_or_else(|| self.is_past_grace(record, self.now), |found| is_of(found, record, self.now))
     }
 
     fn describe_invention(&self, tables: &Tables) -> String {
@@ -194,9 +319,11 @@ impl Oracle {
         if let Some(table) = live.iter().find(|table| !self.tables.contains_key(table)) {
             return Err(format!("table {} was never created", table.0));
         }
-        if let Some((table, _)) =
-            self.tables.iter().find(|(table, created)| **created && !live.contains(table))
-        {
+        if let Some(table) = live.iter().find(|table| self.dropped.get(table) == Some(&true)) {
+            return Err(format!("table {} is back", table.0));
+        }
+        let is_lost = |table: &TableId| !live.contains(table) && !self.dropped.contains_key(table);
+        if let Some((table, _)) = self.tables.iter().find(|(table, created)| **created && is_lost(table)) {
             return Err(format!("table {} is lost", table.0));
         }
         let mut tables = BTreeMap::new();
@@ -225,4 +352,9 @@ impl Oracle {
         }
         Ok(tables)
     }
+}
+
+/// Whether this is the record, or what merges make of it once it has expired for everyone.
+fn is_of(found: &Record, record: &Record, now: u64) -> bool {
+    found == record || *found == record.clone().as_of(Timestamp(now.saturating_sub(EXPIRY_MARGIN)))
 }

@@ -4,13 +4,16 @@ use std::{
     future::Future,
     path::Path,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
 use helenus_storage::{
-    Engine, Error, Step, Ticket,
-    disk::{Damage, Disk, SimulatedDisk},
+    Clock, Engine, Error, Options, Step, Ticket, Timestamp,
+    disk::{Damage, Disk, Fault, SimulatedDisk},
 };
 use rand::RngExt;
 
@@ -27,6 +30,8 @@ use super::{
 const CUTS_AFTER_FAULT: u32 = 6;
 /// Actions after which an engine that is poisoned is started again, so that it has a chance to acknowledge.
 const ACTIONS_WHEN_POISONED: u32 = 3;
+/// Failures after which a fault that strikes for ever goes away, while the engine is open.
+const FAILURES: u32 = 12;
 
 /// Which cuts of a run are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,20 +56,26 @@ pub(crate) struct Outcome {
 /// Runs a workload and looks at what a power cut at each of its operations leaves; at some, if a fault strikes.
 pub(crate) fn run(seed: u64, workload: &Workload, strike: Option<Strike>, only: Only) -> Outcome {
     let disk = SimulatedDisk::new(seed);
+    let clock = Arc::<AtomicU64>::default();
+    let asked = Arc::clone(&clock);
+    let time = Clock::new(move || Timestamp(asked.load(Ordering::Relaxed)));
+    let options = Options { clock: Some(time), ..workload.options.clone() };
+    let workload = &Workload { options, ..workload.clone() };
     let record = Arc::new(Mutex::new(Record {
         seed,
         strike,
         only,
         operations_before: 0,
-        oracle: Arc::new(Oracle::new(workload.options.sync_mode)),
+        oracle: Arc::new(Oracle::new(&workload.options)),
         waiting: Vec::new(),
         acknowledged_when_poisoned: false,
+        cancels: false,
         outcome: Outcome::default(),
     }));
     if let Some(strike) = strike {
         strike.arm(&disk);
     }
-    let mut run = Run { disk, record, workload, engine: None, poisoned_for: 0 };
+    let mut run = Run { disk, record, workload, clock, engine: None, poisoned_for: 0, failures: 0 };
     if let Err(what) = run.go() {
         let mut record = run.record();
         let operation = record.operations_before + run.disk.operations();
@@ -88,6 +99,8 @@ struct Record {
     oracle: Arc<Oracle>,
     waiting: Vec<(usize, Ticket)>,
     acknowledged_when_poisoned: bool,
+    /// Whether merges are cancelled as soon as they touch the disk.
+    cancels: bool,
     outcome: Outcome,
 }
 
@@ -144,8 +157,10 @@ struct Run<'a> {
     disk: SimulatedDisk,
     record: Arc<Mutex<Record>>,
     workload: &'a Workload,
-    engine: Option<Engine>,
+    clock: Arc<AtomicU64>,
+    engine: Option<Arc<Engine>>,
     poisoned_for: u32,
+    failures: u32,
 }
 
 impl Run<'_> {
@@ -164,18 +179,28 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn open(&self) -> Result<Engine, Error> {
+    fn open(&self) -> Result<Arc<Engine>, Error> {
+        let place = Arc::new(OnceLock::<Weak<Engine>>::new());
+        let known = Arc::clone(&place);
         let (disk, record, workload) =
             (self.disk.clone(), Arc::downgrade(&self.record), self.workload.clone());
         let watcher = move |operation| {
             let Some(record) = record.upgrade() else { return };
             let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
             record.collect_tickets(false);
+            if let (true, Some(engine)) = (record.cancels, known.get().and_then(Weak::upgrade)) {
+                for merge in engine.compactions() {
+                    engine.cancel_compaction(merge.id);
+                }
+            }
             let operation = record.operations_before + operation;
             record.cut(&disk, operation, &workload, false);
         };
         let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(self.disk.clone(), Arc::new(watcher)));
-        Engine::open(disk, Path::new(DIRECTORY), self.workload.options.clone())
+        let engine = Engine::open(disk, Path::new(DIRECTORY), self.workload.options.clone())?;
+        let engine = Arc::new(engine);
+        let _ = place.set(Arc::downgrade(&engine));
+        Ok(engine)
     }
 
     /// Opens the engine, with the fault or after it has gone, and holds it against the oracle.
@@ -193,7 +218,16 @@ impl Run<'_> {
         };
         let mut record = self.record();
         let found = record.oracle.check(&engine, kept).map_err(|what| format!("started again: {what}"))?;
-        Arc::make_mut(&mut record.oracle).recovered(&found);
+        let snapshots = match record.oracle.check_snapshots(&engine) {
+            // The fault may have struck that.
+            Err(_) if record.strike.is_some() => {
+                self.disk.repair();
+                record.oracle.check_snapshots(&engine)
+            }
+            found => found,
+        };
+        let snapshots = snapshots.map_err(|what| format!("started again: {what}"))?;
+        Arc::make_mut(&mut record.oracle).recovered(&found, &snapshots);
         record.waiting.clear();
         drop(record);
         self.engine = Some(engine);
@@ -217,10 +251,13 @@ impl Run<'_> {
             Action::PowerCut(seed, damage) => return self.power_cut(*seed, *damage),
             _ => {}
         }
-        let engine = self.engine.as_ref().ok_or("no engine")?;
+        let engine = Arc::clone(self.engine.as_ref().ok_or("no engine")?);
         let was_poisoned = engine.poisoned().is_some();
-        let outcome = self.ask(engine, action);
-        let is_poisoned = engine.poisoned().is_some();
+        let outcome = self.ask(&engine, action);
+        let poisoned = engine.poisoned();
+        let is_poisoned = poisoned.is_some();
+        // A restart needs its lock.
+        drop(engine);
         let mut record = self.record();
         record.collect_tickets(was_poisoned);
         if record.acknowledged_when_poisoned {
@@ -229,6 +266,10 @@ impl Run<'_> {
             );
         }
         drop(record);
+        self.failures += u32::from(outcome.is_err());
+        if self.failures == FAILURES {
+            self.disk.repair();
+        }
         match outcome {
             Err(Error::Corrupt { path, offset, what }) => {
                 return Err(format!("{} is damaged at {offset}: {what}", path.display()));
@@ -248,8 +289,12 @@ impl Run<'_> {
         }
         if is_poisoned {
             self.poisoned_for += 1;
+            let strike = self.record().strike;
+            if strike.is_some_and(|strike| matches!(strike.fault, Fault::NoSpace | Fault::Files)) {
+                return Err(format!("want of room poisoned it: {poisoned:?}"));
+            }
             if self.record().strike.is_none() {
-                return Err(format!("it is poisoned without a fault: {:?}", engine.poisoned()));
+                return Err(format!("it is poisoned without a fault: {poisoned:?}"));
             }
             if self.poisoned_for >= ACTIONS_WHEN_POISONED {
                 return self.start(Promise::Durable);
@@ -288,6 +333,43 @@ impl Run<'_> {
             }
             Action::Step(step) => {
                 engine.step(*step)?;
+            }
+            Action::DropTable(table) => {
+                self.oracle(|oracle| oracle.table_drop_started(*table));
+                match engine.drop_table(*table) {
+                    Err(Error::NoSuchTable(_)) => {}
+                    outcome => {
+                        outcome?;
+                        self.oracle(|oracle| oracle.table_dropped(*table));
+                    }
+                }
+            }
+            Action::CompactTable(table) => match engine.compact_table(*table) {
+                Err(Error::NoSuchTable(_)) => {}
+                outcome => outcome?,
+            },
+            Action::CancelledCompact => {
+                self.record().cancels = true;
+                let outcome = engine.step(Step::Compact);
+                self.record().cancels = false;
+                outcome?;
+            }
+            Action::Time(now) => {
+                self.clock.fetch_max(*now, Ordering::Relaxed);
+                self.oracle(|oracle| oracle.time(*now));
+            }
+            Action::Snapshot(name) => {
+                self.oracle(|oracle| oracle.snapshot_started(name));
+                engine.snapshot(name)?;
+                self.oracle(|oracle| oracle.snapshot_made(name));
+            }
+            Action::ClearSnapshot(name) => {
+                let was_sure = self.oracle(|oracle| oracle.snapshot_clearing(name));
+                match engine.clear_snapshot(name) {
+                    Err(Error::NoSuchSnapshot { .. }) if !was_sure => {}
+                    outcome => outcome?,
+                }
+                self.oracle(|oracle| oracle.snapshot_cleared(name));
             }
             Action::SwitchMemtables => engine.switch_memtables()?,
             Action::Close | Action::Die | Action::PowerCut(..) => {}

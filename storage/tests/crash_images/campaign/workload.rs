@@ -1,5 +1,8 @@
-//! Seeded workloads: engines so small that everything happens soon, several tables, overwrites, deletions and
-//! expiring records, old timestamps among new ones, all kinds of background work, restarts and power cuts.
+//! Seeded workloads: engines so small that everything happens soon, several tables, one of which is dropped, overwrites,
+//! deletions and expiring records, old timestamps among new ones, a clock that lets merges purge, all kinds of
+//! background work, cancelled merges, snapshots, restarts and power cuts.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use helenus_storage::{
@@ -18,10 +21,19 @@ pub(crate) struct Workload {
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
     CreateTable(TableId),
+    DropTable(TableId),
     /// Several mutations happen together.
     Apply(Vec<(TableId, Mutation)>),
     Step(Step),
     SwitchMemtables,
+    /// Merges all of a table.
+    CompactTable(TableId),
+    /// As a compact step, but whatever merge begins is cancelled as soon as it has touched the disk.
+    CancelledCompact,
+    /// It is this time now, in microseconds, if it was not later already.
+    Time(u64),
+    Snapshot(String),
+    ClearSnapshot(String),
     /// The process ends in order and starts again.
     Close,
     /// The process dies and starts again.
@@ -41,6 +53,9 @@ impl Workload {
     }
 }
 
+/// A mutation comes a minute after the one before, in microseconds: a workload takes some hours.
+const TIME_SHIFT: u32 = 26;
+
 fn options(random: &mut Xoshiro256PlusPlus) -> Options {
     let mut one_of = |numbers: &[u64]| numbers[random.random_range(0..numbers.len())];
     let segment_bytes = one_of(&[1 << 10, 2 << 10, 4 << 10]);
@@ -54,7 +69,10 @@ fn options(random: &mut Xoshiro256PlusPlus) -> Options {
         memtable_total_bytes: memtable_bytes * one_of(&[3, 8]) as usize,
         block_bytes: one_of(&[64, 256, 1024]) as usize,
         restart_interval: one_of(&[1, 2, 4]) as usize,
-        table: TableOptions::tiered(one_of(&[2, 3]) as u32),
+        table: TableOptions {
+            gc_grace: Duration::from_secs(3600 * one_of(&[0, 1, 4])),
+            ..TableOptions::tiered(one_of(&[2, 3]) as u32)
+        },
         merge_max_tables: one_of(&[2, 4]) as usize,
         ..Options::default()
     }
@@ -62,13 +80,18 @@ fn options(random: &mut Xoshiro256PlusPlus) -> Options {
 
 fn actions(random: &mut Xoshiro256PlusPlus, length: usize, keys: u64) -> Vec<Action> {
     let mut tables = vec![TableId(1), TableId(7)];
+    let mut snapshots = Vec::new();
     let mut actions: Vec<_> = tables.iter().map(|table| Action::CreateTable(*table)).collect();
     for number in 0..length {
         if number == length / 3 {
             tables.push(TableId(3));
             actions.push(Action::CreateTable(TableId(3)));
         }
-        actions.push(match random.random_range(0..200) {
+        if number == length / 2 {
+            tables.retain(|table| *table != TableId(7));
+            actions.push(Action::DropTable(TableId(7)));
+        }
+        actions.push(match random.random_range(0..220) {
             0..110 => Action::Apply(batch(number as u64, keys, &tables, random)),
             110..152 => Action::Step(Step::Commit),
             152..160 => Action::Step(Step::Prepare),
@@ -78,6 +101,19 @@ fn actions(random: &mut Xoshiro256PlusPlus, length: usize, keys: u64) -> Vec<Act
             190..196 => Action::SwitchMemtables,
             196 => Action::Close,
             197 => Action::Die,
+            198..204 => {
+                let passed = random.random_range(0..1_u64 << 34);
+                Action::Time((number as u64 * 8) << TIME_SHIFT | passed)
+            }
+            204..208 => Action::CancelledCompact,
+            208..211 => Action::CompactTable(tables[random.random_range(0..tables.len())]),
+            211..215 => {
+                snapshots.push(format!("s{number}"));
+                Action::Snapshot(format!("s{number}"))
+            }
+            215..217 if !snapshots.is_empty() => {
+                Action::ClearSnapshot(snapshots.swap_remove(random.random_range(0..snapshots.len())))
+            }
             _ => {
                 let damage = Damage::ALL[random.random_range(0..Damage::ALL.len())];
                 Action::PowerCut(random.random(), damage)
@@ -107,7 +143,7 @@ fn batch(
 /// A mutation whose timestamp no other has, so that a record tells which mutation it came with. Timestamps rise
 /// on the whole, but a mutation may be older than the forty before it.
 fn mutation(number: u64, keys: u64, random: &mut Xoshiro256PlusPlus) -> Mutation {
-    let timestamp = Timestamp((number + random.random_range(0..320)) << 16 | number);
+    let timestamp = Timestamp((number + random.random_range(0..320)) << TIME_SHIFT | number);
     let key = format!("key{:02}", random.random_range(0..keys));
     if random.random_range(0..4) > 0 {
         return Mutation::single(key, record(timestamp, random));
@@ -118,7 +154,7 @@ fn mutation(number: u64, keys: u64, random: &mut Xoshiro256PlusPlus) -> Mutation
 }
 
 fn record(timestamp: Timestamp, random: &mut Xoshiro256PlusPlus) -> Record {
-    let end = Timestamp(timestamp.0 + random.random_range(0..1 << 20));
+    let end = Timestamp(timestamp.0 + random.random_range(0..1 << 33));
     let length = match random.random_range(0..20) {
         0 => 0,
         1 => random.random_range(200..700),

@@ -1,0 +1,50 @@
+//! Hinted handoff: a write that a replica missed is kept for it, and given to it when it is back.
+//!
+//! DeCandia et al., "Dynamo" (SOSP 2007), §4.6; what is kept, for how long and who gets it follows Apache Cassandra.
+//!
+//! ```text
+//!   coordinator: a replica was down, failed or said nothing ──▶ Hint ──▶ the run of that replica, durable
+//!                                                                          │ it is up, and grants some bytes
+//!   replica: apply, as any write; never refused by a clock  ◀──────────────┘ oldest first, then the cursor moves on
+//! ```
+//!
+//! # Runs
+//!
+//! Hints for one target are numbered in a *run*, a tree of the engine that nothing else is in. A run takes hints until it
+//! is large or old, or until its delivery begins; later ones go to the next run. What of it was delivered is behind the
+//! run's *cursor*, which is saved now and then, since to apply a hint twice is to apply it once. A run that is done is
+//! dropped as a whole. So no hint is ever deleted: there are no tombstones to read past, and nothing to compact.
+//!
+//! # What becomes of a hint
+//!
+//! Each is, once, one of these, by [`Hint::fate`] when its turn comes:
+//!
+//! - *delivered* to its target;
+//! - *moved*: the target does not own the key any more, so the present owners get it instead, as hints of their own that
+//!   are as old as this one;
+//! - *superseded*: its table was dropped;
+//! - *expired*: it is older than the window, or than the grace of its table's tombstones, now or when it was made. Beyond
+//!   the grace it could bring a deleted value back that only a purged tombstone would have hidden.
+//!
+//! An expired hint, and one for which there was no room, leaves a [`RepairMark`], durably, before it is forgotten: that the
+//! target lacks something of that table since then. A hint that was lost in silence would be found by nobody.
+//!
+//! # Pace
+//!
+//! A node that was down for an hour comes back to the hints of all others at once. So it is the receiver that says how
+//! much it takes ([`Grants`]): from few senders at a time, and nothing while its storage is under pressure.
+//!
+//! Rejected: files of their own (Cassandra's), a second log to make durable, recover and check, beside one that does all
+//! that; one tree for the hints of all targets, in which a target that stays away keeps those of the others from being
+//! dropped; a rate that the sender limits, which is too much for a node that replays its log and too little for one that
+//! is idle.
+//!
+//! Reading order: [`hint`], [`grants`], [`mark`]; then [`crate::node`], which keeps and sends them.
+
+pub mod grants;
+pub mod hint;
+pub mod mark;
+
+pub use grants::{Grant, Grants};
+pub use hint::{Fate, Hint};
+pub use mark::RepairMark;

@@ -1,0 +1,284 @@
+//! What a replica missed reaches it when it is back, or leaves a mark that it has to be repaired.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use helenus_cluster::{
+    consistency::Consistency::{Any, One, Quorum},
+    error::RequestError,
+    node::{Handoff, HintStatus, SchemaError},
+    node_id::HostId,
+    partitioning::{Partitioner, storage_key},
+    table::{DEFAULT_TABLE_ID, Definition, Replication},
+};
+use tokio::time::Instant;
+
+use crate::support::{Cluster, put, write};
+
+fn key_of(key: &str) -> Bytes {
+    storage_key(Partitioner::Murmur3.token(key.as_bytes()), key.as_bytes())
+}
+
+/// The value that a replica holds itself.
+fn held(cluster: &Cluster, name: &str, key: &str) -> Option<Bytes> {
+    let engine = &cluster.processes[name].storage.engine;
+    let record = engine.get(DEFAULT_TABLE_ID, &key_of(key)).expect("a sound disk");
+    record.and_then(|record| record.value().cloned())
+}
+
+fn hints(cluster: &Cluster, name: &str) -> HintStatus {
+    cluster.node(name).hints()
+}
+
+fn hints_for(cluster: &Cluster, name: &str, target: HostId) -> u64 {
+    hints(cluster, name)
+        .targets
+        .iter()
+        .find(|hinted| hinted.host_id == target)
+        .map_or(0, |hinted| hinted.hints)
+}
+
+async fn put_all(cluster: &Cluster, coordinator: &str, keys: std::ops::Range<u32>) {
+    for number in keys {
+        let outcome =
+            cluster.put(coordinator, &format!("key {number}"), &format!("value {number}"), Quorum).await;
+        outcome.expect("two of three are alive");
+    }
+}
+
+fn has_all(cluster: &Cluster, name: &str, keys: std::ops::Range<u32>) -> bool {
+    keys.clone().all(|number| {
+        held(cluster, name, &format!("key {number}")) == Some(Bytes::from(format!("value {number}")))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_down_gets_what_it_missed_and_the_hints_are_gone() {
+    let mut cluster = Cluster::of(3).await;
+    let target = cluster.node("n3").host_id();
+    cluster.kill("n3").await;
+    cluster.until("the others have noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..50).await;
+    cluster.until("all hints are kept", |c| hints_for(c, "n1", target) == 50).await;
+
+    cluster.start("n3").await;
+    cluster.until("n3 has everything", |c| has_all(c, "n3", 0..50)).await;
+
+    cluster.until("nothing is left of the hints", |c| hints(c, "n1").targets.is_empty()).await;
+    let status = hints(&cluster, "n1");
+    assert_eq!((status.counters.kept, status.counters.delivered), (50, 50));
+    assert_eq!((status.counters.expired, status.marks), (0, Vec::new()));
+    assert_eq!(hints(&cluster, "n3").counters.received, 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_says_nothing_gets_what_it_missed() {
+    let cluster = Cluster::of(3).await;
+    // It is taken for alive: the write waits for it until its deadline.
+    cluster.pause("n3");
+    put_all(&cluster, "n1", 0..3).await;
+    let target = cluster.node("n3").host_id();
+    cluster.until("hints are kept for it", |c| hints_for(c, "n1", target) == 3).await;
+
+    cluster.resume("n3");
+    cluster.until("it has everything", |c| has_all(c, "n3", 0..3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_survive_the_death_of_their_keeper() {
+    let mut cluster = Cluster::of(3).await;
+    let target = cluster.node("n3").host_id();
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..10).await;
+    cluster.until("all hints are kept", |c| hints_for(c, "n1", target) == 10).await;
+
+    cluster.restart("n1").await;
+    assert_eq!(hints_for(&cluster, "n1", target), 10);
+    // Further ones go to another run.
+    cluster.until("n1 serves", |c| c.agrees_but(3, "n3")).await;
+    put_all(&cluster, "n1", 10..20).await;
+    cluster.restart("n1").await;
+
+    cluster.start("n3").await;
+    cluster.until("n3 has everything", |c| has_all(c, "n3", 0..20)).await;
+    cluster.until("nothing is left of the hints", |c| hints(c, "n1").targets.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_leaves_a_mark_that_survives() {
+    let mut cluster = Cluster::with(3, |settings| settings.hint_window = Duration::from_secs(20)).await;
+    let target = cluster.node("n3").host_id();
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..5).await;
+    cluster.until("all hints are kept", |c| hints_for(c, "n1", target) == 5).await;
+
+    cluster.until("they are given up", |c| hints(c, "n1").targets.is_empty()).await;
+    cluster.restart("n1").await;
+    cluster.start("n3").await;
+    cluster.until("all are up", |c| c.agrees_on(3)).await;
+
+    let marks = hints(&cluster, "n1").marks;
+    assert_eq!(marks.iter().map(|mark| (mark.target, mark.hints)).collect::<Vec<_>>(), [(target, 5)]);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(held(&cluster, "n3", "key 0"), None, "an expired hint is not delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_room_for_leaves_a_mark() {
+    let mut cluster = Cluster::with(3, |settings| settings.hint_bytes = 4 << 10).await;
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..100).await;
+
+    cluster
+        .until("all writes are accounted for", |c| {
+            let counters = hints(c, "n1").counters;
+            counters.kept + counters.refused == 100
+        })
+        .await;
+    let status = hints(&cluster, "n1");
+    assert!(status.counters.kept > 0 && status.counters.refused > 0, "{status:?}");
+    assert_eq!(status.marks.iter().map(|mark| mark.hints).sum::<u64>(), status.counters.refused);
+    assert!(status.targets[0].bytes < 8 << 10, "{status:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn delivery_pauses_and_goes_on() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..5).await;
+    cluster.node("n1").handoff(Handoff::Pause).await.expect("nothing is stored");
+    cluster.start("n3").await;
+    cluster.until("all are up", |c| c.agrees_on(3)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(held(&cluster, "n3", "key 0"), None);
+
+    cluster.node("n1").handoff(Handoff::Resume).await.expect("nothing is stored");
+    cluster.until("n3 has everything", |c| has_all(c, "n3", 0..5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_that_an_operator_drops_leave_a_mark() {
+    let mut cluster = Cluster::of(3).await;
+    let target = cluster.node("n3").host_id();
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..5).await;
+    cluster.until("all hints are kept", |c| hints_for(c, "n1", target) == 5).await;
+
+    let other = cluster.node("n2").host_id();
+    assert_eq!(cluster.node("n1").handoff(Handoff::Truncate(Some(other))).await, Ok(0));
+    assert_eq!(cluster.node("n1").handoff(Handoff::Truncate(Some(target))).await, Ok(5));
+
+    let status = hints(&cluster, "n1");
+    assert!(status.targets.is_empty());
+    assert_eq!(status.marks.iter().map(|mark| (mark.target, mark.hints)).collect::<Vec<_>>(), [(target, 5)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_of_a_removed_member_go_to_the_present_owners() {
+    // Each key has two replicas of four.
+    let mut cluster = Cluster::with(4, |settings| settings.default_replication_factor = Some(2)).await;
+    let target = cluster.node("n4").host_id();
+    cluster.kill("n4").await;
+    cluster.until("it is convicted", |c| c.sees_down("n1", "n4")).await;
+    for number in 0..40 {
+        cluster
+            .put("n1", &format!("key {number}"), &format!("value {number}"), One)
+            .await
+            .expect("one is alive");
+    }
+    cluster.until("hints are kept for it", |c| hints_for(c, "n1", target) > 0).await;
+
+    cluster.until_ok("n4 is removed", |c| c.node("n1").assassinate(target)).await;
+
+    cluster
+        .until("every key has two replicas again", |c| {
+            (0..40).all(|number| {
+                let key = format!("key {number}");
+                ["n1", "n2", "n3"].iter().filter(|name| held(c, name, &key).is_some()).count() == 2
+            })
+        })
+        .await;
+    cluster.until("nothing is left of the hints", |c| hints_for(c, "n1", target) == 0).await;
+    assert!(hints(&cluster, "n1").counters.moved > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_of_a_dropped_table_are_superseded() {
+    let mut cluster = Cluster::of(3).await;
+    let soon = || Instant::now() + Duration::from_secs(5);
+    let definition = Definition::replicated(Replication::Simple { factor: 3 });
+    let created = cluster.node("n1").define_table("short", definition, soon()).await;
+    created.map(drop).map_err(|error: SchemaError| error.to_string()).expect("all are alive");
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    let mut request = write("key", put("value"), Quorum);
+    request.table = "short".to_owned();
+    cluster.write("n1", request).await.expect("two of three are alive");
+    cluster.until("a hint is kept", |c| hints(c, "n1").counters.kept == 1).await;
+
+    cluster.node("n1").drop_table("short", soon()).await.map(drop).expect("two of three are alive");
+    cluster.start("n3").await;
+
+    cluster.until("nothing is left of the hint", |c| hints(c, "n1").targets.is_empty()).await;
+    let counters = hints(&cluster, "n1").counters;
+    assert_eq!((counters.superseded, counters.delivered), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_satisfies_level_any_when_no_replica_lives_and_is_delivered() {
+    // Each key has one replica of three.
+    let mut cluster = Cluster::with(3, |settings| settings.default_replication_factor = Some(1)).await;
+    cluster.kill("n2").await;
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n2") && c.sees_down("n1", "n3")).await;
+
+    let mut hinted = Vec::new();
+    for number in 0..30 {
+        let key = format!("key {number}");
+        let outcome = cluster.put("n1", &key, &format!("value {number}"), Any).await.expect("a hint will do");
+        match outcome.met.acknowledged {
+            0 => hinted.push(number),
+            _ => assert!(held(&cluster, "n1", &key).is_some()),
+        }
+    }
+    assert!(!hinted.is_empty());
+    assert_eq!(hints(&cluster, "n1").counters.kept, hinted.len() as u64);
+
+    // Even the death of the coordinator loses nothing.
+    cluster.restart("n1").await;
+    cluster.start("n2").await;
+    cluster.start("n3").await;
+    cluster
+        .until("each key is at its replica", |c| {
+            hinted.iter().all(|number| {
+                ["n2", "n3"].iter().any(|name| held(c, name, &format!("key {number}")).is_some())
+            })
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn level_any_without_hints_and_without_replicas_is_unavailable() {
+    let mut cluster = Cluster::with(2, |settings| {
+        settings.default_replication_factor = Some(1);
+        settings.hint_window = Duration::ZERO;
+    })
+    .await;
+    cluster.kill("n2").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n2")).await;
+
+    let mut unavailable = 0;
+    for number in 0..30 {
+        match cluster.put("n1", &format!("key {number}"), "value", Any).await {
+            Ok(outcome) => assert_eq!(outcome.met.acknowledged, 1),
+            Err(RequestError::Unavailable { alive: 0, required: 1, .. }) => unavailable += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(unavailable > 0);
+}

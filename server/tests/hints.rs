@@ -1,0 +1,99 @@
+//! Promise: what a node missed while it was down reaches it by hints alone, also when their keeper dies in between; and
+//! operators see, stop and drop them.
+
+mod processes;
+
+use std::process::{Command, Output};
+
+use processes::{TestCluster, wait_until};
+use serde_json::Value;
+
+fn admin(cluster: &TestCluster, number: usize, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_helenus"))
+        .arg("admin")
+        .args(arguments)
+        .args(["--endpoint", &cluster.url(number)])
+        .output()
+        .expect("the binary runs")
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn hints(cluster: &TestCluster, number: usize) -> Value {
+    cluster.request("GET", number, "/admin/v1/hints", None).json()
+}
+
+fn pending(cluster: &TestCluster, number: usize) -> u64 {
+    let hints = hints(cluster, number);
+    let targets = hints["targets"].as_array().expect("a list");
+    targets.iter().map(|target| target["hints"].as_u64().expect("a number")).sum()
+}
+
+fn put(cluster: &TestCluster, coordinator: usize, keys: std::ops::Range<u32>, level: &str) -> u16 {
+    let mut status = 0;
+    for number in keys {
+        let path = format!("/v1/kv/default/key{number}?consistency={level}");
+        status =
+            cluster.request("PUT", coordinator, &path, Some(format!("value {number}").as_bytes())).status;
+        assert!(matches!(status, 200 | 202), "{status}");
+    }
+    status
+}
+
+fn wait_until_down(cluster: &TestCluster, observer: usize, number: usize) {
+    wait_until("the death is known", || {
+        cluster.members(observer).is_some_and(|members| {
+            members.iter().any(|member| {
+                member["address"] == cluster.peer_address(number).as_str() && member["up"] == false
+            })
+        })
+    });
+}
+
+#[test]
+fn a_node_that_was_down_catches_up_by_hints_alone() {
+    let cluster = TestCluster::start(3);
+    cluster.kill(3);
+    wait_until_down(&cluster, 1, 3);
+    put(&cluster, 1, 0..300, "quorum");
+    wait_until("the hints are kept", || pending(&cluster, 1) == 300);
+    let table = said(&admin(&cluster, 1, &["hints"]));
+    assert!(table.contains("Host ID") && table.contains("300"), "{table}");
+
+    // They survive the death of their keeper.
+    cluster.kill(1);
+    cluster.spawn(1);
+    cluster.wait_until_ready(1);
+    assert_eq!(pending(&cluster, 1), 300);
+    said(&admin(&cluster, 1, &["pause-handoff"]));
+    cluster.spawn(3);
+    cluster.wait_until_seen_up(1, 3);
+    assert_eq!(pending(&cluster, 1), 300, "delivery is paused");
+    said(&admin(&cluster, 1, &["resume-handoff"]));
+    wait_until("all are delivered", || pending(&cluster, 1) == 0);
+
+    // Nobody else is left to ask.
+    cluster.kill(1);
+    cluster.kill(2);
+    wait_until_down(&cluster, 3, 1);
+    wait_until_down(&cluster, 3, 2);
+    for number in 0..300 {
+        let reply = cluster.request("GET", 3, &format!("/v1/kv/default/key{number}?consistency=one"), None);
+        assert_eq!((reply.status, reply.body), (200, format!("value {number}").into_bytes()));
+    }
+
+    // At level any a hint will do, and says so; what an operator drops has to be repaired.
+    assert_eq!(put(&cluster, 3, 300..301, "any"), 200, "the node is a replica itself");
+    wait_until("hints for the other two are kept", || pending(&cluster, 3) == 2);
+    assert!(said(&admin(&cluster, 3, &["truncate-hints"])).contains("dropped 2 hints"));
+    assert_eq!(pending(&cluster, 3), 0);
+    let table = said(&admin(&cluster, 3, &["hints"]));
+    assert!(table.contains("no hints") && table.contains("has to be repaired"), "{table}");
+    let page = cluster.request("GET", 3, "/metrics", None).body;
+    let page = String::from_utf8(page).expect("text");
+    assert!(page.contains("helenus_repair_marks 2"), "{page}");
+    assert!(page.contains("helenus_hints_total{outcome=\"kept\"} 2"), "{page}");
+}
