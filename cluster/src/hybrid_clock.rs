@@ -22,9 +22,9 @@
 //!   the record: after a read of it at any level that returned it, else with an exchange, an interval later at the
 //!   latest. Before that a record from ahead of the wall clock may win over it, though it is older.
 //!
-//! After a restart the clock starts above the newest timestamp that the node stores. What it had merely coordinated or
-//! read is heard of again with the exchanges that it waits for before it serves, as long as a node that has it lives.
-//! Rejected: persisting the clock itself, a sync more for what the records tell.
+//! After a restart the clock starts above the newest timestamp that the node stores, and above all that it stamped: a
+//! bound that no stamp is beyond is saved now and then. What it had merely read is heard of again with the exchanges that
+//! it waits for before it serves, as long as a node that has it lives.
 //!
 //! Neither promise can be kept once the wall clock is wrong by more than the drift, so such a node coordinates no
 //! writes: it compares its clock with what it stores and follows, and with its peers' ([`crate::membership::clock_watch`]).

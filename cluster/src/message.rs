@@ -10,6 +10,7 @@ use crate::{
     handoff::Grant,
     membership::{Exchange, GossipReply, GossipRequest},
     node_id::{Generation, HostId},
+    quorum::{AsOf, Digest, Wants},
     table::Table,
     time::Timestamp,
 };
@@ -76,20 +77,59 @@ pub enum Request {
         table: TableId,
         /// The mutation, with its final timestamps.
         mutation: Mutation,
+        /// What else is to be done with it.
+        relay: Relay,
     },
-    /// Read one record; answered by [`Response::Record`].
+    /// Read one record; answered by [`Response::Record`], or by [`Response::Digest`] if that is all that is wanted.
     Read {
         /// The table.
         table: TableId,
         /// The storage key.
         key: Bytes,
-        /// The coordinator's clock: the one `now` of the whole read.
-        now: Timestamp,
+        /// The coordinator's clock: the one of the whole read.
+        as_of: AsOf,
+        /// The record or its digest.
+        wants: Wants,
     },
     /// Apply writes that the receiver has missed, or none to ask how much it takes; answered by [`Response::Hinted`].
     Hints {
         /// In the order of their making.
         hints: Vec<(TableId, Mutation)>,
+    },
+    /// What became of a write that another node has forwarded to the sender; answered by [`Response::Noted`].
+    Acknowledge {
+        /// What the coordinator calls the write.
+        ticket: u64,
+        /// Whether the sender owns the key by its own ring, if it has applied the write.
+        result: Result<bool, ReplicaError>,
+    },
+    /// Apply a version that another replica holds, whatever its timestamp; answered by [`Response::Written`].
+    Repair {
+        /// The table.
+        table: TableId,
+        /// The mutation.
+        mutation: Mutation,
+    },
+}
+
+/// What a replica does with a write besides applying it: so that a write crosses to another datacenter once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relay {
+    /// Nothing.
+    None,
+    /// Sends it on to these replicas, with [`Relay::Acknowledge`] to the sender.
+    Forward {
+        /// To whom.
+        to: Vec<HostId>,
+        /// What the sender calls the write.
+        ticket: u64,
+    },
+    /// Tells the coordinator what became of it, and the sender too.
+    Acknowledge {
+        /// Whom to tell.
+        coordinator: HostId,
+        /// What it calls the write.
+        ticket: u64,
     },
 }
 
@@ -111,8 +151,12 @@ pub enum Response {
         /// Whether the replica owns the key by its own ring; if not, it has applied all the same.
         owned: bool,
     },
+    /// To [`Request::Acknowledge`].
+    Noted,
     /// The newest version the replica holds, tombstones included.
     Record(Option<Record>),
+    /// The digest of it.
+    Digest(Digest),
     /// To [`Request::Hints`].
     Hinted {
         /// So many of them, from the first on, are as durable as the replica's sync mode promises.

@@ -60,6 +60,8 @@ pub struct Settings {
     pub cold_read_queue: usize,
     /// Client requests that this node coordinates at once; further ones are answered as overloaded.
     pub max_requests: usize,
+    /// Answered reads that wait for late replicas, to repair them; those of further ones go unheard.
+    pub background_repairs: usize,
     /// How long a write is kept for a replica that missed it; zero: not at all.
     pub hint_window: Duration,
     /// Bytes that all kept hints may take.
@@ -93,6 +95,7 @@ impl Default for Settings {
             cold_reads: 16,
             cold_read_queue: 1024,
             max_requests: 4096,
+            background_repairs: 64,
             hint_window: Duration::from_secs(3 * 60 * 60),
             hint_bytes: 1 << 30,
             hints_in_flight: 4096,

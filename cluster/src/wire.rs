@@ -7,17 +7,23 @@
 //!
 //! verb              fields (postcard)    payload
 //! 0x01 Exchange                          postcard of the exchange
-//! 0x02 Write        table u32            mutation, as the storage engine encodes it
-//! 0x03 Read         table u32, now µs    storage key
+//! 0x02 Write        table u32, relay     mutation, as the storage engine encodes it
+//! 0x03 Read         table u32, now µs,   storage key
+//!                   forgotten before µs,
+//!                   digest only bool
 //! 0x04 Schema                            postcard of the facts
 //! 0x05 Gossip                            postcard of the request
 //! 0x06 Hints                             table u32 LE and mutation of each, as the storage engine encodes it
+//! 0x07 Repair       table u32            mutation, as the storage engine encodes it
+//! 0x08 Acknowledge  ticket u64, result
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
 //! 0x86 Hinted       applied u32, grant
+//! 0x87 Digest       digest u128
+//! 0x88 Noted
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -43,6 +49,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     message::{Header, Message, Request, Response, TrafficClass},
     node_id::{Generation, HostId},
+    quorum::{AsOf, Wants},
     time::Timestamp,
 };
 
@@ -75,10 +82,8 @@ pub enum WireError {
     Malformed(String),
 }
 
-/// Version of every verb of this build, but for those that carry records.
-const VERSION: u8 = 1;
-/// Version of the verbs that carry records.
-const RECORD_VERSION: u8 = 2;
+/// Version of every verb of this build.
+const VERSION: u8 = 3;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
@@ -86,12 +91,16 @@ const READ: u8 = 0x03;
 const SCHEMA: u8 = 0x04;
 const GOSSIP: u8 = 0x05;
 const HINTS: u8 = 0x06;
+const REPAIR: u8 = 0x07;
+const ACKNOWLEDGE: u8 = 0x08;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
 const SCHEMA_ANSWER: u8 = 0x84;
 const GOSSIP_REPLY: u8 = 0x85;
 const HINTED: u8 = 0x86;
+const DIGEST: u8 = 0x87;
+const NOTED: u8 = 0x88;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -107,13 +116,18 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
         Request::Schema { facts } => {
             Encoded { head: head(SCHEMA, header, &()), payload: postcard(facts).into() }
         }
-        Request::Write { table, mutation } => {
-            let mut payload = BytesMut::with_capacity(mutation.encoded_len());
-            mutation.encode(&mut payload);
-            Encoded { head: head(WRITE, header, &table.0), payload: payload.freeze() }
+        Request::Write { table, mutation, relay } => {
+            Encoded { head: head(WRITE, header, &(table.0, relay)), payload: encoded(mutation) }
         }
-        Request::Read { table, key, now } => {
-            Encoded { head: head(READ, header, &(table.0, now.0)), payload: key.clone() }
+        Request::Acknowledge { ticket, result } => {
+            Encoded { head: head(ACKNOWLEDGE, header, &(ticket, result)), payload: Bytes::new() }
+        }
+        Request::Read { table, key, as_of, wants } => {
+            let fields = (table.0, as_of.now.0, as_of.forgotten_before.0, *wants == Wants::Digest);
+            Encoded { head: head(READ, header, &fields), payload: key.clone() }
+        }
+        Request::Repair { table, mutation } => {
+            Encoded { head: head(REPAIR, header, &table.0), payload: encoded(mutation) }
         }
         Request::Hints { hints } => {
             let mut payload = BytesMut::new();
@@ -145,19 +159,26 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             parts.fields::<()>()?;
             Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
         }
-        (WRITE, RECORD_VERSION) => {
-            let table = TableId(parts.fields()?);
-            let mutation = Mutation::decode(parts.payload.clone()).map_err(|error| parts.storage(&error))?;
-            Request::Write { table, mutation }
+        (WRITE, VERSION) => {
+            let (table, relay) = parts.fields()?;
+            Request::Write { table: TableId(table), mutation: parts.mutation()?, relay }
+        }
+        (ACKNOWLEDGE, VERSION) => {
+            parts.no_payload()?;
+            let (ticket, result) = parts.fields()?;
+            Request::Acknowledge { ticket, result }
         }
         (READ, VERSION) => {
-            let (table, now) = parts.fields()?;
-            Request::Read { table: TableId(table), key: parts.payload.clone(), now: Timestamp(now) }
+            let (table, now, forgotten_before, is_digest) = parts.fields()?;
+            let as_of = AsOf { now: Timestamp(now), forgotten_before: Timestamp(forgotten_before) };
+            let wants = if is_digest { Wants::Digest } else { Wants::Record };
+            Request::Read { table: TableId(table), key: parts.payload.clone(), as_of, wants }
         }
         (HINTS, VERSION) => {
             parts.fields::<()>()?;
             Request::Hints { hints: parts.mutations()? }
         }
+        (REPAIR, VERSION) => Request::Repair { table: TableId(parts.fields()?), mutation: parts.mutation()? },
         _ => return Err(parts.unsupported()),
     };
     Ok(Message { header: parts.header, body })
@@ -177,6 +198,7 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
             Encoded { head: head(SCHEMA_ANSWER, header, &()), payload: postcard(facts).into() }
         }
         Response::Written { owned } => Encoded { head: head(WRITTEN, header, owned), payload: Bytes::new() },
+        Response::Noted => Encoded { head: head(NOTED, header, &()), payload: Bytes::new() },
         Response::Record(record) => {
             let mut payload = BytesMut::with_capacity(record.as_ref().map_or(0, Record::encoded_len));
             if let Some(record) = record {
@@ -187,6 +209,7 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
         Response::Hinted { applied, grant } => {
             Encoded { head: head(HINTED, header, &(applied, grant)), payload: Bytes::new() }
         }
+        Response::Digest(digest) => Encoded { head: head(DIGEST, header, digest), payload: Bytes::new() },
         Response::Failed(error) => Encoded { head: head(FAILED, header, error), payload: Bytes::new() },
     }
 }
@@ -214,7 +237,12 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
             parts.no_payload()?;
             Response::Written { owned: parts.fields()? }
         }
-        (RECORD, RECORD_VERSION) => {
+        (NOTED, VERSION) => {
+            parts.no_payload()?;
+            parts.fields::<()>()?;
+            Response::Noted
+        }
+        (RECORD, VERSION) => {
             parts.fields::<()>()?;
             Response::Record(parts.record()?)
         }
@@ -222,6 +250,10 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
             parts.no_payload()?;
             let (applied, grant) = parts.fields()?;
             Response::Hinted { applied, grant }
+        }
+        (DIGEST, VERSION) => {
+            parts.no_payload()?;
+            Response::Digest(parts.fields()?)
         }
         (FAILED, VERSION) => {
             parts.no_payload()?;
@@ -287,6 +319,10 @@ impl Parts {
             mutations.push((TableId(table), mutation));
         }
         Ok(mutations)
+    }
+
+    fn mutation(&self) -> Result<Mutation, WireError> {
+        Mutation::decode(self.payload.clone()).map_err(|error| self.storage(&error))
     }
 
     /// A record kind of a later build is told apart from damage: the sender is right, and must learn that we lag.
@@ -362,11 +398,16 @@ impl From<WireHeader> for Header {
     }
 }
 
+fn encoded(mutation: &Mutation) -> Bytes {
+    let mut payload = BytesMut::with_capacity(mutation.encoded_len());
+    mutation.encode(&mut payload);
+    payload.freeze()
+}
+
 fn head(verb: u8, header: &Header, fields: &impl Serialize) -> Bytes {
     const FIXED: usize = 4;
     let mut head = Vec::with_capacity(128);
-    let version = if matches!(verb, WRITE | RECORD) { RECORD_VERSION } else { VERSION };
-    head.extend([verb, version, 0, 0]);
+    head.extend([verb, VERSION, 0, 0]);
     let mut head = appended(head, &WireHeader::from(header));
     let length = u16::try_from(head.len() - FIXED).expect("a header takes about a hundred bytes at most");
     head[2..FIXED].copy_from_slice(&length.to_le_bytes());

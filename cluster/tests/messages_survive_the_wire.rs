@@ -12,8 +12,9 @@ use helenus_cluster::{
         Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest, Member, MemberState,
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
-    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
     node_id::{ClusterId, Generation, HostId},
+    quorum::{self, AsOf, Wants},
     table::{Definition, Replication, Table},
     time::Timestamp,
     wire::{Encoded, WireError, decode_request, decode_response, encode_request, encode_response},
@@ -102,6 +103,7 @@ const TABLE: &str = concat!(
     "00",             // unified compaction
     "0654362c205434", // T6, T4
     "8080808004",     // tables of 1 GiB
+    "02de07",         // another replica after p99
     "ac02",           // changed at
     "01",             // dropped
 );
@@ -153,6 +155,7 @@ const EXCHANGE: &str = concat!(
     "00",
     "80de34",
     "000654362c2054348080808004",
+    "02de07",
     "01",
     "00",
     "01",
@@ -194,7 +197,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0501{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0503{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -206,30 +209,50 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8501{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8503{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
 }
 
+fn read(wants: Wants) -> Request {
+    let as_of = AsOf { now: Timestamp(300), forgotten_before: Timestamp(7) };
+    Request::Read { table: TableId(1024), key: "key".into(), as_of, wants }
+}
+
 #[test]
 fn requests_are_these_bytes() {
-    let write = Request::Write {
+    let write = |relay| Request::Write {
+        table: TableId(1024),
+        mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
+        relay,
+    };
+    let forward = Relay::Forward { to: vec![host(1), host(2)], ticket: 300 };
+    let acknowledge = Relay::Acknowledge { coordinator: host(1), ticket: 300 };
+    let hosts = ["1000000000000000000000000000000001", "1000000000000000000000000000000002"];
+    let forwarded = format!("80080102{}{}ac02", hosts[0], hosts[1]);
+    let acknowledged = format!("800802{}ac02", hosts[0]);
+    let repair = Request::Repair {
         table: TableId(1024),
         mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
     };
-    let read = Request::Read { table: TableId(1024), key: "key".into(), now: Timestamp(300) };
     let mutation = concat!("07", "6b6579", "07", "10", "09", "76616c7565");
     let hint = || Mutation::single("key", Record::plain(Timestamp(9), "value"));
     let hints = Request::Hints { hints: vec![(TableId(1024), hint()), (TableId(1025), hint())] };
     let two_hints = format!("00040000{mutation}01040000{mutation}");
     let golden = [
-        (Request::Exchange(exchange()), "0101", "", EXCHANGE),
-        (Request::Schema { facts: vec![table()] }, "0401", "", TABLE),
-        (write, "0202", "8008", mutation),
-        (read, "0301", "8008ac02", "6b6579"),
-        (Request::Hints { hints: Vec::new() }, "0601", "", ""),
-        (hints, "0601", "", &two_hints),
+        (Request::Exchange(exchange()), "0103", "", EXCHANGE),
+        (Request::Schema { facts: vec![table()] }, "0403", "", TABLE),
+        (write(Relay::None), "0203", "800800", mutation),
+        (write(forward), "0203", &*forwarded, mutation),
+        (write(acknowledge), "0203", &*acknowledged, mutation),
+        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0803", "ac020001", ""),
+        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0803", "ac020101", ""),
+        (read(Wants::Record), "0303", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0303", "8008ac020701", "6b6579"),
+        (repair, "0703", "8008", mutation),
+        (Request::Hints { hints: Vec::new() }, "0603", "", ""),
+        (hints, "0603", "", &two_hints),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -246,25 +269,27 @@ fn answers_are_these_bytes() {
     let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8101", "", EXCHANGE),
-        (Response::Schema { facts: vec![table()] }, "8401", "", TABLE),
-        (Response::Written { owned: true }, "8201", "01", ""),
-        (Response::Written { owned: false }, "8201", "00", ""),
-        (Response::Record(None), "8302", "", ""),
-        (Response::Record(Some(tombstone)), "8302", "", "12010200000000000000"),
-        (Response::Record(Some(expiring)), "8302", "", "1101020000000000000076"),
-        (Response::Hinted { applied: 300, grant }, "8601", "ac0280800101ff93ebdc03", ""),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff01", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff01", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff01", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff01", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff01", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff01", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff01", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff01", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff01", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff01", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff01", "0a", ""),
+        (Response::Exchange(exchange()), "8103", "", EXCHANGE),
+        (Response::Schema { facts: vec![table()] }, "8403", "", TABLE),
+        (Response::Written { owned: true }, "8203", "01", ""),
+        (Response::Written { owned: false }, "8203", "00", ""),
+        (Response::Record(None), "8303", "", ""),
+        (Response::Record(Some(tombstone)), "8303", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8303", "", "1101020000000000000076"),
+        (Response::Digest(quorum::Digest(300)), "8703", "ac02", ""),
+        (Response::Hinted { applied: 300, grant }, "8603", "ac0280800101ff93ebdc03", ""),
+        (Response::Noted, "8803", "", ""),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff03", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff03", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff03", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff03", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff03", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff03", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff03", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff03", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff03", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff03", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff03", "0a", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -276,8 +301,7 @@ fn answers_are_these_bytes() {
 
 /// The encoding of a read, its head changed by the test.
 fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
-    let body = Request::Read { table: TableId(1024), key: "key".into(), now: Timestamp(300) };
-    let Encoded { head, payload } = encode_request(&request(body));
+    let Encoded { head, payload } = encode_request(&request(read(Wants::Record)));
     let mut head = head.to_vec();
     change(&mut head);
     Encoded { head: head.into(), payload }
@@ -286,14 +310,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 1)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 2)), Err(unsupported(3, 2)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 1)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 3)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 4)), Err(unsupported(3, 4)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 3)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 2;
+        head[1] = 4;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 2)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 4)));
 }
 
 #[test]
@@ -321,7 +345,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 2, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 3, .. })));
 }
 
 #[test]
@@ -352,6 +376,7 @@ fn values_are_slices_of_what_was_read() {
     let body = Request::Write {
         table: TableId(1024),
         mutation: Mutation::single("key", Record::plain(Timestamp(9), value)),
+        relay: Relay::None,
     };
     let encoded = encode_request(&request(body));
     let buffer = encoded.payload.as_ptr_range();
@@ -512,21 +537,43 @@ fn facts() -> impl Strategy<Value = Vec<Table>> {
     prop::collection::vec(table, 0..4)
 }
 
+fn relays() -> impl Strategy<Value = Relay> {
+    prop_oneof![
+        Just(Relay::None),
+        (prop::collection::vec(any::<u128>().prop_map(host), 0..4), any::<u64>())
+            .prop_map(|(to, ticket)| Relay::Forward { to, ticket }),
+        (any::<u128>().prop_map(host), any::<u64>())
+            .prop_map(|(coordinator, ticket)| Relay::Acknowledge { coordinator, ticket }),
+    ]
+}
+
 fn requests() -> impl Strategy<Value = Request> {
-    let rows = prop::collection::vec((bytes(), records()), 1..4);
+    let rows = || prop::collection::vec((bytes(), records()), 1..4);
     prop_oneof![
         gossips().prop_map(gossip),
         exchanges().prop_map(Request::Exchange),
         facts().prop_map(|facts| Request::Schema { facts }),
-        (any::<u32>(), bytes(), rows).prop_map(|(table, key, rows)| Request::Write {
+        (any::<u32>(), bytes(), rows(), relays()).prop_map(|(table, key, rows, relay)| Request::Write {
+            table: TableId(table),
+            mutation: Mutation { key, rows },
+            relay,
+        }),
+        (any::<u64>(), any::<bool>()).prop_map(|(ticket, owned)| Request::Acknowledge {
+            ticket,
+            result: if owned { Ok(owned) } else { Err(ReplicaError::ClockSkew) },
+        }),
+        (any::<u32>(), bytes(), rows()).prop_map(|(table, key, rows)| Request::Repair {
             table: TableId(table),
             mutation: Mutation { key, rows },
         }),
-        (any::<u32>(), bytes(), any::<u64>()).prop_map(|(table, key, now)| Request::Read {
-            table: TableId(table),
-            key,
-            now: Timestamp(now),
-        }),
+        (any::<u32>(), bytes(), any::<(u64, u64)>(), any::<bool>()).prop_map(
+            |(table, key, (now, forgotten_before), is_digest)| Request::Read {
+                table: TableId(table),
+                key,
+                as_of: AsOf { now: Timestamp(now), forgotten_before: Timestamp(forgotten_before) },
+                wants: if is_digest { Wants::Digest } else { Wants::Record },
+            },
+        ),
         hints().prop_map(|hints| Request::Hints { hints }),
     ]
 }
@@ -544,6 +591,8 @@ fn responses() -> impl Strategy<Value = Response> {
         facts().prop_map(|facts| Response::Schema { facts }),
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),
+        Just(Response::Noted),
+        any::<u128>().prop_map(|digest| Response::Digest(quorum::Digest(digest))),
         (any::<u32>(), any::<u32>(), 0..1_000_000_000_u32).prop_map(|(applied, bytes, nanos)| {
             Response::Hinted { applied, grant: Grant { bytes, pause: Duration::new(7, nanos) } }
         }),

@@ -22,6 +22,7 @@ async fn a_table_is_created_shown_changed_and_dropped() {
         "default_ttl": 60,
         "tombstone_grace": 3600,
         "compaction": { "class": "time_window", "window": 3600 },
+        "speculative_retry": "50ms",
         "compression": "lz4",
     });
 
@@ -128,6 +129,8 @@ async fn a_definition_that_makes_no_sense_is_refused_with_the_field() {
             "compaction",
         ),
         (r#"{"compaction": {"class": "time_window", "window": 0}}"#, 400, "bad-request", "compaction"),
+        (r#"{"speculative_retry": 5}"#, 400, "bad-request", "speculative_retry"),
+        (r#"{"speculative_retry": "p100"}"#, 400, "bad-request", "speculative_retry"),
         (r#"{"compression": 1}"#, 400, "bad-request", "compression"),
         (r#"{"compression": "zstd"}"#, 501, "not-implemented", "compression"),
     ] {

@@ -79,8 +79,16 @@ fn has_enough_replicas(history: &History, operation: &Operation, faults: &[&Faul
             .iter()
             .any(|event| event.fault.stops(node) || event.fault.separates(coordinator, node, deadline))
     };
-    let sick = (1..=history.header.nodes).filter(|&node| is_sick(node)).count();
-    let factor = history.header.factor;
-    let spare = factor.saturating_sub(operation.level.required(factor));
-    sick <= spare as usize
+    let header = &history.header;
+    let need = header.need(operation);
+    let is_enough = |nodes: &mut dyn Iterator<Item = u32>, factor: u32, required: u32| {
+        nodes.filter(|&node| is_sick(node)).count() <= factor.saturating_sub(required) as usize
+    };
+    if need.by_datacenter.is_empty() {
+        return is_enough(&mut (1..=header.nodes), header.factor, need.required);
+    }
+    need.by_datacenter.iter().all(|(place, required)| {
+        let datacenter = &header.datacenters[*place];
+        is_enough(&mut datacenter.nodes.iter().copied(), datacenter.factor, *required)
+    })
 }

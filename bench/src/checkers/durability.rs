@@ -45,18 +45,16 @@ fn unread(
     operations: &[&Operation],
     deaths: &[&FaultEvent],
 ) -> Option<Violation> {
-    let factor = history.header.factor;
     let last = deaths.iter().map(|death| death.from).max()?;
     let write = operations
         .iter()
-        .filter(|write| write.returned < last)
+        .filter(|write| write.returned < last && history.header.need(write).total > 0)
         .filter_map(|&write| Some((Version::acknowledged(write)?, write)))
         .max_by_key(|&(version, write)| (version, std::cmp::Reverse(write.id)))
         .map(|(_, write)| write)?;
-    let required = write.level.required(factor);
-    let was_read = operations.iter().any(|read| {
-        read.is_ok_read() && read.invoked > last && history.overlap(required, read.level.required(factor))
-    });
+    let was_read = operations
+        .iter()
+        .any(|read| read.is_ok_read() && read.invoked > last && history.overlap(write, read));
     (!was_read).then(|| Violation {
         checker: Checker::Durability,
         key: Some(key.to_owned()),

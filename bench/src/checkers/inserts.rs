@@ -17,9 +17,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         let Some((insert, value)) = acknowledged_insert(&operations) else { continue };
         let mut looked = false;
         for read in operations.iter().filter(|read| read.phase == Phase::Final && read.is_ok_read()) {
-            let factor = history.header.factor;
-            let overlap = history.overlap(insert.level.required(factor), read.level.required(factor));
-            if !overlap || read.invoked <= insert.returned {
+            if !history.overlap(insert, read) || read.invoked <= insert.returned {
                 continue;
             }
             looked = true;
@@ -33,7 +31,9 @@ pub fn check(history: &History) -> Vec<Violation> {
                 break;
             }
         }
-        if !looked {
+        // What may be a hint only is owed to no read.
+        let is_owed = history.header.need(insert).total > 0;
+        if !looked && is_owed {
             violations.push(Violation {
                 checker: Checker::Inserts,
                 key: Some(key.to_owned()),

@@ -6,7 +6,7 @@
 //! every replica, so all of them must agree, through whichever coordinator.
 
 use super::{Checker, Violation, by_key::by_key, version::Version};
-use crate::history::{History, Level, Operation, Phase};
+use crate::history::{History, Operation, Phase};
 
 /// Checks the promise on the final reads at ALL.
 pub fn check(history: &History) -> Vec<Violation> {
@@ -14,7 +14,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     for (key, operations) in by_key(history) {
         let finals: Vec<(&Operation, Version)> = operations
             .iter()
-            .filter(|read| read.phase == Phase::Final && is_all(history, read.level))
+            .filter(|read| read.phase == Phase::Final && is_all(history, read))
             .filter_map(|&read| Some((read, Version::seen(read)?)))
             .collect();
         let Some(&(first, seen)) = finals.first() else { continue };
@@ -53,8 +53,8 @@ pub fn check(history: &History) -> Vec<Violation> {
     violations
 }
 
-fn is_all(history: &History, level: Level) -> bool {
-    level.required(history.header.factor) >= history.header.factor
+fn is_all(history: &History, read: &Operation) -> bool {
+    history.header.need(read).total >= history.header.factor
 }
 
 fn newest<'a>(operations: &[&'a Operation], read: &Operation) -> Option<(&'a Operation, Version)> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Checker, Violation, by_key::by_key, version::Version};
-use crate::history::{Action, History, Moment, Operation};
+use crate::history::{Action, History, Moment, Need, Operation};
 
 /// Checks the promise; one violation for each lost write, naming the first read that missed it.
 pub fn check(history: &History) -> Vec<Violation> {
@@ -48,7 +48,7 @@ impl Lost<'_> {
 
 /// Pairs of an answered read and the newest acknowledged write that it had to see and missed.
 ///
-/// Per number of replicas that a write must have reached, the newest write of each prefix in the order of
+/// Per need of the reads, of the writes that share a replica with it, the newest write of each prefix in the order of
 /// acknowledgement: n log n for n operations.
 pub(super) fn misses<'a>(
     history: &History,
@@ -56,7 +56,7 @@ pub(super) fn misses<'a>(
     of_writes: impl Fn(&Operation) -> bool,
     of_reads: impl Fn(&Operation) -> bool,
 ) -> Vec<(&'a Operation, &'a Operation)> {
-    let factor = history.header.factor;
+    let header = &history.header;
     let mut writes: Vec<(&Operation, Version)> = operations
         .iter()
         .filter(|operation| of_writes(operation))
@@ -64,13 +64,12 @@ pub(super) fn misses<'a>(
         .collect();
     writes.sort_by_key(|(write, _)| write.returned);
 
-    let mut newest_by_required: BTreeMap<u32, Newest<'_>> = BTreeMap::new();
+    let mut newest_by_need: BTreeMap<Need, Newest<'_>> = BTreeMap::new();
     let mut misses = Vec::new();
     for &read in operations.iter().filter(|read| of_reads(read)) {
         let Some(seen) = Version::seen(read) else { continue };
-        let write_required = (factor + 1).saturating_sub(read.level.required(factor));
-        let newest = newest_by_required.entry(write_required).or_insert_with(|| {
-            Newest::of(writes.iter().filter(|(write, _)| write.level.required(factor) >= write_required))
+        let newest = newest_by_need.entry(header.need(read)).or_insert_with_key(|need| {
+            Newest::of(writes.iter().filter(|(write, _)| header.overlap(&header.need(write), need)))
         });
         if let Some((write, version)) = newest.before(read.invoked)
             && seen.must_lose_to(&version)

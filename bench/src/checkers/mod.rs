@@ -41,7 +41,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::History;
+use crate::history::{History, Moment};
 
 /// Who found a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,7 +146,7 @@ pub fn check(history: &History, checks: &Checks) -> Vec<Violation> {
     violations.extend(expiry::check(history, checks.clock_skew));
     violations.extend(membership::check(history));
     if checks.monotonic {
-        violations.extend(monotonic::check(history));
+        violations.extend(monotonic::check(history, Moment(0)));
     }
     violations
 }

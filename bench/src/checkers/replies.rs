@@ -5,7 +5,6 @@ use crate::history::{Action, History, Operation, Outcome};
 
 /// Checks the promise; one violation for each wrong reply.
 pub fn check(history: &History) -> Vec<Violation> {
-    let factor = history.header.factor;
     history
         .operations
         .iter()
@@ -14,13 +13,13 @@ pub fn check(history: &History) -> Vec<Violation> {
                 checker: Checker::Replies,
                 key: Some(operation.key.clone()),
                 operations: vec![operation.id],
-                what: wrong(operation, factor)?,
+                what: wrong(history, operation)?,
             })
         })
         .collect()
 }
 
-fn wrong(operation: &Operation, factor: u32) -> Option<String> {
+fn wrong(history: &History, operation: &Operation) -> Option<String> {
     let action = operation.action.kind();
     let node = operation.coordinator;
     if operation.outcome == Outcome::Rejected {
@@ -30,7 +29,7 @@ fn wrong(operation: &Operation, factor: u32) -> Option<String> {
     if operation.outcome != Outcome::Ok {
         return None;
     }
-    let required = operation.level.required(factor);
+    let required = history.header.need(operation).required;
     match operation.replicas {
         // A write needs one more for each joining node that will own the key.
         Some(replicas)

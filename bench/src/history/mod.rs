@@ -10,7 +10,7 @@
 //! A history file is JSON lines, written as things happen, so a run of hours needs no memory:
 //!
 //! ```text
-//! {"header":{"format":1,"seed":1,…}}
+//! {"header":{"format":2,"seed":1,…}}
 //! {"operation":{"id":0,"client":3,"key":"register/7","action":{"write":{"value":12}},…}}
 //! {"fault":{"fault":{"kill":{"node":2}},"from":120000,"until":3400000}}
 //! {"view":{…}}
@@ -20,21 +20,23 @@
 //! The end line tells a complete history from the front part of one: a write that is missing would make its value look
 //! invented. Lines stand in the order in which things ended; [`History`] orders them by when they began.
 //!
-//! Reading order: `operation`, `fault`, `file`.
+//! Reading order: `operation`, `need`, `fault`, `file`.
 
 mod fault;
 mod file;
+mod need;
 mod operation;
 
 pub use fault::{Fault, FaultEvent, MemberView, Silence, View};
 pub use file::{FileError, Recorder};
+pub use need::{Datacenter, Need};
 pub use operation::{
     Acknowledgement, Action, Level, Moment, Operation, Outcome, Phase, Seen, Timestamp, ValueId,
 };
 use serde::{Deserialize, Serialize};
 
 /// The version of the file format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a history is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,9 @@ pub struct Header {
     pub nodes: u32,
     /// Replicas of each key.
     pub factor: u32,
+    /// Where nodes stand, if the replicas are counted by datacenter; to levels, none are one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datacenters: Vec<Datacenter>,
     /// An operation that has no answer after that many microseconds is given up by its client.
     pub deadline_us: u64,
     /// Microseconds after which a deletion may be forgotten.
@@ -82,8 +87,8 @@ impl History {
         self.views.sort_by_key(|view| (view.at, view.node));
     }
 
-    /// Whether an operation that needs `a` replicas and one that needs `b` always share one.
-    pub fn overlap(&self, a: u32, b: u32) -> bool {
-        a.saturating_add(b) > self.header.factor
+    /// Whether two operations always share a replica.
+    pub fn overlap(&self, a: &Operation, b: &Operation) -> bool {
+        self.header.overlap(&self.header.need(a), &self.header.need(b))
     }
 }

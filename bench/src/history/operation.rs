@@ -50,6 +50,8 @@ impl fmt::Display for ValueId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
+    /// One, or a hint.
+    Any,
     /// One.
     One,
     /// Two.
@@ -60,18 +62,24 @@ pub enum Level {
     Quorum,
     /// Each of them.
     All,
+    /// One in the coordinator's datacenter.
+    LocalOne,
+    /// More than half of those in the coordinator's datacenter.
+    LocalQuorum,
+    /// More than half of those in each datacenter.
+    EachQuorum,
     /// That many.
     Count(u32),
 }
 
 impl Level {
-    /// How many replicas that is of `factor`.
+    /// How many replicas that is of `factor` in one datacenter.
     pub fn required(self, factor: u32) -> u32 {
         match self {
-            Self::One => 1,
+            Self::Any | Self::One | Self::LocalOne => 1,
             Self::Two => 2,
             Self::Three => 3,
-            Self::Quorum => factor / 2 + 1,
+            Self::Quorum | Self::LocalQuorum | Self::EachQuorum => factor / 2 + 1,
             Self::All => factor,
             Self::Count(count) => count,
         }
@@ -81,11 +89,15 @@ impl Level {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Any => f.pad("any"),
             Self::One => f.pad("one"),
             Self::Two => f.pad("two"),
             Self::Three => f.pad("three"),
             Self::Quorum => f.pad("quorum"),
             Self::All => f.pad("all"),
+            Self::LocalOne => f.pad("local_one"),
+            Self::LocalQuorum => f.pad("local_quorum"),
+            Self::EachQuorum => f.pad("each_quorum"),
             Self::Count(count) => f.pad(&count.to_string()),
         }
     }
@@ -96,16 +108,21 @@ impl FromStr for Level {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text {
+            "any" => Self::Any,
             "one" => Self::One,
             "two" => Self::Two,
             "three" => Self::Three,
             "quorum" => Self::Quorum,
             "all" => Self::All,
+            "local_one" => Self::LocalOne,
+            "local_quorum" => Self::LocalQuorum,
+            "each_quorum" => Self::EachQuorum,
             number => match number.parse() {
                 Ok(count @ 1..) => Self::Count(count),
                 _ => {
                     return Err(format!(
-                        "`{text}` is no level; use one, two, three, quorum, all or a number"
+                        "`{text}` is no level; use any, one, two, three, quorum, all, local_one, local_quorum, \
+                         each_quorum or a number"
                     ));
                 }
             },

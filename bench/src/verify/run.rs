@@ -103,6 +103,7 @@ impl Run {
             version: self.observer.version(1).context("n1 does not say its version")?,
             nodes: self.settings.terms.nodes,
             factor: self.settings.terms.nodes.min(3),
+            datacenters: Vec::new(),
             deadline_us: u64::try_from(PATIENCE.as_micros())?,
             tombstone_grace_us: TOMBSTONE_GRACE_US,
         };

@@ -3,8 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the vocabulary")]
 
 use helenus_bench::history::{
-    Acknowledgement, Action, FORMAT, Fault, FaultEvent, Header, History, Level, Moment, Operation, Outcome,
-    Phase, Seen, Timestamp, ValueId,
+    Acknowledgement, Action, Datacenter, FORMAT, Fault, FaultEvent, Header, History, Level, Moment,
+    Operation, Outcome, Phase, Seen, Timestamp, ValueId,
 };
 
 /// A history of one key, `k`, unless said otherwise.
@@ -26,9 +26,20 @@ impl Story {
             version: "by hand".to_owned(),
             nodes,
             factor,
+            datacenters: Vec::new(),
             deadline_us: 2_000_000,
             tombstone_grace_us: 864_000_000_000,
         }))
+    }
+
+    /// n1 to n3 and n4 to n6, with three replicas of each key on each side.
+    pub fn in_two_datacenters() -> Self {
+        let mut story = Self::of(6, 6);
+        story.0.header.datacenters = vec![
+            Datacenter { nodes: vec![1, 2, 3], factor: 3 },
+            Datacenter { nodes: vec![4, 5, 6], factor: 3 },
+        ];
+        story
     }
 
     pub fn write(&mut self, from_ms: u64, to_ms: u64, value: u64) -> Told<'_> {

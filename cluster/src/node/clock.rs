@@ -11,12 +11,14 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::{local_store::LocalStore, saved_clock::SavedClock};
 use crate::{
     hybrid_clock::{HybridClock, Observed},
     membership::{
         ClockWatch,
         clock_watch::{ClocksOff, Measured, offset_between},
     },
+    message::ReplicaError,
     node_id::HostId,
     time::{Timestamp, WallClock},
 };
@@ -26,6 +28,7 @@ use crate::{
 pub(crate) struct NodeClock {
     wall: Arc<dyn WallClock>,
     hybrid: HybridClock,
+    saved: SavedClock,
     allowed_drift: Duration,
     watch: Mutex<ClockWatch>,
     /// What `watch` says, for every write to look at.
@@ -33,11 +36,18 @@ pub(crate) struct NodeClock {
 }
 
 impl NodeClock {
-    /// The clock of a node whose newest stored user record has this timestamp: it stamps above it.
-    pub(crate) fn new(wall: Arc<dyn WallClock>, allowed_drift: Duration, newest_stored: Timestamp) -> Self {
+    /// The clock of a node whose newest stored user record has this timestamp: it stamps above it, and above what was
+    /// saved of it.
+    pub(crate) fn new(
+        wall: Arc<dyn WallClock>,
+        allowed_drift: Duration,
+        newest_stored: Timestamp,
+        saved: SavedClock,
+    ) -> Self {
         Self {
             wall,
-            hybrid: HybridClock::starting_at(newest_stored),
+            hybrid: HybridClock::starting_at(newest_stored.max(saved.bound())),
+            saved,
             allowed_drift,
             watch: Mutex::default(),
             offset_us: AtomicI64::new(0),
@@ -52,6 +62,11 @@ impl NodeClock {
     /// A timestamp for a write, above all that this node stamped or followed before.
     pub(crate) fn stamp(&self) -> Timestamp {
         self.hybrid.stamp(self.wall.now())
+    }
+
+    /// Returns once a stamp can be given out: a later process of this node stamps above it.
+    pub(crate) async fn cover(&self, stamp: Timestamp, store: &LocalStore) -> Result<(), ReplicaError> {
+        self.saved.cover(stamp, self.wall.now(), store).await
     }
 
     /// The reading that messages carry.
@@ -145,6 +160,11 @@ impl NodeClock {
 /// A timestamp and a duration; the end of time when they do not fit.
 pub(crate) fn later(timestamp: Timestamp, by: Duration) -> Timestamp {
     Timestamp(timestamp.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+}
+
+/// A timestamp less a duration; the beginning of time when they do not fit.
+pub(crate) fn earlier(timestamp: Timestamp, by: Duration) -> Timestamp {
+    Timestamp(timestamp.0.saturating_sub(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
 }
 
 /// Microseconds are no news to an operator.

@@ -28,11 +28,12 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
-//! `replica`, `handoff`, `coordinator`, `calls`, `membership_loop`, [`reports`].
+//! `replica`, `handoff`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
 mod clock;
 mod coordinator;
+mod forwarder;
 mod handoff;
 mod hearsay;
 pub mod identity;
@@ -45,6 +46,8 @@ mod peers;
 pub(crate) mod randomness;
 mod replica;
 pub mod reports;
+mod request_counters;
+mod saved_clock;
 mod saved_cluster;
 mod schema;
 mod token_choice;
@@ -61,7 +64,7 @@ pub use upkeep::{Upkeep, UpkeepError};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Record, Snapshot, TableId, Timestamp};
+use helenus_storage::{Engine, Mutation, Record, Snapshot, TableId, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
@@ -75,6 +78,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     clock::NodeClock,
     coordinator::{Coordinator, Means},
+    forwarder::Forwarder,
     handoff::{Delivery, Hints, Receiver},
     identity::LocalIdentity,
     known_cluster::KnownCluster,
@@ -83,6 +87,7 @@ use self::{
     peers::Peers,
     replica::Replica,
     reports::source::Source,
+    saved_clock::SavedClock,
     schema::SchemaKeeper,
     transport::Transport,
     upkeep::UpkeepTasks,
@@ -91,8 +96,9 @@ use crate::{
     consistency::Consistency,
     error::RequestError,
     membership::{Gossip, GossipAnswer, GossipReply, GossipRequest},
-    message::{Header, Message, ReplicaError, Request, Response},
+    message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
+    quorum::Answer,
     settings::Settings,
     table::{Definition, Table},
     time::WallClock,
@@ -100,6 +106,7 @@ use crate::{
 
 pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget};
 pub use known_cluster::RemovalError;
+pub use request_counters::RequestCounters;
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
 #[derive(Debug, Clone)]
@@ -269,6 +276,7 @@ pub struct Node {
     schema: Arc<SchemaKeeper>,
     upkeep: UpkeepTasks,
     coordinator: Arc<Coordinator>,
+    forwarder: Forwarder,
     hints: Arc<Hints>,
     receiver: Receiver,
     /// What reports are made from.
@@ -294,7 +302,9 @@ impl Node {
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
-        let clock = NodeClock::new(clock, settings.allowed_drift, store.newest_user_timestamp()?);
+        let saved_clock = SavedClock::load(store.engine())?;
+        let newest = store.newest_user_timestamp()?;
+        let clock = NodeClock::new(clock, settings.allowed_drift, newest, saved_clock);
         let clock = Arc::new(clock);
         let hints = Arc::new(Hints::load(&settings, Arc::clone(&store), Arc::clone(&clock))?);
         let peers = Arc::new(Peers {
@@ -324,6 +334,7 @@ impl Node {
             spawners.requests.clone(),
             stop.clone(),
         ));
+        let forwarder = coordinator.forwarder();
         let receiver = Receiver::new(Arc::clone(&hints), Arc::clone(&replica));
         let delivery =
             Delivery::new(Arc::clone(&hints), Arc::clone(&replica), Arc::clone(&peers), stop.clone());
@@ -350,6 +361,7 @@ impl Node {
             schema,
             upkeep,
             coordinator,
+            forwarder,
             hints,
             receiver,
             source,
@@ -379,6 +391,7 @@ impl Node {
         }
         if header.remaining.is_zero() {
             helenus_storage::sometimes!("an expired request was dropped");
+            self.coordinator.counters.expired_before.add(1);
             return Err(ReplicaError::Expired);
         }
         // What it says of the cluster is answered with the exchange that tells it so.
@@ -393,6 +406,7 @@ impl Node {
             Ok(response) => response,
             Err(_) => {
                 helenus_storage::sometimes!("a request expired while it was done");
+                self.coordinator.counters.expired_during.add(1);
                 Err(ReplicaError::Expired)
             }
         }
@@ -400,7 +414,9 @@ impl Node {
 
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
         match &body {
-            Request::Write { table, .. } | Request::Read { table, .. } => self.know(*table, header).await,
+            Request::Write { table, .. } | Request::Read { table, .. } | Request::Repair { table, .. } => {
+                self.know(*table, header).await;
+            }
             Request::Hints { hints } => {
                 let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
                 for table in tables {
@@ -426,13 +442,44 @@ impl Node {
                 let (applied, grant) = self.receiver.receive(header.sender, hints).await;
                 Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
             }
-            Request::Write { table, mutation } => {
-                Response::Written { owned: self.replica.write(table, mutation).await? }
+            Request::Write { table, mutation, relay } => {
+                Response::Written { owned: self.write_and_relay(header, table, mutation, relay).await? }
             }
-            // The replica answers with what it holds; what has expired by the read's `now` is the coordinator's
-            // to say, once for all replicas.
-            Request::Read { table, key, now: _ } => Response::Record(self.replica.read(table, key).await?),
+            Request::Acknowledge { ticket, result } => {
+                self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
+                Response::Noted
+            }
+            Request::Repair { table, mutation } => {
+                Response::Written { owned: self.replica.repair(table, mutation).await? }
+            }
+            Request::Read { table, key, as_of, wants } => {
+                match self.replica.read(table, key, as_of, wants).await? {
+                    Answer::Record(record) => Response::Record(record),
+                    Answer::Digest(digest) => Response::Digest(digest),
+                }
+            }
         })
+    }
+
+    async fn write_and_relay(
+        &self,
+        header: &Header,
+        table: TableId,
+        mutation: Mutation,
+        relay: Relay,
+    ) -> Result<bool, ReplicaError> {
+        match relay {
+            Relay::None => self.replica.write(table, mutation).await,
+            Relay::Forward { to, ticket } => {
+                self.forwarder.forward(header, table, &mutation, to, ticket);
+                self.replica.write(table, mutation).await
+            }
+            Relay::Acknowledge { coordinator, ticket } => {
+                let result = self.replica.write(table, mutation).await;
+                self.forwarder.acknowledge(header, coordinator, ticket, result.clone()).await;
+                result
+            }
+        }
     }
 
     async fn answer_gossip(&self, header: &Header, gossip: Gossip) -> Result<GossipAnswer, ReplicaError> {

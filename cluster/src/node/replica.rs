@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use helenus_storage::{Mutation, Record, TableId};
+use helenus_storage::{Mutation, TableId};
 
 use crate::{
     message::ReplicaError,
@@ -16,6 +16,7 @@ use crate::{
         own_trees,
     },
     partitioning::token_of,
+    quorum::{Answer, AsOf, Digest, Wants},
 };
 
 /// The replica of this node.
@@ -36,6 +37,16 @@ impl Replica {
             helenus_storage::sometimes!("a replica refused a timestamp");
             return Err(ReplicaError::ClockSkew);
         }
+        self.apply(table, mutation).await
+    }
+
+    /// Applies what another replica holds: it was accepted once, and no clock refuses it now.
+    pub(crate) async fn repair(&self, table: TableId, mutation: Mutation) -> Result<bool, ReplicaError> {
+        check_user_table(table)?;
+        self.apply(table, mutation).await
+    }
+
+    async fn apply(&self, table: TableId, mutation: Mutation) -> Result<bool, ReplicaError> {
         // What it holds, it stamps above.
         mutation.rows.iter().for_each(|(_, record)| self.clock.observe(record.timestamp));
         // Before the apply, so that no joining node is told otherwise once the record exists.
@@ -53,14 +64,24 @@ impl Replica {
         self.store.apply(table, mutation).await
     }
 
-    /// The newest version it holds.
-    pub(crate) async fn read(&self, table: TableId, key: Bytes) -> Result<Option<Record>, ReplicaError> {
+    /// The newest version it holds, or its digest. What has expired by the read's clock is the coordinator's to say of a
+    /// record, once for all replicas.
+    pub(crate) async fn read(
+        &self,
+        table: TableId,
+        key: Bytes,
+        as_of: AsOf,
+        wants: Wants,
+    ) -> Result<Answer, ReplicaError> {
         check_user_table(table)?;
         let record = self.store.get(table, key).await?;
         if let Some(record) = &record {
             self.clock.observe(record.timestamp);
         }
-        Ok(record)
+        Ok(match wants {
+            Wants::Record => Answer::Record(record),
+            Wants::Digest => Answer::Digest(Digest::of(record.as_ref(), &as_of)),
+        })
     }
 
     fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {

@@ -46,13 +46,18 @@
 //! Reading order: [`block_for`], [`overlap`](mod@overlap), [`tally`], [`write`](mod@write), [`read`].
 
 pub mod block_for;
+pub mod digest;
 pub mod overlap;
 pub mod read;
+pub mod repair;
+pub mod speculation;
 pub mod tally;
 pub mod write;
 
 pub use block_for::{BlockFor, Operation, Part};
+pub use digest::{AsOf, Digest};
 pub use overlap::{Overlap, overlap};
-pub use read::ReadQuorum;
+pub use read::{Answer, Ask, ReadQuorum, Wants};
+pub use repair::RepairQuorum;
 pub use tally::{Missing, Replica, Verdict};
 pub use write::WriteQuorum;

@@ -6,9 +6,38 @@ use helenus_storage::Record;
 
 use super::{
     block_for::BlockFor,
+    digest::{AsOf, Digest},
+    repair::RepairQuorum,
     tally::{Missing, Replica, Tally, Verdict},
 };
-use crate::{error::RequestError, node_id::HostId, time::Timestamp};
+use crate::{error::RequestError, node_id::HostId};
+
+/// Whom to ask for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// The replica.
+    pub host_id: HostId,
+    /// What it is to answer with.
+    pub wants: Wants,
+}
+
+/// What a replica is to answer with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// Its newest version.
+    Record,
+    /// The digest of it.
+    Digest,
+}
+
+/// What a replica has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The newest version that it holds, as it is stored.
+    Record(Option<Record>),
+    /// The digest of it.
+    Digest(Digest),
+}
 
 /// The answers of one read.
 ///
@@ -18,38 +47,84 @@ use crate::{error::RequestError, node_id::HostId, time::Timestamp};
 #[derive(Debug, Clone)]
 pub struct ReadQuorum {
     tally: Tally,
-    now: Timestamp,
-    newest: Option<Record>,
+    as_of: AsOf,
+    /// The first of those who are asked for a record, as long as it may come.
+    source: Option<HostId>,
+    /// Once answers have differed, digests are of no use any more.
+    is_differing: bool,
+    answers: Vec<Held>,
+}
+
+/// What a replica holds, as far as it has said.
+#[derive(Debug, Clone)]
+struct Held {
+    host_id: HostId,
+    digest: Digest,
+    record: Option<Option<Record>>,
 }
 
 impl ReadQuorum {
-    /// A read as of `now` that is about to be sent to those of the natural `replicas` that are alive.
+    /// A read of which nothing is sent yet, by the natural `replicas`, in the order in which they are to be asked.
     ///
     /// # Errors
     /// [`RequestError::Unavailable`] if too few are alive: then nothing must be sent.
     pub fn new<'a>(
         block_for: BlockFor,
-        now: Timestamp,
+        as_of: AsOf,
         replicas: impl IntoIterator<Item = Replica<'a>>,
     ) -> Result<Self, RequestError> {
-        let mut tally = Tally::new(block_for, replicas)?;
-        tally.ask_all();
-        Ok(Self { tally, now, newest: None })
+        let tally = Tally::new(block_for, replicas)?;
+        Ok(Self { tally, as_of, source: None, is_differing: false, answers: Vec::new() })
     }
 
-    /// A replica has answered with the newest version it holds.
-    pub fn on_answer(&mut self, host_id: HostId, record: Option<Record>) {
+    /// Whom to ask now so that the level can be met: at the beginning, and in the place of each who fails.
+    pub fn ask(&mut self) -> Vec<Ask> {
+        let asked = self.tally.ask_enough();
+        asked.into_iter().map(|host_id| self.asked(host_id)).collect()
+    }
+
+    /// Somebody beyond the need, because an answer is late; `None` if there is nobody left whose answer would count. The
+    /// late one may be the only record, so another is asked for unless one is there.
+    pub fn ask_another(&mut self) -> Option<Ask> {
+        let host_id = self.tally.ask_another()?;
+        let has_record = self.answers.iter().any(|held| held.record.is_some());
+        let wants = if has_record && !self.is_differing { Wants::Digest } else { Wants::Record };
+        Some(Ask { host_id, wants })
+    }
+
+    /// Whether there is somebody left for [`ReadQuorum::ask_another`].
+    pub fn has_another(&self) -> bool {
+        self.tally.has_another()
+    }
+
+    /// Those who were asked and have not answered.
+    pub fn awaited(&self) -> Vec<HostId> {
+        self.tally.awaited()
+    }
+
+    /// Each digest that is asked for stands beside a record that is, so a level cannot be met by digests alone.
+    fn asked(&mut self, host_id: HostId) -> Ask {
+        let is_source = *self.source.get_or_insert(host_id) == host_id;
+        let wants = if is_source || self.is_differing { Wants::Record } else { Wants::Digest };
+        Ask { host_id, wants }
+    }
+
+    /// A replica has answered.
+    pub fn on_answer(&mut self, host_id: HostId, answer: Answer) {
         if self.tally.answered(host_id) {
-            self.newest = match (self.newest.take(), record) {
-                (Some(newest), Some(record)) => Some(newest.reconcile(record)),
-                (newest, record) => newest.or(record),
-            };
+            self.answers.push(match answer {
+                Answer::Digest(digest) => Held { host_id, digest, record: None },
+                Answer::Record(record) => {
+                    Held { host_id, digest: Digest::of(record.as_ref(), &self.as_of), record: Some(record) }
+                }
+            });
         }
     }
 
     /// A replica's answer will not come.
     pub fn on_failure(&mut self, host_id: HostId, why: Missing) {
         self.tally.missing(host_id, why);
+        self.source = self.source.filter(|source| *source != host_id);
     }
 
     /// Time is up: whoever has said nothing counts as silent.
@@ -57,15 +132,61 @@ impl ReadQuorum {
         self.tally.all_silent();
     }
 
-    /// Where the read stands.
+    /// Where the read stands. Once reached, it may still be that answers [differ](Self::differing).
     pub fn verdict(&self) -> Verdict {
         self.tally.verdict()
     }
 
+    /// Those who have answered with a digest that no record explains: they are to be asked again, for the record, and
+    /// count again when they have answered. Whoever has nothing may know of a tombstone past its grace, which still
+    /// beats what another one has not forgotten. Empty if all is known.
+    pub fn differing(&mut self) -> Vec<Ask> {
+        let explained: Vec<Digest> =
+            self.answers.iter().filter(|held| held.record.is_some()).map(|held| held.digest).collect();
+        if self.answers.iter().all(|held| explained.first() == Some(&held.digest)) {
+            return Vec::new();
+        }
+        let is_known = |held: &Held| {
+            held.record.is_some() || explained.contains(&held.digest) && held.digest != Digest::NOTHING
+        };
+        let unknown: Vec<HostId> =
+            self.answers.iter().filter(|held| !is_known(held)).map(|held| held.host_id).collect();
+        self.is_differing = true;
+        self.answers.retain(|held| !unknown.contains(&held.host_id));
+        unknown.iter().for_each(|host_id| self.tally.ask_again(*host_id));
+        unknown.into_iter().map(|host_id| Ask { host_id, wants: Wants::Record }).collect()
+    }
+
+    /// The newest version of all answers, as it is stored; `None` if no replica holds any.
+    fn newest_stored(&self) -> Option<Record> {
+        let records = self.answers.iter().filter_map(|held| held.record.clone().flatten());
+        records.reduce(Record::reconcile)
+    }
+
     /// The newest version of all answers as of the read's clock: an expired one as the tombstone it equals. `None` if
-    /// no replica holds any. The result of the read once [`Verdict::Reached`].
+    /// no replica holds any that counts. The result of the read once nothing differs any more.
     pub fn newest(&self) -> Option<Record> {
-        self.newest.clone().map(|record| record.as_of(self.now))
+        self.as_of.see(self.newest_stored().as_ref())
+    }
+
+    /// What is to be written to whom, so that the result holds; `None` if all who answered hold it. What counts as
+    /// nothing is not spread.
+    pub fn repair(&self) -> Option<RepairQuorum> {
+        let newest = self.newest_stored()?;
+        self.as_of.see(Some(&newest))?;
+        let digest = Digest::of(Some(&newest), &self.as_of);
+        let stale = self.answers.iter().filter(|held| held.digest != digest).map(|held| held.host_id);
+        let stale: Vec<HostId> = stale.collect();
+        (!stale.is_empty()).then(|| RepairQuorum::new(self.tally.clone(), newest, stale))
+    }
+
+    /// A replica has been written the result.
+    pub fn on_repaired(&mut self, host_id: HostId) {
+        let Some(newest) = self.newest_stored() else { return };
+        let digest = Digest::of(Some(&newest), &self.as_of);
+        if let Some(held) = self.answers.iter_mut().find(|held| held.host_id == host_id) {
+            *held = Held { host_id, digest, record: Some(Some(newest)) };
+        }
     }
 
     /// Replicas that it requires.

@@ -110,6 +110,62 @@ impl Tally {
         self.candidates.iter_mut().for_each(|candidate| candidate.word = Word::Asked);
     }
 
+    /// Asks as few more as can meet the level, in the order of the candidates.
+    pub(super) fn ask_enough(&mut self) -> Vec<HostId> {
+        let mut asked = Vec::new();
+        for (place, part) in self.block_for.parts.iter().enumerate() {
+            let of_part = |candidate: &&mut Candidate| candidate.part == place;
+            let hopes = self.candidates.iter_mut().filter(of_part);
+            let hopes = hopes.filter(|one| matches!(one.word, Word::Asked | Word::Answered)).count();
+            let wanted = (part.required as usize).saturating_sub(hopes);
+            let unasked = self.candidates.iter_mut().filter(of_part).filter(|one| one.word == Word::Unasked);
+            for candidate in unasked.take(wanted) {
+                candidate.word = Word::Asked;
+                asked.push(candidate.host_id);
+            }
+        }
+        asked
+    }
+
+    /// Asks one more than can meet the level, if there is one whose answer would count.
+    pub(super) fn ask_another(&mut self) -> Option<HostId> {
+        let spare = self.spare()?;
+        self.candidates[spare].word = Word::Asked;
+        Some(self.candidates[spare].host_id)
+    }
+
+    pub(super) fn has_another(&self) -> bool {
+        self.spare().is_some()
+    }
+
+    /// The first whom nobody has asked, of those whose answers the level still needs.
+    fn spare(&self) -> Option<usize> {
+        self.candidates.iter().position(|one| one.word == Word::Unasked && !self.is_met(one.part))
+    }
+
+    pub(super) fn awaited(&self) -> Vec<HostId> {
+        let awaited = self.candidates.iter().filter(|candidate| candidate.word == Word::Asked);
+        awaited.map(|candidate| candidate.host_id).collect()
+    }
+
+    /// Asks somebody who has answered once more: until then the answer counts no longer.
+    pub(super) fn ask_again(&mut self, host_id: HostId) {
+        if let Some(candidate) = self.find(host_id)
+            && candidate.word == Word::Answered
+        {
+            candidate.word = Word::Asked;
+        }
+    }
+
+    /// Takes back what was asked and not answered: it was another question.
+    pub(super) fn forget_asked(&mut self) {
+        for candidate in &mut self.candidates {
+            if candidate.word == Word::Asked {
+                candidate.word = Word::Unasked;
+            }
+        }
+    }
+
     /// Notes an answer; false if it counts for nothing, or the replica had its word already.
     pub(super) fn answered(&mut self, host_id: HostId) -> bool {
         self.note(host_id, Word::Answered)

@@ -59,7 +59,11 @@ impl SimulatedCluster {
                 Machine::new(MachineParts {
                     number,
                     seed: seeds.random(),
-                    settings: Settings { advertise: address(number), ..shape.settings.clone() },
+                    settings: Settings {
+                        advertise: address(number),
+                        datacenter: shape.datacenter_of(number),
+                        ..shape.settings.clone()
+                    },
                     options: shape.options.clone(),
                     step_time: shape.step_time,
                     clock: Arc::new(SimulatedClock::new(trace.begun(), offset_us, drift_ppm)),

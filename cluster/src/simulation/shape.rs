@@ -26,6 +26,8 @@ pub struct Shape {
     pub nodes: u32,
     /// Replicas of each key.
     pub factor: u32,
+    /// Nodes and replicas of each datacenter, if each has replicas of its own; the first nodes stand in the first.
+    pub datacenters: Vec<(u32, u32)>,
     /// Of every node, but for its own address.
     pub settings: Settings,
     /// Of every engine.
@@ -51,7 +53,14 @@ impl Shape {
         let drawn = [3, 3, 4, 5, 5, 6, 7][random.random_range(0..7)];
         let nodes = nodes.unwrap_or(drawn);
         let factor = [1, 2, 3, 3, 3, 3, 3, 5][random.random_range(0..8)].min(nodes);
-        let settings = settings(&mut random, nodes, factor);
+        let datacenters = datacenters(&mut stream(seed, "datacenters"), nodes);
+        let factor = match datacenters.as_slice() {
+            [] => factor,
+            datacenters => datacenters.iter().map(|(_, factor)| factor).sum(),
+        };
+        let mut settings = settings(&mut random, nodes, factor);
+        let replication = |(place, (_, factor)): (usize, &(u32, u32))| (name_of(place), *factor);
+        settings.default_replication = datacenters.iter().enumerate().map(replication).collect();
         let drift_us = i64::try_from(settings.allowed_drift.as_micros()).unwrap_or(i64::MAX);
         // Any two clocks are within the drift, a jump aside.
         let worst = if random.random_bool(0.5) { drift_us / 8 } else { 2_000 };
@@ -61,6 +70,7 @@ impl Shape {
         Self {
             nodes,
             factor,
+            datacenters,
             options: options(&mut random, &mut stream(seed, "reads"), factor),
             step_time: Duration::from_millis(random.random_range(0..12)),
             weather: weather(&mut random),
@@ -72,6 +82,16 @@ impl Shape {
         }
     }
 
+    /// Where a node stands.
+    pub fn datacenter_of(&self, node: u32) -> String {
+        let mut last = 0;
+        let place = self.datacenters.iter().position(|(nodes, _)| {
+            last += nodes;
+            node <= last
+        });
+        name_of(place.unwrap_or_default())
+    }
+
     /// Whether clocks jump further than nodes accept: then writes may fail, and nothing else may.
     pub fn has_wild_clocks(&self) -> bool {
         self.clock_jumps > 1.0
@@ -81,6 +101,20 @@ impl Shape {
     pub fn is_durable(&self) -> bool {
         self.options.sync_mode == SyncMode::Group
     }
+}
+
+fn name_of(datacenter: usize) -> String {
+    format!("dc{}", datacenter + 1)
+}
+
+/// Two datacenters in one shape of four. Drawn from a stream of its own, as it came later.
+fn datacenters(random: &mut Stream, nodes: u32) -> Vec<(u32, u32)> {
+    if !random.random_bool(0.25) {
+        return Vec::new();
+    }
+    let first = random.random_range(1..nodes);
+    let mut of = |nodes: u32| (nodes, random.random_range(1..=nodes.min(3)));
+    vec![of(first), of(nodes - first)]
 }
 
 fn settings(random: &mut Stream, nodes: u32, factor: u32) -> Settings {

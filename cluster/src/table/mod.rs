@@ -20,11 +20,12 @@
 //! last write wins is what tables themselves promise); merging two definitions field by field (a result that nobody
 //! asked for).
 //!
-//! Reading order: this page, [`replication`], [`compaction`], [`schema`].
+//! Reading order: this page, [`replication`], [`speculative_retry`], [`compaction`], [`schema`].
 
 pub mod compaction;
 pub mod replication;
 pub mod schema;
+pub mod speculative_retry;
 
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use crate::consistency::Consistency;
 pub use compaction::Compaction;
 pub use replication::Replication;
 pub use schema::{FactFlaw, Refusal, Schema};
+pub use speculative_retry::SpeculativeRetry;
 
 /// The table that exists from the start.
 pub const DEFAULT_TABLE: &str = "default";
@@ -79,6 +81,8 @@ pub struct Definition {
     pub tombstone_grace_seconds: u32,
     /// Which SSTables are merged.
     pub compaction: Compaction,
+    /// When a read asks one replica more than it needs.
+    pub speculative_retry: SpeculativeRetry,
 }
 
 impl Definition {
@@ -91,6 +95,7 @@ impl Definition {
             default_ttl_seconds: 0,
             tombstone_grace_seconds: 10 * 24 * 60 * 60,
             compaction: Compaction::default(),
+            speculative_retry: SpeculativeRetry::default(),
         }
     }
 
@@ -99,8 +104,12 @@ impl Definition {
     /// # Errors
     /// What is wrong with it.
     pub fn storage_options(&self) -> Result<TableOptions, String> {
-        let gc_grace = Duration::from_secs(u64::from(self.tombstone_grace_seconds));
-        Ok(TableOptions { strategy: self.compaction.strategy()?, gc_grace })
+        Ok(TableOptions { strategy: self.compaction.strategy()?, gc_grace: self.tombstone_grace() })
+    }
+
+    /// How long a tombstone is kept for those who have not heard of it.
+    pub fn tombstone_grace(&self) -> Duration {
+        Duration::from_secs(u64::from(self.tombstone_grace_seconds))
     }
 
     /// The time to live of values that were given none; `None` for ever.

@@ -11,7 +11,7 @@ use helenus_cluster::{
     time::{Timestamp, WallClock},
 };
 
-use crate::support::{Cluster, is_tombstone, put, value_of, write, write_at};
+use crate::support::{Cluster, is_tombstone, put, read, value_of, write, write_at};
 
 const DRIFT: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -126,7 +126,8 @@ async fn a_node_that_stores_what_is_too_far_ahead_writes_nothing_until_its_clock
     }
     assert_eq!(cluster.get("n1", "key", One).await, Ok(Some("ahead".to_owned())), "reads go on");
 
-    tokio::time::sleep(DRIFT + Duration::from_secs(1)).await;
+    // Its stamps are saved two seconds ahead.
+    tokio::time::sleep(DRIFT + Duration::from_secs(3)).await;
     cluster.put("n1", "key", "new", One).await.expect("within the drift");
     assert_eq!(cluster.get("n1", "key", One).await, Ok(Some("new".to_owned())));
 }
@@ -271,6 +272,36 @@ async fn a_plain_write_wins_over_what_was_written_or_read_through_the_same_node(
             assert_eq!(cluster.get("n1", "key", All).await, Ok(Some("plain".to_owned())), "{name}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stamps_rise_over_a_restart_though_nobody_is_left_who_stores_the_last() {
+    let mut cluster = Cluster::with(2, |settings| settings.default_replication_factor = Some(1)).await;
+    cluster.machines["n1"].clock.run_ahead_by(DRIFT / 3);
+    let n1 = cluster.node("n1").host_id();
+    let (mut last, mut own_key) = (None, None);
+    for number in 0..20 {
+        let key = format!("key {number}");
+        let mut question = read(&key, One);
+        question.options.trace = true;
+        let trace = cluster.node("n1").read(question).await.expect("both are alive").met.trace;
+        if trace.iter().any(|event| event.what.starts_with(&format!("asked {n1} "))) {
+            own_key = Some(key);
+        } else {
+            last = Some(cluster.put("n1", &key, "value", One).await.expect("both are alive").timestamp);
+        }
+    }
+    for name in ["n1", "n2"] {
+        cluster.kill(name).await;
+    }
+    cluster.machines["n1"].clock.run_ahead_by(Duration::ZERO);
+
+    cluster.start("n1").await;
+    cluster.until("it needs nobody", |c| c.node("n1").readiness() == Readiness::Ready).await;
+    let own_key = own_key.expect("n1 owns half of all keys");
+    let again = Some(cluster.put("n1", &own_key, "value", One).await.expect("its own replica").timestamp);
+
+    assert!(last.is_some() && again > last, "{again:?} is not later than {last:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use helenus_cluster::{
     message::{Header, Message, Request, TrafficClass},
     node::{Readiness, StartError},
     node_id::Generation,
+    quorum::{AsOf, Wants},
     table::DEFAULT_TABLE_ID,
     time::Timestamp,
 };
@@ -29,7 +30,12 @@ async fn generation_of(cluster: &Cluster, name: &str) -> Generation {
         timestamp: Timestamp(0),
         trace: None,
     };
-    let body = Request::Read { table: DEFAULT_TABLE_ID, key: "key".into(), now: Timestamp(0) };
+    let body = Request::Read {
+        table: DEFAULT_TABLE_ID,
+        key: "key".into(),
+        as_of: AsOf { now: Timestamp(0), ..AsOf::default() },
+        wants: Wants::Record,
+    };
     cluster.node(name).handle(Message { header, body }).await.header.generation
 }
 

@@ -5,6 +5,7 @@
 mod support;
 
 mod clocks;
+mod datacenters;
 mod faults;
 mod forged;
 mod forming;
@@ -13,6 +14,7 @@ mod identity;
 mod joining;
 mod quorums;
 mod readiness;
+mod reads;
 mod refusals;
 mod removal;
 mod replicas;

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     membership::{Exchange, MemberState},
-    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
     node_id::{Generation, HostId},
     partitioning::{Partitioner, storage_key},
+    quorum::{AsOf, Wants},
     table::DEFAULT_TABLE_ID,
     time::{Timestamp, WallClock},
 };
@@ -35,7 +36,11 @@ fn key_of(key: &str) -> Bytes {
 }
 
 fn write(table: TableId) -> Request {
-    Request::Write { table, mutation: Mutation::single(key_of("key"), Record::plain(Timestamp(5), "value")) }
+    Request::Write {
+        table,
+        mutation: Mutation::single(key_of("key"), Record::plain(Timestamp(5), "value")),
+        relay: Relay::None,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,8 +89,12 @@ async fn the_nodes_own_trees_and_unknown_tables_are_out_of_reach() {
         let header = header(&cluster, target);
         let written =
             cluster.node("n1").handle(Message { header: header.clone(), body: write(TableId(table)) }).await;
-        let body =
-            Request::Read { table: TableId(table), key: Bytes::from_static(b"identity"), now: Timestamp(1) };
+        let body = Request::Read {
+            table: TableId(table),
+            key: Bytes::from_static(b"identity"),
+            as_of: AsOf { now: Timestamp(1), ..AsOf::default() },
+            wants: Wants::Record,
+        };
         let answer = cluster.node("n1").handle(Message { header, body }).await;
         assert_eq!(written.body, Response::Failed(ReplicaError::NoSuchTable(table)));
         assert_eq!(answer.body, Response::Failed(ReplicaError::NoSuchTable(table)));
@@ -102,13 +111,18 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
         let key = key_of(&format!("key {number}"));
         let mutation = Mutation::single(key.clone(), Record::plain(Timestamp(5), "value"));
         let header = header(&cluster, Some(node.host_id()));
-        let body = Request::Write { table: DEFAULT_TABLE_ID, mutation };
+        let body = Request::Write { table: DEFAULT_TABLE_ID, mutation, relay: Relay::None };
         let Response::Written { owned } = node.handle(Message { header: header.clone(), body }).await.body
         else {
             panic!("it applies whatever comes")
         };
         owned_by_n1 += usize::from(owned);
-        let body = Request::Read { table: DEFAULT_TABLE_ID, key, now: Timestamp(6) };
+        let body = Request::Read {
+            table: DEFAULT_TABLE_ID,
+            key,
+            as_of: AsOf { now: Timestamp(6), ..AsOf::default() },
+            wants: Wants::Record,
+        };
         let answer = node.handle(Message { header, body }).await.body;
         assert_eq!(answer, Response::Record(Some(Record::plain(Timestamp(5), "value"))));
     }
@@ -173,7 +187,7 @@ async fn a_coordinator_remembers_over_a_restart_that_it_wrote_elsewhere() {
         let mut question = read(&key, One);
         question.options.trace = true;
         let trace = cluster.node("n1").read(question).await.expect("all are alive").met.trace;
-        if !trace.iter().any(|event| event.what == format!("sent to {n1}")) {
+        if !trace.iter().any(|event| event.what.starts_with(&format!("asked {n1} "))) {
             cluster.put("n1", &key, "value", One).await.expect("all are alive");
             coordinated += 1;
         }

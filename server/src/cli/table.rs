@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use helenus_cluster::consistency::Consistency;
+use helenus_cluster::{consistency::Consistency, table::SpeculativeRetry};
 use serde_json::{Map, Value, json};
 use ureq::http::{Method, Request};
 
@@ -117,6 +117,10 @@ struct Options {
     /// Time until a deletion may be forgotten
     #[arg(long, value_parser = humantime::parse_duration)]
     tombstone_grace: Option<Duration>,
+    /// When a read asks one replica more than it needs: after a percentile of recent reads (p99) or a time (50ms), none or
+    /// always
+    #[arg(long, value_name = "WHEN")]
+    speculative_retry: Option<SpeculativeRetry>,
     /// How SSTables are merged: unified (by density, with --scaling) or time-window (for values that expire)
     #[arg(long, value_parser = ["unified", "time-window"])]
     compaction: Option<String>,
@@ -279,6 +283,9 @@ impl Options {
         }
         if let Some(level) = self.write_consistency {
             set("default_write_consistency", level.to_string().into());
+        }
+        if let Some(retry) = self.speculative_retry {
+            set("speculative_retry", retry.to_string().into());
         }
         if let Some(ttl) = self.ttl {
             set("default_ttl", seconds("--ttl", ttl)?.into());

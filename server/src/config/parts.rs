@@ -97,6 +97,7 @@ impl Config {
             cold_reads: count(coordinator.cold_reads),
             cold_read_queue: count(coordinator.cold_read_queue),
             max_requests: count(coordinator.max_requests),
+            background_repairs: count(coordinator.background_repairs),
             hint_window: self.handoff.window.get(),
             hint_bytes: self.handoff.quota.bytes(),
             hints_in_flight: count(self.handoff.in_flight),

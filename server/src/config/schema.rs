@@ -287,6 +287,8 @@ sections! {
         allowed_drift: Period = Period::secs(60), between(Period::millis(1), Period::secs(86_400));
         /// Requests of clients at once; further ones are answered as overloaded.
         max_requests: u32 = 4096, between(1, 1_000_000);
+        /// Answered reads that wait for late replicas, to repair them; those of further ones go unheard.
+        background_repairs: u32 = 64, between(0, 10_000);
         /// Reads of SSTables at once.
         cold_reads: u32 = 16, between(1, 1024);
         /// Reads of SSTables that wait beyond those; further ones are answered as overloaded.

@@ -21,7 +21,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{COMMIT, VERSION, handoff, histogram::Histogram, membership};
+use super::{COMMIT, VERSION, handoff, histogram::Histogram, membership, replication};
 use crate::{http::problem::Kind, peer::listener::ListenerCounts};
 
 /// Content type of [`Metrics::page`].
@@ -257,6 +257,7 @@ impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Counters { storage: now, node, peers } = (self.0)();
         membership::encode(&mut encoder, &node, &peers)?;
+        replication::encode(&mut encoder, &node.requests)?;
         handoff::encode(&mut encoder, &node)?;
         let sync_seconds = Duration::from_nanos(now.commit_log_sync_nanos).as_secs_f64();
         encoder
@@ -316,6 +317,8 @@ impl Collector for Parts {
 
 #[cfg(test)]
 mod tests {
+    use helenus_cluster::node::RequestCounters;
+
     use super::*;
 
     #[test]
@@ -331,6 +334,11 @@ mod tests {
             members_down: 2,
             clock_offset_us: -2_500_000,
             facts_rejected: 5,
+            requests: RequestCounters {
+                digest_mismatches: 8,
+                background_repairs: 9,
+                ..RequestCounters::default()
+            },
             ..NodeCounters::default()
         };
         let peers = ListenerCounts { damaged: 9, ..ListenerCounts::default() };
@@ -350,6 +358,9 @@ mod tests {
             "helenus_coordinator_request_duration_seconds_count{op=\"put\"} 2",
             "helenus_coordinator_request_duration_seconds_bucket{le=\"0.001024\",op=\"put\"} 2",
             "helenus_coordinator_request_duration_seconds_bucket{le=\"+Inf\",op=\"delete\"} 0",
+            "helenus_coordinator_digest_mismatches_total 8",
+            "helenus_coordinator_read_repairs_total{when=\"background\"} 9",
+            "helenus_replica_expired_requests_total{when=\"before\"} 0",
             "helenus_commit_log_syncs_total 7",
             "helenus_commit_log_sync_seconds_total 1.5",
             "helenus_memtable_bytes 42",

@@ -5,7 +5,7 @@
 //! table of atomics indexed by operation, level and result, its latencies a [`histogram`] of atomics; both are
 //! turned into text only when someone asks. Labels come from closed lists, never from keys.
 //!
-//! Reading order: [`logs`], [`metrics`], [`membership`], [`histogram`], [`process`], [`seldom`].
+//! Reading order: [`logs`], [`metrics`], [`membership`], [`replication`], [`histogram`], [`process`], [`seldom`].
 
 mod handoff;
 mod histogram;
@@ -13,6 +13,7 @@ mod logs;
 mod membership;
 mod metrics;
 mod process;
+mod replication;
 mod seldom;
 
 pub use logs::{LogFormat, LogsError, start_logs};

@@ -11,12 +11,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     membership::handshake::{Greeting, PROTOCOL_VERSION},
-    message::{Header, Message, Request, Response, TrafficClass},
+    message::{Header, Message, Relay, Request, Response, TrafficClass},
     node::{
         Spawners,
         transport::{CallError, Destination, Transport},
     },
     node_id::{Generation, HostId},
+    quorum::{AsOf, Wants},
     time::Timestamp,
 };
 use helenus_server::peer::{
@@ -81,7 +82,7 @@ pub(crate) fn answer_to(request: Message<Request>) -> Message<Response> {
     let body = match request.body {
         Request::Exchange(exchange) => Response::Exchange(exchange),
         Request::Write { .. } => Response::Written { owned: true },
-        Request::Read { key, now, .. } => Response::Record(Some(Record::plain(now, key))),
+        Request::Read { key, as_of, .. } => Response::Record(Some(Record::plain(as_of.now, key))),
         other => panic!("these tests do not send {other:?}"),
     };
     let header = Header {
@@ -153,7 +154,12 @@ pub(crate) fn request(body: Request) -> Message<Request> {
 }
 
 pub(crate) fn read(key: impl Into<Bytes>) -> Message<Request> {
-    request(Request::Read { table: TableId(1024), key: key.into(), now: CLOCK })
+    request(Request::Read {
+        table: TableId(1024),
+        key: key.into(),
+        as_of: AsOf { now: CLOCK, ..AsOf::default() },
+        wants: Wants::Record,
+    })
 }
 
 pub(crate) fn control(key: impl Into<Bytes>) -> Message<Request> {
@@ -164,7 +170,7 @@ pub(crate) fn control(key: impl Into<Bytes>) -> Message<Request> {
 
 pub(crate) fn write(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Message<Request> {
     let mutation = Mutation::single(key, Record::plain(CLOCK, value));
-    request(Request::Write { table: TableId(1024), mutation })
+    request(Request::Write { table: TableId(1024), mutation, relay: Relay::None })
 }
 
 /// The key that an echo has read.

@@ -33,6 +33,17 @@ pub(super) struct Answer<A> {
     pub(super) result: Result<A, Missing>,
 }
 
+/// What ends a wait for answers.
+#[derive(Debug)]
+pub(super) enum Next<A> {
+    /// An answer.
+    Answer(Answer<A>),
+    /// The moment has come that was asked for.
+    Late,
+    /// There is nobody left to wait for, the deadline has passed or the node stops.
+    Over,
+}
+
 /// The calls of one request that have no answer yet.
 pub(super) struct FanOut<A> {
     /// Answers that were there at once.
@@ -58,6 +69,21 @@ impl<A: Send + 'static> FanOut<A> {
         match poll!(&mut call) {
             Poll::Ready(answer) => self.early.push_back(answer),
             Poll::Pending => self.calls.push(call),
+        }
+    }
+
+    /// Whether nobody is waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.early.is_empty() && self.calls.is_empty()
+    }
+
+    /// The next answer, unless a moment comes first.
+    pub(super) async fn next_before(&mut self, moment: Option<Instant>) -> Next<A> {
+        let Some(moment) = moment else { return self.next().await.map_or(Next::Over, Next::Answer) };
+        tokio::select! {
+            biased;
+            next = self.next() => next.map_or(Next::Over, Next::Answer),
+            () = sleep_until(moment) => Next::Late,
         }
     }
 

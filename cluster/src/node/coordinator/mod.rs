@@ -3,7 +3,7 @@
 //! ```text
 //!   client ──> admit ──> plan ──────────────> fan out ──────────> collect ──> reply
 //!              drain?    table, level,        own replica and     quorum
-//!              ready?    timestamp, stamp,    all live peers      machine
+//!              ready?    timestamp, stamp,    live peers          machine
 //!              room?     placement, alive?    at once             decides
 //!              └─────── nothing sent: 503/400 ───────┘└─── sent: reached, 504 or 500 ───┘
 //! ```
@@ -11,19 +11,23 @@
 //! Until `fan out` nothing has left the node, this node's own replica included: every error before it means
 //! "not applied". From there on a write runs in a task of its own, so that a client that hangs up cannot leave it
 //! half sent, and that goes on after the reply until the last replica has answered or the deadline has passed.
-//! A read runs in the caller's future: an abandoned one has nothing to finish.
+//! A read runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were asked beyond the need
+//! does a task hear them after the reply, to repair them if they are behind; `background_repairs` such at once.
 //!
 //! Two bounds, apart: `max_requests` requests that wait for their reply, and as many again whose reply is made
 //! and whose late replicas are still awaited. One bound for both would let a single paused peer, whose calls all
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`get`], [`nearest`], [`fan_out`], [`trace`].
+//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`nearest`], [`speculation`], [`fan_out`], [`trace`].
 
 mod fan_out;
+mod forwarding;
 mod get;
 mod nearest;
 mod put;
+mod reading;
+mod speculation;
 mod trace;
 
 use std::{
@@ -36,6 +40,7 @@ use std::{
 
 use bytes::Bytes;
 use helenus_storage::TableId;
+use parking_lot::Mutex;
 use rand::Rng;
 use tokio::{
     runtime::Handle,
@@ -44,24 +49,26 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{nearest::Nearest, trace::Trace};
+use self::{forwarding::Forwarded, nearest::Nearest, speculation::Speculation, trace::Trace};
 use crate::{
     consistency::Consistency,
     error::RequestError,
     node::{
         Failure, Met, Readiness, RequestOptions,
         clock::NodeClock,
+        forwarder::Forwarder,
         handoff::Hints,
         known_cluster::{KnownCluster, Picture},
         peers::Peers,
         randomness::stream,
         replica::Replica,
+        request_counters::Counters,
         schema::SchemaKeeper,
     },
     node_id::HostId,
     partitioning::storage_key,
     placement::Placement,
-    quorum::{self, BlockFor, Operation},
+    quorum::{self, BlockFor, Operation, speculation::Budget},
     settings::Settings,
     table::{Table, is_table_name},
 };
@@ -69,6 +76,7 @@ use crate::{
 /// The coordinator of one node.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
+    max_requests: usize,
     write_timeout: Duration,
     read_timeout: Duration,
     clock: Arc<NodeClock>,
@@ -77,12 +85,18 @@ pub(crate) struct Coordinator {
     peers: Arc<Peers>,
     schema: Arc<SchemaKeeper>,
     nearest: Arc<Nearest>,
+    speculation: Speculation,
+    pub(crate) forwarded: Arc<Forwarded>,
+    /// What forwarded writes may spend on being sent straight as well.
+    resends: Arc<Mutex<Budget>>,
+    pub(crate) counters: Arc<Counters>,
     hints: Arc<Hints>,
-    max_requests: usize,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
     /// One permit per write that is answered and waits for late replicas.
     late: Semaphore,
+    /// One permit per read that is answered and hears late replicas.
+    finishing: Arc<Semaphore>,
     draining: AtomicBool,
     /// Ids of traced requests.
     next_trace: AtomicU64,
@@ -143,6 +157,7 @@ impl Coordinator {
     ) -> Self {
         let permits = settings.max_requests.clamp(1, Semaphore::MAX_PERMITS);
         Self {
+            max_requests: permits,
             write_timeout: settings.write_timeout,
             read_timeout: settings.read_timeout,
             clock: Arc::clone(&replica.clock),
@@ -152,14 +167,30 @@ impl Coordinator {
             schema,
             hints,
             nearest: Arc::new(Nearest::new(&settings.snitch, stream(seed, "latency samples"))),
-            max_requests: permits,
+            speculation: Speculation::default(),
+            forwarded: Arc::new(Forwarded::new(stream(seed, "tickets").next_u64())),
+            resends: Arc::default(),
+            counters: Arc::default(),
             waiting: Arc::new(Semaphore::new(permits)),
             late: Semaphore::new(permits),
+            finishing: Arc::new(Semaphore::new(settings.background_repairs.min(Semaphore::MAX_PERMITS))),
             draining: AtomicBool::new(false),
             next_trace: AtomicU64::new(stream(seed, "trace ids").next_u64()),
             tasks: TaskTracker::new(),
             runtime,
             stop,
+        }
+    }
+
+    /// Who sends writes on for other coordinators; its tasks end with those of this one.
+    pub(crate) fn forwarder(&self) -> Forwarder {
+        Forwarder {
+            peers: Arc::clone(&self.peers),
+            counters: Arc::clone(&self.counters),
+            under_way: Arc::new(Semaphore::new(self.max_requests)),
+            tasks: self.tasks.clone(),
+            runtime: self.runtime.clone(),
+            stop: self.stop.clone(),
         }
     }
 
@@ -280,6 +311,7 @@ fn datacenter_of(picture: &Picture, host_id: HostId) -> &str {
     picture.view().member(host_id).map_or("", |member| member.datacenter.as_str())
 }
 
+/// Of these replicas, the ones that are alive.
 fn alive(replicas: &[quorum::Replica<'_>]) -> Vec<HostId> {
     replicas.iter().filter(|replica| replica.is_alive).map(|replica| replica.host_id).collect()
 }

@@ -51,7 +51,8 @@ impl Nearest {
         Stopwatch { nearest: Arc::clone(self), host_id, began: Instant::now(), counts: true }
     }
 
-    fn record(&self, host_id: HostId, latency: Duration) {
+    /// A replica took that long to answer, or had not answered after that long.
+    pub(super) fn record(&self, host_id: HostId, latency: Duration) {
         if let Some(dynamic) = &self.dynamic {
             let Dynamic { snitch, random } = &mut *dynamic.lock();
             snitch.record(host_id, latency, Instant::now().into_std(), random);

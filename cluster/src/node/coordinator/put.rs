@@ -1,13 +1,18 @@
 //! Writes: puts and deletes.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::{Mutation, Record, TableId};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
-    time::timeout_at,
+    time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Coordinator, Goal, Patience, Target, alive, datacenter_of, failure,
@@ -19,7 +24,7 @@ use crate::{
     consistency::Consistency,
     error::RequestError,
     handoff::Hint,
-    message::{Request, Response, TrafficClass},
+    message::{Relay, Request, Response, TrafficClass},
     node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
     node_id::HostId,
     quorum::{Missing, Operation, Verdict, WriteQuorum},
@@ -144,8 +149,8 @@ impl Coordinator {
     ) {
         let (goal, timestamp) = (plan.goal, plan.timestamp);
         let mut quorum = plan.quorum.clone();
-        if let Err(error) = self.note_durably_that_records_exist(&plan).await {
-            helenus_storage::sometimes!("that records exist could not be saved");
+        if let Err(error) = self.save_before_sending(&plan).await {
+            helenus_storage::sometimes!("what a write must save first was not saved");
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
@@ -258,11 +263,16 @@ impl Coordinator {
         kept
     }
 
-    /// The first write of a node waits here for one sync; for all others it is done. Nothing was sent yet, but a
-    /// storage that fails may have kept the note: that is said as a failure of this node's replica.
-    async fn note_durably_that_records_exist(&self, plan: &Plan) -> Result<(), RequestError> {
+    /// That records exist, and how far stamps go: the first write of a node waits here for a sync, and one write in two
+    /// seconds. Nothing was sent yet, but a storage that fails may have kept the note: that is said as a failure of
+    /// this node's replica.
+    async fn save_before_sending(&self, plan: &Plan) -> Result<(), RequestError> {
         let mut quorum = plan.quorum.clone();
-        match timeout_at(plan.goal.deadline, self.cluster.save_user_records()).await {
+        let save = async {
+            self.cluster.save_user_records().await?;
+            self.clock.cover(plan.timestamp, &self.replica.store).await
+        };
+        match timeout_at(plan.goal.deadline, save).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(RequestError::Failed {
                 level: plan.goal.level,
@@ -280,15 +290,73 @@ impl Coordinator {
 
     async fn send_write(&self, plan: &Plan, trace: &mut Trace) -> FanOut<bool> {
         let mut fan_out = FanOut::until(plan.goal.deadline, self.stop.clone());
-        for &host in &plan.alive {
+        let (straight, groups) = self.routes(plan);
+        for host in straight {
             trace.note(|| format!("sent to {host}"));
-            fan_out.add(host, self.write_at(host, plan)).await;
+            fan_out.add(host, self.write_at(host, plan, Relay::None)).await;
+        }
+        for group in groups {
+            self.send_to_datacenter(&group, plan, trace, &mut fan_out).await;
         }
         fan_out
     }
 
+    /// Whom to send the write itself, and whom by a forwarder: in each other datacenter the first of its group.
+    fn routes(&self, plan: &Plan) -> (Vec<HostId>, Vec<Vec<HostId>>) {
+        let picture = &plan.target.picture;
+        let own = picture.view().own().datacenter.as_str();
+        let (mut straight, mut remote) = (Vec::new(), BTreeMap::<&str, Vec<HostId>>::new());
+        for &host in &plan.alive {
+            match datacenter_of(picture, host) {
+                datacenter if datacenter == own => straight.push(host),
+                datacenter => remote.entry(datacenter).or_default().push(host),
+            }
+        }
+        let (groups, alone): (Vec<_>, Vec<_>) = remote.into_values().partition(|group| group.len() > 1);
+        straight.extend(alone.into_iter().flatten());
+        let in_order = |group| self.nearest.order(picture, group);
+        (straight, groups.into_iter().map(in_order).collect())
+    }
+
+    async fn send_to_datacenter(
+        &self,
+        group: &[HostId],
+        plan: &Plan,
+        trace: &mut Trace,
+        fan_out: &mut FanOut<bool>,
+    ) {
+        let Some((&forwarder, others)) = group.split_first() else { return };
+        trace.note(|| {
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+            format!("sent to {forwarder}, to be forwarded to {}", others.join(", "))
+        });
+        self.resends.lock().deposit();
+        let ticket = self.forwarded.ticket();
+        let has_failed = CancellationToken::new();
+        let now = Instant::now();
+        let patience = now + plan.goal.deadline.saturating_duration_since(now) / 2;
+        // Before the forwarder is asked: they may be quicker than it is.
+        let expected: Vec<_> = others.iter().map(|host| self.forwarded.expect(ticket, *host)).collect();
+        let call = self.write_at(forwarder, plan, Relay::Forward { to: others.to_vec(), ticket });
+        let on_failure = has_failed.clone();
+        let call = async move {
+            let result = call.await;
+            if result.is_err() {
+                on_failure.cancel();
+            }
+            result
+        };
+        fan_out.add(forwarder, call.boxed()).await;
+        for (&host, expected) in others.iter().zip(expected) {
+            let resends = Arc::clone(&self.resends);
+            let affordable = move || resends.lock().withdraw();
+            let send = self.write_at(host, plan, Relay::None);
+            fan_out.add(host, expected.or_straight(has_failed.clone(), patience, affordable, send)).await;
+        }
+    }
+
     /// One replica's part; `true` if it owns the key by its own ring.
-    fn write_at(&self, host: HostId, plan: &Plan) -> BoxFuture<'static, Result<bool, Missing>> {
+    fn write_at(&self, host: HostId, plan: &Plan, relay: Relay) -> BoxFuture<'static, Result<bool, Missing>> {
         let (table, mutation, goal) = (plan.table, plan.mutation.clone(), plan.goal);
         if host == self.host_id() {
             let replica = Arc::clone(&self.replica);
@@ -298,7 +366,7 @@ impl Coordinator {
             return async { Err(Missing::Lost) }.boxed();
         };
         let peers = Arc::clone(&self.peers);
-        let request = Request::Write { table, mutation };
+        let request = Request::Write { table, mutation, relay };
         async move {
             match peers.call(&to, TrafficClass::Request, request, goal.deadline, goal.trace).await {
                 Ok(Response::Written { owned }) => Ok(owned),

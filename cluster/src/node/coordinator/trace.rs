@@ -30,6 +30,11 @@ impl Trace {
         }
     }
 
+    /// A trace with all steps so far; this one notes none any more.
+    pub(super) fn hand_over(&mut self) -> Self {
+        Self { begun: self.begun, coordinator: self.coordinator, events: self.events.take() }
+    }
+
     /// The steps so far, taken out.
     pub(super) fn take(&mut self) -> Vec<TraceEvent> {
         self.events.take().unwrap_or_default()

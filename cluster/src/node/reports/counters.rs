@@ -1,7 +1,7 @@
 //! What a node counts, for metrics.
 
 use super::source::Source;
-use crate::node::HintCounters;
+use crate::node::{HintCounters, RequestCounters};
 
 /// Counters since the start, and gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +24,8 @@ pub struct NodeCounters {
     pub told_clock_off: usize,
     /// Gauge: client requests that wait for their reply.
     pub requests_in_flight: usize,
+    /// What it has counted of requests.
+    pub requests: RequestCounters,
     /// What became of hints.
     pub hints: HintCounters,
     /// Gauge: hints that wait for their target.
@@ -51,6 +53,7 @@ pub(in crate::node) fn of(source: &Source) -> NodeCounters {
         clocks_off: picture.view().others().filter(|member| clock.off(member.host_id).is_some()).count(),
         told_clock_off: cluster.told_off().len(),
         requests_in_flight: coordinator.in_flight(),
+        requests: coordinator.counters.read(),
         hints: hints.counters,
         hints_pending: hints.targets.iter().map(|target| target.hints).sum(),
         hint_bytes: hints.targets.iter().map(|target| target.bytes).sum(),

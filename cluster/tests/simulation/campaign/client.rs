@@ -26,8 +26,8 @@ pub struct Clients {
     pub workload: Workload,
     pub values: Mutex<Values>,
     pub operations: Mutex<Vec<Operation>>,
-    /// The latest stamp that each process of each node gave an acknowledged write.
-    pub stamps: Mutex<BTreeMap<(u32, u64), Timestamp>>,
+    /// The latest stamp that each node gave an acknowledged write.
+    pub stamps: Mutex<BTreeMap<u32, Timestamp>>,
 }
 
 impl Clients {
@@ -62,8 +62,7 @@ impl Clients {
     /// Does one thing and writes it down.
     pub async fn perform(&self, client: u32, phase: Phase, wish: Wish) {
         let Wish { key, action, level, coordinator, patience } = wish;
-        let process = (coordinator, self.cluster.start_of(coordinator));
-        let floor = self.stamps.lock().get(&process).copied();
+        let floor = self.stamps.lock().get(&coordinator).copied();
         let chosen = matches!(
             action,
             Action::Write { client_timestamp: Some(_), .. } | Action::Delete { client_timestamp: Some(_) }
@@ -88,7 +87,7 @@ impl Clients {
         };
         let returned = self.moment();
         if let (Some(stamp), false) = (heard.timestamp, chosen) {
-            self.check_stamp(process, floor, stamp);
+            self.check_stamp(coordinator, floor, stamp);
         }
         let mut operations = self.operations.lock();
         let Heard { outcome, timestamp, seen, replicas, detail } = heard;
@@ -113,14 +112,13 @@ impl Clients {
         });
     }
 
-    /// A write that begins after the acknowledgement of another one is later, if one process stamped both.
-    fn check_stamp(&self, process: (u32, u64), floor: Option<Timestamp>, stamp: Timestamp) {
+    /// A write that begins after the acknowledgement of another one is later, if one node stamped both, restarts or not.
+    fn check_stamp(&self, node: u32, floor: Option<Timestamp>, stamp: Timestamp) {
         if floor.is_some_and(|floor| stamp <= floor) {
-            let (node, _) = process;
             self.cluster.trace().accuse(format!("a stamp ran backwards: n{node} at {}", self.moment()));
         }
         let mut stamps = self.stamps.lock();
-        let latest = stamps.entry(process).or_insert(stamp);
+        let latest = stamps.entry(node).or_insert(stamp);
         *latest = stamp.max(*latest);
     }
 
@@ -230,6 +228,10 @@ fn bytes(key: &str) -> Bytes {
 
 fn at(level: Level) -> RequestOptions {
     let consistency = match level {
+        Level::Any => Consistency::Any,
+        Level::LocalOne => Consistency::LocalOne,
+        Level::LocalQuorum => Consistency::LocalQuorum,
+        Level::EachQuorum => Consistency::EachQuorum,
         Level::One => Consistency::One,
         Level::Two => Consistency::Two,
         Level::Three => Consistency::Three,

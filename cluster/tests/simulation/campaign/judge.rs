@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use helenus_bench::{
     checkers::{self, Violation},
-    history::{Fault as Known, FaultEvent, History, Moment, Silence as KnownSilence},
+    history::{Datacenter, Fault as Known, FaultEvent, History, Moment, Silence as KnownSilence},
 };
 use helenus_cluster::simulation::{Disturbed, Fault, Shape, Silence};
 
 use super::plan::Plan;
 
-/// Everything in the history that contradicts what the store promises today. Hints and read repair do not exist yet, so
-/// replicas may differ, and reads may go back over a write that was never acknowledged.
+/// Everything in the history that contradicts what the store promises today. Hints do not exist yet, so replicas may
+/// differ.
 pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
     let mut violations = checkers::replies::check(history);
     violations.extend(checkers::lost_write::check(history));
@@ -19,6 +19,9 @@ pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
     violations.extend(checkers::last_write_wins::check(history));
     violations.extend(checkers::inserts::check(history));
     violations.extend(checkers::durability::check(history));
+    // The first of the faults that a history is given: until then some nodes hear of the joins of others.
+    let formed = history.faults.iter().find(|event| event.from == Moment(0)).map(|event| event.until);
+    violations.extend(checkers::monotonic::check(history, formed.unwrap_or_default()));
     // A node that stores what is further ahead than accepted writes nothing until its clock has caught up with it.
     if !plan.shape.has_wild_clocks() {
         violations.extend(checkers::liveness::check(history));
@@ -46,6 +49,17 @@ fn must_be_available(plan: &Plan) -> bool {
         && options.commit_queue_bytes > 1 << 20
         && *most_calls > 64
         && plan.workload.hang_ups == 0.0
+}
+
+/// Who stands where, if it matters to levels.
+pub fn datacenters(shape: &Shape) -> Vec<Datacenter> {
+    let mut first = 1;
+    let datacenter = |&(count, factor): &(u32, u32)| {
+        let nodes = (first..first + count).collect();
+        first += count;
+        Datacenter { nodes, factor }
+    };
+    shape.datacenters.iter().map(datacenter).collect()
 }
 
 /// Clients work before each node has heard that the others have joined: until then requests may lack replicas.

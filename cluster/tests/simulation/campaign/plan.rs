@@ -32,7 +32,7 @@ impl Plan {
     pub fn draw(seed: u64, bounds: Bounds) -> Self {
         let mut random = stream(seed, "plan");
         let shape = Shape::draw(seed, bounds.nodes);
-        let workload = Workload::draw(&mut random, &shape);
+        let workload = Workload::draw(&mut random, &mut stream(seed, "levels"), &shape);
         let disturbed = Duration::from_secs_f64(bounds.minutes * 60.0 * random.random_range(0.5..1.3));
         let schedule = schedule::draw(seed, &shape, disturbed);
         Self { seed, shape, workload, schedule, disturbed }
@@ -53,8 +53,8 @@ impl fmt::Display for Plan {
         let Self { seed, shape, workload, schedule, disturbed } = self;
         writeln!(
             f,
-            "seed {seed}: {} nodes, factor {}, {disturbed:.1?} disturbed",
-            shape.nodes, shape.factor
+            "seed {seed}: {} nodes, factor {}, datacenters {:?}, {disturbed:.1?} disturbed",
+            shape.nodes, shape.factor, shape.datacenters
         )?;
         writeln!(f, "  weather {:?}", shape.weather)?;
         writeln!(

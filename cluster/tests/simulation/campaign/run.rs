@@ -99,6 +99,7 @@ fn header(plan: &Plan) -> Header {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         nodes: plan.shape.nodes,
         factor: plan.shape.factor,
+        datacenters: judge::datacenters(&plan.shape),
         deadline_us: plan.workload.patience.as_micros() as u64,
         tombstone_grace_us: u64::MAX,
     }

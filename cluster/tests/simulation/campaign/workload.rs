@@ -25,6 +25,18 @@ pub struct Workload {
     pub own_timestamps: f64,
 }
 
+const ALL_LEVELS: [Level; 9] = [
+    Level::Any,
+    Level::One,
+    Level::Two,
+    Level::Three,
+    Level::Quorum,
+    Level::All,
+    Level::LocalOne,
+    Level::LocalQuorum,
+    Level::EachQuorum,
+];
+
 /// A kind of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
@@ -52,7 +64,7 @@ pub struct Wish {
 
 impl Workload {
     /// Draws the workload of a seed.
-    pub fn draw(random: &mut Xoshiro256PlusPlus, shape: &Shape) -> Self {
+    pub fn draw(random: &mut Xoshiro256PlusPlus, later: &mut Xoshiro256PlusPlus, shape: &Shape) -> Self {
         let all = [Keys::Registers, Keys::Hot, Keys::Set, Keys::Churn, Keys::Expiring];
         let mut keys: Vec<Keys> = all.into_iter().filter(|_| random.random_bool(0.5)).collect();
         if keys.is_empty() {
@@ -63,6 +75,12 @@ impl Workload {
             1 => vec![Level::Quorum, Level::Quorum, Level::One, Level::All],
             _ => vec![Level::One, Level::Two, Level::Three, Level::Quorum, Level::All, Level::Count(1)],
         };
+        // These came later, and are drawn apart: known seeds keep the rest of their workloads.
+        match later.random_range(0..if shape.datacenters.is_empty() { 6 } else { 3 }) {
+            0 => levels = ALL_LEVELS.to_vec(),
+            1 => levels = vec![Level::LocalQuorum, Level::EachQuorum, Level::Quorum],
+            _ => {}
+        }
         levels.retain(|level| level.required(shape.factor) <= shape.factor);
         let longest = shape.settings.write_timeout.max(shape.settings.read_timeout);
         Self {
@@ -113,7 +131,10 @@ impl Workload {
         } else {
             self.patience
         };
-        let level = self.levels[random.random_range(0..self.levels.len())];
+        let level = match self.levels[random.random_range(0..self.levels.len())] {
+            Level::Any if action == Action::Read => Level::One,
+            level => level,
+        };
         Wish { key, action, level, coordinator, patience }
     }
 }

@@ -15,8 +15,17 @@ const TTL: &str = "default_ttl";
 const GRACE: &str = "tombstone_grace";
 const COMPACTION: &str = "compaction";
 const COMPRESSION: &str = "compression";
-const FIELDS: [&str; 7] =
-    [REPLICATION, READ_CONSISTENCY, WRITE_CONSISTENCY, TTL, GRACE, COMPACTION, COMPRESSION];
+const SPECULATIVE_RETRY: &str = "speculative_retry";
+const FIELDS: [&str; 8] = [
+    REPLICATION,
+    READ_CONSISTENCY,
+    WRITE_CONSISTENCY,
+    TTL,
+    GRACE,
+    COMPACTION,
+    SPECULATIVE_RETRY,
+    COMPRESSION,
+];
 
 /// Reads a definition. What is left out has its default, `replication` the one given here.
 ///
@@ -50,6 +59,11 @@ pub(super) fn parse(
     if let Some(value) = body.get(COMPACTION) {
         definition.compaction = parse_compaction(value)?;
     }
+    if let Some(value) = body.get(SPECULATIVE_RETRY) {
+        let text = value.as_str().ok_or_else(|| bad(SPECULATIVE_RETRY, "it is a text, such as p99"))?;
+        definition.speculative_retry =
+            text.parse().map_err(|error| bad(SPECULATIVE_RETRY, &format!("{error}")))?;
+    }
     match body.get(COMPRESSION).map(Value::as_str) {
         None | Some(Some("lz4")) => Ok(definition),
         Some(Some(other)) => {
@@ -78,6 +92,7 @@ pub(super) fn shown(definition: &Definition) -> Map<String, Value> {
         definition.default_ttl_seconds.into(),
         definition.tombstone_grace_seconds.into(),
         compaction,
+        definition.speculative_retry.to_string().into(),
         "lz4".into(),
     ];
     FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()

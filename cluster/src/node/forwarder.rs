@@ -1,0 +1,84 @@
+//! The other end of a forwarded write: sending it on, and acknowledging it to whom it came from.
+
+use std::sync::Arc;
+
+use helenus_storage::{Mutation, TableId};
+use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    message::{Header, Relay, ReplicaError, Request, TrafficClass},
+    node::{peers::Peers, request_counters::Counters},
+    node_id::HostId,
+    table::replication::MAX_FACTOR,
+};
+
+/// Sends writes on for the coordinators of other datacenters.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    pub(super) peers: Arc<Peers>,
+    pub(super) counters: Arc<Counters>,
+    /// One permit per replica that a write is sent on to; what finds none is left to the coordinator's patience.
+    pub(super) under_way: Arc<Semaphore>,
+    pub(super) tasks: TaskTracker,
+    pub(super) runtime: Handle,
+    pub(super) stop: CancellationToken,
+}
+
+impl Forwarder {
+    /// Sends a write on in the background, as long as somebody waits for it.
+    pub(super) fn forward(
+        &self,
+        header: &Header,
+        table: TableId,
+        mutation: &Mutation,
+        to: Vec<HostId>,
+        ticket: u64,
+    ) {
+        let deadline = Instant::now() + header.remaining;
+        let picture = self.peers.cluster.picture();
+        for host_id in to.into_iter().take(MAX_FACTOR as usize) {
+            let Some(destination) = picture.destination(host_id) else { continue };
+            let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
+                helenus_storage::sometimes!("a write was not forwarded");
+                self.counters.not_forwarded.add(1);
+                continue;
+            };
+            let (peers, stop, trace) = (Arc::clone(&self.peers), self.stop.clone(), header.trace);
+            let relay = Relay::Acknowledge { coordinator: header.sender, ticket };
+            let request = Request::Write { table, mutation: mutation.clone(), relay };
+            self.tasks.spawn_on(
+                async move {
+                    let call = peers.call(&destination, TrafficClass::Request, request, deadline, trace);
+                    // The coordinator hears from the other one itself; that it does not is its business too.
+                    tokio::select! {
+                        biased;
+                        _ = call => {}
+                        () = stop.cancelled() => {}
+                    }
+                    drop(permit);
+                },
+                &self.runtime,
+            );
+        }
+    }
+
+    /// Tells the coordinator what became of a write that was forwarded to this node. What is lost on the way looks to it
+    /// as if this node had said nothing.
+    pub(super) async fn acknowledge(
+        &self,
+        header: &Header,
+        coordinator: HostId,
+        ticket: u64,
+        result: Result<bool, ReplicaError>,
+    ) {
+        let Some(destination) = self.peers.cluster.picture().destination(coordinator) else { return };
+        let request = Request::Acknowledge { ticket, result };
+        let deadline = Instant::now() + header.remaining;
+        let told =
+            self.peers.call(&destination, TrafficClass::Request, request, deadline, header.trace).await;
+        if told.is_err() {
+            helenus_storage::sometimes!("an acknowledgement was lost");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a node counts of the requests that it coordinates, and of those that it does for other coordinators.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counts of one node since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestCounters {
+    /// Reads whose replicas did not agree.
+    pub digest_mismatches: u64,
+    /// Replicas that a read wrote its result to before it was answered.
+    pub blocking_repairs: u64,
+    /// Replicas that a read wrote its result to after it was answered.
+    pub background_repairs: u64,
+    /// Reads that ended with late answers unheard, because too many others waited for theirs.
+    pub dropped_background_repairs: u64,
+    /// Replicas that a read asked because others were late.
+    pub speculative_retries: u64,
+    /// Late answers that no other replica was asked for, because there were too many such.
+    pub refused_speculative_retries: u64,
+    /// Replicas that a write was not forwarded to, because too many were under way.
+    pub not_forwarded: u64,
+    /// Requests of other nodes that were not begun, because nobody waited for them any more.
+    pub expired_before: u64,
+    /// Requests of other nodes that were not done when nobody waited for them any more.
+    pub expired_during: u64,
+}
+
+/// The counters themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(in crate::node) digest_mismatches: Counter,
+    pub(in crate::node) blocking_repairs: Counter,
+    pub(in crate::node) background_repairs: Counter,
+    pub(in crate::node) dropped_background_repairs: Counter,
+    pub(in crate::node) speculative_retries: Counter,
+    pub(in crate::node) refused_speculative_retries: Counter,
+    pub(in crate::node) not_forwarded: Counter,
+    pub(in crate::node) expired_before: Counter,
+    pub(in crate::node) expired_during: Counter,
+}
+
+/// One of them.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(in crate::node) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Counters {
+    pub(in crate::node) fn read(&self) -> RequestCounters {
+        RequestCounters {
+            digest_mismatches: self.digest_mismatches.get(),
+            blocking_repairs: self.blocking_repairs.get(),
+            background_repairs: self.background_repairs.get(),
+            dropped_background_repairs: self.dropped_background_repairs.get(),
+            speculative_retries: self.speculative_retries.get(),
+            refused_speculative_retries: self.refused_speculative_retries.get(),
+            not_forwarded: self.not_forwarded.get(),
+            expired_before: self.expired_before.get(),
+            expired_during: self.expired_during.get(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The numbers of a node's requests to replicas, and as one.
+
+use std::fmt;
+
+use helenus_cluster::node::RequestCounters;
+use prometheus_client::{
+    encoding::{DescriptorEncoder, NoLabelSet},
+    metrics::MetricType,
+};
+
+/// Appends them to a page.
+pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counted: &RequestCounters) -> fmt::Result {
+    for (name, help, value) in [
+        ("coordinator_digest_mismatches", "Reads whose replicas did not agree", counted.digest_mismatches),
+        (
+            "coordinator_unheard_reads",
+            "Answered reads whose late replicas were neither heard nor repaired",
+            counted.dropped_background_repairs,
+        ),
+        (
+            "replica_writes_not_forwarded",
+            "Writes not sent on within the datacenter, because too many were under way",
+            counted.not_forwarded,
+        ),
+    ] {
+        encoder
+            .encode_descriptor(name, help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+    }
+    for (name, help, label, values) in [
+        (
+            "coordinator_read_repairs",
+            "Replicas that reads brought up to date, before the answer or after it",
+            "when",
+            [("blocking", counted.blocking_repairs), ("background", counted.background_repairs)],
+        ),
+        (
+            "coordinator_speculative_retries",
+            "Late replicas that another one was asked for, or not for lack of budget",
+            "result",
+            [("sent", counted.speculative_retries), ("refused", counted.refused_speculative_retries)],
+        ),
+        (
+            "replica_expired_requests",
+            "Requests of other nodes that expired before they were begun, or while they were done",
+            "when",
+            [("before", counted.expired_before), ("during", counted.expired_during)],
+        ),
+    ] {
+        let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (of, value) in values {
+            counter.encode_family(&[(label, of)])?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+    }
+    Ok(())
+}
