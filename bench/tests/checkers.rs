@@ -640,6 +640,12 @@ mod replies_keep_to_the_interface {
         let mut story = Story::new();
         story.write(0, 10, 1).ok(100).replicas(3, 2);
         no_objection(story);
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(100).replicas(0, 1).level(Level::Any);
+        no_objection(story);
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(100).replicas(0, 1).level(Level::One);
+        objection(story, Checker::Replies, &[0]);
     }
 
     #[test]

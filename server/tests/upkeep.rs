@@ -49,12 +49,36 @@ async fn a_snapshot_holds_what_was_there_and_can_be_opened() {
 }
 
 #[tokio::test]
+async fn a_scrub_names_what_has_rotted() {
+    let f = ServedNode::start().await;
+    assert_eq!(f.ask("PUT", "/v1/kv/default/k", &"v".repeat(5000)).await.status, 200);
+    f.must(&["admin", "flush"]).await;
+    let sound = f.must(&["admin", "scrub", "--mib-per-second", "1000"]).await;
+    assert!(sound.starts_with("verified all "), "{sound}");
+
+    let data = f.node.directory.path();
+    let tables = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    let largest = tables.filter(|path| path.extension().is_some_and(|e| e == "sst"));
+    let largest = largest.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&largest).unwrap();
+    bytes[10] ^= 1;
+    std::fs::write(&largest, bytes).unwrap();
+
+    let rotten = f.run(&["admin", "scrub"]).await;
+    let said = String::from_utf8_lossy(&rotten.stderr).into_owned();
+    assert_eq!(rotten.status.code(), Some(1), "{said}");
+    assert!(said.contains(&*largest.file_name().unwrap().to_string_lossy()), "{said}");
+    assert!(said.contains("1 places are damaged"), "{said}");
+}
+
+#[tokio::test]
 async fn nonsense_is_refused_and_named() {
     let f = ServedNode::start().await;
     for (method, target, status, problem, field) in [
         ("POST", "/admin/v1/flush?table=none", 404, "no-such-table", "table"),
         ("POST", "/admin/v1/flush?table=No", 400, "bad-request", "table"),
         ("POST", "/admin/v1/flush?x=1", 400, "bad-request", "x"),
+        ("POST", "/admin/v1/scrub?mib_per_second=0", 400, "bad-request", "mib_per_second"),
         ("POST", "/admin/v1/compact?table=none", 404, "no-such-table", "table"),
         ("POST", "/admin/v1/snapshots/.x", 400, "bad-request", "name"),
         ("POST", "/admin/v1/snapshots/a%2Fb", 400, "bad-request", "name"),

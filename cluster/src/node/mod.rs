@@ -64,7 +64,7 @@ pub use upkeep::{Upkeep, UpkeepError};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Mutation, Record, Snapshot, TableId, Timestamp};
+use helenus_storage::{Engine, Mutation, Record, ScrubReport, Snapshot, TableId, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
@@ -319,9 +319,9 @@ impl Node {
             cluster: Arc::clone(&cluster),
             store: Arc::clone(&store),
         });
-        let upkeep = UpkeepTasks::new(Arc::clone(&cluster), Arc::clone(&store));
         let schema = Arc::new(SchemaKeeper::new(Arc::clone(&peers)));
         let stop = CancellationToken::new();
+        let upkeep = UpkeepTasks::new(Arc::clone(&cluster), Arc::clone(&store), stop.clone());
         let coordinator = Arc::new(Coordinator::new(
             &settings,
             Means {
@@ -584,6 +584,14 @@ impl Node {
     /// [`UpkeepError`].
     pub async fn upkeep(&self, task: Upkeep) -> Result<Vec<Snapshot>, UpkeepError> {
         self.upkeep.perform(task).await
+    }
+
+    /// Reads all SSTables of this node, so many bytes a second at most, and verifies every checksum. Damage is an answer.
+    ///
+    /// # Errors
+    /// [`UpkeepError`].
+    pub async fn scrub(&self, bytes_per_second: u64) -> Result<ScrubReport, UpkeepError> {
+        self.upkeep.scrub(bytes_per_second).await
     }
 
     /// The hints that this node keeps for others.

@@ -1,14 +1,22 @@
 //! What operators have one node do with its own storage.
 
-use std::sync::Arc;
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use helenus_storage::{Engine, Error, Snapshot, TableId};
+use helenus_storage::{Engine, Error, ScrubReport, Snapshot, TableId};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{known_cluster::KnownCluster, local_store::LocalStore};
 
 /// Tasks at once, those that wait included.
 const MOST_TASKS: usize = 16;
+/// Longest rest of a scrub before it looks whether the node stops.
+const NAP: Duration = Duration::from_millis(50);
 
 /// A task of upkeep. Where a table is named, all tables are meant without a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +69,12 @@ pub(crate) struct UpkeepTasks {
     cluster: Arc<KnownCluster>,
     store: Arc<LocalStore>,
     under_way: Semaphore,
+    stop: CancellationToken,
 }
 
 impl UpkeepTasks {
-    pub(crate) fn new(cluster: Arc<KnownCluster>, store: Arc<LocalStore>) -> Self {
-        Self { cluster, store, under_way: Semaphore::new(MOST_TASKS) }
+    pub(crate) fn new(cluster: Arc<KnownCluster>, store: Arc<LocalStore>, stop: CancellationToken) -> Self {
+        Self { cluster, store, under_way: Semaphore::new(MOST_TASKS), stop }
     }
 
     /// Does a task and answers the snapshots that it is about. It goes on if nobody waits any more.
@@ -98,16 +107,34 @@ impl UpkeepTasks {
         }
     }
 
+    /// Reads all SSTables and verifies every checksum, so many bytes a second at most. Ends early when the node stops.
+    pub(crate) async fn scrub(&self, bytes_per_second: u64) -> Result<ScrubReport, UpkeepError> {
+        let Ok(_permit) = self.under_way.try_acquire() else { return Err(UpkeepError::Overloaded) };
+        let stop = self.stop.clone();
+        self.blocking(move |engine| {
+            let began = Instant::now();
+            engine.scrub(|report| {
+                let due = Duration::from_secs_f64(report.bytes as f64 / bytes_per_second.max(1) as f64);
+                // In short naps, so that a stop is noticed.
+                while began.elapsed() < due && !stop.is_cancelled() {
+                    thread::sleep((due - began.elapsed().min(due)).min(NAP));
+                }
+                if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        })
+        .await
+    }
+
     fn tables(&self, name: Option<String>) -> Result<Vec<TableId>, UpkeepError> {
         let Some(name) = name else { return Ok(self.store.engine().tables()) };
         let table = self.cluster.picture().table(&name).map(|table| table.id());
         Ok(vec![table.ok_or(UpkeepError::NoSuchTable(name))?])
     }
 
-    async fn blocking(
+    async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Engine) -> Result<Vec<Snapshot>, Error> + Send + 'static,
-    ) -> Result<Vec<Snapshot>, UpkeepError> {
+        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, UpkeepError> {
         let store = Arc::clone(&self.store);
         match tokio::task::spawn_blocking(move || work(store.engine())).await {
             Ok(done) => Ok(done?),

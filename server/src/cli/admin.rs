@@ -88,6 +88,9 @@ pub enum Command {
     /// Merge the SSTables of a table into as few as there can be; returns when that is done
     #[command(before_help = "Example: helenus admin compact users")]
     Compact(upkeep::OfTables),
+    /// Read all SSTables and verify every checksum; status 1 names file and offset of damage
+    #[command(before_help = "Example: helenus admin scrub --mib-per-second 16")]
+    Scrub(upkeep::Scrub),
     /// Make, list and remove snapshots: hard links of all SSTables, which an engine can open
     #[command(subcommand)]
     Snapshot(upkeep::Snapshot),
@@ -159,6 +162,7 @@ impl Command {
         match self {
             Self::Flush(tables) => tables.run("flush", "flushed")?,
             Self::Compact(tables) => tables.run("compact", "compacted")?,
+            Self::Scrub(command) => command.run()?,
             Self::Snapshot(command) => command.run()?,
             Self::Hints(asked) => asked.show("/admin/v1/hints", handoff::render)?,
             Self::PauseHandoff { endpoint } => handoff::pause(&endpoint, true)?,

@@ -12,7 +12,7 @@ use helenus_cluster::{
     node_id::HostId,
     table::{Definition, Table},
 };
-use helenus_storage::Snapshot;
+use helenus_storage::{ScrubReport, Snapshot};
 use tokio::time::Instant;
 
 use crate::{http::Coordinate, peer::TcpTransport};
@@ -77,6 +77,10 @@ impl Coordinate for Coordinator {
 
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
         Box::pin(self.node.upkeep(task))
+    }
+
+    fn scrub(&self, bytes_per_second: u64) -> BoxFuture<'_, Result<ScrubReport, UpkeepError>> {
+        Box::pin(self.node.scrub(bytes_per_second))
     }
 
     fn host_id(&self) -> HostId {

@@ -10,7 +10,7 @@ use helenus_cluster::{
     node_id::HostId,
     table::{Definition, Table},
 };
-use helenus_storage::Snapshot;
+use helenus_storage::{ScrubReport, Snapshot};
 use tokio::time::Instant;
 
 /// A coordinator: the node in production; in tests a scripted one too, because most errors that a reply must tell
@@ -45,6 +45,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>>;
     /// Does upkeep of its storage.
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>>;
+    /// Reads all its SSTables and verifies every checksum.
+    fn scrub(&self, bytes_per_second: u64) -> BoxFuture<'_, Result<ScrubReport, UpkeepError>>;
     /// Who it is.
     fn host_id(&self) -> HostId;
 }
@@ -97,6 +99,10 @@ impl Coordinate for Node {
 
     fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
         Box::pin(Node::upkeep(self, task))
+    }
+
+    fn scrub(&self, bytes_per_second: u64) -> BoxFuture<'_, Result<ScrubReport, UpkeepError>> {
+        Box::pin(Node::scrub(self, bytes_per_second))
     }
 
     fn host_id(&self) -> HostId {

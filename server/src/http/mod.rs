@@ -208,6 +208,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/admin/v1/hints", get(reports::hints).delete(handoff::truncate))
             .route("/admin/v1/hints/pause", post(handoff::pause))
             .route("/admin/v1/hints/resume", post(handoff::resume))
+            .route("/admin/v1/scrub", post(upkeep::scrub))
             .route("/admin/v1/snapshots", get(upkeep::list_snapshots))
             .route("/admin/v1/snapshots/{name}", post(upkeep::make_snapshot).delete(upkeep::clear_snapshot)),
     };

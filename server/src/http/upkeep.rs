@@ -1,14 +1,15 @@
-//! `/admin/v1/flush`, `compact` and `snapshots`: what operators have a node do with its own storage.
+//! `/admin/v1/flush`, `compact`, `scrub` and `snapshots`: what operators have a node do with its own storage.
 //!
 //! ```text
 //! POST   /admin/v1/flush[?table=t]       answered when what was in memory is in SSTables
 //! POST   /admin/v1/compact[?table=t]     answered when the SSTables of a table are merged, which may take long
+//! POST   /admin/v1/scrub[?mib_per_second=64]  every SSTable read and verified: {"tables", "bytes", "damages", …}
 //! GET    /admin/v1/snapshots             {"snapshots": [{"name", "directory", "tables", "bytes"}, …]}
 //! POST   /admin/v1/snapshots/{name}      201 and the snapshot
 //! DELETE /admin/v1/snapshots/{name}
 //! ```
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use axum::{
     Json,
@@ -28,6 +29,10 @@ use super::{
     problem::{Access, Kind, Problem},
 };
 
+/// MiB that a scrub reads in a second, if nothing else is said, and what may be said.
+const SCRUB_RATE: u64 = 64;
+const SCRUB_RATES: RangeInclusive<u64> = 1..=100_000;
+
 pub(super) async fn flush(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     let table = table_of(&uri)?;
     perform(&api, Upkeep::Flush { table }).await?;
@@ -38,6 +43,31 @@ pub(super) async fn compact(State(api): State<Arc<Api>>, uri: Uri) -> Result<Res
     let table = table_of(&uri)?;
     perform(&api, Upkeep::Compact { table }).await?;
     Ok(Json(json!({ "compacted": true })).into_response())
+}
+
+pub(super) async fn scrub(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let mib_per_second = match uri.query().unwrap_or_default().split_once('=') {
+        Some(("mib_per_second", number)) => {
+            let rate = number.parse().ok().filter(|rate| SCRUB_RATES.contains(rate));
+            rate.ok_or_else(|| {
+                let (least, most) = (SCRUB_RATES.start(), SCRUB_RATES.end());
+                Problem::bad_field("mib_per_second", format!("must be a whole number from {least} to {most}"))
+            })?
+        }
+        _ => parameters::none(uri.query()).map(|()| SCRUB_RATE)?,
+    };
+    let scrubbed = api.node_for(Access::Read)?.scrub(mib_per_second << 20).await;
+    let report = scrubbed.map_err(|error| problem(&error))?;
+    let damages: Vec<String> = report.first_damages.iter().map(ToString::to_string).collect();
+    Ok(Json(json!({
+        "tables": report.tables,
+        "bytes": report.bytes,
+        "vanished": report.vanished,
+        "damages": report.damages,
+        "first_damages": damages,
+        "cancelled": report.cancelled,
+    }))
+    .into_response())
 }
 
 pub(super) async fn list_snapshots(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {

@@ -28,7 +28,7 @@ use helenus_server::{
     listen::{Listener, Server, Settings},
     telemetry::Metrics,
 };
-use helenus_storage::{Record, Snapshot};
+use helenus_storage::{Record, ScrubReport, Snapshot};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -196,6 +196,10 @@ impl Coordinate for Scripted {
 
     fn handoff(&self, _: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>> {
         ready(Ok(0)).boxed()
+    }
+
+    fn scrub(&self, _: u64) -> BoxFuture<'_, Result<ScrubReport, UpkeepError>> {
+        ready(Err(UpkeepError::Overloaded)).boxed()
     }
 
     fn upkeep(&self, _: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {

@@ -1,7 +1,8 @@
-//! `helenus admin flush|compact|snapshot`: one node's own storage.
+//! `helenus admin flush|compact|scrub|snapshot`: one node's own storage.
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use ureq::http::Method;
 
 use super::super::{
@@ -21,6 +22,28 @@ pub struct OfTables {
     table: Option<String>,
     #[command(flatten)]
     endpoint: EndpointArgs,
+}
+
+/// `helenus admin scrub`.
+#[derive(Debug, clap::Args)]
+pub struct Scrub {
+    /// MiB to read in a second at most
+    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    mib_per_second: u64,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
+    #[command(flatten)]
+    output: FormatArgs,
+}
+
+/// The answer of `/admin/v1/scrub`.
+#[derive(Debug, Deserialize)]
+struct Scrubbed {
+    tables: u64,
+    bytes: u64,
+    damages: u64,
+    first_damages: Vec<String>,
+    cancelled: bool,
 }
 
 /// `helenus admin snapshot`.
@@ -72,6 +95,26 @@ impl OfTables {
         let what =
             self.table.as_ref().map_or_else(|| "all tables".to_owned(), |table| format!("table {table}"));
         Ok(output::answer(&format!("{done} {what}"))?)
+    }
+}
+
+impl Scrub {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let path = format!("/admin/v1/scrub?mib_per_second={}", self.mib_per_second);
+        let answer = endpoint::ask(&Method::POST, &self.endpoint.endpoint, &path, PATIENCE)?;
+        let scrubbed: Scrubbed = serde_json::from_value(answer.clone())?;
+        match self.output.format {
+            Format::Json => output::answer_json(&answer)?,
+            Format::Table => {
+                let size = bytesize::ByteSize(scrubbed.bytes);
+                let said = if scrubbed.cancelled { "read" } else { "verified all" };
+                output::answer(&format!("{said} {} SSTables, {size}", scrubbed.tables))?;
+            }
+        }
+        scrubbed.first_damages.iter().for_each(|damage| output::error(damage));
+        anyhow::ensure!(scrubbed.damages == 0, "{} places are damaged", scrubbed.damages);
+        anyhow::ensure!(!scrubbed.cancelled, "the node stopped before all was read");
+        Ok(())
     }
 }
 
