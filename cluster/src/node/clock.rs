@@ -59,6 +59,17 @@ impl NodeClock {
         self.wall.now()
     }
 
+    /// The `now` of a read: the wall clock; that of the live nodes' median, where this one is known to be off by more than
+    /// is allowed, so that it takes nothing for expired that lives.
+    pub(crate) fn now_of_reads(&self) -> Timestamp {
+        let (now, offset) = (self.wall.now(), self.offset_us());
+        if Duration::from_micros(offset.unsigned_abs()) <= self.allowed_drift {
+            return now;
+        }
+        helenus_storage::sometimes!("a read went by the other nodes' clocks");
+        Timestamp(now.0.saturating_add_signed(offset))
+    }
+
     /// A timestamp for a write, above all that this node stamped or followed before.
     pub(crate) fn stamp(&self) -> Timestamp {
         self.hybrid.stamp(self.wall.now())

@@ -55,6 +55,9 @@ pub enum SchemaError {
     /// The change makes no sense.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Another change of the table came at the same time, and holds.
+    #[error("table `{0}` was changed by someone else at the same time, and that change holds")]
+    Overtaken(String),
     /// The node does not serve.
     #[error("{0}")]
     NotServing(String),
@@ -88,8 +91,18 @@ impl SchemaKeeper {
     ) -> Result<SchemaChange, SchemaError> {
         let existed = self.cluster.picture().table(name).is_some();
         let now = self.clock.now();
-        self.cluster.change_schema(|schema| schema.define(name, definition, now)).await?;
-        self.agreed(name, !existed, deadline).await
+        self.cluster.change_schema(|schema| schema.define(name, definition.clone(), now)).await?;
+        let change = self.agreed(name, !existed, deadline).await?;
+        // Another node may have changed it at the same time: the later change holds, and only its client is told so.
+        match self.cluster.picture().table(name) {
+            Some(table) if table.definition == definition => {
+                Ok(SchemaChange { table: table.clone(), ..change })
+            }
+            _ => {
+                helenus_storage::sometimes!("a change of a table was overtaken");
+                Err(SchemaError::Overtaken(name.to_owned()))
+            }
+        }
     }
 
     /// Drops a table with all its records, and tells the live members until the deadline.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use helenus_storage::{Engine, Error, ScrubReport, Snapshot, TableId};
+use helenus_storage::{Engine, Error, ScrubReport, Snapshot, Step, StepOutcome, TableId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -82,10 +82,14 @@ impl UpkeepTasks {
         let Ok(_permit) = self.under_way.try_acquire() else { return Err(UpkeepError::Overloaded) };
         match task {
             Upkeep::Flush { table } => {
-                for table in self.tables(table)? {
-                    unless_dropped(async { self.store.engine().flush_table(table)?.await }.await)?;
-                }
-                Ok(Vec::new())
+                let tables = self.tables(table)?;
+                self.blocking(move |engine| {
+                    for table in tables {
+                        unless_dropped(flush(engine, table))?;
+                    }
+                    Ok(Vec::new())
+                })
+                .await
             }
             Upkeep::Compact { table } => {
                 let tables = self.tables(table)?;
@@ -141,6 +145,13 @@ impl UpkeepTasks {
             Err(stopped) => Err(UpkeepError::Stopped(stopped.to_string())),
         }
     }
+}
+
+/// Flushes on this thread, so that whoever asked hears of a full disk, instead of waiting until there is room.
+fn flush(engine: &Engine, table: TableId) -> Result<(), Error> {
+    let ticket = engine.flush_table(table)?;
+    while engine.step(Step::Flush)? == StepOutcome::Worked {}
+    ticket.wait()
 }
 
 /// A table that was dropped since it was chosen needs nothing any more.

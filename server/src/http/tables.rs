@@ -146,6 +146,7 @@ fn problem(error: &SchemaError) -> Problem {
         SchemaError::Refused(Refusal::Invalid { field, .. }) => Problem::bad_field(field, detail),
         SchemaError::Refused(Refusal::Conflict(_)) => Problem::new(Kind::SchemaConflict, detail),
         SchemaError::Refused(Refusal::NoSuchTable(name)) => no_such_table(name),
+        SchemaError::Overtaken(_) => Problem::new(Kind::SchemaConflict, detail),
         SchemaError::NotServing(_) => Problem::new(Kind::Starting, detail).not_sent(Access::Write),
         _ => Problem::new(Kind::WriteFailure, detail),
     }

@@ -60,14 +60,16 @@ impl<'a> StoredSegment<'a> {
     pub(crate) fn read(disk: &dyn Disk, path: &'a Path, id: SegmentId) -> Result<Self> {
         let file = disk.open_to_read(path).map_err(|e| Error::io("open", path, e))?;
         let file_bytes = file.len().map_err(|e| Error::io("measure", path, e))?;
-        let length = usize::try_from(file_bytes).map_err(|_| Error::Corrupt {
-            path: path.into(),
-            offset: 0,
-            what: format!("it has {file_bytes} bytes"),
-        })?;
-        let mut contents = vec![0; length];
-        file.read_exact_at(&mut contents, 0).map_err(|e| Error::io("read", path, e))?;
-        let birth = header::check(path, segment::MAGIC, id.0, &contents, file_bytes)?;
+        let read = |length: u64| {
+            let length = usize::try_from(length.min(file_bytes)).unwrap_or(usize::MAX);
+            let mut contents = vec![0; length];
+            file.read_exact_at(&mut contents, 0).map_err(|e| Error::io("read", path, e))?;
+            Ok::<_, Error>(contents)
+        };
+        // What the header vouches for, however long somebody made the file since.
+        let start = read(HEADER_BYTES as u64)?;
+        let birth = header::check(path, segment::MAGIC, id.0, &start, file_bytes)?;
+        let contents = read(birth.length)?;
         Ok(Self { id, path, birth, contents: contents.into() })
     }
 

@@ -29,7 +29,7 @@ impl Disk for OsDisk {
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(OsFile { file: File::open(path)? }))
+        Ok(Arc::new(OsFile { file: open_regular(path)? }))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -86,7 +86,7 @@ impl Disk for OsDisk {
 
     #[expect(unsafe_code, reason = "a memory map is a promise about the file that no type can make")]
     fn map(&self, path: &Path, length_bytes: u64) -> io::Result<Bytes> {
-        let file = File::open(path)?;
+        let file = open_regular(path)?;
         if file.metadata()?.len() < length_bytes {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -109,6 +109,14 @@ impl Disk for OsDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Opens a file to read. Opening a pipe would wait for somebody to write into it.
+fn open_regular(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    File::open(path)
 }
 
 /// What is directly below a directory, ascending.

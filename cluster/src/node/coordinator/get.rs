@@ -52,7 +52,7 @@ impl Coordinator {
         let table = known_table(&target.picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
         let block_for = self.block_for(Operation::Read, goal.level, table, &target.picture)?;
-        let now = self.clock.now();
+        let now = self.clock.now_of_reads();
         let as_of = AsOf { now, forgotten_before: earlier(now, table.definition.tombstone_grace()) };
         let speculative_retry = table.definition.speculative_retry;
         let natural = target.placement.natural.iter().copied();

@@ -202,6 +202,7 @@ impl Coordinator {
         if reply.send(outcome).is_err() {
             helenus_storage::sometimes!("a client had hung up");
         }
+        let mut is_held = quorum.acknowledged() > 0;
         let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
             missed.append(&mut unheard);
@@ -213,12 +214,17 @@ impl Coordinator {
             while let Some(answer) = fan_out.next().await {
                 helenus_storage::sometimes!("a late acknowledgement came");
                 if answer.result.is_ok() {
+                    is_held = true;
                     unheard.remove(&answer.from);
                 }
             }
         };
         // Those that are down need not wait for those that are slow.
         tokio::join!(late, self.keep_hints(&hint, missed));
+        if !is_held {
+            // Where nobody has the write, this node lacks nothing.
+            unheard.remove(&self.host_id());
+        }
         self.keep_hints(&hint, unheard).await;
     }
 

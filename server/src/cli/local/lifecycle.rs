@@ -269,8 +269,8 @@ pub fn add(path: &Path) -> anyhow::Result<()> {
     wait_until_ready(&directory, node, &mut started)?;
     output::note(
         "It counts in writes from now on: each waits for one replica more where the node is to become one. Once the \
-         cluster holds records of clients it stays joining, since nothing moves them to it yet; nor can it be \
-         removed yet, except with the whole cluster.",
+         cluster holds records of clients it stays joining, since nothing moves them to it yet. To be rid of it: \
+         `helenus local kill N`, and `helenus admin assassinate` with its host id.",
     );
     Ok(())
 }

@@ -103,7 +103,8 @@ enum Command {
     /// Start a further node and wait until it is ready
     ///
     /// The node counts in writes at once: each waits for one replica more where the node is to become one. Once the
-    /// cluster holds records of clients it stays joining, since nothing moves them to it yet; nor can it be removed yet.
+    /// cluster holds records of clients it stays joining, since nothing moves them to it yet: to be rid of it, kill it and
+    /// remove it by `admin assassinate`.
     #[command(before_help = "Example: helenus local add")]
     Add,
 }
