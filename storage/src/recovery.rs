@@ -273,6 +273,12 @@ impl Replay<'_> {
         let path = directory.join(segment::file_name(id));
         let stored = StoredSegment::read(disk, &path, id)?;
         let tail = stored.tail()?;
+        // What is in an SSTable was durable in the log before.
+        let flushed = self.state.tables.values().map(|live| live.flushed).filter(|at| at.segment == id);
+        if let Some(lost) = flushed.map(|at| at.offset).max().filter(|&offset| offset > tail.end) {
+            let what = format!("no valid frame, though the manifest says that data was durable up to {lost}");
+            return Err(stored.corrupt(tail.end, &what));
+        }
         if let Some(start) = start.filter(|_| self.is_unused(&stored, tail)) {
             crate::sometimes!("the newest segment was not used since its birth");
             let carried = self.doubtful(&stored, (HEADER_BYTES as u64, tail.end), Flushed::Carried)?;

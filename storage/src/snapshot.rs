@@ -146,6 +146,14 @@ pub(crate) fn clear(disk: &dyn Disk, data: &Path, name: &str) -> Result<()> {
     remove(disk, &directory)
 }
 
+/// Removes what a failed attempt left of a snapshot.
+///
+/// # Errors
+/// As [`clear`].
+pub(crate) fn discard(disk: &dyn Disk, data: &Path, name: &str) -> Result<()> {
+    remove(disk, &place(data, name)?)
+}
+
 /// Removes what crashes left of snapshots that were being made or removed.
 ///
 /// # Errors

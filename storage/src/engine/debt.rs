@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::{
     compaction::{Candidate, KeySpace, most_overlapping},
     engine::Engine,
@@ -34,6 +36,8 @@ impl CompactionDebt {
 pub(super) struct KnownDebt {
     pending_bytes: AtomicU64,
     sorted_runs: AtomicUsize,
+    /// Held while it is measured, so that what is stored last was measured last.
+    measuring: Mutex<()>,
 }
 
 impl Engine {
@@ -47,6 +51,7 @@ impl Engine {
 
     /// Measures the debt. To be called whenever the SSTables have changed.
     pub(super) fn measure_debt(&self) {
+        let measuring = self.debt.measuring.lock();
         let (mut pending_bytes, mut sorted_runs) = (0_u64, 0);
         for tree in self.trees.load().values() {
             let view = tree.view();
@@ -60,6 +65,7 @@ impl Engine {
         }
         self.debt.pending_bytes.store(pending_bytes, Ordering::Relaxed);
         self.debt.sorted_runs.store(sorted_runs, Ordering::Relaxed);
+        drop(measuring);
         self.room.open();
     }
 }

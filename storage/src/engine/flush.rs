@@ -32,8 +32,8 @@ impl Engine {
         self.condition.check()?;
         let Some((table, tree, oldest)) = self.oldest_switched() else {
             self.is_flush_due.store(false, Ordering::Relaxed);
-            // Unless the last flush could not: on a full disk this is what makes room.
-            self.trim_log()?;
+            // Unless the last flush could not, or a table was dropped: on a full disk this is what makes room.
+            self.make_room_for_writers()?;
             return Ok(StepOutcome::Idle);
         };
         oldest.memtable.await_writers();
@@ -76,10 +76,17 @@ impl Engine {
         retired.push(oldest.memtable);
         // Nobody can get hold of one that only we have: its table forgot it.
         retired.retain(|memtable| Arc::strong_count(memtable) > 1);
-        self.trim_log()?;
+        self.make_room_for_writers()?;
+        Ok(StepOutcome::Worked)
+    }
+
+    /// Shortens the log, wakes those who wait for room, and switches what has to be; the latter two also if the log
+    /// could not be shortened.
+    fn make_room_for_writers(&self) -> Result<()> {
+        let trimmed = self.trim_log();
         self.room.open();
         self.relieve(&self.log.lock());
-        Ok(StepOutcome::Worked)
+        trimmed
     }
 
     /// Tells those who waited for the records of a table before a position.

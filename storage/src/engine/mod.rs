@@ -410,13 +410,14 @@ impl Engine {
         let switched = tree.switch(log.end());
         let outcome = Arc::<Outcome>::default();
         let ticket = Ticket::new(Arc::clone(&outcome), 0);
-        let awaited = AwaitedFlush::new(table, log.end(), outcome);
-        // Registered under the log's lock, so that its flush cannot have ended before.
-        if tree.view().switched.is_empty() {
-            awaited.resolve(Ok(()));
-        } else {
-            self.awaited.lock().push(awaited);
+        // It waits for what is on its way out, however long ago that was switched. Whoever has flushed it takes this lock
+        // to tell.
+        let mut awaited = self.awaited.lock();
+        match tree.view().switched.first() {
+            Some(newest) => awaited.push(AwaitedFlush::new(table, newest.end, outcome)),
+            None => outcome.resolve(Ok(())),
         }
+        drop(awaited);
         self.note_switched(switched);
         Ok(ticket)
     }

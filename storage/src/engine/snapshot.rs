@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     commit_log::segment::LogPosition,
     engine::Engine,
-    error::Result,
+    error::{Error, Result},
     memtable::Memtable,
     snapshot::{self, Snapshot},
 };
@@ -30,13 +30,20 @@ impl Engine {
             let manifest = self.manifest.lock();
             self.condition.check()?;
             let state = manifest.state().clone();
-            snapshot::link(&*self.disk, &self.directory, name, &state)?;
+            let linked = snapshot::link(&*self.disk, &self.directory, name, &state);
+            linked.inspect_err(|failure| self.discard_snapshot(name, failure))?;
             (manifest.number(), state)
         };
-        snapshot::publish(&self.disk, &self.directory, name, number, state).inspect_err(|_| {
-            // What cannot be removed either has no manifest, most likely; then the next open removes it.
-            let _ = snapshot::clear(&*self.disk, &self.directory, name);
-        })
+        let published = snapshot::publish(&self.disk, &self.directory, name, number, state);
+        published.inspect_err(|failure| self.discard_snapshot(name, failure))
+    }
+
+    /// Removes what there is of a snapshot that was not made, so that its links do not keep files that are gone. What
+    /// cannot be removed either has no manifest, most likely; then the next open removes it.
+    fn discard_snapshot(&self, name: &str, failure: &Error) {
+        if !matches!(failure, Error::SnapshotExists { .. }) {
+            let _ = snapshot::discard(&*self.disk, &self.directory, name);
+        }
     }
 
     /// The snapshots there are, by name.

@@ -59,7 +59,11 @@ impl Filter {
 
     /// Parses a filter. The caller has verified its checksum: the parser believes the number of hash functions.
     pub(super) fn parse(bytes: Vec<u8>) -> Result<Self> {
-        Ok(Self { bloom: Bloom::from_bytes(bytes).map_err(malformed)? })
+        let bloom = Bloom::from_bytes(bytes).map_err(malformed)?;
+        if bloom.is_empty() {
+            return Err(malformed("it has no bits"));
+        }
+        Ok(Self { bloom })
     }
 
     /// Bytes of memory.
