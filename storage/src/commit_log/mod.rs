@@ -62,15 +62,15 @@
 //! since cutting there would silently drop acknowledged writes. An invalid frame is
 //!
 //! - rot, if it lies before the end that a later start frame records;
-//! - in the last segment rot, if the segment's own header, or a valid group or seal further on, says that the place was
-//!   durable;
+//! - in the last segment rot, if the segment's own header, a valid group or seal further on, or the manifest, which knows
+//!   up to where tables are flushed, says that the place was durable;
 //! - else a torn tail: the log ends there, and the next segment will say so. Nothing behind the recorded end
 //!   is looked at again, and nothing of it is overwritten while the segment is needed.
 //!
-//! What no one can tell apart is the last group: if it was synced, and rotted before anything was written
-//! after it, it looks torn. [`close`](crate::Engine::close) seals, so an engine that was closed has no such
-//! group. Of a torn group nothing is kept: nobody was told that it is durable. So it is as atomic as each of its batches
-//! has to be.
+//! What no one can tell apart is what the last sync made durable, unless something was flushed since: if it rots before
+//! anything is written after it, it looks torn, and so do other groups of that sync behind it.
+//! [`close`](crate::Engine::close) seals, so an engine that was closed has nothing like that. Of a torn group nothing is
+//! kept: nobody was told that it is durable. So it is as atomic as each of its batches has to be.
 //!
 //! Rejected: ending a segment with a frame in it. Recovery would have to write that frame, and write again
 //! what it is not sure of, in the midst of bytes that may be all there is of an acknowledged write.
