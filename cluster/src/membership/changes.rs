@@ -18,6 +18,9 @@ pub struct Changes {
     pub members: Vec<HostId>,
     /// Names of tables that are new or defined anew.
     pub tables: Vec<String>,
+    /// Where somebody else may run under this node's host id: newer news of it names this address, and it is not this
+    /// node's. Hearsay proves nothing; a call does.
+    pub rival: Option<String>,
     /// For the log.
     pub notes: Vec<Note>,
     /// Notes beyond [`Changes::MAX_NOTES`].

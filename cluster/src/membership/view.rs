@@ -340,6 +340,9 @@ impl View {
         }
         check_not_far_future(claim.generation.0, now)?;
         helenus_storage::sometimes!("a claim about this node was outbid");
+        if claim.address != own.address {
+            changes.rival = Some(claim.address.clone());
+        }
         outbid(own, claimed);
         changes.note(Note::OwnDescriptionDisputed);
         Ok(true)

@@ -17,7 +17,7 @@ use crate::{
         digest::{Ack, Delta, Syn},
     },
     message::{Header, ReplicaError, Request, Response, TrafficClass},
-    node_id::{ClusterId, HostId},
+    node_id::{ClusterId, Generation, HostId},
     time::Timestamp,
 };
 
@@ -27,11 +27,22 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How a call ended.
 pub(super) enum Called {
     /// A full exchange, by whom it was answered, and to which cluster that one belongs.
-    Exchange { destination: Destination, result: Result<(HostId, Option<ClusterId>), CallError> },
+    Exchange { destination: Destination, result: Result<Answerer, CallError> },
     /// A round of gossip, or a ping; whether all is well or the two are to tell each other everything.
     Gossip { destination: Destination, result: Result<Agreement, CallError> },
     /// A probe: whether anyone reached the member.
     Probe { host_id: HostId, is_reached: bool },
+}
+
+/// Who answered an exchange.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answerer {
+    /// The node.
+    pub(super) host_id: HostId,
+    /// Which of its starts.
+    pub(super) generation: Generation,
+    /// The cluster it belongs to.
+    pub(super) cluster_id: Option<ClusterId>,
 }
 
 /// What two nodes are after they gossiped.
@@ -59,7 +70,7 @@ pub(super) async fn exchange(peers: Arc<Peers>, destination: Destination) -> Cal
                 match peers.cluster.learn(sender, &theirs, received).await {
                     Ok(()) => {
                         compare_clocks(&peers, &answer.header, sent, received);
-                        Ok((sender, cluster_id))
+                        Ok(Answerer { host_id: sender, generation: answer.header.generation, cluster_id })
                     }
                     Err(error) => Err(not_saved(&error)),
                 }

@@ -27,8 +27,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    calls::{self, Agreement, Called},
-    known_cluster::{KnownCluster, Picture, WAS_REMOVED},
+    calls::{self, Agreement, Answerer, Called},
+    known_cluster::{KnownCluster, Picture},
     peers::Peers,
     randomness::{Stream, random_uuid, stream},
     transport::{CallError, Destination},
@@ -153,12 +153,13 @@ impl MembershipLoop {
         let peers = Arc::clone(&self.peers);
         cluster.hearsay.tell(Tag::RELEASE, env!("CARGO_PKG_VERSION").as_bytes().to_vec());
         loop {
-            if self.is_removed() {
+            if self.is_over() {
                 return stop.cancelled().await;
             }
             self.form_if_due().await;
             self.watch_clock();
             self.probe_suspects();
+            self.call_rival();
             let meeting_ends = self.meet_members();
             let next_round = next_news.unwrap_or(next_interval).min(next_interval);
             tokio::select! {
@@ -187,13 +188,20 @@ impl MembershipLoop {
         }
     }
 
-    /// A removed node is nobody's peer: it says so, and calls no one any more.
-    fn is_removed(&self) -> bool {
-        let is_removed = self.cluster.picture().view().is_removed();
-        if is_removed {
-            tracing::error!("this node serves no more: {WAS_REMOVED}");
+    /// A node that was removed, or superseded, is nobody's peer: it says so, and calls no one any more.
+    fn is_over(&self) -> bool {
+        let why = self.cluster.over();
+        if let Some(why) = &why {
+            tracing::error!("this node serves no more: {why}");
         }
-        is_removed
+        why.is_some()
+    }
+
+    /// Somebody else may run under this node's host id: whoever is there says so itself.
+    fn call_rival(&mut self) {
+        if let Some(address) = self.cluster.take_rival() {
+            self.calls.exchange(&self.peers, Destination { host_id: None, address });
+        }
     }
 
     fn begin_interval(&mut self) {
@@ -370,15 +378,18 @@ impl MembershipLoop {
     fn on_exchange(
         &mut self,
         Destination { host_id, address }: &Destination,
-        result: Result<(HostId, Option<ClusterId>), CallError>,
+        result: Result<Answerer, CallError>,
     ) {
         match result {
-            Ok((sender, cluster_id)) if host_id.is_none() => {
-                self.met.insert(address.clone(), sender);
-                if sender == self.peers.identity.host_id() {
+            Ok(answerer) if host_id.is_none() => {
+                self.met.insert(address.clone(), answerer.host_id);
+                let identity = &self.peers.identity;
+                if answerer.host_id != identity.host_id() {
+                    self.formation.on_answer(address, answerer.cluster_id);
+                } else if answerer.generation > identity.generation() {
+                    self.cluster.supersede(address);
+                } else if answerer.generation == identity.generation() {
                     self.take_for_own(address);
-                } else {
-                    self.formation.on_answer(address, cluster_id);
                 }
             }
             Ok(_) => {}

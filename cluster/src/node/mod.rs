@@ -394,6 +394,10 @@ impl Node {
             self.coordinator.counters.expired_before.add(1);
             return Err(ReplicaError::Expired);
         }
+        if self.cluster.is_superseded() && !is_exchange {
+            helenus_storage::sometimes!("a superseded node turned a message away");
+            return Err(ReplicaError::NotServing("another process has its host id".to_owned()));
+        }
         // What it says of the cluster is answered with the exchange that tells it so.
         if !is_exchange && self.cluster.is_removed(header.sender) {
             helenus_storage::sometimes!("a removed node was turned away");

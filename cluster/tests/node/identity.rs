@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use helenus_cluster::{
-    consistency::Consistency::One,
+    consistency::Consistency::{All, One, Quorum},
+    error::RequestError,
     membership::MemberState,
     message::{Header, Message, Request, TrafficClass},
     node::{Readiness, StartError},
@@ -103,4 +104,30 @@ async fn a_node_that_crashed_before_it_could_flush_starts_however_often_that_was
     cluster.until("it serves", |c| c.node("n1").readiness() == Readiness::Ready).await;
 
     assert_eq!(cluster.get("n1", "key", One).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_processes_with_one_host_id_the_one_that_started_first_serves_no_more() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.put("n1", "key", "value", All).await.expect("all are alive");
+    // Somebody copies the data directory of n3, and starts the copy elsewhere.
+    cluster.kill("n3").await;
+    cluster.copy_machine("n3", "n8");
+    cluster.start("n3").await;
+    cluster.until("all are up again", |c| c.agrees_on(3)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    cluster.start("n8").await;
+
+    cluster
+        .until("the copy has taken over", |c| {
+            matches!(c.node("n3").readiness(), Readiness::Starting(why) if why.contains("n8"))
+                && c.node("n8").readiness() == Readiness::Ready
+        })
+        .await;
+
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(cluster.node("n8").readiness(), Readiness::Ready, "it stays so");
+    assert!(cluster.sees_up("n1", "n8") && cluster.seen("n1", "n3").is_none());
+    assert!(matches!(cluster.put("n3", "key", "new", Quorum).await, Err(RequestError::Starting(_))));
+    cluster.put("n1", "key", "newer", All).await.expect("the copy is the replica now");
 }

@@ -54,6 +54,7 @@ impl KnownCluster {
         let mut view = self.picture.load().view.clone();
         let changes = view.merge(sender, theirs, now);
         self.log_notes(sender, &changes);
+        self.suspect_rival(&changes);
         if changes.is_news() {
             self.save(&mut writer, &view, &changes).await?;
             self.publish(&mut writer, view.clone(), &changes.members);
@@ -114,6 +115,7 @@ impl KnownCluster {
             let mut view = self.picture.load().view.clone();
             let changes = view.merge_members(unknown_descriptions(deltas, &view), now);
             self.log_notes(sender, &changes);
+            self.suspect_rival(&changes);
             if changes.is_news() {
                 self.save(&mut writer, &view, &changes).await?;
                 self.publish(&mut writer, view.clone(), &changes.members);
@@ -289,6 +291,14 @@ impl KnownCluster {
         self.picture.store(Arc::clone(&picture));
         self.hearsay.publish(&picture.view, changed);
         self.news.notify_one();
+    }
+
+    /// News of this node names an address that is not its own: that is worth a call.
+    fn suspect_rival(&self, changes: &Changes) {
+        if let Some(address) = &changes.rival {
+            *self.rival.lock() = Some(address.clone());
+            self.doubt.notify_one();
+        }
     }
 
     /// Tells the operator what a merge has to say, of one kind once per sender and minute: whoever sends damage sends

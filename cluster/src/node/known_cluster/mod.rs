@@ -21,7 +21,7 @@ pub use learning::RemovalError;
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -108,6 +108,10 @@ pub(crate) struct KnownCluster {
     pub(crate) hearsay: Hearsay,
     /// Members whose sign of life only a call can confirm.
     in_doubt: Mutex<BTreeSet<HostId>>,
+    /// Where somebody else may run under this node's host id.
+    rival: Mutex<Option<String>>,
+    /// Where somebody does, who started later.
+    superseded_at: OnceLock<String>,
     doubt: Notify,
     /// Whether the members known at the start were met; never taken back.
     met: AtomicBool,
@@ -188,6 +192,8 @@ impl KnownCluster {
             picture: ArcSwap::from_pointee(Picture::of(view)),
             liveness: RwLock::default(),
             in_doubt: Mutex::default(),
+            rival: Mutex::default(),
+            superseded_at: OnceLock::new(),
             doubt: Notify::new(),
             met: AtomicBool::new(false),
             writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default(), dead }),
@@ -225,10 +231,38 @@ impl KnownCluster {
         known.view.known(host_id).is_some_and(|member| member.state == MemberState::Removed)
     }
 
+    /// Why the node will never serve again, if so.
+    pub(crate) fn over(&self) -> Option<String> {
+        if let Some(address) = self.superseded_at.get() {
+            return Some(format!(
+                "a process that started later runs under this node's host id at {address}: one of the two has a copy of \
+                 the other's data directory, and only one may run; stop this one for good, or stop that one and start \
+                 this one again"
+            ));
+        }
+        self.picture.load().view.is_removed().then(|| WAS_REMOVED.to_owned())
+    }
+
+    /// Whether another process has this node's host id.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded_at.get().is_some()
+    }
+
+    /// Takes out where somebody else may run under this node's host id.
+    pub(crate) fn take_rival(&self) -> Option<String> {
+        self.rival.lock().take()
+    }
+
+    /// A process of this node's host id that started later has answered at this address.
+    pub(crate) fn supersede(&self, address: &str) {
+        helenus_storage::sometimes!("a node was superseded by one of its host id");
+        let _: Result<(), _> = self.superseded_at.set(address.to_owned());
+    }
+
     /// Why the node does not serve yet, if so.
     pub(crate) fn starting(&self) -> Option<String> {
-        if self.picture.load().view.is_removed() {
-            return Some(WAS_REMOVED.to_owned());
+        if let Some(why) = self.over() {
+            return Some(why);
         }
         if self.picture.load().is_ring_known() {
             let is_met = self.met.load(Ordering::Acquire);

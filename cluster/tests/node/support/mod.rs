@@ -141,6 +141,17 @@ impl Cluster {
         machine.disk.restart(machine.seed, Damage::Forgotten);
     }
 
+    /// A machine with a copy of the disk of another, which must not run.
+    pub fn copy_machine(&mut self, from: &str, to: &str) {
+        let Machine { disk, clock, seed } = &self.machines[from];
+        let copy = Machine {
+            disk: disk.crash(*seed, Damage::ProcessOnly),
+            clock: Arc::clone(clock),
+            seed: seed + 1000,
+        };
+        self.machines.insert(to.to_owned(), copy);
+    }
+
     pub async fn restart(&mut self, name: &str) {
         if self.processes.contains_key(name) {
             self.kill(name).await;
