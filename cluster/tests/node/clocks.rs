@@ -8,6 +8,8 @@ use helenus_cluster::{
     message::ReplicaError,
     node::{Change, Readiness, Report, Topic},
     node_id::HostId,
+    partitioning::{Partitioner, storage_key},
+    table::DEFAULT_TABLE_ID,
     time::{Timestamp, WallClock},
 };
 
@@ -75,6 +77,15 @@ async fn replicas_refuse_a_coordinator_whose_clock_is_far_ahead() {
         assert!(failures.iter().all(|(_, error)| *error == ReplicaError::ClockSkew), "{failures:?}");
     }
     cluster.put("n2", "key", "value", Quorum).await.expect("n2 and n3 agree on the time");
+
+    // Nor do hints carry there what they have refused.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let key = storage_key(Partitioner::Murmur3.token(b"key"), b"key");
+    for name in ["n2", "n3"] {
+        let engine = &cluster.processes[name].storage.engine;
+        let held = engine.get(DEFAULT_TABLE_ID, &key).expect("a sound disk").expect("it was acknowledged");
+        assert_eq!(held.value().map(|value| &value[..]), Some(&b"value"[..]), "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ use crate::{
     consistency::Consistency,
     error::RequestError,
     handoff::Hint,
-    message::{Relay, Request, Response, TrafficClass},
+    message::{Relay, ReplicaError, Request, Response, TrafficClass},
     node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
     node_id::HostId,
     quorum::{Missing, Operation, Verdict, WriteQuorum},
@@ -41,6 +41,29 @@ struct Plan {
     alive: Vec<HostId>,
     quorum: WriteQuorum,
     grace_seconds: u32,
+}
+
+/// Replicas that refused a write because it comes from the future by their clocks.
+#[derive(Default)]
+struct Refused {
+    by_clock: BTreeSet<HostId>,
+    applied: usize,
+}
+
+impl Refused {
+    fn note(&mut self, host: HostId, why: &Missing) {
+        if matches!(why, Missing::Error(ReplicaError::ClockSkew)) {
+            self.by_clock.insert(host);
+        }
+    }
+
+    /// Hints are applied whatever the clock says. So where as many have refused a write as have applied it, it is the
+    /// writer's clock that is off, and no hint carries the write past those who refused it.
+    fn forget_distrusted(&self, missed: &mut BTreeSet<HostId>) {
+        if self.by_clock.len() >= self.applied {
+            missed.retain(|host| !self.by_clock.contains(host));
+        }
+    }
 }
 
 impl Plan {
@@ -157,12 +180,14 @@ impl Coordinator {
         let hint = plan.hint(self.clock.now());
         let mut missed = plan.dead();
         let mut unheard: BTreeSet<HostId> = plan.alive.iter().copied().collect();
+        let mut refused = Refused::default();
         let mut fan_out = self.send_write(&plan, &mut trace).await;
         drop(plan);
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
                 Some(answer) => match answer.result {
                     Ok(owned) => {
+                        refused.applied += 1;
                         unheard.remove(&answer.from);
                         if !owned {
                             helenus_storage::sometimes!("a write was applied by no owner");
@@ -178,6 +203,7 @@ impl Coordinator {
                     }
                     Err(missing) => {
                         trace.note_at(answer.from, || describe(&missing));
+                        refused.note(answer.from, &missing);
                         quorum.on_failure(answer.from, missing);
                     }
                 },
@@ -192,6 +218,7 @@ impl Coordinator {
                 Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), acknowledged, trace) })
             }
             _ if goal.level == Consistency::Any => {
+                refused.forget_distrusted(&mut unheard);
                 missed.append(&mut unheard);
                 let missed = std::mem::take(&mut missed);
                 self.settle_for_a_hint(goal, timestamp, &quorum, &hint, missed, trace).await
@@ -205,6 +232,7 @@ impl Coordinator {
         let mut is_held = quorum.acknowledged() > 0;
         let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
+            refused.forget_distrusted(&mut unheard);
             missed.append(&mut unheard);
             self.keep_hints(&hint, missed).await;
             return;
@@ -213,9 +241,13 @@ impl Coordinator {
         let late = async {
             while let Some(answer) = fan_out.next().await {
                 helenus_storage::sometimes!("a late acknowledgement came");
-                if answer.result.is_ok() {
-                    is_held = true;
-                    unheard.remove(&answer.from);
+                match &answer.result {
+                    Ok(_) => {
+                        is_held = true;
+                        refused.applied += 1;
+                        unheard.remove(&answer.from);
+                    }
+                    Err(missing) => refused.note(answer.from, missing),
                 }
             }
         };
@@ -225,6 +257,7 @@ impl Coordinator {
             // Where nobody has the write, this node lacks nothing.
             unheard.remove(&self.host_id());
         }
+        refused.forget_distrusted(&mut unheard);
         self.keep_hints(&hint, unheard).await;
     }
 

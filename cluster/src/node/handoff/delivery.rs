@@ -56,6 +56,12 @@ enum Ended {
     Misunderstood,
 }
 
+/// What has ended.
+enum Done {
+    Delivery(HostId, Result<(), Ended>),
+    House,
+}
+
 impl Delivery {
     pub(crate) fn new(
         hints: Arc<Hints>,
@@ -68,34 +74,39 @@ impl Delivery {
 
     /// Runs until the stop signal.
     pub(crate) async fn run(self) {
-        let mut under_way: FuturesUnordered<BoxFuture<'_, (HostId, Result<(), Ended>)>> =
-            FuturesUnordered::new();
+        // All in one: whoever is not polled may hold a lock that another waits for.
+        let mut under_way: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
         let mut busy = BTreeSet::new();
         let mut resting: BTreeMap<HostId, Instant> = BTreeMap::new();
-        let mut next_tick = Instant::now() + TICK;
+        // None while the house is kept.
+        let mut next_tick = Some(Instant::now() + TICK);
         loop {
             let now = Instant::now();
             resting.retain(|_, until| *until > now);
             for target in self.ready() {
                 if busy.len() < TARGETS && !resting.contains_key(&target) && busy.insert(target) {
-                    under_way.push(self.deliver(target).map(move |outcome| (target, outcome)).boxed());
+                    let delivery = self.deliver(target);
+                    under_way.push(delivery.map(move |outcome| Done::Delivery(target, outcome)).boxed());
                 }
             }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                Some((target, outcome)) = under_way.next() => {
-                    busy.remove(&target);
-                    if let Err(why) = outcome {
-                        helenus_storage::sometimes!("a delivery of hints ended early");
-                        tracing::debug!(host = %target, "hints wait: {why}");
-                        resting.insert(target, Instant::now() + TICK);
+                Some(done) = under_way.next() => match done {
+                    Done::House => next_tick = Some(Instant::now() + TICK),
+                    Done::Delivery(target, outcome) => {
+                        busy.remove(&target);
+                        if let Err(why) = outcome {
+                            helenus_storage::sometimes!("a delivery of hints ended early");
+                            tracing::debug!(host = %target, "hints wait: {why}");
+                            resting.insert(target, Instant::now() + TICK);
+                        }
                     }
-                }
+                },
                 () = self.hints.news() => {}
-                () = sleep_until(next_tick) => {
-                    next_tick = Instant::now() + TICK;
-                    self.keep_house().await;
+                () = sleep_until(next_tick.unwrap_or(now)), if next_tick.is_some() => {
+                    next_tick = None;
+                    under_way.push(self.keep_house().map(|()| Done::House).boxed());
                 }
             }
         }
