@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+mod console;
 pub mod http;
 pub mod listen;
 pub mod peer;

@@ -55,6 +55,7 @@ pub mod transport;
 mod upkeep;
 mod user_records;
 
+pub use coordinator::{HeldBy, LookUp};
 pub use reports::{
     ClusterStatus, GossipStatus, GossipedMember, MemberStatus, NodeCounters, PeerHealth, Report, Topic,
 };
@@ -575,6 +576,14 @@ impl Node {
     /// [`RequestError`].
     pub async fn read(&self, request: ReadRequest) -> Result<ReadOutcome, Failure> {
         self.coordinator.read(request).await
+    }
+
+    /// What each replica of a key holds, those that do not answer within a second left out. Repairs nothing.
+    ///
+    /// # Errors
+    /// [`RequestError`] before any replica is asked.
+    pub async fn look_up(&self, table: &str, key: &[u8]) -> Result<LookUp, RequestError> {
+        self.coordinator.look_up(table, key).await
     }
 
     /// Whether it serves.

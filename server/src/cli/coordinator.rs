@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
+    error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange,
-        SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Failure, Handoff, LookUp, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
+        SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -30,6 +31,10 @@ impl Coordinate for Coordinator {
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(self.node.read(request))
+    }
+
+    fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>> {
+        Box::pin(self.node.look_up(table, key))
     }
 
     fn tables(&self) -> Vec<Table> {

@@ -2,10 +2,11 @@
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
+    error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange,
-        SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Failure, Handoff, LookUp, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
+        SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -20,6 +21,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>>;
     /// Coordinates a read.
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>>;
+    /// What each replica of a key holds.
+    fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>>;
     /// The live tables, by name.
     fn tables(&self) -> Vec<Table>;
     /// Creates a table or changes its definition.
@@ -58,6 +61,10 @@ impl Coordinate for Node {
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(Node::read(self, request))
+    }
+
+    fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>> {
+        Box::pin(Node::look_up(self, table, key))
     }
 
     fn tables(&self) -> Vec<Table> {

@@ -20,7 +20,7 @@
 //!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
-//! [`edge`], [`coordinate`]; then [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`upkeep`], [`admin`].
+//! [`edge`], [`coordinate`]; then [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`], [`upkeep`], [`admin`].
 
 mod admin;
 mod batch;
@@ -35,6 +35,7 @@ mod kv;
 mod metrics;
 mod parameters;
 pub(crate) mod problem;
+mod replicas;
 mod reply;
 mod reports;
 mod tables;
@@ -59,7 +60,7 @@ use self::{
     edge::Numbers,
     problem::{Access, Kind, Problem},
 };
-use crate::{listen::Refuse, telemetry::Metrics};
+use crate::{console, listen::Refuse, telemetry::Metrics};
 
 /// Bounds of requests.
 #[derive(Debug, Clone)]
@@ -189,12 +190,15 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/v1/tables", get(tables::list))
             .route("/v1/tables/", any(tables::without_table))
             .route("/v1/tables/{table}", get(tables::describe).put(tables::define).delete(tables::drop_table))
-            .route("/openapi.json", get(|| missing("the OpenAPI description")))
-            .route("/console", get(|| missing("the console")));
+            .route("/openapi.json", get(|| missing("the OpenAPI description")));
     }
     routes = match surface {
-        Surface::Client => routes.route("/admin/v1/{*operation}", any(admin::elsewhere)),
+        Surface::Client => routes
+            .route("/admin/v1/{*operation}", any(admin::elsewhere))
+            .route("/console", any(admin::elsewhere)),
         Surface::Admin | Surface::Both => routes
+            .route("/console", get(console::page))
+            .route("/admin/v1/replicas/{table}/{*key}", get(replicas::look_up))
             .route("/admin/v1/status", get(reports::status))
             .route("/admin/v1/ring", get(reports::ring))
             .route("/admin/v1/info", get(reports::info))

@@ -14,9 +14,9 @@ use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Change, Failure, Handoff, Met, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
-        RequestOptions, SchemaChange, SchemaError, Topic, TraceEvent, Upkeep, UpkeepError, WriteOutcome,
-        WriteRequest,
+        Change, Failure, Handoff, HeldBy, LookUp, Met, ReadOutcome, ReadRequest, Readiness, RemovalError,
+        Report, RequestOptions, SchemaChange, SchemaError, Topic, TraceEvent, Upkeep, UpkeepError,
+        WriteOutcome, WriteRequest,
         reports::{ClusterStatus, Endpoints},
     },
     node_id::HostId,
@@ -132,6 +132,24 @@ impl Coordinate for Scripted {
             met,
         });
         ready(outcome.map_err(failure)).boxed()
+    }
+
+    fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>> {
+        let held = self.admit(table, &RequestOptions::default()).map(|_| {
+            let replica = |up, held| HeldBy {
+                host_id: HOST,
+                address: "127.0.0.1:7171".to_owned(),
+                datacenter: "dc1".to_owned(),
+                rack: "rack1".to_owned(),
+                up,
+                is_pending: false,
+                held,
+            };
+            let record = self.records.lock().get(key).cloned();
+            let replicas = vec![replica(true, Ok(record)), replica(false, Err("gave no answer".to_owned()))];
+            LookUp { token: "7".to_owned(), now: NOW, replicas }
+        });
+        ready(held).boxed()
     }
 
     fn tables(&self) -> Vec<Table> {

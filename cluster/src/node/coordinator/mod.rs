@@ -19,11 +19,13 @@
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`nearest`], [`speculation`], [`fan_out`], [`trace`].
+//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`fan_out`],
+//! [`trace`].
 
 mod fan_out;
 mod forwarding;
 mod get;
+mod look_up;
 mod nearest;
 mod put;
 mod reading;
@@ -49,6 +51,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::look_up::{HeldBy, LookUp};
 use self::{forwarding::Forwarded, nearest::Nearest, speculation::Speculation, trace::Trace};
 use crate::{
     consistency::Consistency,

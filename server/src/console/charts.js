@@ -1,0 +1,51 @@
+// Rates and percentiles of the last two minutes.
+
+const LOOKS = 120;
+const OPERATIONS = [["put", "Writes"], ["get", "Reads"], ["delete", "Deletes"]];
+const history = OPERATIONS.map(() => []);
+let looked;
+
+/** Takes another look at the metrics. */
+function chart(look) {
+  if (looked) {
+    OPERATIONS.forEach(([operation], index) => {
+      const key = `helenus_coordinator_request_duration_seconds{op="${operation}"}`;
+      const [p50, p99] = [0.5, 0.99].map((share) => between(looked, look, key, share));
+      history[index].push({ rate: p50.total / (look.at - looked.at), p50: p50.bound, p99: p99.bound });
+      if (history[index].length > LOOKS) history[index].shift();
+    });
+    drawCharts();
+  }
+  looked = look;
+}
+
+function line(points, color, most, width) {
+  const steps = points.map((value, index) => {
+    const x = 300 * (index + LOOKS - points.length) / (LOOKS - 1);
+    return Number.isFinite(value) ? `${x.toFixed(1)},${(60 - 54 * value / (most || 1)).toFixed(1)}` : null;
+  });
+  return make("polyline", {
+    points: steps.filter(Boolean).join(" "), fill: "none", stroke: color, "stroke-width": width,
+    "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round",
+  });
+}
+
+function drawCharts() {
+  at("charts").replaceChildren(...OPERATIONS.flatMap(([, name], index) => {
+    const looks = history[index], last = looks[looks.length - 1];
+    if (name === "Deletes" && looks.every((look) => look.rate === 0)) return [];
+    const rates = looks.map((look) => look.rate), p99 = looks.map((look) => look.p99);
+    const panel = (title, now, lines, below) => make("div", {},
+      make("h3", {}, title, make("b", {}, now)),
+      make("svg", { viewBox: "0 0 300 64", preserveAspectRatio: "none", "aria-hidden": "true" },
+        make("line", { x1: 0, y1: 60, x2: 300, y2: 60, stroke: "var(--line)" }), ...lines),
+      make("div", { class: "key" }, below));
+    const top = Math.max(...rates, 1), slow = Math.max(...p99.filter(Number.isFinite), 1e-6);
+    return [
+      panel(`${name} per second`, count(Math.round(last.rate)), [line(rates, "var(--accent)", top, 1.6)], `highest ${count(Math.round(top))}`),
+      panel(`${name}: latency`, Number.isFinite(last.p99) ? `p99 ≤ ${duration(last.p99)}` : "–",
+        [line(looks.map((look) => look.p50), "var(--good)", slow, 1.3), line(p99, "var(--bad)", slow, 1.6)],
+        `p50 green, p99 red; highest p99 ${p99.some(Number.isFinite) ? duration(slow) : "–"}`),
+    ];
+  }));
+}

@@ -1,0 +1,59 @@
+// What the node says.
+
+/** A report as JSON; fails with what the node says is wrong, or with what the browser says. */
+async function report(path) {
+  const reply = await fetch(`/admin/v1/${path}`, { signal: AbortSignal.timeout(5000) });
+  const body = await reply.json();
+  if (!reply.ok) throw new Error(body.detail || body.title || `status ${reply.status}`);
+  return body;
+}
+
+/** The metrics: name with labels → value, and per histogram with labels (but `le`) its buckets [bound, count]. */
+async function metrics() {
+  const reply = await fetch("/metrics", { signal: AbortSignal.timeout(5000) });
+  if (!reply.ok) throw new Error(`/metrics: status ${reply.status}`);
+  const values = new Map(), histograms = new Map();
+  for (const line of (await reply.text()).split("\n")) {
+    if (!line || line[0] === "#") continue;
+    const space = line.lastIndexOf(" ");
+    const name = line.slice(0, space), value = Number(line.slice(space + 1));
+    const bound = name.match(/^(\w+)_bucket\{(.*)\}$/);
+    if (!bound) { values.set(name, value); continue; }
+    const labels = bound[2].split(",");
+    const le = labels.find((label) => label.startsWith("le=")).slice(4, -1);
+    const key = `${bound[1]}{${labels.filter((label) => !label.startsWith("le=")).join(",")}}`;
+    if (!histograms.has(key)) histograms.set(key, []);
+    histograms.get(key).push([le === "+Inf" ? Infinity : Number(le), value]);
+  }
+  for (const buckets of histograms.values()) buckets.sort((a, b) => a[0] - b[0]);
+  return { at: performance.now() / 1000, values, histograms };
+}
+
+/** Events between two looks at a histogram, and the bound below which a share of them stayed (seconds). */
+function between(before, after, key, share) {
+  const now = after.histograms.get(key) || [], then = before.histograms.get(key) || [];
+  const counts = now.map(([bound, count], at) => [bound, count - (then[at] ? then[at][1] : 0)]);
+  const total = counts.length ? counts[counts.length - 1][1] : 0;
+  const found = total > 0 ? counts.find(([, count]) => count >= share * total) : undefined;
+  return { total, bound: found ? found[0] : NaN };
+}
+
+const units = (value, base, names) => {
+  let rest = value, unit = 0;
+  while (Math.abs(rest) >= base && unit < names.length - 1) { rest /= base; unit += 1; }
+  return `${rest >= 100 || unit === 0 && Number.isInteger(rest) ? Math.round(rest) : rest.toPrecision(3)}${names[unit]}`;
+};
+const bytes = (value) => units(value, 1024, [" B", " KiB", " MiB", " GiB", " TiB"]);
+const count = (value) => units(value, 1000, ["", " k", " M", " G"]);
+const duration = (seconds) =>
+  !Number.isFinite(seconds) ? "–" : Math.abs(seconds) < 1 ? units(seconds * 1e6, 1000, [" µs", " ms", " s"]) : `${count(seconds)} s`;
+
+/** An element with attributes and children; text is never taken for markup. */
+function make(name, attributes = {}, ...children) {
+  const isDrawn = ["svg", "path", "circle", "line", "polyline", "text", "title", "g"].includes(name);
+  const element = isDrawn ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) if (value != null) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+const at = (id) => document.getElementById(id);
