@@ -2,14 +2,18 @@
 //!
 //! A record is one version of one cell. Replicas receive versions in any order and any number of times, so
 //! [`Record::reconcile`] is commutative, associative and idempotent, and never looks at a clock. The order is
-//! Cassandra's, made total: higher timestamp; then tombstone, then expiring, then plain; then later deletion or
-//! expiry; then larger value bytes.
+//! Cassandra's, made total: higher timestamp; then tombstone, then expiring or expired, then plain; then later deletion
+//! or expiry; then expired; then larger value bytes.
+//!
+//! What has expired and lost its value is told from a deletion, unlike in Cassandra: so it wins over nothing that it did
+//! not win over before, and it does not matter whether versions expire ([`Record::as_of`]) before or after they meet.
 //!
 //! ```text
 //! record    kind u8 + 16 × n │ timestamp, n bytes LE, the last not zero │ [end u64 LE] │ value, the rest
 //!           0 = plain      value
 //!           1 = expiring   end = expires_at, value
 //!           2 = tombstone  end = deleted_at
+//!           3 = expired    end = expired_at
 //! mutation  2 × key_len + 1 varint │ key │ row                                     the only row has the empty suffix
 //!           2 × key_len varint │ key │ rows varint │ rows × (suffix_len varint │ suffix │ row)
 //! row       record_len varint │ record
@@ -56,14 +60,20 @@ pub enum RecordKind {
     },
     /// A deletion.
     Tombstone {
-        /// The coordinator's clock at the deletion, or the expiry of the record that turned into it.
+        /// The coordinator's clock at the deletion.
         deleted_at: Timestamp,
+    },
+    /// What is left of an expiring value that is gone.
+    Expired {
+        /// Its `expires_at`.
+        expired_at: Timestamp,
     },
 }
 
 const PLAIN: u8 = 0;
 const EXPIRING: u8 = 1;
 const TOMBSTONE: u8 = 2;
+const EXPIRED: u8 = 3;
 
 impl Record {
     /// A plain value.
@@ -81,20 +91,44 @@ impl Record {
         Self { timestamp, kind: RecordKind::Tombstone { deleted_at } }
     }
 
-    /// The value, unless this is a tombstone.
+    /// What is left of a value that is gone since `expired_at`.
+    pub fn expired(timestamp: Timestamp, expired_at: Timestamp) -> Self {
+        Self { timestamp, kind: RecordKind::Expired { expired_at } }
+    }
+
+    /// The value, if there is one.
     pub fn value(&self) -> Option<&Bytes> {
         match &self.kind {
             RecordKind::Plain { value } | RecordKind::Expiring { value, .. } => Some(value),
-            RecordKind::Tombstone { .. } => None,
+            RecordKind::Tombstone { .. } | RecordKind::Expired { .. } => None,
         }
     }
 
-    /// The record as a reader at `now` sees it: an expired record is the tombstone of its expiry.
+    /// When it was deleted or expires, if ever.
+    pub fn end(&self) -> Option<Timestamp> {
+        match self.kind {
+            RecordKind::Plain { .. } => None,
+            RecordKind::Expiring { expires_at: end, .. }
+            | RecordKind::Tombstone { deleted_at: end }
+            | RecordKind::Expired { expired_at: end } => Some(end),
+        }
+    }
+
+    /// Whether a reader at `now` sees no value.
+    pub fn is_gone(&self, now: Timestamp) -> bool {
+        match self.kind {
+            RecordKind::Expiring { expires_at, .. } => expires_at <= now,
+            _ => self.value().is_none(),
+        }
+    }
+
+    /// The record as a reader at `now` sees it: without its value once it has expired. Whether this is done before or
+    /// after [`Record::reconcile`] makes no difference.
     #[must_use]
     pub fn as_of(self, now: Timestamp) -> Self {
         match self.kind {
             RecordKind::Expiring { expires_at, .. } if expires_at <= now => {
-                Self::tombstone(self.timestamp, expires_at)
+                Self::expired(self.timestamp, expires_at)
             }
             _ => self,
         }
@@ -133,44 +167,44 @@ impl Record {
         self.timestamp
             .cmp(&other.timestamp)
             .then_with(|| self.rank().cmp(&other.rank()))
-            .then_with(|| self.end_of_life().cmp(&other.end_of_life()))
+            .then_with(|| self.end().cmp(&other.end()))
+            .then_with(|| self.value().is_none().cmp(&other.value().is_none()))
             .then_with(|| self.value().cmp(&other.value()))
     }
 
     fn rank(&self) -> u8 {
         match self.kind {
-            RecordKind::Plain { .. } => PLAIN,
-            RecordKind::Expiring { .. } => EXPIRING,
-            RecordKind::Tombstone { .. } => TOMBSTONE,
+            RecordKind::Plain { .. } => 0,
+            RecordKind::Expiring { .. } | RecordKind::Expired { .. } => 1,
+            RecordKind::Tombstone { .. } => 2,
         }
     }
 
-    fn end_of_life(&self) -> Timestamp {
+    fn tag(&self) -> u8 {
         match self.kind {
-            RecordKind::Plain { .. } => Timestamp(0),
-            RecordKind::Expiring { expires_at, .. } => expires_at,
-            RecordKind::Tombstone { deleted_at } => deleted_at,
+            RecordKind::Plain { .. } => PLAIN,
+            RecordKind::Expiring { .. } => EXPIRING,
+            RecordKind::Tombstone { .. } => TOMBSTONE,
+            RecordKind::Expired { .. } => EXPIRED,
         }
     }
 
     /// Bytes that [`Record::encode`] appends.
     pub fn encoded_len(&self) -> usize {
-        let end = if matches!(self.kind, RecordKind::Plain { .. }) { 0 } else { size_of::<u64>() };
+        let end = self.end().map_or(0, |end| size_of_val(&end.0));
         1 + significant_bytes(self.timestamp) + end + self.value().map_or(0, Bytes::len)
     }
 
     /// Appends the encoding of the cover page, which does not say where it ends.
     pub fn encode(&self, out: &mut impl BufMut) {
         let timestamp_bytes = significant_bytes(self.timestamp);
-        out.put_u8(self.rank() | (timestamp_bytes as u8) << KIND_BITS);
+        out.put_u8(self.tag() | (timestamp_bytes as u8) << KIND_BITS);
         out.put_uint_le(self.timestamp.0, timestamp_bytes);
-        match &self.kind {
-            RecordKind::Plain { value } => out.put_slice(value),
-            RecordKind::Expiring { value, expires_at } => {
-                out.put_u64_le(expires_at.0);
-                out.put_slice(value);
-            }
-            RecordKind::Tombstone { deleted_at } => out.put_u64_le(deleted_at.0),
+        if let Some(end) = self.end() {
+            out.put_u64_le(end.0);
+        }
+        if let Some(value) = self.value() {
+            out.put_slice(value);
         }
     }
 
@@ -182,7 +216,7 @@ impl Record {
         let mut rest = &input[..];
         let head = rest.try_get_u8().map_err(|_| truncated())?;
         let kind = head & ((1 << KIND_BITS) - 1);
-        if kind > TOMBSTONE {
+        if kind > EXPIRED {
             return Err(Error::UnknownRecordKind { kind });
         }
         let (timestamp, mut rest) =
@@ -196,8 +230,11 @@ impl Record {
         let rest = rest.len();
         input.advance(input.len() - rest);
         let kind = match kind {
-            TOMBSTONE if rest > 0 => return Err(Error::Malformed { what: "bytes after a tombstone" }),
+            TOMBSTONE | EXPIRED if rest > 0 => {
+                return Err(Error::Malformed { what: "bytes after a record without a value" });
+            }
             TOMBSTONE => RecordKind::Tombstone { deleted_at: end },
+            EXPIRED => RecordKind::Expired { expired_at: end },
             EXPIRING => RecordKind::Expiring { expires_at: end, value: input },
             _ => RecordKind::Plain { value: input },
         };
@@ -251,7 +288,7 @@ impl Mutation {
                 RecordKind::Expiring { value, expires_at } => {
                     RecordKind::Expiring { value: copy(value), expires_at }
                 }
-                tombstone @ RecordKind::Tombstone { .. } => tombstone,
+                without @ (RecordKind::Tombstone { .. } | RecordKind::Expired { .. }) => without,
             };
             (copy(suffix), Record { kind, ..record })
         });

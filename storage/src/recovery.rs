@@ -64,6 +64,8 @@ pub(crate) struct Recovered {
     pub(crate) log: LogWriter,
     /// Bytes that replay put into memtables.
     pub(crate) memtable_bytes: usize,
+    /// What an operator may want to know.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// Recovers a data directory, or starts one.
@@ -91,7 +93,14 @@ pub(crate) fn recover(
     let (number, state) = read_manifest(&**disk, directory, &names)?;
 
     let trees = open_trees(&**disk, directory, &state, options, cache)?;
-    let mut replay = Replay { state: &state, trees: &trees, options, memtable_bytes: 0, read: Vec::new() };
+    let mut replay = Replay {
+        state: &state,
+        trees: &trees,
+        options,
+        memtable_bytes: 0,
+        read: Vec::new(),
+        remarks: Vec::new(),
+    };
     let end = replay.run(&**disk, directory, &segments)?;
     // What the old manifest says may be in the page cache only, like the end of the log, and the new segment
     // will leave out what it calls flushed: so first the manifest.
@@ -106,7 +115,7 @@ pub(crate) fn recover(
     };
     let log = segments.create_first(end.next, end.start, &end.carried.batches)?;
     replay.insert_carried(log.start(), end.carried.needed);
-    let memtable_bytes = replay.memtable_bytes;
+    let Replay { memtable_bytes, mut remarks, .. } = replay;
 
     let first = trees.values().filter_map(|tree| tree.view().first_position()).map(|at| at.segment).min();
     let first = first.unwrap_or(log.segment());
@@ -114,8 +123,9 @@ pub(crate) fn recover(
     let newest = log.segment().max(state.log_newest);
     manifest.append(&[Edit::Log { first, newest }])?;
     remove_orphans(&**disk, directory, &names, manifest.state())?;
-    snapshot::remove_leftovers(&**disk, directory)?;
-    Ok(Recovered { lock, manifest, trees, log, memtable_bytes })
+    let foreign = snapshot::remove_leftovers(&**disk, directory)?;
+    remarks.extend(foreign.iter().map(|path| format!("{} is no snapshot, and left alone", path.display())));
+    Ok(Recovered { lock, manifest, trees, log, memtable_bytes, remarks })
 }
 
 /// The newest manifest; none at all is fine in a directory where nothing was ever stored.
@@ -198,6 +208,7 @@ struct Replay<'a> {
     memtable_bytes: usize,
     /// What was read and is not inserted yet.
     read: Vec<(LogPosition, TableId, Mutation)>,
+    remarks: Vec<String>,
 }
 
 impl Replay<'_> {
@@ -278,6 +289,14 @@ impl Replay<'_> {
         if let Some(lost) = flushed.map(|at| at.offset).max().filter(|&offset| offset > tail.end) {
             let what = format!("no valid frame, though the manifest says that data was durable up to {lost}");
             return Err(stored.corrupt(tail.end, &what));
+        }
+        if let Some(bytes) = stored.torn_bytes(tail.end) {
+            let path = path.display();
+            self.remarks.push(format!(
+                "{path}: a group of {bytes} bytes at offset {} was written in part, and is left out: nobody was told \
+                 that it is durable",
+                tail.end
+            ));
         }
         if let Some(start) = start.filter(|_| self.is_unused(&stored, tail)) {
             crate::sometimes!("the newest segment was not used since its birth");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     error::Result,
-    record::{Record, RecordKind, Timestamp},
+    record::{Record, Timestamp},
 };
 
 /// Places that a page reserves at once.
@@ -82,7 +82,7 @@ impl ScanPage {
                 page.end = ScanEnd::Bytes;
                 break;
             }
-            tombstones += usize::from(is_gone(&record, limits.now));
+            tombstones += usize::from(record.is_gone(limits.now));
             page.records.push((key, record));
             // Before the next entry is looked for: that may be far, and on the disk.
             if page.records.len() >= limits.items {
@@ -99,13 +99,5 @@ impl ScanPage {
             }
         }
         Ok(page)
-    }
-}
-
-fn is_gone(record: &Record, now: Timestamp) -> bool {
-    match record.kind {
-        RecordKind::Plain { .. } => false,
-        RecordKind::Expiring { expires_at, .. } => expires_at <= now,
-        RecordKind::Tombstone { .. } => true,
     }
 }

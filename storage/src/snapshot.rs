@@ -21,6 +21,9 @@
 //! *Crashes*: first the links and a sync of the directory, then the manifest, which appears whole or not at all. A
 //! directory without a manifest is no snapshot, and removed at the next open. Removal goes the other way, manifest first.
 //!
+//! *What else is there*, put there by somebody else, is left alone: no file that is not named like ours is removed, nor a
+//! directory that has one, or a directory, in it; the next open names it.
+//!
 //! Rejected: a temporary directory that is renamed (one more thing for a disk to do, and the manifest decides anyway);
 //! checksums of whole files (reading gigabytes, for what the files say themselves).
 
@@ -35,13 +38,14 @@ use crate::{
     disk::Disk,
     error::{Error, Result, SYNC_DIRECTORY},
     manifest::{self, LiveState, Manifest},
-    sstable::TableReader,
+    sstable::{self, TableReader},
 };
 
 /// Where the snapshots of a data directory are.
 pub const SNAPSHOTS_DIRECTORY: &str = "snapshots";
 
 const LONGEST_NAME: usize = 64;
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +87,7 @@ pub(crate) fn place(data: &Path, name: &str) -> Result<PathBuf> {
 /// [`Error::SnapshotExists`]; [`Error::StorageFull`] and [`Error::Io`], which leave no snapshot.
 pub(crate) fn link(disk: &dyn Disk, data: &Path, name: &str, state: &LiveState) -> Result<()> {
     let directory = place(data, name)?;
-    if is_snapshot(disk, &directory)? {
+    if is_snapshot(disk, &directory)? || is_foreign(disk, &directory)? {
         return Err(Error::SnapshotExists { name: name.to_owned() });
     }
     remove_contents(disk, &directory)?;
@@ -108,7 +112,7 @@ pub(crate) fn publish(
     mut state: LiveState,
 ) -> Result<Snapshot> {
     let directory = place(data, name)?;
-    disk.sync_dir(&directory).map_err(|e| Error::io(SYNC_DIRECTORY, &directory, e))?;
+    disk.sync_dir(&directory).map_err(|e| Error::new_file(SYNC_DIRECTORY, &directory, e))?;
     let unused = LiveState::default();
     (state.log_first, state.log_newest) = (unused.log_first, unused.log_newest);
     state.tables.values_mut().for_each(|table| table.flushed = LogPosition::START);
@@ -154,28 +158,52 @@ pub(crate) fn discard(disk: &dyn Disk, data: &Path, name: &str) -> Result<()> {
     remove(disk, &place(data, name)?)
 }
 
-/// Removes what crashes left of snapshots that were being made or removed.
+/// Removes what crashes left of snapshots that were being made or removed, and answers what is not ours.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(crate) fn remove_leftovers(disk: &dyn Disk, data: &Path) -> Result<()> {
+pub(crate) fn remove_leftovers(disk: &dyn Disk, data: &Path) -> Result<Vec<PathBuf>> {
+    let mut foreign = Vec::new();
     for name in directories(disk, data)? {
-        // A directory of another kind of name is not ours.
-        let Ok(directory) = place(data, &name) else { continue };
-        if newest_manifest(disk, &directory)?.is_none() {
+        let Ok(directory) = place(data, &name) else {
+            foreign.push(data.join(SNAPSHOTS_DIRECTORY).join(name));
+            continue;
+        };
+        if is_foreign(disk, &directory)? {
+            foreign.push(directory);
+        } else if newest_manifest(disk, &directory)?.is_none() {
             crate::sometimes!("the leftovers of a snapshot were removed");
             remove(disk, &directory)?;
         }
     }
-    Ok(())
+    Ok(foreign)
+}
+
+/// Whether a directory has something in it that no snapshot has.
+fn is_foreign(disk: &dyn Disk, directory: &Path) -> Result<bool> {
+    let has_others = files(disk, directory)?.iter().any(|name| !is_ours(name));
+    Ok(has_others || !list_directories(disk, directory)?.is_empty())
+}
+
+/// Whether a file is named like those of snapshots.
+fn is_ours(name: &str) -> bool {
+    let name = name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or(name);
+    manifest::parse_file_name(name).is_some() || sstable::parse_name(name).is_some()
 }
 
 fn directories(disk: &dyn Disk, data: &Path) -> Result<Vec<String>> {
-    let directory = data.join(SNAPSHOTS_DIRECTORY);
-    match disk.list_directories(&directory) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+    list_directories(disk, &data.join(SNAPSHOTS_DIRECTORY))
+}
+
+fn list_directories(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
+    match disk.list_directories(directory) {
+        Err(e) if is_no_directory(&e) => Ok(Vec::new()),
         found => found.map_err(|e| Error::io("list", directory, e)),
     }
+}
+
+fn is_no_directory(e: &std::io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn is_snapshot(disk: &dyn Disk, directory: &Path) -> Result<bool> {
@@ -189,20 +217,25 @@ fn newest_manifest(disk: &dyn Disk, directory: &Path) -> Result<Option<u64>> {
 /// The files of a directory; none where there is no directory.
 fn files(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
     match disk.list(directory) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) if is_no_directory(&e) => Ok(Vec::new()),
         found => found.map_err(|e| Error::io("list", directory, e)),
     }
 }
 
 fn remove(disk: &dyn Disk, directory: &Path) -> Result<()> {
     remove_contents(disk, directory)?;
-    disk.remove_dir(directory).map_err(|e| Error::io("remove", directory, e))
+    match disk.remove_dir(directory) {
+        // What is left is not ours.
+        Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed.map_err(|e| Error::io("remove", directory, e)),
+    }
 }
 
-/// Removes the files of a directory, the manifests durably before any other.
+/// Removes our files from a directory, the manifests durably before any other.
 fn remove_contents(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let ours = files(disk, directory)?.into_iter().filter(|name| is_ours(name));
     let (manifests, others): (Vec<_>, Vec<_>) =
-        files(disk, directory)?.into_iter().partition(|name| manifest::parse_file_name(name).is_some());
+        ours.partition(|name| manifest::parse_file_name(name).is_some());
     for group in [manifests, others] {
         for name in &group {
             let path = directory.join(name);

@@ -206,8 +206,8 @@ fn a_damaged_byte_of_the_log_is_named_or_lies_in_no_frame() {
 }
 
 #[test]
-fn a_damaged_byte_of_the_manifest_is_named_or_lies_in_no_frame() {
-    assert!(damage_every_byte(Path::new(DATA), |name| name.starts_with("manifest-")) > 500);
+fn a_damaged_byte_of_the_manifest_is_named_or_lies_in_no_frame_or_in_one_of_two() {
+    assert!(damage_every_byte(Path::new(DATA), |name| name.starts_with("manifest-")) > 300);
 }
 
 #[test]

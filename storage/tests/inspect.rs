@@ -125,8 +125,7 @@ fn a_flipped_byte_of_a_manifest_is_found_or_lies_in_what_was_never_written() {
     let sound = disk.contents(&path).unwrap();
     let read = || InspectedManifest::read(&disk, Path::new(DATA));
     let before = format!("{:?}", read().unwrap());
-    let written = sound.iter().rposition(|byte| *byte != 0).unwrap();
-    let (mut found, mut torn, mut harmless) = (0, 0, 0);
+    let (mut found, mut harmless) = (0, 0);
     for offset in 0..sound.len() {
         let mut bytes = sound.clone();
         bytes[offset] ^= 0xff;
@@ -138,14 +137,10 @@ fn a_flipped_byte_of_a_manifest_is_found_or_lies_in_what_was_never_written() {
             }
             Err(other) => panic!("byte {offset}: {other}"),
             Ok(manifest) if format!("{manifest:?}") == before => harmless += 1,
-            // The last frame, whose number ends in zeros, looks torn; what it announced is missing, and the engine names that.
-            Ok(_) => {
-                assert!(offset + 64 > written && offset <= written + 16, "byte {offset} of {written}");
-                torn += 1;
-            }
+            Ok(_) => panic!("byte {offset} made something else of it"),
         }
     }
-    assert!(found > 50 && harmless > 100, "{found} found, {torn} torn, {harmless} harmless");
+    assert!(found > 50 && harmless > 100, "{found} found, {harmless} harmless");
 }
 
 #[test]

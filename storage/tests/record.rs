@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 /// Few times and values, so that ties are common.
 fn any_record() -> impl Strategy<Value = Record> {
-    (0_u8..3, 0_u64..3, 0_u64..3, prop::collection::vec(0_u8..2, 0..3)).prop_map(|(kind, at, end, value)| {
+    (0_u8..4, 0_u64..3, 0_u64..3, prop::collection::vec(0_u8..2, 0..3)).prop_map(|(kind, at, end, value)| {
         match kind {
             0 => Record::plain(Timestamp(at), value),
             1 => Record::expiring(Timestamp(at), value, Timestamp(end)),
+            2 => Record::expired(Timestamp(at), Timestamp(end)),
             _ => Record::tombstone(Timestamp(at), Timestamp(end)),
         }
     })
@@ -40,6 +41,18 @@ proptest! {
         prop_assert!(join(&a, &b) == a || join(&a, &b) == b);
         prop_assert_eq!(a != b, a.supersedes(&b) || b.supersedes(&a), "the order is total");
         prop_assert!(!(a.supersedes(&b) && b.supersedes(&a)));
+    }
+
+    #[test]
+    fn it_makes_no_difference_whether_versions_expire_before_or_after_they_meet(
+        a in any_record(), b in any_record(), now in 0_u64..4
+    ) {
+        let as_of = |record: &Record| record.clone().as_of(Timestamp(now));
+        let met = as_of(&a.clone().reconcile(b.clone()));
+        prop_assert_eq!(&as_of(&a).reconcile(as_of(&b)), &met);
+        // Nor if only one of them has been rewritten since, or both one after the other.
+        prop_assert_eq!(as_of(&as_of(&a).reconcile(b)), met.clone());
+        prop_assert_eq!(as_of(&met), met);
     }
 
     #[test]
@@ -83,6 +96,7 @@ fn ties_go_to_tombstones_then_to_later_ends_then_to_larger_values() {
         Record::plain(at, &b"a"[..]),
         Record::plain(at, &b"b"[..]),
         Record::expiring(at, &b"b"[..], Timestamp(1)),
+        Record::expired(at, Timestamp(1)),
         Record::expiring(at, &b"a"[..], Timestamp(2)),
         Record::tombstone(at, Timestamp(1)),
         Record::tombstone(at, Timestamp(2)),
@@ -94,18 +108,18 @@ fn ties_go_to_tombstones_then_to_later_ends_then_to_larger_values() {
 }
 
 #[test]
-fn an_expired_record_reads_as_the_tombstone_of_its_expiry() {
+fn an_expired_record_has_no_value_and_is_no_deletion() {
     let record = Record::expiring(Timestamp(1), &b"v"[..], Timestamp(10));
     assert_eq!(record.clone().as_of(Timestamp(9)), record);
-    assert_eq!(record.as_of(Timestamp(10)), Record::tombstone(Timestamp(1), Timestamp(10)));
+    assert_eq!(record.as_of(Timestamp(10)), Record::expired(Timestamp(1), Timestamp(10)));
     let plain = Record::plain(Timestamp(1), &b"v"[..]);
     assert_eq!(plain.clone().as_of(Timestamp(u64::MAX)), plain);
 }
 
 #[test]
 fn an_unknown_kind_is_told_from_damage() {
-    let bytes = [vec![3], vec![0; 40]].concat();
+    let bytes = [vec![4], vec![0; 40]].concat();
     let unknown = Record::decode(bytes.into());
-    assert!(matches!(unknown, Err(Error::UnknownRecordKind { kind: 3 })));
+    assert!(matches!(unknown, Err(Error::UnknownRecordKind { kind: 4 })));
     assert!(matches!(Record::decode(Bytes::new()), Err(Error::Malformed { .. })));
 }

@@ -190,6 +190,38 @@ fn a_power_cut_anywhere_leaves_a_whole_snapshot_or_nothing() {
 }
 
 #[test]
+fn what_somebody_else_put_among_the_snapshots_is_left_alone_and_named() {
+    let (disk, engine) = used();
+    engine.snapshot("ours").unwrap();
+    // Given a directory with a file of somebody else, one with a directory, one of another kind of name, and a leftover
+    let paths = ["notes/todo.txt", "backup/monday/0000000000000001.sst", ".hidden/x", "ours/README"];
+    for path in paths.iter().chain(&["leftover/0000000000000001.sst"]) {
+        disk.create_dir_all(place(path).parent().unwrap()).unwrap();
+        disk.create(&place(path)).unwrap();
+    }
+    drop(engine);
+    disk.restart(1, Damage::ProcessOnly);
+
+    let engine = open(&disk, Path::new(DATA)).unwrap();
+
+    // Then it starts, removes what a crash may have left of its own, and says what is not its own
+    assert!(disk.list_directories(&place("leftover")).is_err());
+    let named = |name: &str| engine.remarks().iter().any(|line| line.contains(&format!("/{name} is no")));
+    assert!(named("notes") && named("backup") && named(".hidden"), "{:?}", engine.remarks());
+    // And snapshots are made, listed and removed beside it
+    assert!(matches!(engine.snapshot("notes"), Err(Error::SnapshotExists { .. })));
+    assert!(matches!(engine.clear_snapshot("backup"), Err(Error::NoSuchSnapshot { .. })));
+    engine.snapshot("new").unwrap();
+    assert_eq!(engine.snapshots().unwrap().len(), 2);
+    engine.clear_snapshot("ours").unwrap();
+    engine.clear_snapshot("new").unwrap();
+    assert_eq!(engine.snapshots().unwrap().len(), 0);
+    for path in paths {
+        assert!(disk.contents(&place(path)).is_some(), "{path} is gone");
+    }
+}
+
+#[test]
 fn both_disks_link_list_and_remove_alike() {
     let temporary = tempfile::tempdir().unwrap();
     let disks: [(&dyn Disk, PathBuf); 2] =

@@ -1,9 +1,9 @@
 //! Digests of records, so that replicas which agree need not send the same value twice.
 //!
 //! A digest is the 128-bit xxh3 of the record's encoding as of the read's clock, the same on every node: what has expired
-//! is digested as the tombstone that it equals, and what counts as nothing like nothing at all.
+//! is digested without its value, and what counts as nothing like nothing at all.
 
-use helenus_storage::{Record, RecordKind};
+use helenus_storage::Record;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -23,7 +23,7 @@ impl AsOf {
     pub fn see(&self, record: Option<&Record>) -> Option<Record> {
         let seen = record?.clone().as_of(self.now);
         let is_forgotten =
-            matches!(seen.kind, RecordKind::Tombstone { deleted_at } if deleted_at < self.forgotten_before);
+            seen.value().is_none() && seen.end().is_some_and(|end| end < self.forgotten_before);
         (!is_forgotten).then_some(seen)
     }
 }

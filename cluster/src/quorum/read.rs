@@ -163,7 +163,7 @@ impl ReadQuorum {
         records.reduce(Record::reconcile)
     }
 
-    /// The newest version of all answers as of the read's clock: an expired one as the tombstone it equals. `None` if
+    /// The newest version of all answers as of the read's clock: an expired one without its value. `None` if
     /// no replica holds any that counts. The result of the read once nothing differs any more.
     pub fn newest(&self) -> Option<Record> {
         self.as_of.see(self.newest_stored().as_ref())

@@ -370,7 +370,7 @@ async fn a_value_with_a_time_to_live_reads_as_deleted_once_it_has_passed() {
 
     tokio::time::sleep(ttl).await;
     let outcome = cluster.read("n2", "key", Quorum).await.expect("all are alive");
-    let record = outcome.record.expect("an expired record equals its tombstone");
+    let record = outcome.record.expect("what is left of an expired record");
     assert!(is_tombstone(&record), "{record:?}");
     assert!(outcome.now >= shifted(before, ttl));
 }

@@ -307,6 +307,9 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Backgroun
         tokio::task::spawn_blocking(move || Engine::open(Arc::new(OsDisk), &directory, options)).await?;
     let engine =
         Arc::new(opened.with_context(|| format!("cannot open {}", config.node.data_directory.display()))?);
+    for remark in engine.remarks() {
+        tracing::warn!(remark, "storage was opened");
+    }
     let background = Background::start_reporting(Arc::clone(&engine), report_failures())
         .context("cannot start the threads of storage")?;
     Ok((engine, background))

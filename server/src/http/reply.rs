@@ -129,7 +129,7 @@ pub(super) fn found(outcome: ReadOutcome, request: &HeaderMap) -> Response {
     let (stored, expires_at) = match kind {
         RecordKind::Plain { value } => (value, None),
         RecordKind::Expiring { value, expires_at } => (value, Some(expires_at)),
-        RecordKind::Tombstone { .. } => return absent(timestamp),
+        RecordKind::Tombstone { .. } | RecordKind::Expired { .. } => return absent(timestamp),
     };
     let etag = etag(timestamp, &stored);
     let (mut headers, value) = match envelope::open(stored) {

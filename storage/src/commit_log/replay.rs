@@ -189,6 +189,15 @@ impl<'a> StoredSegment<'a> {
         }
     }
 
+    /// Bytes of what looks like a group of this life of the segment, at a place where no frame is valid.
+    pub(crate) fn torn_bytes(&self, at: u64) -> Option<usize> {
+        let looks_like_one =
+            self.frame(at).is_none() && group::may_claim(&self.contents, (self.birth.salt, at), 0);
+        let payload =
+            frame::peek(&self.contents, usize::try_from(at).ok()?).filter(|_| looks_like_one)?.payload;
+        Some(frame::size(payload.len()))
+    }
+
     /// A frame behind `at` that was written when `at` was durable.
     pub(crate) fn witness(&self, at: u64) -> Option<u64> {
         let contents = &self.contents[..];

@@ -37,7 +37,7 @@ use std::{
 use crate::{
     error::Result,
     options::PurgeFilter,
-    record::{Record, RecordKind, Timestamp},
+    record::{Record, Timestamp},
     sstable::{FileId, KeyHash, TableReader},
     table_id::TableId,
     tree::{Tree, View},
@@ -66,12 +66,7 @@ impl Deadlines {
 
     /// Whether rule 1 lets it go.
     fn is_past_grace(self, record: &Record) -> bool {
-        let end = match record.kind {
-            RecordKind::Plain { .. } => return false,
-            RecordKind::Expiring { expires_at, .. } => expires_at,
-            RecordKind::Tombstone { deleted_at } => deleted_at,
-        };
-        end.max(record.timestamp) < self.gc_before
+        record.end().is_some_and(|end| end.max(record.timestamp) < self.gc_before)
     }
 
     /// Whether every record of the table is past its grace.

@@ -50,14 +50,24 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn remove_dir(&self, directory: &Path) -> io::Result<()>;
     /// Removes a file's name. Open handles and maps stay readable.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Opens a directory, so that syncing its names takes no file descriptor any more.
+    fn open_dir(&self, directory: &Path) -> io::Result<Arc<dyn DiskDirectory>>;
     /// Makes creations, renames and removals of names in `directory` durable.
-    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.open_dir(directory)?.sync()
+    }
     /// The first `length_bytes` of a file that will never change again, readable without system calls where the
     /// disk can (a memory map). Fails with [`io::ErrorKind::UnexpectedEof`] when the file is shorter.
     fn map(&self, path: &Path, length_bytes: u64) -> io::Result<Bytes>;
     /// Takes the exclusive lock of a data directory by its lock file `path` (created if missing); `None` when
     /// another holder has it. Dropping the guard releases it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>>;
+}
+
+/// An open directory.
+pub trait DiskDirectory: Debug + Send + Sync {
+    /// As [`Disk::sync_dir`].
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An open file. All methods take `&self`: positions are explicit, so handles are shared between threads.

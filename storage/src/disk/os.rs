@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use rustix::{fs::FallocateFlags, io::Errno};
 
-use super::{Disk, DiskFile, LockGuard};
+use super::{Disk, DiskDirectory, DiskFile, LockGuard};
 
 /// [`Disk`] on the operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,10 +78,10 @@ impl Disk for OsDisk {
         std::fs::remove_file(path)
     }
 
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+    fn open_dir(&self, directory: &Path) -> io::Result<Arc<dyn DiskDirectory>> {
         // The parent of a relative path of one component is the empty path: the current directory.
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        File::open(directory)?.sync_all()
+        Ok(Arc::new(OsDirectory { file: File::open(directory)? }))
     }
 
     #[expect(unsafe_code, reason = "a memory map is a promise about the file that no type can make")]
@@ -133,6 +133,17 @@ fn names(directory: &Path, are_directories: bool) -> io::Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+#[derive(Debug)]
+struct OsDirectory {
+    file: File,
+}
+
+impl DiskDirectory for OsDirectory {
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
 }
 
 #[derive(Debug)]

@@ -3,25 +3,53 @@
 //! All files of an engine share one directory, and its threads sync it for each other. The operating system reports
 //! a failed sync once, to one of those who ask, and what the others had created may be lost with it: so all are
 //! told. One at a time, since a sync that began before the failure says nothing of it.
+//!
+//! That directory stays open: else a process that has as many files open as it may could not sync what it created
+//! with the last of them, and nobody would know whether that is durable.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Disk, DiskFile, LockGuard};
+use super::{Disk, DiskDirectory, DiskFile, LockGuard};
 
 /// See the page.
 #[derive(Debug)]
 pub(crate) struct StickyDisk {
     disk: Arc<dyn Disk>,
-    has_failed: Mutex<bool>,
+    home: PathBuf,
+    syncs: Mutex<Syncs>,
+}
+
+#[derive(Debug, Default)]
+struct Syncs {
+    /// The home directory, once it was synced.
+    home: Option<Arc<dyn DiskDirectory>>,
+    failed: BTreeSet<PathBuf>,
 }
 
 impl StickyDisk {
-    /// On top of another disk.
-    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, has_failed: Mutex::default() }
+    /// On top of another disk; the home directory is that which stays open from its first sync on.
+    pub(crate) fn new(disk: Arc<dyn Disk>, home: &Path) -> Self {
+        Self { disk, home: home.into(), syncs: Mutex::default() }
+    }
+
+    fn opened(&self, syncs: &mut Syncs, directory: &Path) -> io::Result<Arc<dyn DiskDirectory>> {
+        if directory != self.home {
+            return self.disk.open_dir(directory);
+        }
+        let home = match syncs.home.take() {
+            Some(home) => home,
+            None => self.disk.open_dir(directory)?,
+        };
+        syncs.home = Some(Arc::clone(&home));
+        Ok(home)
     }
 }
 
@@ -47,7 +75,10 @@ impl Disk for StickyDisk {
     }
 
     fn remove_dir(&self, directory: &Path) -> io::Result<()> {
-        self.disk.remove_dir(directory)
+        self.disk.remove_dir(directory)?;
+        // One of the same name is another.
+        self.syncs.lock().failed.remove(directory);
+        Ok(())
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -66,13 +97,19 @@ impl Disk for StickyDisk {
         self.disk.remove(path)
     }
 
+    fn open_dir(&self, directory: &Path) -> io::Result<Arc<dyn DiskDirectory>> {
+        self.disk.open_dir(directory)
+    }
+
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        let mut has_failed = self.has_failed.lock();
-        if *has_failed {
+        let mut syncs = self.syncs.lock();
+        if syncs.failed.contains(directory) {
             return Err(io::Error::other("an earlier sync failed"));
         }
-        let outcome = self.disk.sync_dir(directory);
-        *has_failed = outcome.is_err();
+        let outcome = self.opened(&mut syncs, directory)?.sync();
+        if outcome.is_err() {
+            syncs.failed.insert(directory.into());
+        }
         outcome
     }
 

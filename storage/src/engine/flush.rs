@@ -167,9 +167,8 @@ impl Engine {
     /// Removes what a failed attempt left, so that retries do not fill the disk. What cannot be removed is an
     /// orphan for the next recovery; the failure that led here is the one to report.
     pub(super) fn discard(&self, id: FileId) {
-        let name = TableReader::file_name(id);
-        let names = self.disk.list(&self.directory).unwrap_or_default();
-        for name in names.iter().filter(|found| found.starts_with(&name)) {
+        // Not by listing the directory: that may be what there is no file descriptor for.
+        for name in [TableReader::file_name(id), TableWriter::temporary_name(id)] {
             let _ = self.disk.remove(&self.directory.join(name));
         }
     }
@@ -198,8 +197,14 @@ impl Engine {
     /// Keeps a segment under another name, if it may be used again, else removes it.
     fn put_away(&self, id: SegmentId, path: &Path) -> io::Result<()> {
         let mut spares = self.spares.lock();
-        let is_alike = || Ok::<_, io::Error>(self.disk.open(path)?.len()? == self.options.segment_bytes);
-        if spares.len() >= self.options.spare_segments || !is_alike()? {
+        // One that cannot be opened, for want of file descriptors, is not worth keeping.
+        let is_alike = || {
+            self.disk
+                .open(path)
+                .and_then(|file| file.len())
+                .is_ok_and(|len| len == self.options.segment_bytes)
+        };
+        if spares.len() >= self.options.spare_segments || !is_alike() {
             return self.disk.remove(path);
         }
         let spare = self.directory.join(segment::spare_name(id));

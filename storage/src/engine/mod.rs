@@ -197,6 +197,7 @@ pub struct Engine {
     sync_meter: Arc<SyncMeter>,
     counted: Counted,
     directory_lock: Mutex<Option<Box<dyn LockGuard>>>,
+    remarks: Vec<String>,
 }
 
 impl Engine {
@@ -206,7 +207,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Locked`], [`Error::Corrupt`] for rot (file and offset), [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options) -> Result<Self> {
-        let disk: Arc<dyn Disk> = Arc::new(StickyDisk::new(disk));
+        let disk: Arc<dyn Disk> = Arc::new(StickyDisk::new(disk, directory));
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes, options.block_bytes));
         let recovered = recover(&disk, directory, &options, &cache)?;
         let group_bytes = usize::try_from(options.segment_bytes / 4).unwrap_or(usize::MAX);
@@ -239,6 +240,7 @@ impl Engine {
             listener: Listener::default(),
             counted: Counted::default(),
             directory_lock: Mutex::new(Some(recovered.lock)),
+            remarks: recovered.remarks,
             options,
         };
         engine.measure_debt();
@@ -250,6 +252,12 @@ impl Engine {
     /// The settings it was opened with.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// What an operator may want to know of the opening, a sentence each: a torn tail of the log that was cut, what is in
+    /// the way of snapshots and not ours.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Registers who is told about new work, replacing an earlier listener; called at once for work that
@@ -511,7 +519,11 @@ impl Engine {
 
     /// Records edits of a table durably; a failure poisons, unless the table is gone.
     fn record(&self, table: TableId, edits: &[Edit]) -> Result<()> {
-        let mut manifest = self.manifest.lock();
+        self.record_in(&mut self.manifest.lock(), table, edits)
+    }
+
+    /// As [`Engine::record`], for whoever holds the manifest's lock.
+    fn record_in(&self, manifest: &mut Manifest, table: TableId, edits: &[Edit]) -> Result<()> {
         self.condition.check()?;
         if !manifest.state().tables.contains_key(&table) {
             return Err(Error::NoSuchTable(table.0));

@@ -67,7 +67,9 @@ impl Engine {
             self.condition.check()?;
         }
         if self.is_all_flushed() {
-            match log.rotate_to_last() {
+            // First the room to say that there is one more segment: without, the log is sealed where it is.
+            let reserved = self.manifest.lock().reserve_small();
+            match reserved.and_then(|()| log.rotate_to_last()) {
                 Ok(true) => {
                     self.record_log(SegmentId(0), log.segment())?;
                     self.log_newest.store(log.segment().0, Ordering::Release);

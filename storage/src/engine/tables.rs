@@ -57,8 +57,12 @@ impl Engine {
     /// [`Error::NoSuchTable`], and as [`Engine::create_table`].
     pub fn set_table_options(&self, table: TableId, options: TableOptions) -> Result<()> {
         let tree = self.tree(table)?;
-        self.record(table, &[Edit::SetOptions { table, options: options.clone() }])?;
-        tree.set_options(options);
+        {
+            // Until the table goes by them: of two who set options, one is the last on disk and in memory.
+            let mut manifest = self.manifest.lock();
+            self.record_in(&mut manifest, table, &[Edit::SetOptions { table, options: options.clone() }])?;
+            tree.set_options(options);
+        }
         self.measure_debt();
         self.listener.tell(Step::Compact);
         Ok(())

@@ -9,6 +9,7 @@
 //!   header     magic "HELENMAN", see `commit_log::header`; durable covers the snapshot, length the edits to come
 //!   kind 1     snapshot: the edits that lead to the state at the file's birth
 //!   kind 2     edits
+//!   kind 3     the same edits once more
 //!   …          zeros, where further edits will be: preallocated, so that a full disk shows before one is written
 //! ```
 //!
@@ -16,9 +17,14 @@
 //! under a temporary name, synced, renamed, directory synced; then the old one is removed. The highest number
 //! counts.
 //!
-//! An invalid frame that is followed by a valid one is rot, and so is an invalid snapshot, since a manifest
-//! has its name only after that was synced; an invalid last frame is a torn tail, and is dropped: what it
-//! announced was not done yet. If it was (the frame rotted afterwards), the loss is never silent:
+//! Edits are written twice, with one write and one sync, and one of the two is enough: so what was acknowledged
+//! survives a damaged byte, also where it is the last, which would look like a torn tail otherwise. Rejected: a mark
+//! behind what is durable, which takes a second sync for each edit.
+//!
+//! Edits of which neither is valid are rot if valid ones follow, and so is an invalid snapshot, since a manifest
+//! has its name only after that was synced; as the last they are a torn tail, and are dropped: what they
+//! announced was not done yet. If it was (both rotted afterwards, as in a sector that is lost), what is lost with it
+//! is the options or the drop of a table, or is not lost silently:
 //!
 //! - Log segments and SSTables are removed only after the edit that says so, so the older state misses them:
 //!   the engine names the file that it cannot find.
@@ -59,10 +65,13 @@ pub(crate) use state::LiveState;
 const MAGIC: Magic = *b"HELENMAN";
 const SNAPSHOT: u8 = 1;
 const EDITS: u8 = 2;
+const AGAIN: u8 = 3;
 
 /// Room for edits, unless the snapshot is larger: then as much as that takes. So the work of rewriting stays
 /// proportional to that of appending, and a small manifest stays small enough for tests to see it rewritten.
-const EDITS_BYTES: u64 = 1 << 10;
+const EDITS_BYTES: u64 = 2 << 10;
+/// Room that any one edit but one of options takes.
+const SMALL_BYTES: u64 = 128;
 /// File ids reserved at a time.
 const RESERVED_FILE_IDS: u64 = 256;
 
@@ -136,16 +145,16 @@ impl Manifest {
     pub(crate) fn append(&mut self, edits: &[Edit]) -> Result<()> {
         let mut payload = Vec::new();
         edits.iter().for_each(|edit| edit.encode(&mut payload));
-        let size = frame::size(payload.len()) as u64;
-        if self.end + size > self.length {
-            self.rewrite(size)?;
-        }
+        let size = 2 * frame::size(payload.len()) as u64;
+        self.make_room(size)?;
         for edit in edits {
             self.state.apply(edit).map_err(|what| corrupt(&self.path, self.end, what))?;
         }
         let mut bytes = Vec::new();
         let place = (frame::salt(MAGIC, self.number), self.end);
-        frame::append(&mut bytes, place, EDITS, payload.len(), |out| out.extend_from_slice(&payload));
+        for kind in [EDITS, AGAIN] {
+            frame::append(&mut bytes, place, kind, payload.len(), |out| out.extend_from_slice(&payload));
+        }
         self.file.write_all_at(&bytes, self.end).map_err(|e| Error::io("write", &self.path, e))?;
         self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
         self.end += size;
@@ -163,6 +172,18 @@ impl Manifest {
         let id = FileId(self.next_file);
         self.next_file += 1;
         Ok(id)
+    }
+
+    /// Sees to it that one more small frame of edits can be written, however full the disk is by then.
+    ///
+    /// # Errors
+    /// As [`Manifest::append`].
+    pub(crate) fn reserve_small(&mut self) -> Result<()> {
+        self.make_room(SMALL_BYTES)
+    }
+
+    fn make_room(&mut self, size: u64) -> Result<()> {
+        if self.end + size > self.length { self.rewrite(size) } else { Ok(()) }
     }
 
     /// Goes on in a new file with room for at least so many bytes.
@@ -208,7 +229,7 @@ fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
     let mut state = LiveState::default();
     let salt = frame::salt(MAGIC, number);
     let mut at = HEADER_BYTES;
-    while let Some(Frame { kind, payload, next }) = frame::read(contents, salt, at) {
+    while let Some(Frame { kind, payload, next }) = frame_at(contents, salt, at) {
         let expected = if at == HEADER_BYTES { SNAPSHOT } else { EDITS };
         if kind != expected {
             return Err(corrupt(path, at as u64, format!("frame kind {kind} in the place of {expected}")));
@@ -222,11 +243,27 @@ fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
     if at == HEADER_BYTES {
         return Err(corrupt(path, at as u64, "the snapshot is damaged".into()));
     }
+    let is_edit = |frame: Frame| matches!(frame.kind, EDITS | AGAIN);
     let mut behind = at + 1..contents.len();
-    match behind.find(|&place| frame::read(contents, salt, place).is_some_and(|frame| frame.kind == EDITS)) {
+    match behind.find(|&place| frame::read(contents, salt, place).is_some_and(is_edit)) {
         Some(valid) => Err(corrupt(path, at as u64, format!("a damaged edit, with a valid one at {valid}"))),
         None => Ok(state),
     }
+}
+
+/// The snapshot or the edits at a place, from whichever of the two frames is valid, and what comes behind both.
+fn frame_at(contents: &Bytes, salt: u64, at: usize) -> Option<Frame> {
+    if let Some(frame) = frame::read(contents, salt, at) {
+        let again = if frame.kind == EDITS { frame.next - at } else { 0 };
+        return Some(Frame { next: frame.next + again, ..frame });
+    }
+    // The two are of one size.
+    let is_again = |place: usize, frame: &Frame| frame.kind == AGAIN && frame.next - place == place - at;
+    (at + 1..contents.len()).find_map(|place| {
+        let frame = frame::read(contents, salt, place).filter(|frame| is_again(place, frame))?;
+        crate::sometimes!("edits were read from their second frame");
+        Some(Frame { kind: EDITS, ..frame })
+    })
 }
 
 fn corrupt(path: &Path, offset: u64, what: String) -> Error {

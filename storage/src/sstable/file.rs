@@ -1,7 +1,5 @@
 //! How table files are numbered and named.
 
-use std::path::{Path, PathBuf};
-
 /// Numbers the files of an engine; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u64);
@@ -26,6 +24,6 @@ pub(crate) fn parse_name(found: &str) -> Option<FileId> {
 }
 
 /// The name of a table that is not complete yet.
-pub(super) fn temporary_path(directory: &Path, id: FileId) -> PathBuf {
-    directory.join(format!("{}.tmp", name(id)))
+pub(super) fn temporary_name(id: FileId) -> String {
+    format!("{}.tmp", name(id))
 }

@@ -10,7 +10,7 @@ pub(super) const FOOTER_LEN: usize = 32 + 4 + 8 + section::CHECKSUM_LEN;
 
 const MAGIC: &[u8; 8] = b"HELENSST";
 /// The format version that this build writes, and the only one it reads.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Offsets of the parts; each part ends where the next begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -118,7 +118,7 @@ impl Stats {
                 self.expiring += 1;
                 (expires_at, &mut self.expiry)
             }
-            RecordKind::Tombstone { deleted_at } => {
+            RecordKind::Tombstone { deleted_at } | RecordKind::Expired { expired_at: deleted_at } => {
                 self.tombstones += 1;
                 (deleted_at, &mut self.deletion)
             }

@@ -55,12 +55,17 @@ pub struct TableWriter {
 }
 
 impl TableWriter {
+    /// The name of a table file that is not complete yet.
+    pub(crate) fn temporary_name(id: FileId) -> String {
+        file::temporary_name(id)
+    }
+
     /// Starts a table file in `directory`.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn create(disk: Arc<dyn Disk>, directory: &Path, id: FileId, options: &Options) -> Result<Self> {
-        let temporary = file::temporary_path(directory, id);
+        let temporary = directory.join(file::temporary_name(id));
         let file =
             disk.create(&temporary).map_err(|error| Error::new_file("create SSTable", &temporary, error))?;
         Ok(Self {

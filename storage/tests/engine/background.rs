@@ -7,7 +7,7 @@ use std::{
 };
 
 use helenus_storage::{
-    Engine, Error, Mutation, Options, Step, StepOutcome, SyncMode,
+    Engine, Error, Mutation, Options, Step, StepOutcome, SyncMode, TableOptions,
     background::Background,
     disk::{Damage, Fault, Repeat, SimulatedDisk},
 };
@@ -26,6 +26,23 @@ fn write_patiently(engine: &Engine, key: &str, timestamp: u64) {
             Err(Error::Overloaded { .. }) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+#[test]
+fn of_two_who_set_options_one_is_the_last_in_memory_and_on_disk() {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, small());
+    for round in 0..100 {
+        std::thread::scope(|scope| {
+            for scaling in [3, 4, 5, 6] {
+                let engine = &engine;
+                scope.spawn(move || engine.set_table_options(TABLE, TableOptions::tiered(scaling)).unwrap());
+            }
+        });
+        let reopened = open(&disk.crash(1, Damage::Forgotten), small());
+        let options = [&engine, &reopened].map(|engine| engine.table_options(TABLE).unwrap());
+        assert_eq!(options[0], options[1], "round {round}");
     }
 }
 

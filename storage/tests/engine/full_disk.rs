@@ -248,3 +248,70 @@ fn the_threads_refuse_at_once_report_once_and_go_on() {
     background.stop();
     engine.close().unwrap();
 }
+
+/// Writes that fill segments, flush, merge and set options, whatever they answer.
+fn use_everything(engine: &Engine) {
+    for n in 0..12 {
+        let ticket = queue(engine, &format!("{n:02}"), plain(n, &"v".repeat(700)));
+        let _ = engine.step(Step::Commit);
+        let _ = ticket.wait();
+        for step in [Step::Prepare, Step::Flush, Step::Compact] {
+            let _ = engine.step(step);
+        }
+        if n % 4 == 3 {
+            engine.switch_memtables().unwrap();
+        }
+    }
+}
+
+#[test]
+fn too_many_open_files_at_any_moment_harm_nothing() {
+    // Given an engine that may open no more files, once or until further notice, from each operation on
+    let fresh = || {
+        let disk = SimulatedDisk::default();
+        let engine = open(&disk, small());
+        (disk, engine)
+    };
+    let (disk, engine) = fresh();
+    let before = disk.operations();
+    use_everything(&engine);
+    let operations = disk.operations() - before;
+    assert!(operations > 60, "{operations}");
+    for number in 1..operations {
+        for repeat in [Repeat::Once, Repeat::Forever] {
+            let (disk, engine) = fresh();
+            disk.fail_at(disk.operations() + number, Fault::Files, repeat);
+
+            use_everything(&engine);
+
+            // Then it goes on as soon as it may, and nothing is left lying about
+            assert_eq!(engine.poisoned(), None, "operation {number}, {repeat:?}");
+            disk.repair();
+            flush(&engine);
+            write(&engine, "after", plain(1, "v"));
+            assert_eq!(read(&engine, "after"), Some(plain(1, "v")));
+            assert_eq!(files(&disk, ".tmp"), [""; 0], "operation {number}, {repeat:?}");
+            let live = engine.counters().sstables as usize;
+            assert_eq!(files(&disk, ".sst").len(), live, "operation {number}, {repeat:?}");
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_is_closed_on_a_full_disk_has_sealed_its_log() {
+    // Given one of which everything is flushed, with any amount of room left in its manifest
+    for edits in 0..120 {
+        let disk = SimulatedDisk::default();
+        let engine = open(&disk, small());
+        write(&engine, "k", plain(1, "v"));
+        flush(&engine);
+        (0..edits).for_each(|_| engine.set_table_options(TABLE, small().table).unwrap());
+        fill(&disk);
+
+        engine.close().unwrap();
+
+        disk.repair();
+        let engine = try_open(&disk, small()).unwrap();
+        assert_eq!(read(&engine, "k"), Some(plain(1, "v")));
+    }
+}

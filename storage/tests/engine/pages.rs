@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 use helenus_storage::{
-    Engine, Record, RecordKind, ScanEnd, ScanLimits, ScanPage, Step, Timestamp, TryGet, disk::SimulatedDisk,
+    Engine, Record, ScanEnd, ScanLimits, ScanPage, Step, Timestamp, TryGet, disk::SimulatedDisk,
 };
 use proptest::prelude::*;
 
@@ -36,12 +36,7 @@ fn bytes(records: &[(Bytes, Record)]) -> usize {
 }
 
 fn gone(records: &[(Bytes, Record)]) -> usize {
-    let is_gone = |record: &&(Bytes, Record)| match record.1.kind {
-        RecordKind::Plain { .. } => false,
-        RecordKind::Expiring { expires_at, .. } => expires_at <= NOW,
-        RecordKind::Tombstone { .. } => true,
-    };
-    records.iter().filter(is_gone).count()
+    records.iter().filter(|(_, record)| record.is_gone(NOW)).count()
 }
 
 fn any_record() -> impl Strategy<Value = Record> {

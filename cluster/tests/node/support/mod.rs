@@ -329,10 +329,10 @@ pub fn value_of(outcome: &ReadOutcome) -> Option<String> {
         RecordKind::Plain { value } | RecordKind::Expiring { value, .. } => {
             Some(String::from_utf8(value.to_vec()).expect("tests write text"))
         }
-        RecordKind::Tombstone { .. } => None,
+        RecordKind::Tombstone { .. } | RecordKind::Expired { .. } => None,
     }
 }
 
 pub fn is_tombstone(record: &Record) -> bool {
-    matches!(record.kind, RecordKind::Tombstone { .. })
+    record.value().is_none()
 }

@@ -199,7 +199,7 @@ fn seen(outcome: &ReadOutcome) -> Seen {
     let Some(record) = &outcome.record else { return Seen::Absent };
     let timestamp = Timestamp(record.timestamp.0);
     let (value, ttl_left_s) = match &record.kind {
-        RecordKind::Tombstone { .. } => return Seen::Tombstone { timestamp },
+        RecordKind::Tombstone { .. } | RecordKind::Expired { .. } => return Seen::Tombstone { timestamp },
         RecordKind::Plain { value } => (value, None),
         RecordKind::Expiring { value, expires_at } => {
             let left_us = expires_at.0.saturating_sub(outcome.now.0);

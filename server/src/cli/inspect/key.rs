@@ -85,5 +85,6 @@ pub(super) fn kind(record: &Record) -> (&'static str, Option<(&'static str, Time
         RecordKind::Plain { .. } => ("plain", None),
         RecordKind::Expiring { expires_at, .. } => ("expiring", Some(("expires_at", expires_at))),
         RecordKind::Tombstone { deleted_at } => ("tombstone", Some(("deleted_at", deleted_at))),
+        RecordKind::Expired { expired_at } => ("expired", Some(("expired_at", expired_at))),
     }
 }

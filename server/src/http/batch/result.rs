@@ -83,7 +83,7 @@ impl Outcome {
         let (stored, expires_at) = match kind {
             RecordKind::Plain { value } => (value, None),
             RecordKind::Expiring { value, expires_at } => (value, Some(expires_at)),
-            RecordKind::Tombstone { .. } => {
+            RecordKind::Tombstone { .. } | RecordKind::Expired { .. } => {
                 let absent = Problem::new(Kind::NotFound, "the key was deleted or has expired");
                 return Self { timestamp: Some(timestamp.0), deleted: true, ..absent.into() };
             }

@@ -15,7 +15,7 @@ pub enum Fault {
     Sync,
     /// ENOSPC on an operation that needs space: a creation, an allocation, a write beyond the end of its file.
     NoSpace,
-    /// EMFILE on an operation that needs a file descriptor: a creation, an opening, a map. The latter two have no
+    /// EMFILE on an operation that needs a file descriptor: a creation, an opening, a map. All but the first have no
     /// number of their own, and are hit from [`super::SimulatedDisk::operations`] on.
     Files,
     /// EIO on a read or map. Counted in [`super::SimulatedDisk::reads`], not in operations.

@@ -6,7 +6,7 @@ use parking_lot::MutexGuard;
 use rand::RngExt;
 
 use super::{
-    super::{DiskFile, LockGuard},
+    super::{DiskDirectory, DiskFile, LockGuard},
     SimulatedDisk,
     fault::Operation,
     file::{Body, Change, Inode},
@@ -94,6 +94,34 @@ impl DiskFile for SimulatedFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.sync(Body::sync_all)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct SimulatedDirectory {
+    pub(super) disk: SimulatedDisk,
+    /// As of a file.
+    pub(super) boot: u64,
+    pub(super) path: PathBuf,
+}
+
+impl DiskDirectory for SimulatedDirectory {
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.running()?;
+        if state.boot != self.boot {
+            return Err(power_cut());
+        }
+        state.directory(&self.path)?;
+        match state.begin(Operation::Sync) {
+            Fate::Succeeds => state.directory(&self.path)?.sync(),
+            Fate::PowerCut => return Err(power_cut()),
+            Fate::Fails(error) => {
+                let mut random = state.fork_random();
+                state.directory(&self.path)?.fail_sync(&mut random);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Disk, DiskFile, LockGuard};
+use super::{Disk, DiskDirectory, DiskFile, LockGuard};
 
 mod damage;
 mod directory;
@@ -53,7 +53,7 @@ pub use fault::{Fault, Repeat};
 use directory::{Directory, NameChange};
 use fault::Operation;
 use file::Body;
-use handle::{SimulatedFile, SimulatedLock};
+use handle::{SimulatedDirectory, SimulatedFile, SimulatedLock};
 use state::{Fate, State, power_cut, split};
 
 /// [`Disk`] in memory. Clones share one disk.
@@ -294,19 +294,11 @@ impl Disk for SimulatedDisk {
         fate.outcome()
     }
 
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+    fn open_dir(&self, directory: &Path) -> io::Result<Arc<dyn DiskDirectory>> {
         let mut state = self.running()?;
         state.directory(directory)?;
-        match state.begin(Operation::Sync) {
-            Fate::Succeeds => state.directory(directory)?.sync(),
-            Fate::PowerCut => return Err(power_cut()),
-            Fate::Fails(error) => {
-                let mut random = state.fork_random();
-                state.directory(directory)?.fail_sync(&mut random);
-                return Err(error);
-            }
-        }
-        Ok(())
+        state.begin_open()?;
+        Ok(Arc::new(SimulatedDirectory { disk: self.clone(), boot: state.boot, path: directory.to_owned() }))
     }
 
     fn map(&self, path: &Path, length_bytes: u64) -> io::Result<Bytes> {

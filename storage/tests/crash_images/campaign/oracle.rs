@@ -8,11 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use helenus_storage::{
-    Engine, Error, Mutation, Options, Record, RecordKind, SyncMode, TableId, Timestamp, TryGet,
-};
+use helenus_storage::{Engine, Error, Mutation, Options, Record, SyncMode, TableId, Timestamp, TryGet};
 
-/// Time after which merges turn what has expired into its tombstone, in microseconds.
+/// Time after which merges take its value from what has expired, in microseconds.
 const EXPIRY_MARGIN: u64 = 3600 * 1_000_000;
 
 /// How much a write is owed.
@@ -286,11 +284,7 @@ impl Oracle {
     }
 
     fn is_past_grace(&self, record: &Record, now: u64) -> bool {
-        let end = match record.kind {
-            RecordKind::Plain { .. } => return false,
-            RecordKind::Expiring { expires_at, .. } => expires_at,
-            RecordKind::Tombstone { deleted_at } => deleted_at,
-        };
+        let Some(end) = record.end() else { return false };
         end.max(record.timestamp).0 < now.saturating_sub(self.gc_grace.as_micros() as u64)
     }
 

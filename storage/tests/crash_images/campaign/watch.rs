@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use helenus_storage::disk::{Disk, DiskFile, LockGuard, SimulatedDisk};
+use helenus_storage::disk::{Disk, DiskDirectory, DiskFile, LockGuard, SimulatedDisk};
 
 /// Is told the number of the operation.
 pub(crate) type Watcher = Arc<dyn Fn(u64) + Send + Sync>;
@@ -89,8 +89,9 @@ impl Disk for WatchedDisk {
         self.change(|| self.disk.remove(path))
     }
 
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.sync(|| self.disk.sync_dir(directory))
+    fn open_dir(&self, directory: &Path) -> io::Result<Arc<dyn DiskDirectory>> {
+        let directory = self.disk.open_dir(directory)?;
+        Ok(Arc::new(WatchedDirectory { disk: self.clone(), directory }))
     }
 
     fn map(&self, path: &Path, length_bytes: u64) -> io::Result<Bytes> {
@@ -99,6 +100,18 @@ impl Disk for WatchedDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
         self.disk.lock(path)
+    }
+}
+
+#[derive(Debug)]
+struct WatchedDirectory {
+    disk: WatchedDisk,
+    directory: Arc<dyn DiskDirectory>,
+}
+
+impl DiskDirectory for WatchedDirectory {
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync(|| self.directory.sync())
     }
 }
 

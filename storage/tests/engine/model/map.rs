@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use helenus_storage::{Record, RecordKind, TableId, TableOptions, Timestamp};
+use helenus_storage::{Record, TableId, TableOptions, Timestamp};
 
 use super::action::HOUR;
 
@@ -57,16 +57,12 @@ impl Table {
     }
 }
 
-/// The tombstone of what has expired an hour ago: clocks that are further apart do not talk.
+/// Without its value what has expired an hour ago: clocks that are further apart do not talk.
 fn aged(record: &Record, now: u64) -> Record {
     record.clone().as_of(Timestamp(now.saturating_sub(HOUR)))
 }
 
 fn is_past_grace(record: &Record, grace: Duration, now: u64) -> bool {
-    let end = match record.kind {
-        RecordKind::Plain { .. } => return false,
-        RecordKind::Expiring { expires_at, .. } => expires_at,
-        RecordKind::Tombstone { deleted_at } => deleted_at,
-    };
+    let Some(end) = record.end() else { return false };
     end.max(record.timestamp).0 < now.saturating_sub(grace.as_micros() as u64)
 }

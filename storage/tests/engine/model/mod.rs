@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use helenus_storage::{
-    Clock, Engine, Error, Mutation, Options, Record, RecordKind, SNAPSHOTS_DIRECTORY, ScanEnd, ScanLimits,
-    ScanPage, Step, StepOutcome, TableId, Timestamp, TryGet,
+    Clock, Engine, Error, Mutation, Options, Record, SNAPSHOTS_DIRECTORY, ScanEnd, ScanLimits, ScanPage,
+    Step, StepOutcome, TableId, Timestamp, TryGet,
     disk::{Damage, SimulatedDisk},
 };
 use proptest::prelude::*;
@@ -320,14 +320,9 @@ fn records(engine: &Engine, table: TableId) -> Records {
 /// A page keeps to its limits, and ends where one is reached and not before.
 fn ends_rightly(page: &ScanPage, next: Option<&(Bytes, Record)>, limits: &ScanLimits) -> Checked {
     let bytes_of = |(key, record): &(Bytes, Record)| key.len() + record.value().map_or(0, Bytes::len);
-    let is_gone = |record: &Record| match record.kind {
-        RecordKind::Plain { .. } => false,
-        RecordKind::Expiring { expires_at, .. } => expires_at <= limits.now,
-        RecordKind::Tombstone { .. } => true,
-    };
     let items = page.records.len();
     let bytes: usize = page.records.iter().map(bytes_of).sum();
-    let tombstones = page.records.iter().filter(|(_, record)| is_gone(record)).count();
+    let tombstones = page.records.iter().filter(|(_, record)| record.is_gone(limits.now)).count();
     prop_assert!(items <= limits.items && tombstones <= limits.tombstones, "{:?}", page);
     prop_assert!(bytes <= limits.bytes || items == 1, "{:?}", page);
     match page.end {
