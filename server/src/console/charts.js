@@ -2,7 +2,7 @@
 
 const LOOKS = 120;
 const OPERATIONS = [["put", "Writes"], ["get", "Reads"], ["delete", "Deletes"]];
-const history = OPERATIONS.map(() => []);
+const looks = OPERATIONS.map(() => []);
 let looked;
 
 /** Takes another look at the metrics. */
@@ -11,8 +11,8 @@ function chart(look) {
     OPERATIONS.forEach(([operation], index) => {
       const key = `helenus_coordinator_request_duration_seconds{op="${operation}"}`;
       const [p50, p99] = [0.5, 0.99].map((share) => between(looked, look, key, share));
-      history[index].push({ rate: p50.total / (look.at - looked.at), p50: p50.bound, p99: p99.bound });
-      if (history[index].length > LOOKS) history[index].shift();
+      looks[index].push({ rate: p50.total / (look.at - looked.at), p50: p50.bound, p99: p99.bound });
+      if (looks[index].length > LOOKS) looks[index].shift();
     });
     drawCharts();
   }
@@ -32,9 +32,9 @@ function line(points, color, most, width) {
 
 function drawCharts() {
   at("charts").replaceChildren(...OPERATIONS.flatMap(([, name], index) => {
-    const looks = history[index], last = looks[looks.length - 1];
-    if (name === "Deletes" && looks.every((look) => look.rate === 0)) return [];
-    const rates = looks.map((look) => look.rate), p99 = looks.map((look) => look.p99);
+    const seen = looks[index], last = seen[seen.length - 1];
+    if (name === "Deletes" && seen.every((look) => look.rate === 0)) return [];
+    const rates = seen.map((look) => look.rate), p99 = seen.map((look) => look.p99);
     const panel = (title, now, lines, below) => make("div", {},
       make("h3", {}, title, make("b", {}, now)),
       make("svg", { viewBox: "0 0 300 64", preserveAspectRatio: "none", "aria-hidden": "true" },
@@ -42,10 +42,10 @@ function drawCharts() {
       make("div", { class: "key" }, below));
     const top = Math.max(...rates, 1), slow = Math.max(...p99.filter(Number.isFinite), 1e-6);
     return [
-      panel(`${name} per second`, count(Math.round(last.rate)), [line(rates, "var(--accent)", top, 1.6)], `highest ${count(Math.round(top))}`),
+      panel(`${name} per second`, count(Math.round(last.rate)), [line(rates, "var(--accent)", top, 1.6)], `up to ${count(Math.round(top))}`),
       panel(`${name}: latency`, Number.isFinite(last.p99) ? `p99 ≤ ${duration(last.p99)}` : "–",
-        [line(looks.map((look) => look.p50), "var(--good)", slow, 1.3), line(p99, "var(--bad)", slow, 1.6)],
-        `p50 green, p99 red; highest p99 ${p99.some(Number.isFinite) ? duration(slow) : "–"}`),
+        [line(seen.map((look) => look.p50), "var(--good)", slow, 1.3), line(p99, "var(--bad)", slow, 1.6)],
+        `p50 green, p99 red, up to ${p99.some(Number.isFinite) ? duration(slow) : "–"}`),
     ];
   }));
 }

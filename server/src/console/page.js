@@ -65,7 +65,7 @@ function drawAnswer(found) {
   const newest = Math.max(...found.replicas.map((replica) => replica.timestamp_us ?? -1));
   const rows = found.replicas.map((replica) => {
     const isBehind = replica.holds !== "unknown" && (replica.timestamp_us ?? -1) < newest;
-    const words = { value: `${bytes(replica.value_bytes)}`, expired: "expired value", tombstone: "tombstone", nothing: "nothing", unknown: replica.why };
+    const words = { value: bytes(replica.value_bytes ?? 0), expired: "expired value", tombstone: "tombstone", nothing: "nothing", unknown: replica.why };
     const until = replica.deleted_at_us ? `deleted ${moment(replica.deleted_at_us)}` : replica.expires_at_us ? `expires ${moment(replica.expires_at_us)}` : "";
     return make("tr", {},
       make("td", {}, make("span", { class: "swatch", style: `background:${colors.get(replica.host_id)}` }), make("span", { class: "mono" }, replica.address)),
@@ -123,5 +123,19 @@ async function look() {
   setTimeout(look, document.hidden ? 10000 : 1000);
 }
 
-at("question").addEventListener("submit", (event) => { event.preventDefault(); lookUp(); });
-look();
+/** The question in the page's address, so that one can send it to somebody: #table/key. */
+function readAddress() {
+  const [, table, key] = decodeURIComponent(location.hash).match(/^#([^/]+)\/(.+)$/s) || [];
+  if (!key) return;
+  at("table").value = table;
+  at("key").value = key;
+  lookUp();
+}
+
+at("question").addEventListener("submit", (event) => {
+  event.preventDefault();
+  history.replaceState(null, "", `#${at("table").value}/${encodeURIComponent(at("key").value)}`);
+  lookUp();
+});
+addEventListener("hashchange", readAddress);
+look().then(readAddress);

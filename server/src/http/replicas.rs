@@ -78,6 +78,10 @@ fn describe(record: &Record, now: Timestamp, shown: &mut Value) {
             shown["expires_at_us"] = json!(expires_at.0);
             if *expires_at <= now { "expired" } else { "value" }
         }
+        RecordKind::Expired { expired_at } => {
+            shown["expires_at_us"] = json!(expired_at.0);
+            "expired"
+        }
         RecordKind::Plain { .. } => "value",
     });
     let Some(stored) = record.value() else { return };
