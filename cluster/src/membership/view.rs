@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use helenus_storage::TableId;
+
 use super::{
     changes::{Changes, Note},
     member::{Exchange, Flaw, MAX_MEMBERS, MAX_TOKENS, Member, MemberState, check_not_far_future},
@@ -229,10 +231,21 @@ impl View {
         self.tables.insert(fact);
     }
 
+    /// A fact calls a table live whose id this node's storage has dropped ([`Schema::bury`]).
+    pub(crate) fn bury_table(&mut self, id: TableId) {
+        self.tables.bury(id);
+    }
+
     fn learn_tables(&mut self, facts: &[Table], now: Timestamp, changes: &mut Changes) {
         for fact in facts {
+            let known = self.tables.get(&fact.name).cloned();
             match self.tables.learn(fact, now) {
-                Ok(true) => changes.tables.push(fact.name.clone()),
+                Ok(true) => {
+                    changes.tables.push(fact.name.clone());
+                    if let Some(note) = known.and_then(|known| redefinition(&known, fact)) {
+                        changes.note(note);
+                    }
+                }
                 Ok(false) => {}
                 Err(flaw) => changes.note(Note::TableIgnored { flaw }),
             }
@@ -396,6 +409,16 @@ fn tombstone_wins(known: &Member, fact: &Member) -> Option<bool> {
         (is_known_removed, is_fact_removed) if is_known_removed != is_fact_removed => Some(is_fact_removed),
         _ => Some(fact.precedence() > known.precedence()),
     }
+}
+
+/// What to say of a fact that takes the place of another one about the same table.
+fn redefinition(known: &Table, fact: &Table) -> Option<Note> {
+    if fact.is_dropped || fact.id() != known.id() || fact.definition == known.definition {
+        return None;
+    }
+    let (was, is) = (&known.definition.replication, &fact.definition.replication);
+    let replication = (was != is).then(|| Box::new((was.clone(), is.clone())));
+    Some(Note::TableRedefined { name: fact.name.clone(), replication })
 }
 
 /// Gives the member the next version after one that is known of it.

@@ -419,12 +419,12 @@ impl Node {
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
         match &body {
             Request::Write { table, .. } | Request::Read { table, .. } | Request::Repair { table, .. } => {
-                self.know(*table, header).await;
+                self.schema.learn_from(header, *table, Instant::now() + header.remaining).await;
             }
             Request::Hints { hints } => {
                 let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
                 for table in tables {
-                    self.know(table, header).await;
+                    self.schema.learn_from(header, table, Instant::now() + header.remaining).await;
                 }
             }
             _ => {}
@@ -524,15 +524,6 @@ impl Node {
             tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
         }
         Err(ReplicaError::OtherCluster)
-    }
-
-    /// Learns of a table that the sender knows and this node does not.
-    async fn know(&self, table: TableId, header: &Header) {
-        let picture = self.cluster.picture();
-        let is_known = picture.view().tables().by_id(table).is_some();
-        if !is_known && picture.schema_version() != header.schema_version {
-            self.schema.learn_from(header.sender, Instant::now() + header.remaining).await;
-        }
     }
 
     /// The live tables, by name.

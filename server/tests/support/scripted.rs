@@ -148,11 +148,12 @@ impl Coordinate for Scripted {
         for table in self.tables() {
             schema.learn(&table, NOW).expect("it is sound");
         }
-        let defined = schema.define(name, definition, NOW).map_err(SchemaError::Refused);
+        let defined = schema.define(name, definition, NOW, |_| false).map_err(SchemaError::Refused);
         let change = defined.map(|fact| SchemaChange {
             is_created: fact.is_some() && schema.get(name).is_none(),
             table: fact.or_else(|| schema.get(name).cloned()).expect("it is there, or defined now"),
             is_agreed: true,
+            down: 0,
         });
         ready(change).boxed()
     }

@@ -14,7 +14,7 @@ use crate::{
     message::ReplicaError,
     node::{hearsay::unknown_descriptions, saved_cluster, schema::SchemaError},
     node_id::{ClusterId, HostId},
-    table::{Refusal, Replication, Schema, Table},
+    table::{Refusal, Replication, Table},
     time::Timestamp,
 };
 
@@ -56,6 +56,7 @@ impl KnownCluster {
         self.log_notes(sender, &changes);
         self.suspect_rival(&changes);
         if changes.is_news() {
+            self.bury_dropped(&mut view, &changes);
             self.save(&mut writer, &view, &changes).await?;
             self.publish(&mut writer, view.clone(), &changes.members);
         }
@@ -204,17 +205,18 @@ impl KnownCluster {
         Ok(())
     }
 
-    /// Changes the schema durably, if the change makes a fact.
+    /// Changes the schema durably, if the change makes a fact. It is given the view, and whether storage has dropped an id.
     pub(crate) async fn change_schema(
         &self,
-        change: impl FnOnce(&Schema) -> Result<Option<Table>, Refusal>,
+        change: impl FnOnce(&View, &dyn Fn(TableId) -> bool) -> Result<Option<Table>, Refusal>,
     ) -> Result<(), SchemaError> {
         if let Some(why) = self.starting() {
             return Err(SchemaError::NotServing(why));
         }
         let mut writer = self.writer.lock().await;
         let mut view = self.picture.load().view.clone();
-        let Some(fact) = change(view.tables())? else { return Ok(()) };
+        let is_spent = |id| self.store.engine().was_dropped(id);
+        let Some(fact) = change(&view, &is_spent)? else { return Ok(()) };
         let changes = Changes { tables: vec![fact.name.clone()], ..Changes::default() };
         view.insert_table(fact);
         self.save(&mut writer, &view, &changes).await.map_err(SchemaError::NotSaved)?;
@@ -238,6 +240,7 @@ impl KnownCluster {
         let changes = view.merge_tables(facts, now);
         self.log_notes(sender, &changes);
         if changes.is_news() {
+            self.bury_dropped(&mut view, &changes);
             self.save(&mut writer, &view, &changes).await?;
             self.publish(&mut writer, view, &[]);
             self.drop_dead_tables(writer).await;
@@ -266,14 +269,23 @@ impl KnownCluster {
         }
     }
 
+    /// Facts that others told may name an id that storage has dropped: such a table is none here.
+    fn bury_dropped(&self, view: &mut View, changes: &Changes) {
+        let told: Vec<TableId> =
+            changes.tables.iter().filter_map(|name| view.tables().get(name)).map(Table::id).collect();
+        for id in told.into_iter().filter(|id| self.store.engine().was_dropped(*id)) {
+            bury(view, id);
+        }
+    }
+
     /// Facts come before the tables that they are about: so one in storage that no saved fact calls live was dropped.
     ///
     /// The cluster id comes last: see [`saved_cluster`].
     async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
         let members = changes.members.iter().filter_map(|host_id| view.known(*host_id));
-        let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().fact(name)).collect();
-        saved_cluster::save(&self.store, &mut writer.saves, members, tables.iter().copied()).await?;
-        for table in tables.iter().filter(|table| !table.is_dropped) {
+        let tables = changes.tables.iter().filter_map(|name| view.tables().fact(name));
+        saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
+        for table in changes.tables.iter().filter_map(|name| view.tables().get(name)) {
             let options = table.definition.storage_options().map_err(ReplicaError::Storage)?;
             self.store.create_table(table.id(), options).await?;
         }
@@ -318,7 +330,12 @@ impl KnownCluster {
             }
             // Members are removed once, so that needs no limit.
             let is_news = matches!(note, Note::Removed { .. });
-            if is_news || self.log_limit.allows(&format!("{:?} of {sender}", discriminant(note))) {
+            let subject = match note {
+                Note::TableRedefined { name, .. } => name.as_str(),
+                _ => "",
+            };
+            let kind = discriminant(note);
+            if is_news || self.log_limit.allows(&format!("{kind:?} {subject} of {sender}")) {
                 tracing::warn!("host {sender} said: {note}");
             }
         }
@@ -338,6 +355,19 @@ impl KnownCluster {
             tracing::warn!(count, "host {sender} said what cannot be; first: {first}");
         }
     }
+}
+
+/// A fact calls a table live whose id storage has dropped.
+pub(super) fn bury(view: &mut View, id: TableId) {
+    helenus_storage::sometimes!("a table had the id of a dropped one");
+    let name = view.tables().by_id(id).map(|table| table.name.clone());
+    tracing::error!(
+        table = name,
+        "its id {} is that of a table that was dropped here, so this node has no such table; create it again here to give \
+         it another id",
+        id.0
+    );
+    view.bury_table(id);
 }
 
 /// Why a member was not removed. Nothing has changed.

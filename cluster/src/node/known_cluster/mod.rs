@@ -162,14 +162,18 @@ impl KnownCluster {
             state: known_self.map_or(MemberState::Joining, |member| member.state),
             tokens: identity.tokens().to_vec(),
         };
+        let configured_factor = settings.configured_replication().map(|replication| replication.factor());
+        let mut view = View::new(own, loaded.remembered, configured_factor);
         let mut user_records = loaded.user_records;
-        for table in loaded.remembered.tables.iter().filter(|table| !table.is_dropped) {
+        for table in view.tables().iter().cloned().collect::<Vec<_>>() {
+            if engine.was_dropped(table.id()) {
+                learning::bury(&mut view, table.id());
+                continue;
+            }
             let options = table.definition.storage_options().map_err(StartError::Identity)?;
             engine.create_table_with(table.id(), options)?;
             user_records |= !engine.is_empty(table.id())?;
         }
-        let configured_factor = settings.configured_replication().map(|replication| replication.factor());
-        let view = View::new(own, loaded.remembered, configured_factor);
         if let Some(note) = view.factor_note() {
             tracing::warn!("{note}");
         }
