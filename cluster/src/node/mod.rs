@@ -394,14 +394,9 @@ impl Node {
             self.coordinator.counters.expired_before.add(1);
             return Err(ReplicaError::Expired);
         }
-        if self.cluster.is_superseded() && !is_exchange {
-            helenus_storage::sometimes!("a superseded node turned a message away");
-            return Err(ReplicaError::NotServing("another process has its host id".to_owned()));
-        }
         // What it says of the cluster is answered with the exchange that tells it so.
-        if !is_exchange && self.cluster.is_removed(header.sender) {
-            helenus_storage::sometimes!("a removed node was turned away");
-            return Err(ReplicaError::Removed);
+        if !is_exchange {
+            self.check_ties(header.sender)?;
         }
         self.clock.observe(header.timestamp);
         // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
@@ -428,6 +423,12 @@ impl Node {
                 }
             }
             _ => {}
+        }
+        if matches!(body, Request::Write { .. } | Request::Repair { .. } | Request::Hints { .. }) {
+            // In this order, as the proof of `membership` wants it: either the removal of the sender is seen here, or a
+            // joining node that is told of the removal is told of records too.
+            self.cluster.note_user_record();
+            self.check_ties(header.sender)?;
         }
         Ok(match body {
             Request::Schema { facts } => {
@@ -463,6 +464,19 @@ impl Node {
                 }
             }
         })
+    }
+
+    /// Nobody talks to a removed node, and one that was removed or superseded answers no one.
+    fn check_ties(&self, sender: HostId) -> Result<(), ReplicaError> {
+        if self.cluster.is_over() {
+            helenus_storage::sometimes!("a node that is over turned a message away");
+            return Err(ReplicaError::NotServing(self.cluster.over().unwrap_or_default()));
+        }
+        if self.cluster.is_removed(sender) {
+            helenus_storage::sometimes!("a removed node was turned away");
+            return Err(ReplicaError::Removed);
+        }
+        Ok(())
     }
 
     async fn write_and_relay(
@@ -629,12 +643,13 @@ impl Node {
     }
 
     /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short
-    /// until they are repaired; if it comes back, nobody listens to it.
+    /// until they are repaired; if it comes back, nobody listens to it. Forced: also where no majority of the members
+    /// is up.
     ///
     /// # Errors
     /// [`RemovalError`]; nothing has changed.
-    pub async fn assassinate(&self, host_id: HostId) -> Result<(), RemovalError> {
-        self.cluster.remove(host_id).await
+    pub async fn assassinate(&self, host_id: HostId, is_forced: bool) -> Result<(), RemovalError> {
+        self.cluster.remove(host_id, is_forced).await
     }
 
     /// Takes no new request; requests under way go on.

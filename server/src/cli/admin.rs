@@ -122,6 +122,9 @@ pub enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Remove it even though the node sees no majority of the members: only if all that it misses are dead, not cut off
+        #[arg(long)]
+        force: bool,
         /// Which node.
         #[command(flatten)]
         endpoint: EndpointArgs,
@@ -183,11 +186,13 @@ impl Command {
             Self::FailureDetector(asked) => {
                 asked.show("/admin/v1/failure-detector", failure_detector::render)?;
             }
-            Self::Assassinate { host_id, yes, endpoint } => {
+            Self::Assassinate { host_id, yes, force, endpoint } => {
                 if !yes {
                     confirm(host_id)?;
                 }
-                let answer = endpoint::post(&endpoint.endpoint, &format!("{ASSASSINATE_PATH}/{host_id}"))?;
+                let force = if force { "?force=true" } else { "" };
+                let path = format!("{ASSASSINATE_PATH}/{host_id}{force}");
+                let answer = endpoint::post(&endpoint.endpoint, &path)?;
                 let note = answer["note"].as_str().unwrap_or_default();
                 output::answer(&format!("removed host {host_id}: {note}"))?;
             }

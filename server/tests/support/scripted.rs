@@ -170,7 +170,7 @@ impl Coordinate for Scripted {
         self.readiness.lock().clone().unwrap_or(Readiness::Ready)
     }
 
-    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
+    fn assassinate(&self, host_id: HostId, _is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
         let verdict = if host_id == HOST { RemovalError::Itself } else { RemovalError::Unknown(host_id) };
         ready(Err(verdict)).boxed()
     }

@@ -132,8 +132,9 @@ impl KnownCluster {
         Ok(())
     }
 
-    /// Puts a tombstone in the place of a dead member, durably. Its ranges are one replica short from then on.
-    pub(crate) async fn remove(&self, host_id: HostId) -> Result<(), RemovalError> {
+    /// Puts a tombstone in the place of a dead member, durably. Its ranges are one replica short from then on. Unless
+    /// forced, only where a majority of the members is up: the dead may be the ones on this side of a partition.
+    pub(crate) async fn remove(&self, host_id: HostId, is_forced: bool) -> Result<(), RemovalError> {
         let mut writer = self.writer.lock().await;
         let mut view = self.picture.load().view.clone();
         if host_id == self.identity.host_id() {
@@ -145,6 +146,11 @@ impl KnownCluster {
         }
         if !self.hearsay.is_convicted(host_id) {
             return Err(RemovalError::Alive(host_id));
+        }
+        let members = view.members().count();
+        let up = view.members().filter(|member| self.is_up(member.host_id)).count();
+        if !is_forced && up * 2 <= members {
+            return Err(RemovalError::Minority { up, members });
         }
         view.remove(host_id);
         let changes = Changes { members: vec![host_id], ..Changes::default() };
@@ -386,6 +392,20 @@ pub enum RemovalError {
     /// It lives, or may: only who is dead for sure can be removed.
     #[error("host {0} is not known to be dead: only a member that nobody reaches is removed")]
     Alive(HostId),
+    /// Half of the members or more are down, as this node sees it: it may be that it is this side that is cut off, and
+    /// that the others go on with the member, or remove those on this side.
+    #[error(
+        "this node sees {up} of {members} members up, and removes nobody without a majority ({}): where the others are \
+         merely cut off, they go on with that member. Ask a node of the larger side; or force the removal if the others \
+         are dead",
+        members / 2 + 1
+    )]
+    Minority {
+        /// Members that are up, this one included.
+        up: usize,
+        /// Members, the one to be removed included.
+        members: usize,
+    },
     /// It could not be made durable.
     #[error("the removal could not be saved: {0}")]
     Storage(ReplicaError),

@@ -247,9 +247,9 @@ impl KnownCluster {
         self.picture.load().view.is_removed().then(|| WAS_REMOVED.to_owned())
     }
 
-    /// Whether another process has this node's host id.
-    pub(crate) fn is_superseded(&self) -> bool {
-        self.superseded_at.get().is_some()
+    /// Whether the node will never serve again: see [`KnownCluster::over`].
+    pub(crate) fn is_over(&self) -> bool {
+        self.superseded_at.get().is_some() || self.picture.load().view.is_removed()
     }
 
     /// Takes out where somebody else may run under this node's host id.
