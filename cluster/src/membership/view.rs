@@ -6,7 +6,7 @@ use helenus_storage::TableId;
 
 use super::{
     changes::{Changes, Note},
-    member::{Exchange, Flaw, MAX_MEMBERS, MAX_TOKENS, Member, MemberState, check_not_far_future},
+    member::{Exchange, Flaw, MAX_MEMBERS, MAX_TOKENS, Member, MemberState, check_count},
 };
 use crate::{
     node_id::{ClusterId, Generation, HostId},
@@ -351,7 +351,7 @@ impl View {
         if claimed < held || (claimed == held && !differs(claim, own)) {
             return Ok(false);
         }
-        check_not_far_future(claim.generation.0, now)?;
+        check_count(claim.version, claim.generation, now)?;
         helenus_storage::sometimes!("a claim about this node was outbid");
         if claim.address != own.address {
             changes.rival = Some(claim.address.clone());
@@ -369,7 +369,7 @@ impl View {
         now: Timestamp,
         changes: &mut Changes,
     ) -> Result<bool, Flaw> {
-        check_not_far_future(claim.generation.0, now)?;
+        check_count(claim.version, claim.generation, now)?;
         if claim.tokens != self.own().tokens {
             return Err(Flaw::TokensChanged);
         }
@@ -423,8 +423,5 @@ fn redefinition(known: &Table, fact: &Table) -> Option<Note> {
 
 /// Gives the member the next version after one that is known of it.
 fn outbid(own: &mut Member, (generation, version): (Generation, u64)) {
-    (own.generation, own.version) = match version.checked_add(1) {
-        Some(version) => (generation, version),
-        None => (Generation(generation.0.saturating_add(1)), 0),
-    };
+    (own.generation, own.version) = (generation, version.saturating_add(1));
 }

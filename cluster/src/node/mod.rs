@@ -502,7 +502,9 @@ impl Node {
 
     async fn answer_gossip(&self, header: &Header, gossip: Gossip) -> Result<GossipAnswer, ReplicaError> {
         Ok(match gossip {
-            Gossip::Syn(syn) => GossipAnswer::Ack(self.cluster.answer_syn(header.sender, &syn)),
+            Gossip::Syn(syn) => {
+                GossipAnswer::Ack(self.cluster.answer_syn(header.sender, &syn, self.clock.now()))
+            }
             Gossip::Ack2(deltas) => {
                 self.cluster.learn_ack2(header.sender, &deltas, self.clock.now()).await?;
                 GossipAnswer::Taken

@@ -70,8 +70,8 @@ impl KnownCluster {
     }
 
     /// Answers the first message of gossip.
-    pub(crate) fn answer_syn(&self, sender: HostId, syn: &Syn) -> Ack {
-        let (ack, flaws) = self.hearsay.on_syn(syn);
+    pub(crate) fn answer_syn(&self, sender: HostId, syn: &Syn, now: Timestamp) -> Ack {
+        let (ack, flaws) = self.hearsay.on_syn(syn, now);
         self.reject_flaws(sender, &flaws);
         self.mark_heard(sender);
         ack
@@ -85,7 +85,7 @@ impl KnownCluster {
         now: Timestamp,
     ) -> Result<(), ReplicaError> {
         self.learn_deltas(sender, &ack.deltas, now).await?;
-        let flaws = self.hearsay.on_ack(ack);
+        let flaws = self.hearsay.on_ack(ack, now);
         self.reject_flaws(sender, &flaws);
         self.mark_up(sender);
         Ok(())
@@ -111,10 +111,10 @@ impl KnownCluster {
         deltas: &[Delta],
         now: Timestamp,
     ) -> Result<(), ReplicaError> {
-        if !unknown_descriptions(deltas, self.picture.load().view()).is_empty() {
+        if !unknown_descriptions(deltas, self.picture.load().view(), now).is_empty() {
             let mut writer = self.writer.lock().await;
             let mut view = self.picture.load().view.clone();
-            let changes = view.merge_members(unknown_descriptions(deltas, &view), now);
+            let changes = view.merge_members(unknown_descriptions(deltas, &view, now), now);
             self.log_notes(sender, &changes);
             self.suspect_rival(&changes);
             if changes.is_news() {
@@ -124,10 +124,13 @@ impl KnownCluster {
             self.move_on(&mut writer, view).await?;
         }
         let picture = self.picture.load();
-        let is_believed =
-            |delta: &&Delta| delta.description.as_ref().is_none_or(|member| picture.view.believes(member));
-        let believed: Vec<Delta> = deltas.iter().filter(is_believed).cloned().collect();
-        let flaws = self.hearsay.accept(&believed);
+        // What is malformed is refused, and counted, where it is accepted.
+        let is_judged = |delta: &&Delta| {
+            delta.check(now).is_err()
+                || delta.description.as_ref().is_none_or(|member| picture.view.believes(member))
+        };
+        let judged: Vec<Delta> = deltas.iter().filter(is_judged).cloned().collect();
+        let flaws = self.hearsay.accept(&judged, now);
         self.reject_flaws(sender, &flaws);
         Ok(())
     }
