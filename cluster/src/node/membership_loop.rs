@@ -446,6 +446,9 @@ impl MembershipLoop {
         if self.cluster.picture().view().cluster_id().is_some() {
             return;
         }
+        if let Some(why) = self.cluster.unwanted() {
+            return self.cluster.wait_for(why);
+        }
         match self.formation.verdict() {
             FormationVerdict::Wait { why } => self.cluster.wait_for(why),
             FormationVerdict::Form => {

@@ -95,7 +95,7 @@ use self::{
 use crate::{
     consistency::Consistency,
     error::RequestError,
-    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest},
+    membership::{Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     quorum::Answer,
@@ -285,6 +285,8 @@ pub struct Node {
     loops: Mutex<Vec<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
+    /// Which new node chooses its tokens.
+    token_turns: token_choice::Turns,
     stop: CancellationToken,
 }
 
@@ -367,6 +369,7 @@ impl Node {
             source,
             loops,
             probes: Semaphore::new(MAX_PROBES),
+            token_turns: token_choice::Turns::default(),
             stop,
         }))
     }
@@ -434,9 +437,12 @@ impl Node {
             Request::Schema { facts } => {
                 Response::Schema { facts: self.schema.answer(header.sender, &facts).await? }
             }
-            Request::Exchange(theirs) => Response::Exchange(
-                self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
-            ),
+            Request::Exchange(theirs) => {
+                self.check_turn(header.sender, &theirs)?;
+                Response::Exchange(
+                    self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
+                )
+            }
             Request::Gossip(GossipRequest { cluster_id, gossip }) => {
                 self.check_cluster(header.sender, cluster_id)?;
                 let received_us = self.clock.now().0;
@@ -464,6 +470,20 @@ impl Node {
                 }
             }
         })
+    }
+
+    /// Nodes that choose their tokens are told the members one after the other.
+    fn check_turn(&self, sender: HostId, theirs: &Exchange) -> Result<(), ReplicaError> {
+        let picture = self.cluster.picture();
+        let view = picture.view();
+        let is_turn = !token_choice::is_question(theirs)
+            || view.cluster_id().is_none()
+            || self.token_turns.take(sender, |host_id| view.known(host_id).is_some());
+        if is_turn {
+            return Ok(());
+        }
+        helenus_storage::sometimes!("a node waited for its turn to choose tokens");
+        Err(ReplicaError::Overloaded("another node chooses its tokens".to_owned()))
     }
 
     /// Nobody talks to a removed node, and one that was removed or superseded answers no one.

@@ -59,6 +59,8 @@ impl Shape {
             datacenters => datacenters.iter().map(|(_, factor)| factor).sum(),
         };
         let mut settings = settings(&mut random, nodes, factor);
+        // From a stream of its own, as it came later.
+        settings.allocate_tokens_for = stream(seed, "token choice").random_bool(0.125).then_some(factor);
         let replication = |(place, (_, factor)): (usize, &(u32, u32))| (name_of(place), *factor);
         settings.default_replication = datacenters.iter().enumerate().map(replication).collect();
         let drift_us = i64::try_from(settings.allowed_drift.as_micros()).unwrap_or(i64::MAX);
@@ -125,6 +127,7 @@ fn settings(random: &mut Stream, nodes: u32, factor: u32) -> Settings {
         cluster_name: "simulated".to_owned(),
         seeds: (1..=seeds).map(super::network::address).collect(),
         num_tokens: [1, 4, 16][random.random_range(0..3)],
+        allocate_tokens_for: None,
         default_replication_factor: Some(factor),
         write_timeout: millis(random),
         read_timeout: millis(random),

@@ -12,7 +12,7 @@ use crate::{
         digest::{Ack, Delta, Syn},
     },
     message::ReplicaError,
-    node::{hearsay::unknown_descriptions, saved_cluster, schema::SchemaError},
+    node::{hearsay::unknown_descriptions, saved_cluster, schema::SchemaError, token_choice},
     node_id::{ClusterId, HostId},
     table::{Refusal, Replication, Table},
     time::Timestamp,
@@ -59,6 +59,12 @@ impl KnownCluster {
             self.bury_dropped(&mut view, &changes);
             self.save(&mut writer, &view, &changes).await?;
             self.publish(&mut writer, view.clone(), &changes.members);
+        }
+        if view.cluster_id().is_none()
+            && theirs.cluster_id.is_some()
+            && let Some(why) = token_choice::taken(&self.identity, &theirs.members)
+        {
+            let _: Result<(), _> = self.unwanted.set(why);
         }
         if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
             mark(self, sender);

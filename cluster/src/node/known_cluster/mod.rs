@@ -121,6 +121,8 @@ pub(crate) struct KnownCluster {
     to_be_asked: Mutex<Vec<HostId>>,
     user_records: UserRecords,
     user_records_saved: OnceCell<()>,
+    /// Why no member will list this node, before it belongs to their cluster.
+    unwanted: OnceLock<String>,
     /// Why the node does not serve, or is joining.
     waiting_for: Mutex<Option<String>>,
     news: Notify,
@@ -204,6 +206,7 @@ impl KnownCluster {
             to_be_asked: Mutex::new(to_be_asked),
             user_records: UserRecords::default(),
             user_records_saved: OnceCell::new(),
+            unwanted: OnceLock::new(),
             waiting_for: Mutex::default(),
             news: Notify::new(),
             log_limit: LogLimit::default(),
@@ -290,6 +293,11 @@ impl KnownCluster {
     pub(crate) fn why_others_join(&self, member: &Member) -> Option<String> {
         let is_kept_out = member.state == MemberState::Joining && self.user_records.do_exist();
         is_kept_out.then(|| "user records exist already; streaming is not available yet".to_owned())
+    }
+
+    /// Why no member will list this node, if so; it can only start over.
+    pub(crate) fn unwanted(&self) -> Option<String> {
+        self.unwanted.get().cloned()
     }
 
     /// Notes for the status and, if it is new, for the log why the node cannot go on.
