@@ -105,6 +105,16 @@
 //! that it knows has sent it an exchange which lists it as an owner: those read from J. One that J does not know reads
 //! from J as well, by the argument above with "lists J as an owner" in place of "lists J".
 //!
+//! # A joining member that is dead still counts
+//!
+//! Writes of the ranges of a joining member wait for one acknowledgement more, also while it is dead: with three replicas,
+//! QUORUM then takes all of them. Why not leave out one that has been convicted for an hour? Because a conviction is the
+//! belief of one side of a partition. J may have the clean answers of all, be cut off with some of them, and settle: those
+//! who hear of it read from it and from one former owner of two. A write over here that does without J reaches a quorum
+//! of the former owners, and those readers miss it. No timer closes this: J cannot know when it was given up, and
+//! whoever gives it up cannot know that it has not settled. Only a removal ends it, which J and everyone else obey. That
+//! is an operator's word; `admin status` says what the dead one costs and how to say it.
+//!
 //! # What arrives is not trusted
 //!
 //! Facts come from the network. [`member::Flaw`] names what is not believed: malformed or oversized members, tokens

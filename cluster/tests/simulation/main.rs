@@ -39,6 +39,7 @@ fn nothing_that_is_done_to_a_cluster_breaks_a_promise() {
         "pause",
         "clock jump",
         "disk full",
+        "late join",
     ];
     for kind in kinds {
         assert!(summary.counts.get(kind).is_some_and(|count| *count > 0), "no {kind}: {:?}", summary.counts);
@@ -65,6 +66,7 @@ fn what_goes_wrong_is_reduced_to_the_disturbances_that_it_takes() {
 fn excess_of_nodes_started_at_once(nodes: u32, factor: u32, allocates_for: Option<u32>) -> f64 {
     let seed = u64::from(nodes);
     let mut shape = Shape::draw(seed, Some(nodes));
+    shape.late = 0;
     shape.datacenters = Vec::new();
     shape.rough_formation = false;
     shape.options = Options::default();
