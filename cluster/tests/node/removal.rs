@@ -259,4 +259,6 @@ async fn a_removed_node_serves_nobody_once_it_knows_not_even_those_who_do_not() 
     assert!(cluster.seen("n3", "n4").is_some(), "n3 has not heard of it");
     let answer = cluster.node("n4").handle(asked_by(&cluster, "n3", "n4")).await;
     assert!(matches!(answer.body, Response::Failed(ReplicaError::NotServing(_))), "{answer:?}");
+
+    cluster.until("n3 hears it from n4 itself", |c| c.seen("n3", "n4").is_none()).await;
 }
