@@ -19,7 +19,8 @@ use crate::{
     error::RequestError,
     membership::MemberState,
     node::{
-        ClusterStatus, HintStatus, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest,
+        ClusterStatus, HintStatus, MemberStatus, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome,
+        WriteRequest,
         randomness::{Stream, stream},
     },
     settings::Settings,
@@ -137,9 +138,8 @@ impl SimulatedCluster {
     fn is_settled(&self) -> bool {
         self.everywhere(|status| {
             status.members.iter().all(|member| {
-                let is_late = self.shape.late_nodes().any(|late| address(late) == member.address);
                 let has_joined = member.state == MemberState::Normal;
-                member.up && (has_joined || (is_late && member.state == MemberState::Joining))
+                member.up && (has_joined || (self.is_late(member) && member.state == MemberState::Joining))
             })
         })
     }
@@ -151,6 +151,11 @@ impl SimulatedCluster {
             let status = node.status();
             node.readiness() == Readiness::Ready && status.members.len() == self.started() && holds(&status)
         })
+    }
+
+    /// Whether a member joined when the cluster had records, so may be joining for ever.
+    pub fn is_late(&self, member: &MemberStatus) -> bool {
+        self.shape.late_nodes().any(|late| address(late) == member.address)
     }
 
     /// The machines that were ever on.

@@ -88,7 +88,7 @@ pub fn as_history(plan: &Plan, disturbed: &[Disturbed]) -> Vec<FaultEvent> {
             Fault::Restart { node } => add(Known::Restart { node: *node }),
             // Until all know of it, writes may lack an acknowledgement.
             Fault::RollingRestart | Fault::Join { .. } => {
-                nodes.clone().for_each(|node| add(Known::Restart { node }))
+                nodes.clone().for_each(|node| add(Known::Restart { node }));
             }
             Fault::Pause { node } | Fault::ClockJump { node, .. } | Fault::DiskSlow { node, .. } => {
                 add(Known::Pause { node: *node });
