@@ -81,7 +81,7 @@ impl Default for Settings {
             rack: "rack1".to_owned(),
             num_tokens: 16,
             initial_tokens: Vec::new(),
-            allocate_tokens_for: None,
+            allocate_tokens_for: Some(3),
             default_replication_factor: None,
             default_replication: BTreeMap::new(),
             snitch: snitch::Settings::default(),

@@ -25,7 +25,7 @@ impl WallClock for SystemClock {
 
 /// How far ahead of the own clock a start of a node or a change of a table may lie. Beyond, it could not be superseded
 /// within a lifetime: the fact is taken for damage.
-const MAX_AHEAD_SECONDS: u64 = 365 * 24 * 60 * 60;
+pub(crate) const MAX_AHEAD_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// Whether an instant, in seconds since 1970, lies more than a year after `now`.
 pub(crate) fn is_far_future(seconds: u64, now: Timestamp) -> bool {

@@ -106,6 +106,42 @@ fn an_answer_that_was_clean_once_stays_clean() {
 }
 
 #[test]
+fn a_removal_makes_clean_answers_of_before_it_worthless() {
+    let (mut first, mut third) = (former(1), alone(3));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    tell(&alone(2), false, &mut first, &mut of_first);
+    tell(&third, false, &mut first, &mut of_first);
+    tell(&first, false, &mut third, &mut join);
+    assert!(why(&join, &third).contains("waiting for an answer of"), "the second is not heard of");
+
+    // The second has coordinated a write that the first holds since, and is removed.
+    let tombstone = first.remove(host(2)).cloned().expect("it is a member");
+    let _ = third.merge_members([&tombstone], NOW);
+    assert_eq!(join.to_be_asked(&third).collect::<Vec<_>>(), [host(1)]);
+    assert_eq!(why(&join, &third), format!("waiting for an answer of host {} (10.0.0.1:7171)", host(1)));
+
+    tell(&first, true, &mut third, &mut join);
+    assert!(why(&join, &third).contains("user records exist already"));
+}
+
+#[test]
+fn an_answer_counts_only_if_its_sender_has_heard_of_every_removal() {
+    let (mut first, mut third) = (former(1), alone(3));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    tell(&alone(2), false, &mut first, &mut of_first);
+    tell(&third, false, &mut first, &mut of_first);
+    let unaware = first.clone();
+    tell(&first, false, &mut third, &mut join);
+    let tombstone = first.remove(host(2)).cloned().expect("it is a member");
+    let _ = third.merge_members([&tombstone], NOW);
+
+    tell(&unaware, false, &mut third, &mut join);
+    assert!(why(&join, &third).contains("has not heard of all members that were removed"));
+    tell(&first, false, &mut third, &mut join);
+    assert_eq!(join.verdict(&third), JoinVerdict::MoveOn(MemberState::Settling));
+}
+
+#[test]
 fn members_heard_of_through_others_must_answer_too() {
     let (mut first, mut third) = (former(1), alone(3));
     let (mut of_first, mut join) = (Join::default(), Join::default());

@@ -8,12 +8,17 @@ use std::sync::Arc;
 use helenus_cluster::{
     membership::{
         Flaw, Member, MemberState, Rumors,
-        digest::{Delta, Digest, Fact, MAX_DELTA_BYTES, MAX_DIGESTS, Span, Tag},
+        digest::{Delta, Digest, Fact, MAX_DELTA_BYTES, MAX_DIGESTS, Span, Syn, Tag},
     },
     node_id::{Generation, HostId},
+    time::Timestamp,
 };
 use proptest::prelude::*;
-use setting::{host, normal};
+use setting::{NOW, host, normal};
+
+/// What a node that started just now can have counted at most: ten thousand a second, in the year by which clocks may
+/// differ.
+const MOST: u64 = 365 * 24 * 60 * 60 * 10_000;
 
 const COLOUR: Tag = Tag(1000);
 const SIZE: Tag = Tag(1001);
@@ -25,12 +30,12 @@ fn node(number: u128) -> Rumors {
 /// One meeting: all three messages.
 fn meet(one: &mut Rumors, other: &mut Rumors) -> usize {
     let syn = one.syn(0);
-    let (ack, news) = other.on_syn(&syn);
+    let (ack, news) = other.on_syn(&syn, NOW);
     assert_eq!(news.flaws, []);
-    assert_eq!(one.on_ack(&ack).flaws, []);
-    assert_eq!(one.accept(&ack.deltas).flaws, []);
+    assert_eq!(one.on_ack(&ack, NOW).flaws, []);
+    assert_eq!(one.accept(&ack.deltas, NOW).flaws, []);
     let wanted = one.wanted(&ack.wanted);
-    assert_eq!(other.accept(&wanted).flaws, []);
+    assert_eq!(other.accept(&wanted, NOW).flaws, []);
     ack.deltas.len() + wanted.len()
 }
 
@@ -74,13 +79,13 @@ fn a_heartbeat_travels_without_any_delta_and_is_noticed_once() {
     meet(&mut one, &mut two);
     one.beat();
 
-    let (_, news) = two.on_syn(&one.ping(0));
+    let (_, news) = two.on_syn(&one.ping(0), NOW);
     assert!(news.beating.contains(&host(1)));
-    let (_, news) = two.on_syn(&one.ping(0));
+    let (_, news) = two.on_syn(&one.ping(0), NOW);
     assert!(news.beating.is_empty());
-    let (ack, _) = two.on_syn(&three.syn(0));
+    let (ack, _) = two.on_syn(&three.syn(0), NOW);
     assert_eq!(ack.deltas, []);
-    assert!(three.on_ack(&ack).beating.contains(&host(1)), "by hearsay too");
+    assert!(three.on_ack(&ack, NOW).beating.contains(&host(1)), "by hearsay too");
 }
 
 #[test]
@@ -92,7 +97,7 @@ fn only_what_is_new_is_sent_again() {
     one.tell(SIZE, b"large".to_vec());
     one.tell(COLOUR, b"red".to_vec());
 
-    let (ack, _) = two.on_syn(&one.syn(0));
+    let (ack, _) = two.on_syn(&one.syn(0), NOW);
     let deltas = one.wanted(&ack.wanted);
     assert_eq!(deltas.len(), 1);
     assert_eq!(deltas[0].facts.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), [SIZE]);
@@ -170,7 +175,7 @@ fn a_gap_is_not_taken_for_knowledge() {
     let late = one.wanted(&[before]);
     assert_eq!(late[0].facts.len(), 1);
 
-    two.accept(&late);
+    two.accept(&late, NOW);
     assert_eq!(two.digest(host(1)).map(|digest| digest.told), Some(0), "the colour is missing");
     meet(&mut one, &mut two);
     assert_eq!(fact(&two, 1, COLOUR), Some(b"red".to_vec()));
@@ -188,7 +193,7 @@ fn messages_are_bounded_and_bring_the_latest_news_first() {
     let syn = one.syn(0);
     assert_eq!(syn.digests.len(), MAX_DIGESTS);
     let mut two = node(2);
-    let (ack, _) = two.on_syn(&syn);
+    let (ack, _) = two.on_syn(&syn, NOW);
     assert!(ack.wanted.len() <= MAX_DIGESTS);
     let deltas = one.wanted(&ack.wanted);
     assert!(deltas.iter().map(Delta::size_bytes).sum::<usize>() <= MAX_DELTA_BYTES);
@@ -197,8 +202,8 @@ fn messages_are_bounded_and_bring_the_latest_news_first() {
 
     // All parts together, and as many rounds as it takes, bring everything.
     for round in 0..40 {
-        let (ack, _) = two.on_syn(&one.syn(round));
-        two.accept(&one.wanted(&ack.wanted));
+        let (ack, _) = two.on_syn(&one.syn(round), NOW);
+        two.accept(&one.wanted(&ack.wanted), NOW);
     }
     let all = crowd.filter(|number| two.digest(host(*number)).is_some()).count();
     assert_eq!(all, 3998);
@@ -223,7 +228,8 @@ fn each_malformed_delta_is_ignored_and_reported_and_its_neighbours_are_taken() {
     let fact = |version, bytes| Fact { version, bytes: vec![0; bytes] };
     let digest = good(3).digest;
     let damaged = [
-        (Delta { digest: Digest { heartbeat: Digest::MAX_COUNT + 1, ..digest }, ..good(3) }, Flaw::Counter),
+        (Delta { digest: Digest { heartbeat: MOST + 1, ..digest }, ..good(3) }, Flaw::Counter),
+        (Delta { digest: Digest { described: MOST + 1, ..digest }, ..good(3) }, Flaw::Counter),
         (Delta { digest: Digest { told: u64::MAX, ..digest }, ..good(3) }, Flaw::Counter),
         (Delta { after: u64::MAX, ..good(3) }, Flaw::Facts),
         (Delta { facts: vec![(COLOUR, fact(3, 0))], ..good(3) }, Flaw::Facts),
@@ -236,11 +242,42 @@ fn each_malformed_delta_is_ignored_and_reported_and_its_neighbours_are_taken() {
     ];
     for (delta, flaw) in damaged {
         let mut rumors = node(1);
-        let news = rumors.accept(&[delta.clone(), good(5)]);
+        let news = rumors.accept(&[delta.clone(), good(5)], NOW);
         assert_eq!(news.flaws, [(host(3), flaw)], "{delta:?}");
         assert_eq!(rumors.digest(host(3)), None);
         assert!(rumors.digest(host(5)).is_some());
     }
+}
+
+#[test]
+fn a_claim_that_no_node_can_have_reached_is_no_news_and_one_at_the_bound_is_gone_on_from() {
+    let (mut one, mut two) = (node(1), node(2));
+    meet(&mut one, &mut two);
+    let known = two.digest(host(1)).expect("they have met");
+    let year = 365 * 24 * 60 * 60;
+    let absurd = [
+        Digest { heartbeat: MOST + 1, ..known },
+        Digest { told: MOST + 1, ..known },
+        Digest { described: MOST + 1, ..known },
+        Digest { generation: Generation(known.generation.0 + year + 1), heartbeat: 1, ..known },
+    ];
+    for claim in absurd {
+        let (ack, news) = two.on_syn(&Syn { span: Span::of(host(1)), digests: vec![claim] }, NOW);
+        assert_eq!((news.flaws.len(), ack.wanted.len()), (1, 0), "{claim:?}");
+        assert_eq!(two.digest(host(1)), Some(known));
+        one.on_syn(&Syn { span: Span::of(host(1)), digests: vec![claim] }, NOW);
+    }
+    one.beat();
+    let (_, news) = two.on_syn(&one.ping(0), NOW);
+    assert!(news.beating.contains(&host(1)), "{news:?}");
+
+    let bold = Digest { heartbeat: MOST, told: MOST, ..known };
+    two.on_syn(&Syn { span: Span::of(host(1)), digests: vec![bold] }, NOW);
+    meet(&mut two, &mut one);
+    one.beat();
+    let second_later = Timestamp(NOW.0 + 1_000_000);
+    let (_, news) = two.on_syn(&one.ping(0), second_later);
+    assert!(news.beating.contains(&host(1)), "{news:?}");
 }
 
 /// A member's life: what it does between two messages that it sends.
@@ -309,11 +346,11 @@ proptest! {
     ) {
         // Each delta says all that was known then, so none needs another.
         let (mut one, mut two) = (node(1), node(1));
-        order.iter().for_each(|delta| { one.accept(std::slice::from_ref(delta)); });
-        two.accept(&twice);
+        order.iter().for_each(|delta| { one.accept(std::slice::from_ref(delta), NOW); });
+        two.accept(&twice, NOW);
         prop_assert_eq!(known(&one, &[2, 3]), known(&two, &[2, 3]));
         let before = known(&two, &[2, 3]);
-        two.accept(&order);
+        two.accept(&order, NOW);
         prop_assert_eq!(before, known(&two, &[2, 3]), "repetition changes nothing");
     }
 
@@ -327,7 +364,7 @@ proptest! {
         let mut rumors = node(1);
         if !deltas.is_empty() {
             for index in order {
-                rumors.accept(std::slice::from_ref(index.get(&deltas)));
+                rumors.accept(std::slice::from_ref(index.get(&deltas)), NOW);
             }
         }
         meet(&mut rumors, &mut owner);

@@ -75,7 +75,7 @@ fn a_member_that_goes_on_to_a_later_state_is_told_to_others_as_it_came() {
     let mut rumors = Rumors::new(Arc::new(normal(1, &[10])));
     rumors.describe(Arc::new(before));
     rumors.describe(Arc::new(after.clone()));
-    let (ack, _) = rumors.on_syn(&Syn { span: Span::all(), digests: vec![] });
+    let (ack, _) = rumors.on_syn(&Syn { span: Span::all(), digests: vec![] }, NOW);
     assert!(ack.deltas.iter().any(|delta| delta.description.as_deref() == Some(&after)));
 
     view.remove(host(2)).expect("it can still be removed");

@@ -20,7 +20,7 @@ fn expiring_after(default_ttl_seconds: u32) -> Definition {
 
 /// A schema in which the table was defined.
 fn with(schema: &Schema, name: &str, definition: Definition) -> Schema {
-    let fact = schema.define(name, definition, NOW).expect("nothing speaks against it");
+    let fact = schema.define(name, definition, NOW, |_| false).expect("nothing speaks against it");
     told(schema, &fact.expect("it was not so before"))
 }
 
@@ -34,7 +34,7 @@ fn told(schema: &Schema, fact: &Table) -> Schema {
 fn a_table_is_created_altered_and_left_alone() {
     let empty = Schema::default();
     let created = with(&empty, "users", of_factor(3));
-    assert_eq!(created.define("users", of_factor(3), NOW), Ok(None), "it is so already");
+    assert_eq!(created.define("users", of_factor(3), NOW, |_| false), Ok(None), "it is so already");
 
     let altered = with(&created, "users", expiring_after(60));
     let table = altered.get("users").expect("it was created");
@@ -42,6 +42,32 @@ fn a_table_is_created_altered_and_left_alone() {
     assert_eq!(table.changed_at, NOW.0 + 1, "later than the change before, whatever the clock says");
     assert_eq!(altered.by_id(table.id()), Some(table));
     assert_ne!(altered.version(), created.version());
+}
+
+/// Two names whose first tables have one id, by chance.
+const COLLIDING: [&str; 2] = ["t2078", "t14407"];
+
+#[test]
+fn a_new_table_takes_no_id_that_another_one_ever_had() {
+    let incarnation_of = |schema: &Schema, name| {
+        let fact = schema.define(name, of_factor(3), NOW, |_| false).expect("nothing speaks against it");
+        fact.expect("it was not so before").incarnation
+    };
+    let [one, other] = COLLIDING;
+    let created = with(&Schema::default(), one, of_factor(3));
+    let first = created.get(one).expect("it was created").id();
+    let unaware = with(&Schema::default(), other, of_factor(3));
+    assert_eq!(unaware.get(other).map(Table::id), Some(first), "they collide");
+
+    assert_eq!(incarnation_of(&created, other), 2);
+    let dropped = told(&created, &created.drop_table(one, NOW).expect("it is there"));
+    assert_eq!(incarnation_of(&dropped, other), 2);
+    assert_eq!(incarnation_of(&with(&dropped, one, of_factor(3)), other), 2, "nor one of long ago");
+
+    let spent = Schema::default().define(one, of_factor(3), NOW, |id| id == first);
+    assert_eq!(spent.expect("nothing speaks against it").map(|fact| fact.incarnation), Some(2));
+    let none_left = Schema::default().define(one, of_factor(3), NOW, |_| true);
+    assert!(matches!(none_left, Err(Refusal::Conflict(_))), "{none_left:?}");
 }
 
 #[test]
@@ -75,7 +101,7 @@ fn two_nodes_that_create_a_table_at_once_create_the_same_one() {
 #[test]
 fn what_no_table_can_be_is_refused_and_named() {
     let schema = with(&Schema::default(), "users", of_factor(3));
-    let refused = |name: &str, definition| match schema.define(name, definition, NOW) {
+    let refused = |name: &str, definition| match schema.define(name, definition, NOW, |_| false) {
         Err(Refusal::Invalid { field, .. }) => field,
         other => panic!("{other:?}"),
     };
@@ -95,7 +121,7 @@ fn what_no_table_can_be_is_refused_and_named() {
         "replication"
     );
     assert_eq!(refused("ok", expiring_after(u32::MAX)), "default_ttl");
-    let conflict = schema.define("users", of_factor(5), NOW);
+    let conflict = schema.define("users", of_factor(5), NOW, |_| false);
     assert!(matches!(&conflict, Err(Refusal::Conflict(why)) if why.contains("replication")), "{conflict:?}");
 }
 
@@ -136,9 +162,9 @@ fn there_are_so_many_tables_and_no_more() {
     for number in 0..1024 {
         schema = with(&schema, &format!("t{number}"), of_factor(1));
     }
-    assert!(matches!(schema.define("one_more", of_factor(1), NOW), Err(Refusal::Conflict(_))));
+    assert!(matches!(schema.define("one_more", of_factor(1), NOW, |_| false), Err(Refusal::Conflict(_))));
     let schema = told(&schema, &schema.drop_table("t7", NOW).expect("it is there"));
-    assert!(schema.define("one_more", of_factor(1), NOW).is_ok(), "there is room again");
+    assert!(schema.define("one_more", of_factor(1), NOW, |_| false).is_ok(), "there is room again");
 }
 
 fn facts() -> impl Strategy<Value = Vec<Table>> {

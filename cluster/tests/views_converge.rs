@@ -11,7 +11,7 @@ use helenus_cluster::{
         SignOfLife, View, formation::default_replication, member,
     },
     node_id::{ClusterId, Generation},
-    table::{DEFAULT_TABLE, FactFlaw, Table},
+    table::{DEFAULT_TABLE, Definition, FactFlaw, Table},
     time::Timestamp,
 };
 use proptest::prelude::*;
@@ -72,6 +72,10 @@ fn a_member_that_was_normal_stays_in_the_ring_whatever_it_says_later() {
     assert!(view.member(host(2)).is_some());
 }
 
+/// What a node that started just now can have counted at most: ten thousand a second, in the year by which clocks may
+/// differ.
+const MOST: u64 = YEAR_SECONDS * 10_000;
+
 #[test]
 fn a_node_outbids_what_others_claim_about_it() {
     let own = normal(1, &[10]);
@@ -82,7 +86,7 @@ fn a_node_outbids_what_others_claim_about_it() {
             Member { generation: Generation(own.generation.0 + 1), ..own.clone() },
             (Generation(own.generation.0 + 1), 2),
         ),
-        (Member { version: u64::MAX, ..own.clone() }, (Generation(own.generation.0 + 1), 0)),
+        (Member { version: MOST, ..own.clone() }, (own.generation, MOST + 1)),
     ];
     for (claim, outbid) in claims {
         let mut view = member_of_cluster();
@@ -97,6 +101,29 @@ fn a_node_outbids_what_others_claim_about_it() {
     assert_eq!(tell(&mut view, vec![own.clone()]), Changes::default());
     assert_eq!(tell(&mut view, vec![Member { version: 0, ..joining(1, &[1]) }]), Changes::default());
     assert_eq!(tell(&mut view, vec![joining(1, &[10])]), Changes::default(), "a state alone is not outbid");
+}
+
+#[test]
+fn of_one_table_defined_on_two_sides_the_later_holds_and_who_knew_the_other_says_so() {
+    let table = |factor: u32, changed_at| Table {
+        name: "users".to_owned(),
+        incarnation: 1,
+        definition: Definition::replicated(factor.into()),
+        changed_at,
+        is_dropped: false,
+    };
+    let (loser, winner) = (table(3, NOW.0), table(5, NOW.0 + 1));
+    let expiring = Definition { default_ttl_seconds: 60, ..winner.definition.clone() };
+    let altered = Table { definition: expiring, changed_at: NOW.0 + 2, ..winner.clone() };
+    let mut view = member_of_cluster();
+    assert_eq!(view.merge_tables(std::slice::from_ref(&loser), NOW).notes, []);
+
+    let replications = (loser.definition.replication.clone(), winner.definition.replication.clone());
+    let note = Note::TableRedefined { name: "users".to_owned(), replication: Some(Box::new(replications)) };
+    assert_eq!(view.merge_tables(std::slice::from_ref(&winner), NOW).notes, [note]);
+    assert_eq!(view.merge_tables(&[loser, winner], NOW).notes, [], "once, and not where the winner is known");
+    let note = Note::TableRedefined { name: "users".to_owned(), replication: None };
+    assert_eq!(view.merge_tables(&[altered], NOW).notes, [note]);
 }
 
 #[test]
@@ -138,7 +165,8 @@ fn each_malformed_fact_is_ignored_and_reported_and_its_neighbours_are_taken() {
             Member { generation: Generation(latest + 1), ..good.clone() },
             Some(Flaw::FarFuture { seconds: latest + 1 }),
         ),
-        (Member { version: u64::MAX, ..good }, None),
+        (Member { version: MOST, ..good.clone() }, None),
+        (Member { version: MOST + 1, ..good }, Some(Flaw::Counter)),
     ];
     for (fact, flaw) in table {
         let mut view = member_of_cluster();

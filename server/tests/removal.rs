@@ -69,4 +69,17 @@ fn a_dead_node_is_removed_by_hand_and_knows_it_when_it_comes_back() {
     let info = cluster.request("GET", 3, "/admin/v1/info", None).json();
     assert_eq!((&info["state"], &info["readiness"]), (&"removed".into(), &"starting".into()), "{info}");
     assert_eq!(cluster.members(1).map(|members| members.len()), Some(2));
+
+    // Of two members one is no majority: it may be the one that is cut off.
+    cluster.kill(2);
+    wait_until("its death is known", || gossiped(&cluster, &live)["peer"]["belief"] == "dead");
+    let refused = assassinate(&cluster, &live, &["--yes"]);
+    let why = said(&refused);
+    assert!(
+        !refused.status.success() && why.contains("conflict (409)") && why.contains("1 of 2 members up"),
+        "{why}"
+    );
+    let forced = assassinate(&cluster, &live, &["--yes", "--force"]);
+    assert!(forced.status.success(), "{}", said(&forced));
+    assert_eq!(cluster.members(1).map(|members| members.len()), Some(1));
 }

@@ -28,7 +28,7 @@ async fn a_table_is_created_shown_changed_and_dropped() {
 
     let created = f.ask("PUT", "/v1/tables/users", &body.to_string()).await;
     assert_eq!(created.status, 201, "{}", text(&created.body));
-    assert_eq!(created.json()["agreed"], true);
+    assert_eq!((&created.json()["agreed"], &created.json()["down"]), (&json!(true), &json!(0)));
     let again = f.ask("PUT", "/v1/tables/users", &body.to_string()).await;
     assert_eq!((again.status, &again.json()), (200, &created.json()), "a no-op");
 
@@ -109,6 +109,12 @@ async fn a_definition_that_makes_no_sense_is_refused_with_the_field() {
         (r#"{"replication": {"class": "simple", "factor": 1, "dc1": 2}}"#, 400, "bad-request", "replication"),
         (r#"{"replication": {"class": "network_topology"}}"#, 400, "bad-request", "replication"),
         (r#"{"replication": {"class": "network_topology", "": 1}}"#, 400, "bad-request", "replication"),
+        (
+            r#"{"replication": {"class": "network_topology", "nowhere": 1}}"#,
+            400,
+            "bad-request",
+            "replication",
+        ),
         (r#"{"default_read_consistency": "most"}"#, 400, "invalid-consistency", "default_read_consistency"),
         (r#"{"default_read_consistency": null}"#, 400, "bad-request", "default_read_consistency"),
         (r#"{"default_ttl": "1h"}"#, 400, "bad-request", "default_ttl"),

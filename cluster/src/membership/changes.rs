@@ -5,7 +5,7 @@ use std::fmt;
 use super::member::Flaw;
 use crate::{
     node_id::{ClusterId, HostId},
-    table::FactFlaw,
+    table::{FactFlaw, Replication},
 };
 
 /// What an exchange taught. Everything but the notes must be durable before it is acted upon: before the ring is used,
@@ -68,6 +68,14 @@ pub enum Note {
         /// Why.
         flaw: FactFlaw,
     },
+    /// Another definition of a table was later than the one this node knew, and holds. That somebody changed the table is
+    /// one reason; that two sides of a partition defined it is another, and the only one for another replication.
+    TableRedefined {
+        /// The table.
+        name: String,
+        /// The replication that was known and the one that holds, if they differ.
+        replication: Option<Box<(Replication, Replication)>>,
+    },
     /// A normal member says that it is joining; it is kept as normal, so that the ring does not shrink.
     SteppedBack {
         /// The member.
@@ -97,6 +105,17 @@ impl fmt::Display for Note {
             }
             Self::MemberIgnored { about, flaw } => write!(f, "ignored a description of host {about}: {flaw}"),
             Self::TableIgnored { flaw } => write!(f, "ignored the definition of a table: {flaw}"),
+            Self::TableRedefined { name, replication: None } => {
+                write!(f, "table `{name}` has a later definition than the one known here, which holds")
+            }
+            Self::TableRedefined { name, replication: Some(replication) } => {
+                let (known, holds) = &**replication;
+                write!(
+                    f,
+                    "table `{name}` was created twice, with replication {known} as known here, and later with {holds}, \
+                     which holds; what was written by the former may not be found before it is written again"
+                )
+            }
             Self::SteppedBack { about } => {
                 write!(f, "host {about} says it is joining but had joined; it stays in the ring")
             }

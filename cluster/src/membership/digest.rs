@@ -4,8 +4,11 @@ use std::{cmp::Ordering, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::member::{Flaw, Member, MemberState};
-use crate::node_id::{ClusterId, Generation, HostId};
+use super::member::{Flaw, Member, MemberState, check_count};
+use crate::{
+    node_id::{ClusterId, Generation, HostId},
+    time::Timestamp,
+};
 
 /// What a fact is about. A build relays facts with tags that it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,9 +61,6 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// Counters beyond it are damage: at a hundred a second it takes 89,000 years to count so far.
-    pub const MAX_COUNT: u64 = 1 << 48;
-
     /// That nothing is known of a member.
     pub fn nothing(host_id: HostId) -> Self {
         Self { host_id, removed: false, generation: Generation(0), heartbeat: 0, described: 0, told: 0 }
@@ -80,11 +80,13 @@ impl Digest {
         }
     }
 
+    /// Checks what can be checked without knowing the member.
+    ///
     /// # Errors
-    /// [`Flaw::Counter`].
-    pub fn check(&self) -> Result<(), Flaw> {
-        let highest = self.heartbeat.max(self.told);
-        if highest > Self::MAX_COUNT { Err(Flaw::Counter) } else { Ok(()) }
+    /// [`Flaw::FarFuture`], [`Flaw::Counter`].
+    pub fn check(&self, now: Timestamp) -> Result<(), Flaw> {
+        let highest = self.heartbeat.max(self.described).max(self.told);
+        check_count(highest, self.generation, now)
     }
 }
 
@@ -107,18 +109,18 @@ impl Delta {
     /// Bytes of one fact at most.
     pub const MAX_FACT_BYTES: usize = 1024;
 
-    /// Checks what can be checked without knowing the member; its description is the view's to check.
+    /// Checks what can be checked without knowing the member, by this node's clock; its description is the view's to check.
     ///
     /// # Errors
     /// The first [`Flaw`].
-    pub fn check(&self) -> Result<(), Flaw> {
-        self.digest.check()?;
+    pub fn check(&self, now: Timestamp) -> Result<(), Flaw> {
+        self.digest.check(now)?;
         let fits = |(_, fact): &(Tag, Fact)| {
             fact.bytes.len() <= Self::MAX_FACT_BYTES
                 && (self.after + 1..=self.digest.told).contains(&fact.version)
         };
         let ascending = self.facts.is_sorted_by(|(_, one), (_, next)| one.version < next.version);
-        if self.after > Digest::MAX_COUNT
+        if self.after > self.digest.told
             || self.facts.len() > Self::MAX_FACTS
             || !ascending
             || !self.facts.iter().all(fits)

@@ -29,7 +29,7 @@ use super::{
     digest::{Ack, Delta, Digest, Fact, Incarnation, MAX_DELTA_BYTES, MAX_DIGESTS, Span, Syn, Tag},
     member::{Flaw, MAX_MEMBERS, Member, MemberState},
 };
-use crate::node_id::HostId;
+use crate::{node_id::HostId, time::Timestamp};
 
 /// Digests of others in a ping.
 const PINGED_DIGESTS: usize = 64;
@@ -160,14 +160,14 @@ impl Rumors {
         Syn { span: Span::of(self.own), digests: [self.own().digest()].into_iter().chain(digests).collect() }
     }
 
-    /// Answers a first message.
-    pub fn on_syn(&mut self, syn: &Syn) -> (Ack, News) {
+    /// Answers a first message. Here and below, `now` is this node's clock, by which claims are judged.
+    pub fn on_syn(&mut self, syn: &Syn, now: Timestamp) -> (Ack, News) {
         let mut news = News::default();
         let (mut wanted, mut younger, mut lacking) = (Vec::new(), Vec::new(), Vec::new());
         let mut named = BTreeSet::new();
         for theirs in &syn.digests {
             named.insert(theirs.host_id);
-            if let Err(flaw) = theirs.check() {
+            if let Err(flaw) = theirs.check(now) {
                 news.flaws.push((theirs.host_id, flaw));
                 continue;
             }
@@ -198,10 +198,10 @@ impl Rumors {
 
     /// Takes the heartbeats of an answer. Its deltas go through [`Rumors::accept`] when the view has taken their
     /// descriptions.
-    pub fn on_ack(&mut self, ack: &Ack) -> News {
+    pub fn on_ack(&mut self, ack: &Ack, now: Timestamp) -> News {
         let mut news = News::default();
         for digest in ack.younger.iter().chain([&ack.own]) {
-            match digest.check() {
+            match digest.check(now) {
                 Ok(()) => self.take_heartbeat(digest, &mut news),
                 Err(flaw) => news.flaws.push((digest.host_id, flaw)),
             }
@@ -220,10 +220,10 @@ impl Rumors {
 
     /// Learns what another node knows more. The descriptions in it are durable; commutative, associative and
     /// idempotent over well-formed deltas.
-    pub fn accept(&mut self, deltas: &[Delta]) -> News {
+    pub fn accept(&mut self, deltas: &[Delta], now: Timestamp) -> News {
         let mut news = News::default();
         for delta in deltas {
-            match delta.check() {
+            match delta.check(now) {
                 Err(flaw) => news.flaws.push((delta.digest.host_id, flaw)),
                 Ok(()) if delta.digest.host_id == self.own => self.outbid(&delta.digest),
                 Ok(()) => self.accept_one(delta, &mut news),

@@ -1,7 +1,7 @@
 //! When a joining node begins to settle, and a settling one becomes normal. Why this is sound: the cover page of
 //! [`super`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Exchange, Member, MemberState, View};
 use crate::node_id::HostId;
@@ -9,12 +9,15 @@ use crate::node_id::HostId;
 /// What a node that is not normal yet has heard of the members since it started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Join {
-    heard: BTreeMap<HostId, Heard>,
+    /// With the number of removals that this node knew then.
+    heard: BTreeMap<HostId, (Heard, usize)>,
 }
 
-/// Later ones say more, and what was heard once stays true.
+/// Later ones say more, and what was heard once stays true; but see [`Join::heard`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
+    /// It has not heard of all removals: what it says may change by what a removed member has sent.
+    MissesRemovals,
     /// It does not list this node (yet, or because it does not believe its description).
     DoesNotList,
     /// It lists members that this node did not believe, so cannot ask.
@@ -52,19 +55,35 @@ impl Join {
             Heard::ListsOthers
         } else if owns_ranges(view.own().host_id, theirs) {
             Heard::ReadsHere
+        } else if !knows_removals(view, theirs) {
+            Heard::MissesRemovals
         } else if theirs.has_user_records {
             Heard::HasRecords
         } else {
             Heard::Clean
         };
-        let heard = self.heard.entry(sender).or_insert(new);
-        *heard = if *heard < Heard::Clean { new } else { new.max(*heard) };
+        let removals = view.tombstones().count();
+        let heard = match self.heard(sender, removals) {
+            Some(known) if known >= Heard::Clean => new.max(known),
+            _ => new,
+        };
+        self.heard.insert(sender, (heard, removals));
+    }
+
+    /// What a member has said, as far as it still counts: a member that is removed may have coordinated writes that went
+    /// to others after they said that they had no records, and not to this node. So a removal makes a clean answer of
+    /// before worth nothing.
+    fn heard(&self, host_id: HostId, removals: usize) -> Option<Heard> {
+        let (heard, known_removals) = *self.heard.get(&host_id)?;
+        let is_outdated = heard == Heard::Clean && known_removals < removals;
+        (!is_outdated).then_some(heard)
     }
 
     /// The members that have yet to say what the next step needs: who has said it need not be asked again.
     pub fn to_be_asked<'a>(&'a self, view: &'a View) -> impl Iterator<Item = HostId> + 'a {
         let wanted = if view.own().state.owns_ranges() { Heard::ReadsHere } else { Heard::Clean };
-        let has_said = move |host_id| self.heard.get(&host_id).is_some_and(|heard| *heard >= wanted);
+        let removals = view.tombstones().count();
+        let has_said = move |host_id| self.heard(host_id, removals).is_some_and(|heard| heard >= wanted);
         view.others().map(|member| member.host_id).filter(move |host_id| !has_said(*host_id))
     }
 
@@ -98,6 +117,9 @@ impl Join {
         if let Some(who) = who(Some(Heard::ListsOthers)) {
             return wait(format!("{who} lists members that this node does not believe"));
         }
+        if let Some(who) = who(Some(Heard::MissesRemovals)) {
+            return wait(format!("{who} has not heard of all members that were removed"));
+        }
         if let Some(who) = who(None) {
             helenus_storage::sometimes!("a join waits for an answer");
             return wait(format!("waiting for an answer of {who}"));
@@ -116,7 +138,8 @@ impl Join {
 
     /// The members, if any, of whom this was heard.
     fn who(&self, view: &View, is_meant: impl Fn(Option<Heard>) -> bool) -> Option<String> {
-        let heard = |member: &&Member| self.heard.get(&member.host_id).copied();
+        let removals = view.tombstones().count();
+        let heard = |member: &&Member| self.heard(member.host_id, removals);
         let members: Vec<_> = view.others().filter(|member| is_meant(heard(member))).collect();
         (!members.is_empty()).then(|| names(&members))
     }
@@ -124,6 +147,13 @@ impl Join {
 
 fn wait(why: String) -> JoinVerdict {
     JoinVerdict::Wait { why }
+}
+
+/// Whether the sender of an exchange has heard of every removal that this node knows.
+fn knows_removals(view: &View, theirs: &Exchange) -> bool {
+    let theirs = theirs.members.iter().filter(|member| member.state == MemberState::Removed);
+    let theirs: BTreeSet<HostId> = theirs.map(|member| member.host_id).collect();
+    view.tombstones().all(|removed| theirs.contains(&removed.host_id))
 }
 
 /// Whether the sender of an exchange reads from this member.

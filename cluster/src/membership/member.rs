@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     node_id::{ClusterId, Generation, HostId},
     table::Table,
-    time::{Timestamp, is_far_future},
+    time::{MAX_AHEAD_SECONDS, Timestamp, is_far_future},
 };
 
 /// Where a member stands in its life. Only the member itself moves on, and never back; only an operator removes it.
@@ -153,8 +153,8 @@ pub enum Flaw {
         /// Seconds since 1970.
         seconds: u64,
     },
-    /// A counter that no node reaches.
-    #[error("it has a counter that no node reaches")]
+    /// A counter that the node cannot have reached since its start.
+    #[error("it has a counter that it cannot have reached since its start")]
     Counter,
     /// Facts that are too many, too long, out of order, or not of the member that they are told of.
     #[error("its facts are too many, too long, out of order or another member's")]
@@ -183,7 +183,7 @@ impl Member {
         if self.tokens.is_empty() || self.tokens.len() > MAX_TOKENS_PER_MEMBER || !ascending {
             return Err(Flaw::Tokens);
         }
-        check_not_far_future(self.generation.0, now)
+        check_count(self.version, self.generation, now)
     }
 
     /// Which of two descriptions of this member is newer. Descriptions of the same version should be equal; if they
@@ -198,9 +198,19 @@ impl Member {
     }
 }
 
-/// Fails for an instant that lies far ahead.
-pub(super) fn check_not_far_future(seconds: u64, now: Timestamp) -> Result<(), Flaw> {
-    if is_far_future(seconds, now) { Err(Flaw::FarFuture { seconds }) } else { Ok(()) }
+/// Counts that a node can have reached per second of its life, however short its intervals.
+const MAX_COUNTS_PER_SECOND: u64 = 10_000;
+
+/// Fails for a start that lies far ahead, and for what a node that started then cannot have counted: whoever believed it
+/// would take all that the member really says for old, until it has counted so far or starts anew. The bound grows with
+/// time, faster than anyone counts, so a member that goes on from a claim at the bound is believed.
+pub(super) fn check_count(count: u64, generation: Generation, now: Timestamp) -> Result<(), Flaw> {
+    let seconds = generation.0;
+    if is_far_future(seconds, now) {
+        return Err(Flaw::FarFuture { seconds });
+    }
+    let lived = (now.0 / 1_000_000).saturating_sub(seconds).saturating_add(MAX_AHEAD_SECONDS);
+    if count > lived.saturating_mul(MAX_COUNTS_PER_SECOND) { Err(Flaw::Counter) } else { Ok(()) }
 }
 
 /// These texts reach logs and terminals.

@@ -82,13 +82,20 @@
 //! contained J, as did everything that I told those who came by it, C included. So C knew J before it could
 //! coordinate, and its writes go to J as to any joining node ([`crate::placement`]).
 //!
+//! *A coordinator that was removed.* It is not waited for, so it may not have known J, and its writes may have gone to M
+//! after M said that it has none. So a removal makes all that was said before worthless: J asks again, and counts an
+//! answer only if it lists every removal that J knows. M sets "has user records" before it looks whether the sender of a
+//! write was removed, and M lists the removal before it reads the flag: by Dekker's argument once more, either M turns the
+//! write away, or it says that it has records. What only the removed member itself stored is lost with it. The chain
+//! above leads through removed members too: whom one of them introduced to nobody else, before it died, is unknown to
+//! all, and its writes may be missed until it has met any other member.
+//!
 //! Gossip may tell M of J, or J of M, before they meet: it changes views, durably and in one direction, and answers
-//! nothing that this argument counts. Whoever belongs to no cluster does not gossip. A removed member is not waited for:
-//! what it coordinated behind everyone's back, and J has missed, is lost with it.
+//! nothing that this argument counts. Whoever belongs to no cluster does not gossip.
 //!
 //! The argument leans on: facts taken whole (an exchange with a member that J does not believe is not clean); views that never
-//! shrink, restarts included (durable *before* the answer is sent); a node that coordinates only once it belongs; belonging only by an exchange that lists the node. An answer once clean stays
-//! clean: what its sender coordinates later goes to J. Rejected: asking only the seeds (a write by any other member is
+//! shrink, restarts included (durable *before* the answer is sent); a node that coordinates only once it belongs; belonging only by an exchange that
+//! lists the node. An answer once clean stays clean until a member is removed: what its sender coordinates later goes to J. Rejected: asking only the seeds (a write by any other member is
 //! missed), a grace period (a guess about the slowest message).
 //!
 //! # Why nobody reads past a new owner's writes
@@ -97,6 +104,16 @@
 //! writes go to the former owners too ([`crate::placement`]). It becomes normal, and they are let go, when every member
 //! that it knows has sent it an exchange which lists it as an owner: those read from J. One that J does not know reads
 //! from J as well, by the argument above with "lists J as an owner" in place of "lists J".
+//!
+//! # A joining member that is dead still counts
+//!
+//! Writes of the ranges of a joining member wait for one acknowledgement more, also while it is dead: with three replicas,
+//! QUORUM then takes all of them. Why not leave out one that has been convicted for an hour? Because a conviction is the
+//! belief of one side of a partition. J may have the clean answers of all, be cut off with some of them, and settle: those
+//! who hear of it read from it and from one former owner of two. A write over here that does without J reaches a quorum
+//! of the former owners, and those readers miss it. No timer closes this: J cannot know when it was given up, and
+//! whoever gives it up cannot know that it has not settled. Only a removal ends it, which J and everyone else obey. That
+//! is an operator's word; `admin status` says what the dead one costs and how to say it.
 //!
 //! # What arrives is not trusted
 //!

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use helenus_storage::TableId;
+
 use super::{
     changes::{Changes, Note},
-    member::{Exchange, Flaw, MAX_MEMBERS, MAX_TOKENS, Member, MemberState, check_not_far_future},
+    member::{Exchange, Flaw, MAX_MEMBERS, MAX_TOKENS, Member, MemberState, check_count},
 };
 use crate::{
     node_id::{ClusterId, Generation, HostId},
@@ -229,10 +231,21 @@ impl View {
         self.tables.insert(fact);
     }
 
+    /// A fact calls a table live whose id this node's storage has dropped ([`Schema::bury`]).
+    pub(crate) fn bury_table(&mut self, id: TableId) {
+        self.tables.bury(id);
+    }
+
     fn learn_tables(&mut self, facts: &[Table], now: Timestamp, changes: &mut Changes) {
         for fact in facts {
+            let known = self.tables.get(&fact.name).cloned();
             match self.tables.learn(fact, now) {
-                Ok(true) => changes.tables.push(fact.name.clone()),
+                Ok(true) => {
+                    changes.tables.push(fact.name.clone());
+                    if let Some(note) = known.and_then(|known| redefinition(&known, fact)) {
+                        changes.note(note);
+                    }
+                }
                 Ok(false) => {}
                 Err(flaw) => changes.note(Note::TableIgnored { flaw }),
             }
@@ -338,7 +351,7 @@ impl View {
         if claimed < held || (claimed == held && !differs(claim, own)) {
             return Ok(false);
         }
-        check_not_far_future(claim.generation.0, now)?;
+        check_count(claim.version, claim.generation, now)?;
         helenus_storage::sometimes!("a claim about this node was outbid");
         if claim.address != own.address {
             changes.rival = Some(claim.address.clone());
@@ -356,7 +369,7 @@ impl View {
         now: Timestamp,
         changes: &mut Changes,
     ) -> Result<bool, Flaw> {
-        check_not_far_future(claim.generation.0, now)?;
+        check_count(claim.version, claim.generation, now)?;
         if claim.tokens != self.own().tokens {
             return Err(Flaw::TokensChanged);
         }
@@ -398,10 +411,17 @@ fn tombstone_wins(known: &Member, fact: &Member) -> Option<bool> {
     }
 }
 
+/// What to say of a fact that takes the place of another one about the same table.
+fn redefinition(known: &Table, fact: &Table) -> Option<Note> {
+    if fact.is_dropped || fact.id() != known.id() || fact.definition == known.definition {
+        return None;
+    }
+    let (was, is) = (&known.definition.replication, &fact.definition.replication);
+    let replication = (was != is).then(|| Box::new((was.clone(), is.clone())));
+    Some(Note::TableRedefined { name: fact.name.clone(), replication })
+}
+
 /// Gives the member the next version after one that is known of it.
 fn outbid(own: &mut Member, (generation, version): (Generation, u64)) {
-    (own.generation, own.version) = match version.checked_add(1) {
-        Some(version) => (generation, version),
-        None => (Generation(generation.0.saturating_add(1)), 0),
-    };
+    (own.generation, own.version) = (generation, version.saturating_add(1));
 }

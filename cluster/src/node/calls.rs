@@ -125,7 +125,7 @@ async fn gossip_until(
     deadline: Instant,
 ) -> Result<Agreement, CallError> {
     let answered = match ask(peers, destination, Gossip::Syn(syn), deadline).await {
-        Err(Refused::Removed) => return Ok(Agreement::Missing),
+        Err(Refused::Over) => return Ok(Agreement::Missing),
         Err(Refused::Call(error)) => return Err(error),
         Ok(answered) => answered,
     };
@@ -158,7 +158,7 @@ async fn tell(
     deadline: Instant,
 ) -> Result<(), CallError> {
     match ask(peers, destination, Gossip::Ack2(deltas), deadline).await {
-        Ok(_) | Err(Refused::Removed) => Ok(()),
+        Ok(_) | Err(Refused::Over) => Ok(()),
         Err(Refused::Call(error)) => Err(error),
     }
 }
@@ -187,8 +187,8 @@ struct Answered {
 
 /// Why gossip was not answered.
 enum Refused {
-    /// The other says that this node was removed from the cluster.
-    Removed,
+    /// One of the two was removed from the cluster, or superseded: only a full exchange can tell why.
+    Over,
     /// The call failed.
     Call(CallError),
 }
@@ -214,7 +214,7 @@ async fn ask(
             let measured = Measured::of(sent, came, went, returned);
             Ok(Answered { header: answer.header, answer: reply.answer, sent, returned, measured })
         }
-        Response::Failed(ReplicaError::Removed) => Err(Refused::Removed),
+        Response::Failed(ReplicaError::Removed | ReplicaError::NotServing(_)) => Err(Refused::Over),
         body => Err(Refused::Call(unexpected(body))),
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     },
     node_id::HostId,
     settings::Settings,
+    time::Timestamp,
 };
 
 /// Gossip and failure detection of one node.
@@ -94,24 +95,24 @@ impl Hearsay {
     }
 
     /// Answers a first message, and says what of it was not believed.
-    pub(super) fn on_syn(&self, syn: &Syn) -> (Ack, Vec<(HostId, Flaw)>) {
+    pub(super) fn on_syn(&self, syn: &Syn, now: Timestamp) -> (Ack, Vec<(HostId, Flaw)>) {
         let mut state = self.state.lock();
-        let (ack, news) = state.rumors.on_syn(syn);
+        let (ack, news) = state.rumors.on_syn(syn, now);
         let flaws = state.note(news);
         (ack, flaws)
     }
 
     /// Takes the heartbeats of a second message.
-    pub(super) fn on_ack(&self, ack: &Ack) -> Vec<(HostId, Flaw)> {
+    pub(super) fn on_ack(&self, ack: &Ack, now: Timestamp) -> Vec<(HostId, Flaw)> {
         let mut state = self.state.lock();
-        let news = state.rumors.on_ack(ack);
+        let news = state.rumors.on_ack(ack, now);
         state.note(news)
     }
 
     /// Takes deltas whose descriptions the view believes.
-    pub(super) fn accept(&self, deltas: &[Delta]) -> Vec<(HostId, Flaw)> {
+    pub(super) fn accept(&self, deltas: &[Delta], now: Timestamp) -> Vec<(HostId, Flaw)> {
         let mut state = self.state.lock();
-        let news = state.rumors.accept(deltas);
+        let news = state.rumors.accept(deltas, now);
         state.note(news)
     }
 
@@ -208,8 +209,10 @@ impl State {
 }
 
 /// Of deltas, the descriptions that `view` does not have.
-pub(super) fn unknown_descriptions<'a>(deltas: &'a [Delta], view: &View) -> Vec<&'a Member> {
-    let descriptions =
-        deltas.iter().filter(|delta| delta.check().is_ok()).filter_map(|delta| delta.description.as_deref());
+pub(super) fn unknown_descriptions<'a>(deltas: &'a [Delta], view: &View, now: Timestamp) -> Vec<&'a Member> {
+    let descriptions = deltas
+        .iter()
+        .filter(|delta| delta.check(now).is_ok())
+        .filter_map(|delta| delta.description.as_deref());
     descriptions.filter(|member| view.known(member.host_id) != Some(member)).collect()
 }

@@ -4,6 +4,7 @@
 //!   every interval      heartbeat; φ of all members; gossip with one or two, ping some more (`rounds`)
 //!   news                gossip with one more, soon
 //!   not normal yet      full exchanges with the members that have yet to say what the join waits for, and with seeds
+//!   the wrong host      a full exchange with whoever answers at a member's address
 //!   a connection lost   one ping to that peer at once, if it was up: whether that fails says if it is down
 //!   a suspicion         ping the suspect and have others ping it; twice in vain: it is taken for dead
 //! ```
@@ -364,7 +365,10 @@ impl MembershipLoop {
                 match result {
                     Ok(Agreement::Reached) => {}
                     Ok(Agreement::Missing) => self.calls.exchange(&self.peers, destination),
-                    Err(error) => self.log_error(&destination.address, &error),
+                    Err(error) => {
+                        self.meet_whoever_moved(&error);
+                        self.log_error(&destination.address, &error);
+                    }
                 }
             }
             Called::Probe { host_id, is_reached } => {
@@ -397,8 +401,21 @@ impl MembershipLoop {
                 if host_id.is_none() {
                     self.formation.on_failure(address);
                 }
+                self.meet_whoever_moved(&error);
                 self.log_error(address, &error);
             }
+        }
+    }
+
+    /// Another host answers at a member's address: whoever it is, it has moved there, and may be known nowhere else. So
+    /// all find each other again even if all have changed their addresses.
+    fn meet_whoever_moved(&mut self, error: &CallError) {
+        let CallError::WrongHost { address, found, .. } = error else { return };
+        let picture = self.cluster.picture();
+        let is_known_there = picture.view().known(*found).is_some_and(|member| member.address == *address);
+        if !is_known_there {
+            helenus_storage::sometimes!("another host was found at a member's address");
+            self.calls.exchange(&self.peers, Destination { host_id: None, address: address.clone() });
         }
     }
 
@@ -428,6 +445,9 @@ impl MembershipLoop {
     async fn form_if_due(&mut self) {
         if self.cluster.picture().view().cluster_id().is_some() {
             return;
+        }
+        if let Some(why) = self.cluster.unwanted() {
+            return self.cluster.wait_for(why);
         }
         match self.formation.verdict() {
             FormationVerdict::Wait { why } => self.cluster.wait_for(why),

@@ -96,7 +96,7 @@ use self::{
 use crate::{
     consistency::Consistency,
     error::RequestError,
-    membership::{Gossip, GossipAnswer, GossipReply, GossipRequest},
+    membership::{Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     quorum::Answer,
@@ -286,6 +286,8 @@ pub struct Node {
     loops: Mutex<Vec<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
+    /// Which new node chooses its tokens.
+    token_turns: token_choice::Turns,
     stop: CancellationToken,
 }
 
@@ -368,6 +370,7 @@ impl Node {
             source,
             loops,
             probes: Semaphore::new(MAX_PROBES),
+            token_turns: token_choice::Turns::default(),
             stop,
         }))
     }
@@ -395,14 +398,9 @@ impl Node {
             self.coordinator.counters.expired_before.add(1);
             return Err(ReplicaError::Expired);
         }
-        if self.cluster.is_superseded() && !is_exchange {
-            helenus_storage::sometimes!("a superseded node turned a message away");
-            return Err(ReplicaError::NotServing("another process has its host id".to_owned()));
-        }
         // What it says of the cluster is answered with the exchange that tells it so.
-        if !is_exchange && self.cluster.is_removed(header.sender) {
-            helenus_storage::sometimes!("a removed node was turned away");
-            return Err(ReplicaError::Removed);
+        if !is_exchange {
+            self.check_ties(header.sender)?;
         }
         self.clock.observe(header.timestamp);
         // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
@@ -420,23 +418,32 @@ impl Node {
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
         match &body {
             Request::Write { table, .. } | Request::Read { table, .. } | Request::Repair { table, .. } => {
-                self.know(*table, header).await;
+                self.schema.learn_from(header, *table, Instant::now() + header.remaining).await;
             }
             Request::Hints { hints } => {
                 let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
                 for table in tables {
-                    self.know(table, header).await;
+                    self.schema.learn_from(header, table, Instant::now() + header.remaining).await;
                 }
             }
             _ => {}
+        }
+        if matches!(body, Request::Write { .. } | Request::Repair { .. } | Request::Hints { .. }) {
+            // In this order, as the proof of `membership` wants it: either the removal of the sender is seen here, or a
+            // joining node that is told of the removal is told of records too.
+            self.cluster.note_user_record();
+            self.check_ties(header.sender)?;
         }
         Ok(match body {
             Request::Schema { facts } => {
                 Response::Schema { facts: self.schema.answer(header.sender, &facts).await? }
             }
-            Request::Exchange(theirs) => Response::Exchange(
-                self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
-            ),
+            Request::Exchange(theirs) => {
+                self.check_turn(header.sender, &theirs)?;
+                Response::Exchange(
+                    self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
+                )
+            }
             Request::Gossip(GossipRequest { cluster_id, gossip }) => {
                 self.check_cluster(header.sender, cluster_id)?;
                 let received_us = self.clock.now().0;
@@ -466,6 +473,33 @@ impl Node {
         })
     }
 
+    /// Nodes that choose their tokens are told the members one after the other.
+    fn check_turn(&self, sender: HostId, theirs: &Exchange) -> Result<(), ReplicaError> {
+        let picture = self.cluster.picture();
+        let view = picture.view();
+        let is_turn = !token_choice::is_question(theirs)
+            || view.cluster_id().is_none()
+            || self.token_turns.take(sender, |host_id| view.known(host_id).is_some());
+        if is_turn {
+            return Ok(());
+        }
+        helenus_storage::sometimes!("a node waited for its turn to choose tokens");
+        Err(ReplicaError::Overloaded("another node chooses its tokens".to_owned()))
+    }
+
+    /// Nobody talks to a removed node, and one that was removed or superseded answers no one.
+    fn check_ties(&self, sender: HostId) -> Result<(), ReplicaError> {
+        if self.cluster.is_over() {
+            helenus_storage::sometimes!("a node that is over turned a message away");
+            return Err(ReplicaError::NotServing(self.cluster.over().unwrap_or_default()));
+        }
+        if self.cluster.is_removed(sender) {
+            helenus_storage::sometimes!("a removed node was turned away");
+            return Err(ReplicaError::Removed);
+        }
+        Ok(())
+    }
+
     async fn write_and_relay(
         &self,
         header: &Header,
@@ -489,7 +523,9 @@ impl Node {
 
     async fn answer_gossip(&self, header: &Header, gossip: Gossip) -> Result<GossipAnswer, ReplicaError> {
         Ok(match gossip {
-            Gossip::Syn(syn) => GossipAnswer::Ack(self.cluster.answer_syn(header.sender, &syn)),
+            Gossip::Syn(syn) => {
+                GossipAnswer::Ack(self.cluster.answer_syn(header.sender, &syn, self.clock.now()))
+            }
             Gossip::Ack2(deltas) => {
                 self.cluster.learn_ack2(header.sender, &deltas, self.clock.now()).await?;
                 GossipAnswer::Taken
@@ -525,15 +561,6 @@ impl Node {
             tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
         }
         Err(ReplicaError::OtherCluster)
-    }
-
-    /// Learns of a table that the sender knows and this node does not.
-    async fn know(&self, table: TableId, header: &Header) {
-        let picture = self.cluster.picture();
-        let is_known = picture.view().tables().by_id(table).is_some();
-        if !is_known && picture.schema_version() != header.schema_version {
-            self.schema.learn_from(header.sender, Instant::now() + header.remaining).await;
-        }
     }
 
     /// The live tables, by name.
@@ -647,12 +674,13 @@ impl Node {
     }
 
     /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short
-    /// until they are repaired; if it comes back, nobody listens to it.
+    /// until they are repaired; if it comes back, nobody listens to it. Forced: also where no majority of the members
+    /// is up.
     ///
     /// # Errors
     /// [`RemovalError`]; nothing has changed.
-    pub async fn assassinate(&self, host_id: HostId) -> Result<(), RemovalError> {
-        self.cluster.remove(host_id).await
+    pub async fn assassinate(&self, host_id: HostId, is_forced: bool) -> Result<(), RemovalError> {
+        self.cluster.remove(host_id, is_forced).await
     }
 
     /// Takes no new request; requests under way go on.

@@ -8,9 +8,10 @@
 //! Two nodes that swap schemas tell each other all the facts that they know, and both know the union afterwards. An
 //! exchange of the membership carries them too, so whoever is not reached now hears of a change when it is met again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use helenus_storage::TableId;
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep, timeout_at},
@@ -23,9 +24,10 @@ use super::{
     transport::{CallError, Destination},
 };
 use crate::{
-    message::{ReplicaError, Request, Response, TrafficClass},
+    membership::View,
+    message::{Header, ReplicaError, Request, Response, TrafficClass},
     node_id::HostId,
-    table::{Definition, Refusal, Table},
+    table::{Definition, Refusal, Replication, Table},
 };
 
 /// How long one swap with one member may take.
@@ -46,6 +48,8 @@ pub struct SchemaChange {
     pub is_created: bool,
     /// Whether every live member knew of it before the deadline.
     pub is_agreed: bool,
+    /// Members that were down, and so not waited for: they hear of it when they are back.
+    pub down: usize,
 }
 
 /// Why the schema was not changed.
@@ -91,7 +95,11 @@ impl SchemaKeeper {
     ) -> Result<SchemaChange, SchemaError> {
         let existed = self.cluster.picture().table(name).is_some();
         let now = self.clock.now();
-        self.cluster.change_schema(|schema| schema.define(name, definition.clone(), now)).await?;
+        let define = |view: &View, is_spent: &dyn Fn(TableId) -> bool| {
+            check_datacenters(view, name, &definition)?;
+            view.tables().define(name, definition.clone(), now, is_spent)
+        };
+        self.cluster.change_schema(define).await?;
         let change = self.agreed(name, !existed, deadline).await?;
         // Another node may have changed it at the same time: the later change holds, and only its client is told so.
         match self.cluster.picture().table(name) {
@@ -112,7 +120,7 @@ impl SchemaKeeper {
         deadline: Instant,
     ) -> Result<SchemaChange, SchemaError> {
         let now = self.clock.now();
-        self.cluster.change_schema(|schema| schema.drop_table(name, now).map(Some)).await?;
+        self.cluster.change_schema(|view, _| view.tables().drop_table(name, now).map(Some)).await?;
         self.agreed(name, false, deadline).await
     }
 
@@ -136,10 +144,22 @@ impl SchemaKeeper {
         *asked = Some(Instant::now());
     }
 
-    /// Asks a node that sent a request about a table which this one does not know.
-    pub(crate) async fn learn_from(&self, sender: HostId, deadline: Instant) {
-        let Some(sender) = self.cluster.picture().destination(sender) else { return };
+    /// Asks the node that sent a request about a table which this one does not know, of whose schema the version differs.
+    pub(crate) async fn learn_from(&self, header: &Header, table: TableId, deadline: Instant) {
+        let is_known = || {
+            let picture = self.cluster.picture();
+            picture.view().tables().by_id(table).is_some()
+                || picture.schema_version() == header.schema_version
+        };
+        if is_known() {
+            return;
+        }
+        let Some(sender) = self.cluster.picture().destination(header.sender) else { return };
         let Ok(_turn) = timeout_at(deadline, self.asked.lock()).await else { return };
+        // Whoever had the turn before may have asked already.
+        if is_known() {
+            return;
+        }
         helenus_storage::sometimes!("a request was about a table that its replica did not know");
         // If it fails, the request does: the table is still unknown.
         let _: Result<(), _> = self.swap(&sender, deadline).await.map(drop);
@@ -158,7 +178,8 @@ impl SchemaKeeper {
         let told =
             join_all(self.live_members().iter().map(|member| self.tell(member, table, deadline))).await;
         let is_agreed = told.into_iter().all(|is_told| is_told);
-        Ok(SchemaChange { table: table.clone(), is_created, is_agreed })
+        let down = picture.view().others().filter(|member| !self.cluster.is_up(member.host_id)).count();
+        Ok(SchemaChange { table: table.clone(), is_created, is_agreed, down })
     }
 
     /// Swaps schemas with a member until it knows of the table, is down, or the deadline has passed; whether it knows,
@@ -199,5 +220,24 @@ impl SchemaKeeper {
         let picture = self.cluster.picture();
         let others = picture.view().others().filter(|member| self.cluster.is_up(member.host_id));
         others.filter_map(|member| picture.destination(member.host_id)).collect()
+    }
+}
+
+/// A new table's replicas are where there are members: a misspelt datacenter would hold none (Apache Cassandra refuses
+/// it too). What a table was created with stays right, whoever has left since.
+fn check_datacenters(view: &View, name: &str, definition: &Definition) -> Result<(), Refusal> {
+    let Replication::NetworkTopology { factors } = &definition.replication else { return Ok(()) };
+    if view.tables().get(name).is_some() {
+        return Ok(());
+    }
+    let known: BTreeSet<&str> = view.members().map(|member| member.datacenter.as_str()).collect();
+    match factors.keys().find(|datacenter| !known.contains(datacenter.as_str())) {
+        None => Ok(()),
+        Some(unknown) => {
+            let known = known.into_iter().collect::<Vec<_>>().join("`, `");
+            let detail =
+                format!("no member is in datacenter `{}`; there are `{known}`", unknown.escape_debug());
+            Err(Refusal::Invalid { field: "replication", detail })
+        }
     }
 }

@@ -1,32 +1,59 @@
 //! Which tokens a new node has: it asks the seeds who is there before it shows itself.
 //!
-//! The question is an exchange in which the node says nothing, neither of itself nor of others. Without an answer in time it
-//! keeps the tokens that it has drawn: a node that forms the cluster has nobody to ask, and nodes that start all at once
-//! may not find each other yet. Add nodes one at a time for an even ring.
+//! ```text
+//!   new node        first seed of its list that belongs to a cluster
+//!   ───────> an exchange that says nothing
+//!   <─────── not your turn                       somebody else chooses, and is not listed yet: ask again
+//!   <─────── all members                         and the turn, until the node is listed, for 10 s at most
+//!   chooses, starts, joins
+//! ```
+//!
+//! Tokens are for ever, so two nodes that choose at once, neither knowing of the other, spoil the ring for good. One
+//! seed gives out turns: who comes first chooses first, and each chooses with all those before it in sight, however many
+//! start at the same instant. Nodes that ask different seeds, or whose turn ran out, may still overlap; then the
+//! shares are as uneven as one of the choices is unaware, and no key is in danger. Rejected: an announcement of tokens
+//! that may still change (every proof about joining leans on tokens that do not); spreading a plan for all nodes (nobody
+//! knows how many there will be).
+//!
+//! Without an answer the node keeps the tokens that it has drawn: at once if it is the first seed, which forms the
+//! cluster; after a while of silence otherwise.
 
 use std::time::Duration;
 
 use helenus_storage::Engine;
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
 
 use super::{
     StartError,
     identity::LocalIdentity,
     randomness::stream,
-    transport::{Destination, Transport},
+    transport::{CallError, Destination, Transport},
 };
 use crate::{
-    membership::{Exchange, Member},
-    message::{Header, Message, Request, Response, TrafficClass},
+    membership::{Exchange, Member, MemberState},
+    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    node_id::HostId,
     placement::allocate,
     settings::Settings,
     time::WallClock,
 };
 
-/// How long all seeds together are waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long one seed is waited for.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long seeds may be silent, or belong to no cluster.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a node waits for its turn: forty nodes that take their time.
+const MOST_PATIENCE: Duration = Duration::from_secs(120);
+/// Wait before the seeds are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// For how long a turn holds.
+const TURN: Duration = Duration::from_secs(10);
 
-/// Chooses the tokens of a node that starts for the first time, if the settings want it.
+/// Chooses the tokens of a node that starts for the first time, if the settings want it; checks them if they name them.
+///
+/// # Errors
+/// [`StartError::Identity`] for a token of the settings that another member has.
 pub(super) async fn choose(
     settings: &Settings,
     identity: &LocalIdentity,
@@ -35,43 +62,146 @@ pub(super) async fn choose(
     clock: &dyn WallClock,
     seed: u64,
 ) -> Result<(), StartError> {
-    let Some(factor) = settings.allocate_tokens_for else { return Ok(()) };
-    if !identity.is_new() || !settings.initial_tokens.is_empty() {
+    let is_given = !settings.initial_tokens.is_empty();
+    if !identity.is_new() || (!is_given && settings.allocate_tokens_for.is_none()) {
         return Ok(());
     }
-    let deadline = Instant::now() + PATIENCE;
-    for address in settings.seeds.iter().filter(|seed| **seed != settings.advertise) {
-        let to = Destination { host_id: None, address: address.clone() };
-        let question = question(identity, clock, deadline.saturating_duration_since(Instant::now()));
-        let Ok(answer) = transport.call(&to, question, deadline).await else { continue };
-        let Response::Exchange(known) = answer.body else { continue };
-        if known.cluster_id.is_none() {
-            continue;
-        }
-        let is_near = |member: &&Member| member.datacenter == settings.datacenter;
-        let members: Vec<&Member> = known.members.iter().filter(is_near).collect();
-        let mut random = stream(seed, "allocated tokens");
-        let tokens = allocate(&members, &settings.rack, factor, settings.num_tokens.max(1), &mut random);
-        tracing::info!(members = members.len(), "chose tokens that share the keys evenly");
-        return identity.choose_tokens(engine, tokens.into_iter().map(|token| token.0).collect()).await;
+    let asking = Asking { settings, identity, transport, clock };
+    let Some(known) = asking.members().await else {
+        tracing::info!("no seed told of a cluster: the node keeps the tokens that it has");
+        return Ok(());
+    };
+    if is_given {
+        return check_free(identity, &known);
     }
-    tracing::info!("no seed told of a cluster: the node keeps the tokens that it has drawn");
-    Ok(())
+    let Some(factor) = settings.allocate_tokens_for else { return Ok(()) };
+    let members: Vec<&Member> =
+        known.iter().filter(|member| member.datacenter == settings.datacenter).collect();
+    let mut random = stream(seed, "allocated tokens");
+    let tokens = allocate(&members, &settings.rack, factor, settings.num_tokens.max(1), &mut random);
+    tracing::info!(members = members.len(), "chose tokens that share the keys evenly");
+    identity.choose_tokens(engine, tokens.into_iter().map(|token| token.0).collect()).await
 }
 
-fn question(identity: &LocalIdentity, clock: &dyn WallClock, remaining: Duration) -> Message<Request> {
-    let header = Header {
-        sender: identity.host_id(),
-        generation: identity.generation(),
-        target: None,
-        ring_version: 0,
-        schema_version: 0,
-        class: TrafficClass::Control,
-        remaining,
-        timestamp: clock.now(),
-        trace: None,
-    };
-    let nothing =
-        Exchange { cluster_id: None, members: Vec::new(), tables: Vec::new(), has_user_records: false };
-    Message { header, body: Request::Exchange(nothing) }
+/// Nobody would list the node, and it would wait to be for ever.
+fn check_free(identity: &LocalIdentity, known: &[Member]) -> Result<(), StartError> {
+    taken(identity, known).map_or(Ok(()), |why| Err(StartError::Identity(why)))
+}
+
+/// Why nobody will list this node, if one of its tokens is another member's.
+pub(super) fn taken(identity: &LocalIdentity, known: &[Member]) -> Option<String> {
+    let is_rival =
+        |member: &&Member| member.host_id != identity.host_id() && member.state != MemberState::Removed;
+    known.iter().filter(is_rival).find_map(|member| {
+        let token = identity.tokens().iter().find(|token| member.tokens.contains(token))?;
+        Some(format!(
+            "the token {token} of this node is that of host {} at {} already: name another in the settings, and start \
+             with an empty data directory",
+            member.host_id, member.address
+        ))
+    })
+}
+
+struct Asking<'a> {
+    settings: &'a Settings,
+    identity: &'a LocalIdentity,
+    transport: &'a dyn Transport,
+    clock: &'a dyn WallClock,
+}
+
+/// What a seed has said.
+enum Said {
+    /// All members of its cluster; it is this node's turn.
+    Members(Vec<Member>),
+    /// It is another node's turn.
+    Wait,
+    /// Nothing, or that it belongs to no cluster.
+    Nothing,
+    /// That it does not talk to this node.
+    Refused,
+}
+
+impl Asking<'_> {
+    /// The members of the cluster, once it is this node's turn to know them; `None` if no seed tells of a cluster.
+    async fn members(&self) -> Option<Vec<Member>> {
+        let Settings { seeds, advertise, .. } = self.settings;
+        let others: Vec<&String> = seeds.iter().filter(|seed| *seed != advertise).collect();
+        let forms_the_cluster = seeds.first().is_none_or(|first| first == advertise);
+        let begun = Instant::now();
+        let mut last_word = begun;
+        loop {
+            match self.ask(&others).await {
+                Said::Members(members) => return Some(members),
+                Said::Wait => last_word = Instant::now(),
+                Said::Nothing if forms_the_cluster || last_word.elapsed() >= PATIENCE => return None,
+                Said::Nothing => {}
+                Said::Refused => return None,
+            }
+            if begun.elapsed() >= MOST_PATIENCE {
+                return None;
+            }
+            sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Asks one seed after the other, until one belongs to a cluster.
+    async fn ask(&self, seeds: &[&String]) -> Said {
+        for address in seeds {
+            let to = Destination { host_id: None, address: (*address).clone() };
+            let deadline = Instant::now() + CALL_TIMEOUT;
+            let answer = match self.transport.call(&to, self.question(), deadline).await {
+                Ok(answer) => answer,
+                Err(CallError::Refused(_)) => return Said::Refused,
+                Err(_) => continue,
+            };
+            match answer.body {
+                Response::Exchange(known) if known.cluster_id.is_some() => {
+                    return Said::Members(known.members);
+                }
+                Response::Failed(ReplicaError::Overloaded(_)) => return Said::Wait,
+                _ => {}
+            }
+        }
+        Said::Nothing
+    }
+
+    fn question(&self) -> Message<Request> {
+        let header = Header {
+            sender: self.identity.host_id(),
+            generation: self.identity.generation(),
+            target: None,
+            ring_version: 0,
+            schema_version: 0,
+            class: TrafficClass::Control,
+            remaining: CALL_TIMEOUT,
+            timestamp: self.clock.now(),
+            trace: None,
+        };
+        let nothing =
+            Exchange { cluster_id: None, members: Vec::new(), tables: Vec::new(), has_user_records: false };
+        Message { header, body: Request::Exchange(nothing) }
+    }
+}
+
+/// Whether an exchange is the question of a node that chooses its tokens.
+pub(super) fn is_question(theirs: &Exchange) -> bool {
+    theirs.cluster_id.is_none() && theirs.members.is_empty()
+}
+
+/// Whose turn it is to choose tokens, as a seed gives them out.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<Option<(HostId, Instant)>>);
+
+impl Turns {
+    /// Whether it is this node's turn. The turn of the one before is over when it is listed, or has taken too long.
+    pub(super) fn take(&self, host_id: HostId, is_listed: impl Fn(HostId) -> bool) -> bool {
+        let now = Instant::now();
+        let mut turn = self.0.lock();
+        let is_others =
+            turn.is_some_and(|(holder, end)| holder != host_id && now < end && !is_listed(holder));
+        if !is_others {
+            *turn = Some((host_id, now + TURN));
+        }
+        !is_others
+    }
 }

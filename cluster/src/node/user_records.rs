@@ -23,6 +23,8 @@ impl UserRecords {
     /// From now on a record exists, or may.
     pub(crate) fn exist(&self) {
         self.exist.store(true, Ordering::SeqCst);
+        // As in `intend`: what its caller reads next of the cluster is read after this is visible.
+        fence(Ordering::SeqCst);
     }
 
     /// Whether a record exists, or may: without the writes that are only being planned.

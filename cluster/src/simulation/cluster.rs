@@ -19,7 +19,8 @@ use crate::{
     error::RequestError,
     membership::MemberState,
     node::{
-        ClusterStatus, HintStatus, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome, WriteRequest,
+        ClusterStatus, HintStatus, MemberStatus, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome,
+        WriteRequest,
         randomness::{Stream, stream},
     },
     settings::Settings,
@@ -53,9 +54,11 @@ impl SimulatedCluster {
         let weather = if shape.rough_formation { shape.weather } else { Weather::CALM };
         let network = Network::new(trace.clone(), stream(seed, "network"), weather, shape.most_calls);
         let mut seeds = stream(seed, "machines");
-        let machines = (1..=shape.nodes)
-            .zip(&shape.clocks)
-            .map(|(number, &(offset_us, drift_ppm))| {
+        // Those of late nodes are right.
+        let clocks = shape.clocks.iter().copied().chain(std::iter::repeat((0, 0)));
+        let machines = (1..=shape.nodes + shape.late)
+            .zip(clocks)
+            .map(|(number, (offset_us, drift_ppm))| {
                 Machine::new(MachineParts {
                     number,
                     seed: seeds.random(),
@@ -72,6 +75,7 @@ impl SimulatedCluster {
                 })
             })
             .collect::<Vec<_>>();
+        shape.late_nodes().for_each(|late| machines[late as usize - 1].hold());
         for machine in &machines {
             tokio::spawn(Arc::clone(machine).supervise());
         }
@@ -118,7 +122,8 @@ impl SimulatedCluster {
         }
     }
 
-    /// Waits until every node serves and sees every other as normal and up; whether that was so in time.
+    /// Waits until every node serves and sees every other as normal and up, late ones as joining or normal; whether that
+    /// was so in time.
     pub async fn settles(&self, within: Duration) -> bool {
         wait_until(within, || self.is_settled()).await
     }
@@ -132,7 +137,10 @@ impl SimulatedCluster {
 
     fn is_settled(&self) -> bool {
         self.everywhere(|status| {
-            status.members.iter().all(|member| member.up && member.state == MemberState::Normal)
+            status.members.iter().all(|member| {
+                let has_joined = member.state == MemberState::Normal;
+                member.up && (has_joined || (self.is_late(member) && member.state == MemberState::Joining))
+            })
         })
     }
 
@@ -141,10 +149,18 @@ impl SimulatedCluster {
         (1..=self.shape.nodes).all(|number| {
             let Some((node, _)) = self.machine(number).process() else { return false };
             let status = node.status();
-            node.readiness() == Readiness::Ready
-                && status.members.len() == self.machines.len()
-                && holds(&status)
+            node.readiness() == Readiness::Ready && status.members.len() == self.started() && holds(&status)
         })
+    }
+
+    /// Whether a member joined when the cluster had records, so may be joining for ever.
+    pub fn is_late(&self, member: &MemberStatus) -> bool {
+        self.shape.late_nodes().any(|late| address(late) == member.address)
+    }
+
+    /// The machines that were ever on.
+    fn started(&self) -> usize {
+        self.machines.iter().filter(|machine| machine.boots() > 0).count()
     }
 
     /// Asks a node to coordinate a write; the client waits no longer than its patience.

@@ -51,7 +51,7 @@ impl SimulatedCluster {
         machine.hold();
         machine.die(Damage::ProcessOnly);
         let removed = within(PATIENCE, async || match self.machine(remover).process() {
-            Some((node, _)) => node.assassinate(host_id).await.is_ok(),
+            Some((node, _)) => node.assassinate(host_id, false).await.is_ok(),
             None => false,
         });
         if !removed.await {

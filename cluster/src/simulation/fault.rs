@@ -139,6 +139,11 @@ pub enum Fault {
         /// How many operations from now.
         operations: u64,
     },
+    /// A machine that was off until now starts for the first time, and stays: a node joins a cluster that has records.
+    Join {
+        /// Which.
+        node: u32,
+    },
     /// All memtables of a node are switched.
     Flush {
         /// Whose.
@@ -179,6 +184,7 @@ impl Fault {
             Self::DiskFull { .. } => "disk full",
             Self::DiskSlow { .. } => "slow disk",
             Self::DiskFails { .. } => "disk error",
+            Self::Join { .. } => "late join",
             Self::Flush { .. } => "forced flush",
         }
     }
@@ -200,6 +206,7 @@ impl fmt::Display for Fault {
             Self::Restart { node }
             | Self::Pause { node }
             | Self::DiskFull { node }
+            | Self::Join { node }
             | Self::Flush { node } => {
                 write!(f, " n{node}")
             }

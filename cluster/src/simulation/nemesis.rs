@@ -62,6 +62,7 @@ impl Nemesis<'_> {
             | Fault::CrashAll { .. }
             | Fault::Restart { .. }
             | Fault::RollingRestart
+            | Fault::Join { .. }
             | Fault::Pause { .. } => self.to_processes(fault).await,
             Fault::Partition { .. }
             | Fault::OneWay { .. }
@@ -116,6 +117,12 @@ impl Nemesis<'_> {
                 for node in self.nodes() {
                     self.restart(node).await;
                 }
+            }
+            Fault::Join { node } => {
+                self.cluster.machine(node).release();
+                self.cluster.serves(node).await;
+                // Until all have heard of it.
+                sleep(self.lasts).await;
             }
             Fault::Pause { node } => {
                 self.cluster.machine(node).awake.pause();

@@ -32,8 +32,19 @@ pub fn draw(seed: u64, shape: &Shape, window: Duration) -> Vec<Disturbance> {
             Disturbance { fault, from, lasts }
         })
         .collect();
+    schedule.extend(joins(seed, shape, window));
     schedule.sort_by_key(|disturbance| disturbance.from);
     schedule
+}
+
+/// Each late node joins at some time. From a stream of its own, as it came later.
+fn joins(seed: u64, shape: &Shape, window: Duration) -> impl Iterator<Item = Disturbance> {
+    let mut random = stream(seed, "late joins");
+    shape.late_nodes().map(move |node| Disturbance {
+        fault: Fault::Join { node },
+        from: window.mul_f64(random.random_range(0.0..0.6)),
+        lasts: Duration::from_secs(10),
+    })
 }
 
 fn lasting(fault: &Fault, random: &mut Stream) -> Duration {

@@ -3,7 +3,7 @@
 //! Tiny bounds and odd settings are where rare paths lie (FoundationDB calls it buggification). Here they are
 //! settings, never other code: a memtable of one record, a segment for a handful, a timeout that some requests miss.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use helenus_storage::{AccessMode, Compression, Options, SyncMode, TableOptions};
 use rand::RngExt;
@@ -24,6 +24,8 @@ const LONE_GRACE: Duration = Duration::from_secs(5 * 60);
 pub struct Shape {
     /// Nodes 1..=nodes.
     pub nodes: u32,
+    /// Further nodes, which join when the cluster has records.
+    pub late: u32,
     /// Replicas of each key.
     pub factor: u32,
     /// Nodes and replicas of each datacenter, if each has replicas of its own; the first nodes stand in the first.
@@ -59,6 +61,8 @@ impl Shape {
             datacenters => datacenters.iter().map(|(_, factor)| factor).sum(),
         };
         let mut settings = settings(&mut random, nodes, factor);
+        // From a stream of its own, as it came later.
+        settings.allocate_tokens_for = stream(seed, "token choice").random_bool(0.125).then_some(factor);
         let replication = |(place, (_, factor)): (usize, &(u32, u32))| (name_of(place), *factor);
         settings.default_replication = datacenters.iter().enumerate().map(replication).collect();
         let drift_us = i64::try_from(settings.allowed_drift.as_micros()).unwrap_or(i64::MAX);
@@ -69,6 +73,8 @@ impl Shape {
             .collect();
         Self {
             nodes,
+            // From a stream of its own, as it came later.
+            late: u32::from(stream(seed, "late").random_bool(0.15)),
             factor,
             datacenters,
             options: options(&mut random, &mut stream(seed, "reads"), factor),
@@ -80,6 +86,11 @@ impl Shape {
             rough_formation: random.random_bool(0.3),
             settings,
         }
+    }
+
+    /// The nodes that join late.
+    pub fn late_nodes(&self) -> RangeInclusive<u32> {
+        self.nodes + 1..=self.nodes + self.late
     }
 
     /// Where a node stands.
@@ -125,6 +136,7 @@ fn settings(random: &mut Stream, nodes: u32, factor: u32) -> Settings {
         cluster_name: "simulated".to_owned(),
         seeds: (1..=seeds).map(super::network::address).collect(),
         num_tokens: [1, 4, 16][random.random_range(0..3)],
+        allocate_tokens_for: None,
         default_replication_factor: Some(factor),
         write_timeout: millis(random),
         read_timeout: millis(random),

@@ -16,6 +16,20 @@
 //! creations one disappears, with what was written to it meanwhile. An id never comes back, since incarnations only
 //! grow; a name that was dropped is remembered for that.
 //!
+//! There are 2^31 ids, so two names may collide. Whoever creates a table passes over the incarnations whose ids were
+//! ever another table's, live or dropped. If a fact with such an id comes all the same (created where nobody knew of
+//! the other, or forged), a node whose storage has dropped the id keeps the fact and has no such table: it says so in
+//! its log and answers requests for it with an error; to create the table again at that node gives it another id.
+//!
+//! # One table, defined on two sides of a partition
+//!
+//! The two sides make two facts of one incarnation. Whoever comes to know both keeps the later (on a tie the greater
+//! definition), so all nodes end up with one, and the nodes that knew the other say so in their logs. No record is lost:
+//! id and storage are the same. But a replication that loses takes its placement along: what was written by it lies
+//! where *it* put the replicas. Where the winner places fewer of them, or others, a read may not ask the ones that have
+//! the record, until it is repaired or written again. The log line names both, and their difference is the operator's to
+//! judge; nobody can change a replication on purpose ([`Refusal::Conflict`]).
+//!
 //! Rejected: a consensus for the schema (changes are rare, but would wait for a majority that partitions may deny;
 //! last write wins is what tables themselves promise); merging two definitions field by field (a result that nobody
 //! asked for).
@@ -139,13 +153,13 @@ impl Table {
     ///
     /// The hash is xxh3 of the name with the incarnation as its seed, folded into the ids of user tables.
     pub fn id(&self) -> TableId {
-        if self.name == DEFAULT_TABLE {
-            return DEFAULT_TABLE_ID;
-        }
-        let first = DEFAULT_TABLE_ID.0 + 1;
-        let ids = u64::from(TABLE_IDS_END.0 - first);
-        let hash = xxh3_64_with_seed(self.name.as_bytes(), u64::from(self.incarnation)) % ids;
-        TableId(first + u32::try_from(hash).expect("a remainder of less than 2^31"))
+        id_of(&self.name, self.incarnation)
+    }
+
+    /// Whether a table of this name, this one or one of the `most` before, has this id.
+    fn has_had(&self, id: TableId, most: u32) -> bool {
+        let first = self.incarnation.saturating_sub(most);
+        (first..=self.incarnation).rev().any(|incarnation| id_of(&self.name, incarnation) == id)
     }
 
     /// Whether it is a fact about the same name, and holds against the other. Of two different facts one does, on all
@@ -155,6 +169,16 @@ impl Table {
             |table: &Self| (table.incarnation, table.is_dropped, table.changed_at, table.definition.clone());
         self.name == other.name && precedence(self) >= precedence(other)
     }
+}
+
+fn id_of(name: &str, incarnation: u32) -> TableId {
+    if name == DEFAULT_TABLE {
+        return DEFAULT_TABLE_ID;
+    }
+    let first = DEFAULT_TABLE_ID.0 + 1;
+    let ids = u64::from(TABLE_IDS_END.0 - first);
+    let hash = xxh3_64_with_seed(name.as_bytes(), u64::from(incarnation)) % ids;
+    TableId(first + u32::try_from(hash).expect("a remainder of less than 2^31"))
 }
 
 /// Whether a text may name a table: `^[a-z][a-z0-9_]{0,47}$`.

@@ -1,6 +1,6 @@
 //! How many replicas, and where.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,18 @@ impl Replication {
             0 => Some("the factor must be at least 1".to_owned()),
             1..=MAX_FACTOR => None,
             factor => Some(format!("a factor of {factor} is more than {MAX_FACTOR}")),
+        }
+    }
+}
+
+impl fmt::Display for Replication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Simple { factor } => write!(f, "simple {factor}"),
+            Self::NetworkTopology { factors } => {
+                f.write_str("network_topology")?;
+                factors.iter().try_for_each(|(datacenter, factor)| write!(f, " {datacenter}:{factor}"))
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! All tables that a node knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use helenus_storage::TableId;
 use xxhash_rust::xxh3::xxh3_64;
@@ -13,11 +13,18 @@ pub const MAX_TABLES: usize = 1024;
 /// Names at most, of live and dropped tables together: those that were dropped are never forgotten.
 pub const MAX_NAMES: usize = 4096;
 
+/// Ids of a name that may belong to others before it is given up.
+const MOST_COLLISIONS: u32 = 8;
+/// Earlier tables of a name whose ids a new one keeps clear of. Older ones are remembered by those who dropped them.
+const MAX_REMEMBERED: u32 = 1024;
+
 /// The newest fact about each name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Schema {
     by_name: BTreeMap<String, Table>,
     live: BTreeMap<TableId, String>,
+    /// Ids that this node's storage has dropped though a fact calls them live: see [`Schema::bury`].
+    buried: BTreeSet<TableId>,
 }
 
 /// Why a change of the schema was refused; nothing changed.
@@ -67,7 +74,7 @@ pub enum FactFlaw {
 impl Schema {
     /// The live table of a name.
     pub fn get(&self, name: &str) -> Option<&Table> {
-        self.by_name.get(name).filter(|table| !table.is_dropped)
+        self.by_name.get(name).filter(|table| self.is_live(table))
     }
 
     /// The live table of an id.
@@ -77,7 +84,11 @@ impl Schema {
 
     /// The live tables, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Table> {
-        self.facts().filter(|table| !table.is_dropped)
+        self.facts().filter(|table| self.is_live(table))
+    }
+
+    fn is_live(&self, fact: &Table) -> bool {
+        !fact.is_dropped && !self.buried.contains(&fact.id())
     }
 
     /// What is known of a name: a live table, or one that was dropped.
@@ -102,7 +113,17 @@ impl Schema {
         xxh3_64(&bytes)
     }
 
-    /// The fact that creates a table or changes its definition; `None` if it is so already.
+    /// Storage of this node has dropped a table of this id before, and ids never come back: whatever facts say, here it
+    /// is no live table. The facts stay, so that all nodes go on to tell each other the same. Only ids that collide by
+    /// chance come to this, or forged ones.
+    pub(crate) fn bury(&mut self, id: TableId) {
+        self.live.remove(&id);
+        self.buried.insert(id);
+    }
+
+    /// The fact that creates a table or changes its definition; `None` if it is so already. A new table has the lowest
+    /// incarnation whose id was never another table's, here (`is_spent`: storage of this node has dropped it) or as far
+    /// as facts tell.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -111,6 +132,7 @@ impl Schema {
         name: &str,
         definition: Definition,
         now: Timestamp,
+        is_spent: impl Fn(TableId) -> bool,
     ) -> Result<Option<Table>, Refusal> {
         if !is_table_name(name) {
             let detail = format!("`{}` does not match ^[a-z][a-z0-9_]{{0,47}}$", name.escape_debug());
@@ -118,7 +140,7 @@ impl Schema {
         }
         check_definition(&definition)?;
         let known = self.by_name.get(name);
-        if let Some(live) = known.filter(|known| !known.is_dropped) {
+        if let Some(live) = self.get(name) {
             if live.definition == definition {
                 return Ok(None);
             }
@@ -137,18 +159,21 @@ impl Schema {
         if known.is_none() && self.by_name.len() >= MAX_NAMES {
             return Err(Refusal::Conflict(format!("{MAX_NAMES} names are in use or were dropped already")));
         }
-        let incarnation = known.map_or(Some(1), |dropped| dropped.incarnation.checked_add(1));
-        let incarnation =
-            incarnation.ok_or_else(|| Refusal::Conflict("the name was dropped too often".to_owned()))?;
         let changed_at = known.map_or(now.0, |dropped| after(dropped, now));
-        let table = Table { name: name.to_owned(), incarnation, definition, changed_at, is_dropped: false };
-        if let Some(other) = self.by_id(table.id()) {
-            return Err(Refusal::Conflict(format!(
-                "the id of `{name}` would be that of `{}`; choose another name",
-                other.name
-            )));
+        let first = known.map_or(0, |dropped| dropped.incarnation).saturating_add(1);
+        // Two in a row that collide are one chance in 10^18.
+        let incarnations = first..=first.saturating_add(MOST_COLLISIONS);
+        let tables = incarnations.map(|incarnation| {
+            let (name, definition) = (name.to_owned(), definition.clone());
+            Table { name, incarnation, definition, changed_at, is_dropped: false }
+        });
+        let is_free = |id| !self.facts().any(|fact| fact.has_had(id, MAX_REMEMBERED)) && !is_spent(id);
+        match tables.into_iter().find(|table| is_free(table.id())) {
+            Some(table) => Ok(Some(table)),
+            None => {
+                Err(Refusal::Conflict(format!("no id is left for a table `{name}`; choose another name")))
+            }
         }
-        Ok(Some(table))
     }
 
     /// The fact that drops a table.
@@ -168,7 +193,7 @@ impl Schema {
         if let Some(known) = self.by_name.get(&fact.name) {
             self.live.remove(&known.id());
         }
-        if !fact.is_dropped {
+        if self.is_live(&fact) {
             self.live.insert(fact.id(), fact.name.clone());
         }
         self.by_name.insert(fact.name.clone(), fact);

@@ -14,10 +14,15 @@ use helenus_cluster::{
         rounds::{Turns, gossip_with, some_of},
     },
     node_id::{Generation, HostId},
+    time::Timestamp,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use uuid::Uuid;
+
+/// When all have started, in seconds since 1970; their clocks stand still, which only makes their claims bolder.
+const STARTED: u64 = 1_767_225_600;
+const NOW: Timestamp = Timestamp(STARTED * 1_000_000);
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -106,7 +111,7 @@ fn number(host_id: HostId) -> usize {
 pub(crate) fn member(number: usize) -> Arc<Member> {
     Arc::new(Member {
         host_id: host(number),
-        generation: Generation(1_767_225_600),
+        generation: Generation(STARTED),
         version: 1,
         address: format!("10.0.0.{number}:7171"),
         datacenter: "dc1".to_owned(),
@@ -296,13 +301,13 @@ impl World {
         this.detector.on_contact(host(from), now);
         match message {
             Message::Syn(syn) => {
-                let (ack, news) = this.rumors.on_syn(&syn);
+                let (ack, news) = this.rumors.on_syn(&syn, NOW);
                 this.hear(news.beating, now);
                 self.send(to, from, Message::Ack(ack));
             }
             Message::Ack(ack) => {
-                let told = this.rumors.accept(&ack.deltas);
-                let heard = this.rumors.on_ack(&ack);
+                let told = this.rumors.accept(&ack.deltas, NOW);
+                let heard = this.rumors.on_ack(&ack, NOW);
                 this.hear(told.beating.into_iter().chain(heard.beating), now);
                 let wanted = this.rumors.wanted(&ack.wanted);
                 if !wanted.is_empty() {
@@ -310,7 +315,7 @@ impl World {
                 }
             }
             Message::Ack2(deltas) => {
-                let news = this.rumors.accept(&deltas);
+                let news = this.rumors.accept(&deltas, NOW);
                 this.hear(news.beating, now);
             }
             Message::Ping { probe } => self.send(to, from, Message::Pong { probe }),

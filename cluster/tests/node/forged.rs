@@ -185,21 +185,29 @@ async fn claims_about_a_node_are_outbid_by_it() {
         let members = c.node(observer).gossip_status().members;
         members.into_iter().find(|member| member.host_id == n3).map_or(0, |member| member.heartbeat)
     };
-    let members = cluster.node("n1").gossip_status().members;
-    let known = members.iter().find(|member| member.host_id == n3).expect("a member").clone();
-    // A heartbeat from far ahead: were it believed for good, the real ones would be no news any more.
-    let ahead = Digest {
-        host_id: n3,
-        removed: false,
-        generation: Generation(known.generation),
-        heartbeat: 1 << 40,
-        described: known.described,
-        told: 0,
-    };
-    let syn = Syn { span: Span::of(n3), digests: vec![ahead] };
-    cluster.node("n1").handle(said(&cluster, Gossip::Syn(syn))).await;
+    // Heartbeats from far ahead: were they believed for good, the real ones would be no news any more. The first is not
+    // more than a node can have counted, the others are.
+    for (heartbeat, is_believed) in [(1 << 38, true), (1 << 48, false), (u64::MAX, false)] {
+        let before = beats(&cluster, "n1");
+        let members = cluster.node("n1").gossip_status().members;
+        let known = members.iter().find(|member| member.host_id == n3).expect("a member").clone();
+        let ahead = Digest {
+            host_id: n3,
+            removed: false,
+            generation: Generation(known.generation),
+            heartbeat,
+            described: known.described,
+            told: 0,
+        };
+        let syn = Syn { span: Span::of(n3), digests: vec![ahead] };
+        let rejected = cluster.node("n1").counters().facts_rejected;
+        cluster.node("n1").handle(said(&cluster, Gossip::Syn(syn))).await;
 
-    cluster.until("it has gone on from there", |c| beats(c, "n2") > (1 << 40)).await;
+        let rejected = cluster.node("n1").counters().facts_rejected - rejected;
+        assert_eq!(rejected, u64::from(!is_believed), "{heartbeat}");
+        let next = if is_believed { heartbeat } else { before };
+        cluster.until("it goes on", |c| (next + 1..next + 1000).contains(&beats(c, "n2"))).await;
+    }
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(cluster.agrees_on(3));
     for name in ["n1", "n2", "n3"] {

@@ -193,7 +193,7 @@ async fn hints_of_a_removed_member_go_to_the_present_owners() {
     }
     cluster.until("hints are kept for it", |c| hints_for(c, "n1", target) > 0).await;
 
-    cluster.until_ok("n4 is removed", |c| c.node("n1").assassinate(target)).await;
+    cluster.until_ok("n4 is removed", |c| c.node("n1").assassinate(target, false)).await;
 
     cluster
         .until("every key has two replicas again", |c| {

@@ -131,3 +131,41 @@ async fn of_two_processes_with_one_host_id_the_one_that_started_first_serves_no_
     assert!(matches!(cluster.put("n3", "key", "new", Quorum).await, Err(RequestError::Starting(_))));
     cluster.put("n1", "key", "newer", All).await.expect("the copy is the replica now");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nodes_whose_addresses_were_all_exchanged_find_each_other() {
+    // For n2 and n3, the seed is the address of a member that they know.
+    let mut cluster = Cluster::with(3, |settings| settings.seeds = vec!["n1".to_owned()]).await;
+    let hosts = ["n1", "n2", "n3"].map(|name| cluster.node(name).host_id());
+    for name in ["n1", "n2", "n3"] {
+        cluster.kill(name).await;
+    }
+
+    let moved = [("n1", "n2"), ("n2", "n3"), ("n3", "n1")];
+    for (name, address) in moved {
+        cluster.start_with(name, |settings| settings.advertise = address.to_owned()).await;
+    }
+
+    cluster.until("they find each other", |c| c.agrees_on(3)).await;
+    for (host_id, (_, address)) in hosts.into_iter().zip(moved) {
+        assert_eq!(cluster.seen("n1", address).map(|member| member.host_id), Some(host_id));
+    }
+    cluster.put("n1", "key", "value", All).await.expect("all are alive");
+    let exchanged = cluster.network.exchanges();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(cluster.network.exchanges(), exchanged, "they have met");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_lives_at_the_address_of_a_dead_member_is_not_met_again_and_again() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.kill("n3").await;
+    cluster.start_with("another disk", |settings| settings.advertise = "n3".to_owned()).await;
+    cluster.until("it is known", |c| ["n1", "n2"].iter().all(|name| c.sees_up(name, "n3"))).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
+    // It has yet to hear of the dead one, and asks those who are alive for nothing else.
+    let exchanged = cluster.network.exchanges();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(cluster.network.exchanges() - exchanged <= 30, "{}", cluster.network.exchanges() - exchanged);
+}

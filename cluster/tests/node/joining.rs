@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
-    membership::MemberState,
-    node::Readiness,
+    membership::{Exchange, MemberState},
+    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    node::{Readiness, StartError},
+    node_id::{Generation, HostId},
+    partitioning::Token,
+    time::Timestamp,
 };
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::support::{Cluster, put, write};
 
@@ -99,4 +105,77 @@ async fn a_cluster_with_records_stays_closed_after_all_its_nodes_restarted() {
 
     assert_eq!(cluster.seen("n1", "n4").map(|member| member.state), Some(MemberState::Joining));
     assert_eq!(cluster.get("n4", "key", One).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_token_another_has_does_not_start_and_says_whose_it_is() {
+    let mut cluster = Cluster::empty();
+    cluster.start_with("n1", |settings| settings.initial_tokens = vec![Token(7)]).await;
+    cluster.until("it has formed", |c| c.agrees_on(1)).await;
+
+    let taken =
+        cluster.try_start_with("n2", |settings| settings.initial_tokens = vec![Token(7), Token(9)]).await;
+    let Err(StartError::Identity(why)) = taken else { panic!("{taken:?}") };
+    let owner = cluster.node("n1").host_id().to_string();
+    assert!(why.contains("token 7") && why.contains(&owner) && why.contains("n1"), "{why}");
+
+    cluster.start_with("n3", |settings| settings.initial_tokens = vec![Token(8)]).await;
+    cluster.until("it has joined", |c| c.agrees_on(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_learns_later_that_another_has_its_token_says_so() {
+    let mut cluster = Cluster::empty();
+    cluster.start_with("n1", |settings| settings.initial_tokens = vec![Token(7)]).await;
+    cluster.until("it has formed", |c| c.agrees_on(1)).await;
+    cluster.cut("n1", "n3");
+    cluster.start_with("n3", |settings| settings.initial_tokens = vec![Token(7)]).await;
+
+    cluster.heal("n1", "n3");
+
+    let says_so = |why: &str| why.contains("token 7 of this node is that of host");
+    let is_told = |c: &Cluster| matches!(c.node("n3").readiness(), Readiness::Starting(why) if says_so(&why));
+    cluster.until("it says so", is_told).await;
+}
+
+/// What a new node hears that asks for the members, to choose its tokens.
+async fn asked_for_a_turn(cluster: &Cluster, new: u128) -> Response {
+    let header = Header {
+        sender: HostId(Uuid::from_u128(new)),
+        generation: Generation(1),
+        target: None,
+        ring_version: 0,
+        schema_version: 0,
+        class: TrafficClass::Control,
+        remaining: Duration::from_secs(1),
+        timestamp: Timestamp(1),
+        trace: None,
+    };
+    let body = Request::Exchange(Exchange {
+        cluster_id: None,
+        members: vec![],
+        tables: vec![],
+        has_user_records: false,
+    });
+    cluster.node("n1").handle(Message { header, body }).await.body
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_nodes_choose_their_tokens_one_after_the_other() {
+    let mut cluster = Cluster::of(1).await;
+    let members = |answer: Response| match answer {
+        Response::Exchange(known) => known.members.len(),
+        _ => 0,
+    };
+    assert_eq!(members(asked_for_a_turn(&cluster, 1).await), 1, "the first");
+    assert_eq!(members(asked_for_a_turn(&cluster, 1).await), 1, "again, for an answer may be lost");
+    let second = asked_for_a_turn(&cluster, 2).await;
+    assert!(matches!(second, Response::Failed(ReplicaError::Overloaded(_))), "{second:?}");
+
+    // Who never shows up, holds up the others for a while only.
+    let begun = Instant::now();
+    cluster.start_with("n2", |settings| settings.allocate_tokens_for = Some(3)).await;
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
+    cluster.until("it has joined", |c| c.agrees_on(2)).await;
+    assert_eq!(members(asked_for_a_turn(&cluster, 2).await), 2, "its turn is over when it is listed");
 }

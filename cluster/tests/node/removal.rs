@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     error::RequestError,
     membership::MemberState,
+    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
     node::{GossipedMember, PeerHealth, Readiness, RemovalError},
-    node_id::HostId,
+    node_id::{Generation, HostId},
+    quorum::{AsOf, Wants},
+    table::DEFAULT_TABLE_ID,
+    time::Timestamp,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -102,14 +107,14 @@ async fn only_a_dead_member_is_removed() {
     let nobody = HostId(Uuid::from_u128(1));
     let n1 = cluster.node("n1").clone();
 
-    assert_eq!(n1.assassinate(own).await, Err(RemovalError::Itself));
-    assert_eq!(n1.assassinate(live).await, Err(RemovalError::Alive(live)));
-    assert_eq!(n1.assassinate(nobody).await, Err(RemovalError::Unknown(nobody)));
+    assert_eq!(n1.assassinate(own, false).await, Err(RemovalError::Itself));
+    assert_eq!(n1.assassinate(live, false).await, Err(RemovalError::Alive(live)));
+    assert_eq!(n1.assassinate(nobody, false).await, Err(RemovalError::Unknown(nobody)));
     assert!(cluster.agrees_on(3), "nothing has changed");
 
     let dead = kill_for_good(&mut cluster, "n3", "n1").await;
-    n1.assassinate(dead).await.expect("it is dead");
-    assert_eq!(n1.assassinate(dead).await, Err(RemovalError::RemovedAlready(dead)));
+    n1.assassinate(dead, false).await.expect("it is dead");
+    assert_eq!(n1.assassinate(dead, false).await, Err(RemovalError::RemovedAlready(dead)));
     cluster.until("all know", |c| c.agrees_on(2)).await;
 }
 
@@ -120,7 +125,7 @@ async fn the_ranges_of_a_removed_member_are_the_others() {
         cluster.put("n1", &format!("key {number}"), "value", All).await.expect("all are alive");
     }
     let dead = kill_for_good(&mut cluster, "n4", "n2").await;
-    cluster.node("n2").clone().assassinate(dead).await.expect("it is dead");
+    cluster.node("n2").clone().assassinate(dead, false).await.expect("it is dead");
     cluster.until("all know", |c| c.agrees_on(3)).await;
 
     for number in 0..20 {
@@ -139,7 +144,7 @@ async fn a_removed_member_that_comes_back_is_turned_away_and_knows_why() {
     let mut cluster = Cluster::of(4).await;
     cluster.put("n1", "key", "value", One).await.expect("all are alive");
     let dead = kill_for_good(&mut cluster, "n4", "n1").await;
-    cluster.node("n1").clone().assassinate(dead).await.expect("it is dead");
+    cluster.node("n1").clone().assassinate(dead, false).await.expect("it is dead");
     cluster.until("all know", |c| c.agrees_on(3)).await;
 
     for _ in 0..2 {
@@ -168,7 +173,7 @@ async fn a_member_that_slept_through_a_removal_cannot_bring_it_back() {
     let sleeper = "n3";
     cluster.kill(sleeper).await;
     let dead = kill_for_good(&mut cluster, "n4", "n1").await;
-    cluster.node("n1").clone().assassinate(dead).await.expect("it is dead");
+    cluster.node("n1").clone().assassinate(dead, true).await.expect("it is dead");
     cluster.until("n2 knows", |c| c.seen("n2", "n4").is_none()).await;
 
     // It remembers the dead one as a member, and tells so.
@@ -192,6 +197,68 @@ async fn a_join_that_waits_for_a_dead_member_goes_on_when_that_is_removed() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(cluster.seen("n4", "n4").map(|member| member.state), Some(MemberState::Joining));
 
-    cluster.node("n1").clone().assassinate(dead).await.expect("it is dead");
+    cluster.node("n1").clone().assassinate(dead, false).await.expect("it is dead");
     cluster.until("it has joined", |c| c.agrees_on(3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_without_a_majority_removes_nobody_unless_forced() {
+    for (size, cut_off) in [(3, vec!["n3"]), (4, vec!["n3", "n4"])] {
+        let cluster = Cluster::of(size).await;
+        let others: Vec<String> = (1..=size).map(|number| format!("n{number}")).collect();
+        let others: Vec<&str> = others.iter().map(String::as_str).filter(|n| !cut_off.contains(n)).collect();
+        for (one, other) in others.iter().flat_map(|one| cut_off.iter().map(move |other| (one, other))) {
+            cluster.cut(one, other);
+        }
+        let there = cluster.node("n1").host_id();
+        cluster.until("n3 takes n1 for dead", |c| believes_dead(c, "n3", there)).await;
+
+        let n3 = cluster.node("n3").clone();
+        let refused = n3.assassinate(there, false).await;
+        assert_eq!(refused, Err(RemovalError::Minority { up: cut_off.len(), members: size }));
+        assert!(cluster.seen("n3", "n1").is_some(), "nothing has changed");
+        n3.assassinate(there, true).await.expect("it is forced");
+        assert!(cluster.seen("n3", "n1").is_none());
+    }
+}
+
+/// A read as `sender` asks a replica for it.
+fn asked_by(cluster: &Cluster, sender: &str, of: &str) -> Message<Request> {
+    let header = Header {
+        sender: cluster.node(sender).host_id(),
+        generation: Generation(1),
+        target: Some(cluster.node(of).host_id()),
+        ring_version: 0,
+        schema_version: 0,
+        class: TrafficClass::Request,
+        remaining: Duration::from_secs(1),
+        timestamp: Timestamp(1),
+        trace: None,
+    };
+    let (table, key, as_of) = (DEFAULT_TABLE_ID, Bytes::from_static(b"k"), AsOf::default());
+    Message { header, body: Request::Read { table, key, as_of, wants: Wants::Record } }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_node_serves_nobody_once_it_knows_not_even_those_who_do_not() {
+    let cluster = Cluster::of(4).await;
+    let victim = cluster.node("n4").host_id();
+    // n1 and n2 take n4 for dead; n3 reaches it, and is cut off from them.
+    for (one, other) in [("n1", "n4"), ("n2", "n4"), ("n1", "n3"), ("n2", "n3")] {
+        cluster.cut(one, other);
+    }
+    cluster.until("it is taken for dead", |c| believes_dead(c, "n1", victim)).await;
+    cluster.node("n1").clone().assassinate(victim, true).await.expect("it is forced");
+    let before = cluster.node("n4").handle(asked_by(&cluster, "n3", "n4")).await;
+    assert_eq!(before.body, Response::Record(None), "nobody has told it");
+
+    cluster.heal("n1", "n4");
+    let is_told = |c: &Cluster| matches!(c.node("n4").readiness(), Readiness::Starting(_));
+    cluster.until("it knows", is_told).await;
+
+    assert!(cluster.seen("n3", "n4").is_some(), "n3 has not heard of it");
+    let answer = cluster.node("n4").handle(asked_by(&cluster, "n3", "n4")).await;
+    assert!(matches!(answer.body, Response::Failed(ReplicaError::NotServing(_))), "{answer:?}");
+
+    cluster.until("n3 hears it from n4 itself", |c| c.seen("n3", "n4").is_none()).await;
 }

@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use helenus_cluster::{
     consistency::Consistency::{All, Count, One, Quorum},
     error::RequestError,
+    message::{Header, Message, Request, Response, TrafficClass},
     node::{ReadRequest, Readiness, SchemaChange, SchemaError, WriteRequest},
-    table::{DEFAULT_TABLE_ID, Definition, Refusal, Replication},
+    node_id::Generation,
+    quorum::{AsOf, Wants},
+    table::{DEFAULT_TABLE_ID, Definition, Refusal, Replication, Table},
+    time::Timestamp,
 };
 use helenus_storage::{RecordKind, Step, StepOutcome, TableId};
 use tokio::time::Instant;
@@ -278,4 +283,162 @@ async fn a_write_to_a_table_that_is_dropped_meanwhile_is_an_error_with_a_name() 
     let (written, read) = (written.expect_err("it is gone"), read.expect_err("it is gone").error);
     assert!(matches!(written, RequestError::Failed { .. }), "{written:?}");
     assert!(matches!(read, RequestError::Failed { .. }), "{read:?}");
+}
+
+/// The id that the first table of a name has.
+fn first_id(name: &str) -> TableId {
+    let definition = of_factor(3);
+    let table = Table { name: name.to_owned(), incarnation: 1, definition, changed_at: 1, is_dropped: false };
+    table.id()
+}
+
+/// Has storage of a node drop a table that no fact tells of, as if its name had collided with another.
+fn spend_id(cluster: &Cluster, name: &str, id: TableId) {
+    let engine = &cluster.processes[name].storage.engine;
+    engine.create_table(id).expect("a sound disk");
+    engine.drop_table(id).expect("a sound disk");
+}
+
+fn id_of(cluster: &Cluster, name: &str, table: &str) -> Option<TableId> {
+    cluster.node(name).tables().iter().find(|known| known.name == table).map(Table::id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_table_passes_over_an_id_that_storage_has_dropped() {
+    let mut cluster = Cluster::of(3).await;
+    spend_id(&cluster, "n1", first_id("users"));
+
+    define(&cluster, "n1", "users", of_factor(3)).await.expect("there are other ids");
+
+    assert_ne!(id_of(&cluster, "n1", "users"), Some(first_id("users")));
+    cluster
+        .write("n3", WriteRequest { table: "users".to_owned(), ..write("key", put("v"), All) })
+        .await
+        .expect("all");
+    cluster.restart("n1").await;
+    cluster.until("it is back", |c| c.agrees_on(3)).await;
+    assert!(knows(&cluster, "n1", "users"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_dropped_the_id_of_a_table_has_no_such_table_and_goes_on() {
+    let mut cluster = Cluster::of(3).await;
+    spend_id(&cluster, "n1", first_id("users"));
+
+    // n2 knows nothing of it.
+    define(&cluster, "n2", "users", of_factor(3)).await.expect("nothing speaks against it");
+    define(&cluster, "n2", "others", of_factor(3)).await.expect("nothing speaks against it");
+    for _ in 0..2 {
+        assert_eq!(id_of(&cluster, "n2", "users"), Some(first_id("users")));
+        assert!(!knows(&cluster, "n1", "users") && knows(&cluster, "n1", "others"));
+        cluster.write("n2", write_to("users")).await.expect("two of three have it");
+        let unknown = cluster.write("n1", write_to("users")).await.map(|_| ());
+        assert_eq!(unknown, Err(RequestError::NoSuchTable("users".to_owned())));
+        cluster.restart("n1").await;
+        cluster.until("it is back", |c| c.agrees_on(3)).await;
+    }
+    let exchanged = cluster.network.exchanges();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(
+        cluster.network.exchanges(),
+        exchanged,
+        "they know the same, so do not tell it again and again"
+    );
+
+    let anew = define(&cluster, "n1", "users", of_factor(3)).await.expect("there are other ids");
+    assert!(anew.is_created && anew.table.id() != first_id("users"), "{anew:?}");
+    for name in ["n1", "n2", "n3"] {
+        cluster.until("all have the new one", |c| id_of(c, name, "users") == Some(anew.table.id())).await;
+    }
+    cluster
+        .write("n1", WriteRequest { table: "users".to_owned(), ..write("key", put("v"), All) })
+        .await
+        .expect("all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_starts_though_storage_has_dropped_a_table_that_the_schema_calls_live() {
+    let mut cluster = Cluster::of(1).await;
+    define(&cluster, "n1", "users", of_factor(1)).await.expect("nothing speaks against it");
+    cluster.processes["n1"].storage.engine.drop_table(first_id("users")).expect("a sound disk");
+
+    cluster.restart("n1").await;
+
+    cluster.until("it serves", |c| c.node("n1").readiness() == Readiness::Ready).await;
+    assert!(!knows(&cluster, "n1", "users"));
+    define(&cluster, "n1", "users", of_factor(1)).await.expect("there are other ids");
+    cluster.write("n1", write_to("users")).await.expect("it is alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_replications_of_one_table_become_one_and_who_knew_the_other_counts_it() {
+    let cluster = Cluster::of(3).await;
+    for (one, other) in [("n1", "n2"), ("n1", "n3"), ("n2", "n3")] {
+        cluster.cut(one, other);
+    }
+    define(&cluster, "n1", "users", of_factor(1)).await.expect("nothing speaks against it");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    define(&cluster, "n3", "users", of_factor(3)).await.expect("nothing speaks against it");
+    for (one, other) in [("n1", "n2"), ("n1", "n3"), ("n2", "n3")] {
+        cluster.heal(one, other);
+    }
+
+    let factor = |c: &Cluster, name| {
+        let tables = c.node(name).tables();
+        tables.iter().find(|table| table.name == "users").map(|table| table.definition.replication.factor())
+    };
+    for name in ["n1", "n2", "n3"] {
+        cluster.until("the later one holds", |c| factor(c, name) == Some(3)).await;
+    }
+    let again = define(&cluster, "n1", "users", of_factor(1)).await;
+    assert!(matches!(again, Err(SchemaError::Refused(Refusal::Conflict(_)))), "{again:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_placed_in_datacenters_that_there_are() {
+    let cluster = Cluster::of(3).await;
+    let in_datacenters = |names: &[&str]| {
+        let factors = names.iter().map(|name| ((*name).to_owned(), 1)).collect();
+        Definition::replicated(Replication::NetworkTopology { factors })
+    };
+
+    let refused = define(&cluster, "n1", "users", in_datacenters(&["dc1", "dcl"])).await;
+    let Err(SchemaError::Refused(Refusal::Invalid { field: "replication", detail })) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(detail.contains("`dcl`") && detail.contains("`dc1`"), "{detail}");
+    define(&cluster, "n1", "users", in_datacenters(&["dc1"])).await.expect("all are there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_requests_about_an_unknown_table_ask_for_it_once() {
+    let cluster = Cluster::of(3).await;
+    cluster.cut("n1", "n3");
+    cluster.cut("n2", "n3");
+    define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
+    cluster.heal("n1", "n3");
+    assert!(!knows(&cluster, "n3", "users"), "nobody told it yet");
+    let swaps = cluster.network.swaps();
+
+    let header = Header {
+        sender: cluster.node("n1").host_id(),
+        generation: Generation(1),
+        target: Some(cluster.node("n3").host_id()),
+        ring_version: 0,
+        schema_version: 4711,
+        class: TrafficClass::Request,
+        remaining: Duration::from_secs(1),
+        timestamp: Timestamp(1),
+        trace: None,
+    };
+    let table = first_id("users");
+    let body =
+        Request::Read { table, key: Bytes::from_static(b"k"), as_of: AsOf::default(), wants: Wants::Record };
+    let asked =
+        (0..20).map(|_| cluster.node("n3").handle(Message { header: header.clone(), body: body.clone() }));
+    for answer in join_all(asked).await {
+        assert_eq!(answer.body, Response::Record(None));
+    }
+
+    assert_eq!(cluster.network.swaps() - swaps, 1);
 }

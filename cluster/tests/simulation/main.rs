@@ -8,6 +8,9 @@ mod campaign;
 use std::{collections::BTreeMap, process::Command, thread::available_parallelism};
 
 use campaign::{Bounds, Plan, campaign, explain, reduce::reduce, run};
+use helenus_cluster::simulation::{Shape, SimulatedCluster};
+use helenus_storage::Options;
+use tokio::runtime::Builder;
 
 /// About three minutes for 200 seeds on two cores of a debug build.
 const BOUNDS: Bounds = Bounds { minutes: 0.8, nodes: None };
@@ -36,6 +39,7 @@ fn nothing_that_is_done_to_a_cluster_breaks_a_promise() {
         "pause",
         "clock jump",
         "disk full",
+        "late join",
     ];
     for kind in kinds {
         assert!(summary.counts.get(kind).is_some_and(|count| *count > 0), "no {kind}: {:?}", summary.counts);
@@ -56,6 +60,42 @@ fn what_goes_wrong_is_reduced_to_the_disturbances_that_it_takes() {
     assert_eq!(reduced.schedule.iter().map(|disturbance| disturbance.from).collect::<Vec<_>>(), culprits);
     assert_eq!(reduced.workload.clients, plan.workload.clients.div_ceil(2));
     assert!(takes_both(&given_up) && given_up.schedule.len() > 2, "out of runs, it is what was found so far");
+}
+
+/// The largest share of the keys above the mean, as nodes that are started at the same instant share them.
+fn excess_of_nodes_started_at_once(nodes: u32, factor: u32, allocates_for: Option<u32>) -> f64 {
+    let seed = u64::from(nodes);
+    let mut shape = Shape::draw(seed, Some(nodes));
+    shape.late = 0;
+    shape.datacenters = Vec::new();
+    shape.rough_formation = false;
+    shape.options = Options::default();
+    shape.settings.seeds.truncate(1);
+    shape.settings.num_tokens = 16;
+    shape.settings.default_replication = BTreeMap::new();
+    shape.settings.default_replication_factor = Some(factor);
+    shape.settings.allocate_tokens_for = allocates_for;
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime starts").block_on(async {
+        let cluster = SimulatedCluster::start(seed, shape, false);
+        assert!(cluster.form().await, "{nodes} nodes form one cluster");
+        let members = cluster.status(1).expect("it runs").members;
+        let mean = f64::from(factor) / f64::from(nodes);
+        members.iter().map(|member| member.owns).fold(0.0, f64::max) / mean - 1.0
+    })
+}
+
+#[test]
+fn nodes_started_at_once_choose_tokens_that_share_the_keys_evenly() {
+    println!(
+        "nodes factor   drawn  allocated   (largest share above the mean, 16 tokens, allocated for factor 3)"
+    );
+    for (nodes, factor, bound) in [(3, 1, 0.1), (6, 3, 0.1), (20, 3, 0.1)] {
+        let drawn = excess_of_nodes_started_at_once(nodes, factor, None);
+        let allocated = excess_of_nodes_started_at_once(nodes, factor, Some(3));
+        println!("{nodes:5} {factor:6} {:6.1}% {:9.1}%", drawn * 100.0, allocated * 100.0);
+        assert!(allocated <= bound, "{nodes} nodes: {allocated:.3} allocated, {drawn:.3} drawn");
+    }
 }
 
 #[test]

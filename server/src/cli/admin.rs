@@ -1,9 +1,7 @@
 //! `helenus admin`: a running cluster as one of its nodes sees it.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
-    fmt::Write,
     io::{IsTerminal, stdin},
     os::unix::ffi::OsStrExt,
 };
@@ -23,6 +21,7 @@ mod gossip_info;
 mod handoff;
 mod info;
 mod ring;
+mod status;
 mod upkeep;
 
 /// Which node is asked, and in which form its answer is shown.
@@ -122,6 +121,9 @@ pub enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Remove it even though the node sees no majority of the members: only if all that it misses are dead, not cut off
+        #[arg(long)]
+        force: bool,
         /// Which node.
         #[command(flatten)]
         endpoint: EndpointArgs,
@@ -168,7 +170,7 @@ impl Command {
             Self::PauseHandoff { endpoint } => handoff::pause(&endpoint, true)?,
             Self::ResumeHandoff { endpoint } => handoff::pause(&endpoint, false)?,
             Self::TruncateHints(command) => command.run()?,
-            Self::Status(asked) => asked.show(STATUS_PATH, render)?,
+            Self::Status(asked) => asked.show(STATUS_PATH, status::render)?,
             Self::Ring { table, asked } => {
                 let query = table.map(|table| format!("?table={table}")).unwrap_or_default();
                 asked.show(&format!("/admin/v1/ring{query}"), ring::render)?;
@@ -183,11 +185,13 @@ impl Command {
             Self::FailureDetector(asked) => {
                 asked.show("/admin/v1/failure-detector", failure_detector::render)?;
             }
-            Self::Assassinate { host_id, yes, endpoint } => {
+            Self::Assassinate { host_id, yes, force, endpoint } => {
                 if !yes {
                     confirm(host_id)?;
                 }
-                let answer = endpoint::post(&endpoint.endpoint, &format!("{ASSASSINATE_PATH}/{host_id}"))?;
+                let force = if force { "?force=true" } else { "" };
+                let path = format!("{ASSASSINATE_PATH}/{host_id}{force}");
+                let answer = endpoint::post(&endpoint.endpoint, &path)?;
                 let note = answer["note"].as_str().unwrap_or_default();
                 output::answer(&format!("removed host {host_id}: {note}"))?;
             }
@@ -243,67 +247,8 @@ fn addresses(endpoints: &Endpoints) -> String {
     addresses.join("\n")
 }
 
-/// The shape of Cassandra's `nodetool status`: one block per datacenter.
-fn render(status: &Status) -> String {
-    let mut datacenters: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
-    for member in &status.members {
-        datacenters.entry(&member.datacenter).or_default().push(member);
-    }
-    let mut text = String::new();
-    for (datacenter, members) in datacenters {
-        let title = format!("Datacenter: {datacenter}");
-        let line = "=".repeat(title.chars().count());
-        let rows: Vec<[String; 7]> = members.iter().map(|member| row(member)).collect();
-        let header = ["--", "Address", "Load", "Tokens", "Owns (effective)", "Host ID", "Rack"];
-        let table = output::table(header, &rows);
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "{title}\n{line}\nStatus=Up/Down\n|/ State=Normal/Leaving/Joining/Moving\n{table}\n\n"
-        );
-    }
-    for member in &status.members {
-        let _ = match (&member.why, member.state.as_str()) {
-            (Some(why), state) => writeln!(text, "Note: {} is {state}: {why}", member.address),
-            (None, "joining") => {
-                writeln!(text, "Note: {} is joining; its own `admin status` says why", member.address)
-            }
-            (None, _) => Ok(()),
-        };
-        if let Some(clock) = &member.clock {
-            let _ = writeln!(text, "Note: the clock of {} is off: {clock}", member.address);
-        }
-    }
-    text.truncate(text.trim_end().len());
-    text
-}
-
-fn row(member: &Member) -> [String; 7] {
-    let up = if member.up { 'U' } else { 'D' };
-    let state = match member.state.as_str() {
-        "normal" | "settling" => 'N',
-        "leaving" => 'L',
-        "joining" => 'J',
-        "moving" => 'M',
-        _ => '?',
-    };
-    [
-        format!("{up}{state}"),
-        member.address.clone(),
-        load(member.load_bytes),
-        member.tokens.to_string(),
-        percent(member.owns),
-        member.host_id.clone(),
-        member.rack.clone(),
-    ]
-}
-
 fn load(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "?".to_owned(), |bytes| bytesize::ByteSize(bytes).to_string())
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1}%", share * 100.0)
 }
 
 /// How far a clock is ahead.
@@ -313,61 +258,5 @@ fn offset(us: i64) -> String {
         format!("{:+.1} ms", us as f64 / 1e3)
     } else {
         format!("{:+.1} s", us as f64 / 1e6)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn member(address: &str, datacenter: &str) -> Member {
-        Member {
-            host_id: "5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d".to_owned(),
-            address: address.to_owned(),
-            datacenter: datacenter.to_owned(),
-            rack: "rack1".to_owned(),
-            up: true,
-            state: "normal".to_owned(),
-            why: None,
-            clock: None,
-            tokens: 16,
-            owns: 0.667,
-            load_bytes: None,
-        }
-    }
-
-    #[test]
-    fn status_has_cassandras_shape() {
-        let here = Member { load_bytes: Some(106_086), ..member("127.0.0.1:7171", "dc1") };
-        let clock = Some("1h ahead of this node's".to_owned());
-        let dead = Member { up: false, clock, ..member("127.0.0.1:7172", "dc1") };
-        let why = Some("the cluster holds records".to_owned());
-        let joining =
-            Member { state: "joining".to_owned(), why, owns: 0.0, ..member("127.2.1.2:7171", "dc2") };
-        let elsewhere = Member { why: None, address: "127.2.1.4:7171".to_owned(), ..joining.clone() };
-        let text = render(&Status { members: vec![here, dead, joining, elsewhere] });
-        assert_eq!(
-            text,
-            "\
-Datacenter: dc1
-===============
-Status=Up/Down
-|/ State=Normal/Leaving/Joining/Moving
---  Address         Load       Tokens  Owns (effective)  Host ID                               Rack
-UN  127.0.0.1:7171  103.6 KiB  16      66.7%             5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
-DN  127.0.0.1:7172  ?          16      66.7%             5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
-
-Datacenter: dc2
-===============
-Status=Up/Down
-|/ State=Normal/Leaving/Joining/Moving
---  Address         Load  Tokens  Owns (effective)  Host ID                               Rack
-UJ  127.2.1.2:7171  ?     16      0.0%              5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
-UJ  127.2.1.4:7171  ?     16      0.0%              5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d  rack1
-
-Note: the clock of 127.0.0.1:7172 is off: 1h ahead of this node's
-Note: 127.2.1.2:7171 is joining: the cluster holds records
-Note: 127.2.1.4:7171 is joining; its own `admin status` says why"
-        );
     }
 }

@@ -72,8 +72,8 @@ impl Coordinate for Coordinator {
         self.node.report(topic)
     }
 
-    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
-        Box::pin(self.node.assassinate(host_id))
+    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
+        Box::pin(self.node.assassinate(host_id, is_forced))
     }
 
     fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>> {

@@ -61,13 +61,22 @@ pub fn colours_on_standard_error() -> bool {
 
 /// A table without lines, its columns two blanks apart.
 pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
+    spaced(header, rows, 2)
+}
+
+/// A table without lines that has no room to spare: its columns are one blank apart.
+pub fn narrow_table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
+    spaced(header, rows, 1)
+}
+
+fn spaced<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]], blanks: u16) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     for row in rows {
         table.add_row(row);
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, blanks));
     }
     table.trim_fmt()
 }

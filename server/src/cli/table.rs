@@ -271,6 +271,9 @@ impl Named {
         if reply["agreed"] == false {
             output::note("note: not every live node knows of it yet; they will hear of it from the others");
         }
+        if let Some(down @ 1..) = reply["down"].as_u64() {
+            output::note(&format!("note: {down} members are down; they will hear of it when they are back"));
+        }
         Ok(())
     }
 }

@@ -109,7 +109,7 @@ sections! {
         num_tokens: u32 = 16, between(1, 1024);
         /// Replication factor of the node's datacenter at which the tokens of a new node are chosen to share the keys
         /// evenly; 0: they are drawn.
-        allocate_tokens_for: u32 = 0, between(0, 64);
+        allocate_tokens_for: u32 = 3, between(0, 64);
         /// The tokens themselves, instead of drawn ones.
         initial_token: Vec<String> = Vec::new(), |tokens| {
             if tokens.len() > 1024 { Err(format!("{} tokens are more than 1024", tokens.len())) } else { Ok(()) }

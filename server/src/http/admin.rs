@@ -16,16 +16,21 @@ use super::{
     problem::{Access, Kind, Problem},
 };
 
-/// `POST /admin/v1/assassinate/{host_id}`: removes a dead member from the cluster, for ever.
+/// `POST /admin/v1/assassinate/{host_id}[?force=true]`: removes a dead member from the cluster, for ever. Where no
+/// majority of the members is up: 409, unless forced.
 pub(super) async fn assassinate(
     State(api): State<Arc<Api>>,
     Path(host_id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    let is_forced = uri.query() == Some("force=true");
+    if !is_forced {
+        parameters::none(uri.query())?;
+    }
     let host_id = host_id.parse().map(HostId);
     let host_id = host_id.map_err(|_| Problem::new(Kind::BadRequest, "the host id is not a UUID"))?;
-    api.node_for(Access::Write)?.assassinate(host_id).await.map_err(|error| not_removed(&error))?;
+    let node = api.node_for(Access::Write)?;
+    node.assassinate(host_id, is_forced).await.map_err(|error| not_removed(&error))?;
     let note = "the ranges of the removed member have one replica less than the replication factor asks for, until \
                 their data is repaired";
     Ok(Json(json!({ "removed": host_id, "note": note })).into_response())

@@ -43,7 +43,7 @@ pub trait Coordinate: Send + Sync + 'static {
     /// A report for operators; `None` if it is about a table that it does not know.
     fn report(&self, topic: &Topic) -> Option<Report>;
     /// Removes a dead member from the cluster.
-    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>>;
+    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>>;
     /// Does what an operator wants with the hints that it keeps; how many it has dropped.
     fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>>;
     /// Does upkeep of its storage.
@@ -96,8 +96,8 @@ impl Coordinate for Node {
         Node::report(self, topic)
     }
 
-    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
-        Box::pin(Node::assassinate(self, host_id))
+    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
+        Box::pin(Node::assassinate(self, host_id, is_forced))
     }
 
     fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>> {

@@ -7,6 +7,9 @@
 //! DELETE /v1/tables/{table}    table with "agreed"
 //! ```
 //!
+//! `"agreed"`: every live member knows of the change. `"down"`: how many members were not waited for, being down; they
+//! hear of it when they are back.
+//!
 //! A definition that leaves a field out means its default; the default replication is that of the table, or of `default`
 //! if there is no such table yet.
 
@@ -133,6 +136,7 @@ fn shown(table: &Table) -> Map<String, Value> {
 fn changed(change: &SchemaChange) -> Map<String, Value> {
     let mut changed = shown(&change.table);
     changed.insert("agreed".to_owned(), change.is_agreed.into());
+    changed.insert("down".to_owned(), change.down.into());
     changed
 }
 

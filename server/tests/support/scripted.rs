@@ -166,11 +166,12 @@ impl Coordinate for Scripted {
         for table in self.tables() {
             schema.learn(&table, NOW).expect("it is sound");
         }
-        let defined = schema.define(name, definition, NOW).map_err(SchemaError::Refused);
+        let defined = schema.define(name, definition, NOW, |_| false).map_err(SchemaError::Refused);
         let change = defined.map(|fact| SchemaChange {
             is_created: fact.is_some() && schema.get(name).is_none(),
             table: fact.or_else(|| schema.get(name).cloned()).expect("it is there, or defined now"),
             is_agreed: true,
+            down: 0,
         });
         ready(change).boxed()
     }
@@ -187,7 +188,7 @@ impl Coordinate for Scripted {
         self.readiness.lock().clone().unwrap_or(Readiness::Ready)
     }
 
-    fn assassinate(&self, host_id: HostId) -> BoxFuture<'_, Result<(), RemovalError>> {
+    fn assassinate(&self, host_id: HostId, _is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
         let verdict = if host_id == HOST { RemovalError::Itself } else { RemovalError::Unknown(host_id) };
         ready(Err(verdict)).boxed()
     }

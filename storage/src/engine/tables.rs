@@ -51,6 +51,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a table had this id and was dropped: it cannot be created again.
+    pub fn was_dropped(&self, table: TableId) -> bool {
+        self.manifest.lock().state().dropped.contains(table)
+    }
+
     /// Replaces the options of a table durably; merges that begin later go by them.
     ///
     /// # Errors

@@ -12,9 +12,9 @@ use crate::{
         digest::{Ack, Delta, Syn},
     },
     message::ReplicaError,
-    node::{hearsay::unknown_descriptions, saved_cluster, schema::SchemaError},
+    node::{hearsay::unknown_descriptions, saved_cluster, schema::SchemaError, token_choice},
     node_id::{ClusterId, HostId},
-    table::{Refusal, Replication, Schema, Table},
+    table::{Refusal, Replication, Table},
     time::Timestamp,
 };
 
@@ -56,8 +56,15 @@ impl KnownCluster {
         self.log_notes(sender, &changes);
         self.suspect_rival(&changes);
         if changes.is_news() {
+            self.bury_dropped(&mut view, &changes);
             self.save(&mut writer, &view, &changes).await?;
             self.publish(&mut writer, view.clone(), &changes.members);
+        }
+        if view.cluster_id().is_none()
+            && theirs.cluster_id.is_some()
+            && let Some(why) = token_choice::taken(&self.identity, &theirs.members)
+        {
+            let _: Result<(), _> = self.unwanted.set(why);
         }
         if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
             mark(self, sender);
@@ -69,8 +76,8 @@ impl KnownCluster {
     }
 
     /// Answers the first message of gossip.
-    pub(crate) fn answer_syn(&self, sender: HostId, syn: &Syn) -> Ack {
-        let (ack, flaws) = self.hearsay.on_syn(syn);
+    pub(crate) fn answer_syn(&self, sender: HostId, syn: &Syn, now: Timestamp) -> Ack {
+        let (ack, flaws) = self.hearsay.on_syn(syn, now);
         self.reject_flaws(sender, &flaws);
         self.mark_heard(sender);
         ack
@@ -84,7 +91,7 @@ impl KnownCluster {
         now: Timestamp,
     ) -> Result<(), ReplicaError> {
         self.learn_deltas(sender, &ack.deltas, now).await?;
-        let flaws = self.hearsay.on_ack(ack);
+        let flaws = self.hearsay.on_ack(ack, now);
         self.reject_flaws(sender, &flaws);
         self.mark_up(sender);
         Ok(())
@@ -110,10 +117,10 @@ impl KnownCluster {
         deltas: &[Delta],
         now: Timestamp,
     ) -> Result<(), ReplicaError> {
-        if !unknown_descriptions(deltas, self.picture.load().view()).is_empty() {
+        if !unknown_descriptions(deltas, self.picture.load().view(), now).is_empty() {
             let mut writer = self.writer.lock().await;
             let mut view = self.picture.load().view.clone();
-            let changes = view.merge_members(unknown_descriptions(deltas, &view), now);
+            let changes = view.merge_members(unknown_descriptions(deltas, &view, now), now);
             self.log_notes(sender, &changes);
             self.suspect_rival(&changes);
             if changes.is_news() {
@@ -123,16 +130,20 @@ impl KnownCluster {
             self.move_on(&mut writer, view).await?;
         }
         let picture = self.picture.load();
-        let is_believed =
-            |delta: &&Delta| delta.description.as_ref().is_none_or(|member| picture.view.believes(member));
-        let believed: Vec<Delta> = deltas.iter().filter(is_believed).cloned().collect();
-        let flaws = self.hearsay.accept(&believed);
+        // What is malformed is refused, and counted, where it is accepted.
+        let is_judged = |delta: &&Delta| {
+            delta.check(now).is_err()
+                || delta.description.as_ref().is_none_or(|member| picture.view.believes(member))
+        };
+        let judged: Vec<Delta> = deltas.iter().filter(is_judged).cloned().collect();
+        let flaws = self.hearsay.accept(&judged, now);
         self.reject_flaws(sender, &flaws);
         Ok(())
     }
 
-    /// Puts a tombstone in the place of a dead member, durably. Its ranges are one replica short from then on.
-    pub(crate) async fn remove(&self, host_id: HostId) -> Result<(), RemovalError> {
+    /// Puts a tombstone in the place of a dead member, durably. Its ranges are one replica short from then on. Unless
+    /// forced, only where a majority of the members is up: the dead may be the ones on this side of a partition.
+    pub(crate) async fn remove(&self, host_id: HostId, is_forced: bool) -> Result<(), RemovalError> {
         let mut writer = self.writer.lock().await;
         let mut view = self.picture.load().view.clone();
         if host_id == self.identity.host_id() {
@@ -144,6 +155,11 @@ impl KnownCluster {
         }
         if !self.hearsay.is_convicted(host_id) {
             return Err(RemovalError::Alive(host_id));
+        }
+        let members = view.members().count();
+        let up = view.members().filter(|member| self.is_up(member.host_id)).count();
+        if !is_forced && up * 2 <= members {
+            return Err(RemovalError::Minority { up, members });
         }
         view.remove(host_id);
         let changes = Changes { members: vec![host_id], ..Changes::default() };
@@ -204,17 +220,18 @@ impl KnownCluster {
         Ok(())
     }
 
-    /// Changes the schema durably, if the change makes a fact.
+    /// Changes the schema durably, if the change makes a fact. It is given the view, and whether storage has dropped an id.
     pub(crate) async fn change_schema(
         &self,
-        change: impl FnOnce(&Schema) -> Result<Option<Table>, Refusal>,
+        change: impl FnOnce(&View, &dyn Fn(TableId) -> bool) -> Result<Option<Table>, Refusal>,
     ) -> Result<(), SchemaError> {
         if let Some(why) = self.starting() {
             return Err(SchemaError::NotServing(why));
         }
         let mut writer = self.writer.lock().await;
         let mut view = self.picture.load().view.clone();
-        let Some(fact) = change(view.tables())? else { return Ok(()) };
+        let is_spent = |id| self.store.engine().was_dropped(id);
+        let Some(fact) = change(&view, &is_spent)? else { return Ok(()) };
         let changes = Changes { tables: vec![fact.name.clone()], ..Changes::default() };
         view.insert_table(fact);
         self.save(&mut writer, &view, &changes).await.map_err(SchemaError::NotSaved)?;
@@ -238,6 +255,7 @@ impl KnownCluster {
         let changes = view.merge_tables(facts, now);
         self.log_notes(sender, &changes);
         if changes.is_news() {
+            self.bury_dropped(&mut view, &changes);
             self.save(&mut writer, &view, &changes).await?;
             self.publish(&mut writer, view, &[]);
             self.drop_dead_tables(writer).await;
@@ -266,14 +284,23 @@ impl KnownCluster {
         }
     }
 
+    /// Facts that others told may name an id that storage has dropped: such a table is none here.
+    fn bury_dropped(&self, view: &mut View, changes: &Changes) {
+        let told: Vec<TableId> =
+            changes.tables.iter().filter_map(|name| view.tables().get(name)).map(Table::id).collect();
+        for id in told.into_iter().filter(|id| self.store.engine().was_dropped(*id)) {
+            bury(view, id);
+        }
+    }
+
     /// Facts come before the tables that they are about: so one in storage that no saved fact calls live was dropped.
     ///
     /// The cluster id comes last: see [`saved_cluster`].
     async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
         let members = changes.members.iter().filter_map(|host_id| view.known(*host_id));
-        let tables: Vec<&Table> = changes.tables.iter().filter_map(|name| view.tables().fact(name)).collect();
-        saved_cluster::save(&self.store, &mut writer.saves, members, tables.iter().copied()).await?;
-        for table in tables.iter().filter(|table| !table.is_dropped) {
+        let tables = changes.tables.iter().filter_map(|name| view.tables().fact(name));
+        saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
+        for table in changes.tables.iter().filter_map(|name| view.tables().get(name)) {
             let options = table.definition.storage_options().map_err(ReplicaError::Storage)?;
             self.store.create_table(table.id(), options).await?;
         }
@@ -318,7 +345,12 @@ impl KnownCluster {
             }
             // Members are removed once, so that needs no limit.
             let is_news = matches!(note, Note::Removed { .. });
-            if is_news || self.log_limit.allows(&format!("{:?} of {sender}", discriminant(note))) {
+            let subject = match note {
+                Note::TableRedefined { name, .. } => name.as_str(),
+                _ => "",
+            };
+            let kind = discriminant(note);
+            if is_news || self.log_limit.allows(&format!("{kind:?} {subject} of {sender}")) {
                 tracing::warn!("host {sender} said: {note}");
             }
         }
@@ -340,6 +372,19 @@ impl KnownCluster {
     }
 }
 
+/// A fact calls a table live whose id storage has dropped.
+pub(super) fn bury(view: &mut View, id: TableId) {
+    helenus_storage::sometimes!("a table had the id of a dropped one");
+    let name = view.tables().by_id(id).map(|table| table.name.clone());
+    tracing::error!(
+        table = name,
+        "its id {} is that of a table that was dropped here, so this node has no such table; create it again here to give \
+         it another id",
+        id.0
+    );
+    view.bury_table(id);
+}
+
 /// Why a member was not removed. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -356,6 +401,20 @@ pub enum RemovalError {
     /// It lives, or may: only who is dead for sure can be removed.
     #[error("host {0} is not known to be dead: only a member that nobody reaches is removed")]
     Alive(HostId),
+    /// Half of the members or more are down, as this node sees it: it may be that it is this side that is cut off, and
+    /// that the others go on with the member, or remove those on this side.
+    #[error(
+        "this node sees {up} of {members} members up, and removes nobody without a majority ({}): where the others are \
+         merely cut off, they go on with that member. Ask a node of the larger side; or force the removal if the others \
+         are dead",
+        members / 2 + 1
+    )]
+    Minority {
+        /// Members that are up, this one included.
+        up: usize,
+        /// Members, the one to be removed included.
+        members: usize,
+    },
     /// It could not be made durable.
     #[error("the removal could not be saved: {0}")]
     Storage(ReplicaError),

@@ -121,6 +121,8 @@ pub(crate) struct KnownCluster {
     to_be_asked: Mutex<Vec<HostId>>,
     user_records: UserRecords,
     user_records_saved: OnceCell<()>,
+    /// Why no member will list this node, before it belongs to their cluster.
+    unwanted: OnceLock<String>,
     /// Why the node does not serve, or is joining.
     waiting_for: Mutex<Option<String>>,
     news: Notify,
@@ -162,14 +164,18 @@ impl KnownCluster {
             state: known_self.map_or(MemberState::Joining, |member| member.state),
             tokens: identity.tokens().to_vec(),
         };
+        let configured_factor = settings.configured_replication().map(|replication| replication.factor());
+        let mut view = View::new(own, loaded.remembered, configured_factor);
         let mut user_records = loaded.user_records;
-        for table in loaded.remembered.tables.iter().filter(|table| !table.is_dropped) {
+        for table in view.tables().iter().cloned().collect::<Vec<_>>() {
+            if engine.was_dropped(table.id()) {
+                learning::bury(&mut view, table.id());
+                continue;
+            }
             let options = table.definition.storage_options().map_err(StartError::Identity)?;
             engine.create_table_with(table.id(), options)?;
             user_records |= !engine.is_empty(table.id())?;
         }
-        let configured_factor = settings.configured_replication().map(|replication| replication.factor());
-        let view = View::new(own, loaded.remembered, configured_factor);
         if let Some(note) = view.factor_note() {
             tracing::warn!("{note}");
         }
@@ -200,6 +206,7 @@ impl KnownCluster {
             to_be_asked: Mutex::new(to_be_asked),
             user_records: UserRecords::default(),
             user_records_saved: OnceCell::new(),
+            unwanted: OnceLock::new(),
             waiting_for: Mutex::default(),
             news: Notify::new(),
             log_limit: LogLimit::default(),
@@ -243,9 +250,9 @@ impl KnownCluster {
         self.picture.load().view.is_removed().then(|| WAS_REMOVED.to_owned())
     }
 
-    /// Whether another process has this node's host id.
-    pub(crate) fn is_superseded(&self) -> bool {
-        self.superseded_at.get().is_some()
+    /// Whether the node will never serve again: see [`KnownCluster::over`].
+    pub(crate) fn is_over(&self) -> bool {
+        self.superseded_at.get().is_some() || self.picture.load().view.is_removed()
     }
 
     /// Takes out where somebody else may run under this node's host id.
@@ -286,6 +293,11 @@ impl KnownCluster {
     pub(crate) fn why_others_join(&self, member: &Member) -> Option<String> {
         let is_kept_out = member.state == MemberState::Joining && self.user_records.do_exist();
         is_kept_out.then(|| "user records exist already; streaming is not available yet".to_owned())
+    }
+
+    /// Why no member will list this node, if so; it can only start over.
+    pub(crate) fn unwanted(&self) -> Option<String> {
+        self.unwanted.get().cloned()
     }
 
     /// Notes for the status and, if it is new, for the log why the node cannot go on.

@@ -53,6 +53,8 @@ impl Cluster {
             cluster_name: "test".to_owned(),
             seeds: vec!["n1".to_owned(), "n2".to_owned()],
             gossip_interval: Duration::from_secs(1),
+            // To choose them takes a while in a debug build.
+            allocate_tokens_for: None,
             ..Settings::default()
         };
         Self {

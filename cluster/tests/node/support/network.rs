@@ -40,6 +40,9 @@ struct State {
     delivers_twice: bool,
     tells_losses: bool,
     calls: u64,
+    /// Of these, full exchanges and swaps of schemas.
+    exchanges: u64,
+    swaps: u64,
     /// (caller, refusing verdict) of every refused handshake, on the side that refused.
     refusals: Vec<(String, String)>,
 }
@@ -102,9 +105,29 @@ impl Network {
         self.state.lock().tells_losses = true;
     }
 
+    fn count(&self, request: &Request) {
+        let mut state = self.state.lock();
+        state.calls += 1;
+        match request {
+            Request::Exchange(_) => state.exchanges += 1,
+            Request::Schema { .. } => state.swaps += 1,
+            _ => {}
+        }
+    }
+
     /// Calls that were made so far, between all nodes.
     pub fn calls(&self) -> u64 {
         self.state.lock().calls
+    }
+
+    /// Calls so far in which two nodes told each other everything.
+    pub fn exchanges(&self) -> u64 {
+        self.state.lock().exchanges
+    }
+
+    /// Calls so far in which two nodes told each other their schemas.
+    pub fn swaps(&self) -> u64 {
+        self.state.lock().swaps
     }
 
     /// The connection from one to another breaks for no reason.
@@ -174,6 +197,7 @@ impl Transport for Cable {
         request: Message<Request>,
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Message<Response>, CallError>> {
+        self.network.count(&request.body);
         let connection = self.connect(to);
         Box::pin(async move {
             let mut connection = connection?;
@@ -208,7 +232,6 @@ impl Cable {
         let unreachable =
             |reason: &str| CallError::Unreachable { address: to.address.clone(), reason: reason.to_owned() };
         let mut state = self.network.state.lock();
-        state.calls += 1;
         if state.cut.contains(&(self.from.clone(), to.address.clone())) {
             return Err(unreachable("the cable is cut"));
         }

@@ -86,7 +86,10 @@ pub fn as_history(plan: &Plan, disturbed: &[Disturbed]) -> Vec<FaultEvent> {
             | Fault::DiskFails { node, .. } => add(Known::Kill { node: *node }),
             Fault::CrashAll { .. } => add(Known::KillAll),
             Fault::Restart { node } => add(Known::Restart { node: *node }),
-            Fault::RollingRestart => nodes.clone().for_each(|node| add(Known::Restart { node })),
+            // Until all know of it, writes may lack an acknowledgement.
+            Fault::RollingRestart | Fault::Join { .. } => {
+                nodes.clone().for_each(|node| add(Known::Restart { node }));
+            }
             Fault::Pause { node } | Fault::ClockJump { node, .. } | Fault::DiskSlow { node, .. } => {
                 add(Known::Pause { node: *node });
             }

@@ -205,8 +205,10 @@ fn views(cluster: &SimulatedCluster) -> Vec<View> {
     (1..=cluster.shape().nodes)
         .map(|node| {
             let members = cluster.status(node).map_or_else(Vec::new, |status| status.members);
+            // That late ones are up, and join or have joined, was waited for.
             let mut members: Vec<MemberView> = members
                 .into_iter()
+                .filter(|member| !cluster.is_late(member))
                 .map(|member| MemberView {
                     host_id: member.host_id.to_string(),
                     state: member.state.to_string(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use serde::Deserialize;
 
-use super::{Member, load, percent};
+use super::{Member, load, status};
 use crate::cli::output;
 
 /// The answer of `/admin/v1/ring`, as far as it is shown.
@@ -25,10 +25,18 @@ struct OwnedToken {
 pub(super) fn render(ring: &Ring) -> String {
     let members: BTreeMap<&str, &Member> =
         ring.members.iter().map(|member| (member.host_id.as_str(), member)).collect();
+    let mut owns: BTreeMap<&str, String> = BTreeMap::new();
+    for members in status::by_datacenter(&ring.members).into_values() {
+        owns.extend(members.iter().map(|member| member.host_id.as_str()).zip(status::percents(&members)));
+    }
     let mut datacenters: BTreeMap<&str, Vec<[String; 7]>> = BTreeMap::new();
     for token in &ring.tokens {
         let Some(member) = members.get(token.host_id.as_str()) else { continue };
-        datacenters.entry(&member.datacenter).or_default().push(row(member, &token.token));
+        datacenters.entry(&member.datacenter).or_default().push(row(
+            member,
+            &owns[member.host_id.as_str()],
+            &token.token,
+        ));
     }
     let mut text = String::new();
     for (datacenter, mut rows) in datacenters {
@@ -49,7 +57,7 @@ pub(super) fn render(ring: &Ring) -> String {
     }
 }
 
-fn row(member: &Member, token: &str) -> [String; 7] {
+fn row(member: &Member, owns: &str, token: &str) -> [String; 7] {
     let mut state = member.state.clone();
     if let Some(first) = state.get_mut(..1) {
         first.make_ascii_uppercase();
@@ -60,7 +68,7 @@ fn row(member: &Member, token: &str) -> [String; 7] {
         if member.up { "Up" } else { "Down" }.to_owned(),
         state,
         load(member.load_bytes),
-        percent(member.owns),
+        owns.to_owned(),
         token.to_owned(),
     ]
 }
