@@ -95,6 +95,7 @@ use self::{
 use crate::{
     consistency::Consistency,
     error::RequestError,
+    handoff::RepairMark,
     membership::{Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
@@ -278,7 +279,7 @@ pub struct Node {
     coordinator: Arc<Coordinator>,
     forwarder: Forwarder,
     hints: Arc<Hints>,
-    receiver: Receiver,
+    receiver: Arc<Receiver>,
     /// What reports are made from.
     source: Source,
     /// The loops that run as long as the node does: membership, and the delivery of hints.
@@ -335,9 +336,9 @@ impl Node {
             stop.clone(),
         ));
         let forwarder = coordinator.forwarder();
-        let receiver = Receiver::new(Arc::clone(&hints), Arc::clone(&replica));
+        let receiver = Arc::new(Receiver::new(Arc::clone(&hints), Arc::clone(&replica)));
         let delivery =
-            Delivery::new(Arc::clone(&hints), Arc::clone(&replica), Arc::clone(&peers), stop.clone());
+            Delivery::new(Arc::clone(&hints), Arc::clone(&receiver), Arc::clone(&peers), stop.clone());
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
         let loops = Mutex::new(vec![
             spawners.membership.spawn(membership.run()),
@@ -603,7 +604,7 @@ impl Node {
         self.hints.status()
     }
 
-    /// What an operator has it do with them; answers how many were dropped.
+    /// What an operator has it do with them; answers how many were dropped, or how many marks were forgotten.
     ///
     /// # Errors
     /// Of storage; some may be dropped.
@@ -612,6 +613,10 @@ impl Node {
             Handoff::Pause => self.hints.pause(true),
             Handoff::Resume => self.hints.pause(false),
             Handoff::Truncate(target) => return self.hints.truncate(target).await,
+            Handoff::Repaired(target) => {
+                let is_of = |mark: &RepairMark| target.is_none_or(|target| target == mark.target);
+                return self.hints.forget_marks(is_of).await;
+            }
         }
         Ok(0)
     }

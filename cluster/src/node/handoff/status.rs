@@ -15,6 +15,8 @@ pub enum Handoff {
     Resume,
     /// Drop all, or those for one member: what they would have brought is missing until it is repaired.
     Truncate(Option<HostId>),
+    /// Forget the repair marks of all members, or of one: it was repaired.
+    Repaired(Option<HostId>),
 }
 
 /// The hints that a node keeps.
@@ -59,7 +61,8 @@ pub struct HintCounters {
     pub moved: u64,
     /// Were of a table that was dropped.
     pub superseded: u64,
-    /// Were too old, or given up by an operator, and left a repair mark.
+    /// Were too old, refused by their target again and again, without an owner, or given up by an operator, and left a
+    /// repair mark.
     pub expired: u64,
     /// Hints of other nodes that this one applied.
     pub received: u64,
