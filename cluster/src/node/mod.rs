@@ -599,6 +599,12 @@ impl Node {
         self.upkeep.scrub(bytes_per_second).await
     }
 
+    /// Whether it is a replica of a storage key, by its own ring.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {
+        self.replica.owns(table, storage_key)
+    }
+
     /// The hints that this node keeps for others.
     pub fn hints(&self) -> HintStatus {
         self.hints.status()

@@ -90,6 +90,8 @@ impl Hints {
             let run_of = targets.entry(run.target).or_default();
             run_of.push_back(Run::reloaded(tree, opened_at, run.cursor, newest));
         }
+        let counted = Counted::default();
+        counted.reloaded(targets.values().flatten().map(Run::pending).sum());
         Ok(Self {
             clock,
             window: settings.hint_window,
@@ -97,7 +99,7 @@ impl Hints {
             state: Mutex::new(State { targets, next_tree, is_paused: false }),
             saves,
             marks: Marks::of(loaded.marks),
-            counted: Counted::default(),
+            counted,
             opening: tokio::sync::Mutex::default(),
             in_flight: Semaphore::new(settings.hints_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             news: Notify::new(),

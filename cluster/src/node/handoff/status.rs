@@ -47,10 +47,12 @@ pub struct HintedTarget {
     pub oldest_run_us: u64,
 }
 
-/// What became of hints. Of those that were kept, each that does not wait any more was delivered, moved, superseded or
-/// has expired.
+/// What became of hints. Of those that were reloaded or kept, each that does not wait any more was delivered, moved,
+/// superseded or has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct HintCounters {
+    /// Waited when the node started.
+    pub reloaded: u64,
     /// Were kept.
     pub kept: u64,
     /// Were not, and left a repair mark.
@@ -71,6 +73,7 @@ pub struct HintCounters {
 /// Counts them.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
+    reloaded: AtomicU64,
     kept: AtomicU64,
     refused: AtomicU64,
     delivered: AtomicU64,
@@ -81,6 +84,10 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    pub(super) fn reloaded(&self, hints: u64) {
+        self.reloaded.fetch_add(hints, Ordering::Relaxed);
+    }
+
     pub(super) fn kept(&self) {
         self.kept.fetch_add(1, Ordering::Relaxed);
     }
@@ -112,6 +119,7 @@ impl Counted {
     pub(super) fn read(&self) -> HintCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         HintCounters {
+            reloaded: read(&self.reloaded),
             kept: read(&self.kept),
             refused: read(&self.refused),
             delivered: read(&self.delivered),
