@@ -53,6 +53,70 @@ fn wait_until_down(cluster: &TestCluster, observer: usize, number: usize) {
     });
 }
 
+/// Writes of a node's absence.
+const WRITES: u32 = 4000;
+
+/// Clients at once.
+const CLIENTS: u32 = 8;
+
+/// Many clients write at a quorum; what is not acknowledged does not count.
+fn load(cluster: &TestCluster, coordinator: usize, keys: std::ops::Range<u32>) -> Vec<u32> {
+    std::thread::scope(|scope| {
+        let client = |client: u32| {
+            let keys = keys.clone().filter(move |number| number % CLIENTS == client);
+            scope.spawn(move || {
+                let written = keys.filter(|number| {
+                    let path = format!("/v1/kv/default/key{number}?consistency=quorum");
+                    let value = format!("value {number}");
+                    let reply = cluster.try_request("PUT", coordinator, &path, &[], Some(value.as_bytes()));
+                    reply.is_ok_and(|reply| reply.status == 200)
+                });
+                written.collect::<Vec<_>>()
+            })
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+        clients.into_iter().flat_map(|client| client.join().expect("no client panics")).collect()
+    })
+}
+
+#[test]
+fn a_node_that_was_down_under_load_has_thousands_of_writes_though_their_keeper_was_killed_between() {
+    let cluster = TestCluster::start(3);
+    cluster.kill(3);
+    wait_until_down(&cluster, 1, 3);
+
+    // The keeper dies in the middle of the load, and comes back.
+    let mut written = load(&cluster, 1, 0..WRITES / 2);
+    let dying = std::thread::scope(|scope| {
+        let load = scope.spawn(|| load(&cluster, 1, WRITES / 2..WRITES));
+        wait_until("some of it is done", || pending(&cluster, 1) > u64::from(WRITES) / 2 + 100);
+        cluster.kill(1);
+        load.join().expect("it does not panic")
+    });
+    assert!(dying.len() < WRITES as usize / 2, "it died in between");
+    cluster.spawn(1);
+    cluster.wait_until_ready(1);
+    written.extend(dying);
+    // Hints are written beside the acknowledgement: those of the last writes may have died with their keeper.
+    let kept = pending(&cluster, 1);
+    assert!(kept + u64::from(CLIENTS) >= written.len() as u64, "{kept} of {}", written.len());
+
+    cluster.spawn(3);
+    cluster.wait_until_seen_up(3, 3);
+    wait_until("all are delivered", || pending(&cluster, 1) == 0);
+
+    cluster.kill(1);
+    cluster.kill(2);
+    wait_until_down(&cluster, 3, 1);
+    wait_until_down(&cluster, 3, 2);
+    let lacks = |number: &&u32| {
+        let reply = cluster.request("GET", 3, &format!("/v1/kv/default/key{number}?consistency=one"), None);
+        (reply.status, reply.body) != (200, format!("value {number}").into_bytes())
+    };
+    let lacking: Vec<&u32> = written.iter().filter(lacks).collect();
+    assert!(lacking.len() <= CLIENTS as usize, "it lacks {lacking:?}");
+}
+
 #[test]
 fn a_node_that_was_down_catches_up_by_hints_alone() {
     let cluster = TestCluster::start(3);
@@ -96,4 +160,8 @@ fn a_node_that_was_down_catches_up_by_hints_alone() {
     let page = String::from_utf8(page).expect("text");
     assert!(page.contains("helenus_repair_marks 2"), "{page}");
     assert!(page.contains("helenus_hints_total{outcome=\"kept\"} 2"), "{page}");
+
+    // Once they were repaired, an operator says so.
+    assert!(said(&admin(&cluster, 3, &["truncate-hints", "--marks"])).contains("forgot 2 repair marks"));
+    assert!(!said(&admin(&cluster, 3, &["hints"])).contains("has to be repaired"));
 }

@@ -43,7 +43,7 @@ impl Grants {
     /// Senders that have a place at once.
     pub const SENDERS: usize = 2;
     /// How long a place is kept for a silent sender.
-    pub const PLACE: Duration = Duration::from_secs(5);
+    pub const PLACE: Duration = Duration::from_secs(1);
     /// Bytes of hints in a message.
     pub const BYTES: u32 = 256 << 10;
     /// Bytes of hints in a message when room is scarce.
@@ -84,16 +84,16 @@ mod tests {
     #[test]
     fn a_few_senders_have_a_place_and_keep_it_while_they_send() {
         let (mut grants, began) = (Grants::default(), Instant::now());
-        let mut at = |sender: u128, seconds| {
-            grants.grant(host(sender), began + Duration::from_secs(seconds), Room::Plenty).bytes > 0
+        let mut at = |sender: u128, millis| {
+            grants.grant(host(sender), began + Duration::from_millis(millis), Room::Plenty).bytes > 0
         };
         assert!(at(1, 0) && at(2, 0));
         assert!(!at(3, 0), "both places are taken");
-        assert!(at(1, 4) && at(2, 4), "who has a place keeps it");
-        assert!(!at(3, 8), "they were heard since");
-        assert!(at(1, 8));
-        assert!(at(3, 9), "the second was silent for too long");
-        assert!(!at(2, 9));
+        assert!(at(1, 800) && at(2, 800), "who has a place keeps it");
+        assert!(!at(3, 1600), "they were heard since");
+        assert!(at(1, 1600));
+        assert!(at(3, 1800), "the second was silent for too long");
+        assert!(!at(2, 1800));
     }
 
     #[test]

@@ -11,9 +11,9 @@
 //! # Runs
 //!
 //! Hints for one target are numbered in a *run*, a tree of the engine that nothing else is in. A run takes hints until it
-//! is large or old, or until its delivery begins; later ones go to the next run. What of it was delivered is behind the
-//! run's *cursor*, which is saved now and then, since to apply a hint twice is to apply it once. A run that is done is
-//! dropped as a whole. So no hint is ever deleted: there are no tombstones to read past, and nothing to compact.
+//! is large or old; later ones go to the next run. What of it was delivered is behind the run's *cursor*, which is saved
+//! after each message, since to apply a hint twice is to apply it once. A run that is done is dropped as a whole. So no
+//! hint is ever deleted: there are no tombstones to read past, and nothing to compact.
 //!
 //! # What becomes of a hint
 //!
@@ -24,10 +24,14 @@
 //!   are as old as this one;
 //! - *superseded*: its table was dropped;
 //! - *expired*: it is older than the window, or than the grace of its table's tombstones, now or when it was made. Beyond
-//!   the grace it could bring a deleted value back that only a purged tombstone would have hidden.
+//!   the grace it could bring a deleted value back that only a purged tombstone would have hidden. Twice the drift that
+//!   clocks are allowed is taken off the grace, and ages are told by a clock that never goes back. Given up like one that
+//!   has expired is a hint that its target refused again and again, and one whose key has no owner.
 //!
 //! An expired hint, and one for which there was no room, leaves a [`RepairMark`], durably, before it is forgotten: that the
-//! target lacks something of that table since then. A hint that was lost in silence would be found by nobody.
+//! target lacks something of that table since then. A hint that was lost in silence would be found by nobody. A mark ends
+//! when its table is dropped, or when an operator says that the member was repaired; time alone brings nothing back, so no
+//! mark expires.
 //!
 //! # Pace
 //!
@@ -46,5 +50,5 @@ pub mod hint;
 pub mod mark;
 
 pub use grants::{Grant, Grants};
-pub use hint::{Fate, Hint};
+pub use hint::{Fate, Hint, Life};
 pub use mark::RepairMark;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{local_store::LocalStore, saved_clock::SavedClock};
 use crate::{
@@ -31,6 +32,8 @@ pub(crate) struct NodeClock {
     saved: SavedClock,
     allowed_drift: Duration,
     watch: Mutex<ClockWatch>,
+    /// The last reading for ages, and when it was taken.
+    ages: Mutex<(Timestamp, Instant)>,
     /// What `watch` says, for every write to look at.
     offset_us: AtomicI64,
 }
@@ -50,6 +53,7 @@ impl NodeClock {
             saved,
             allowed_drift,
             watch: Mutex::default(),
+            ages: Mutex::new((Timestamp(0), Instant::now())),
             offset_us: AtomicI64::new(0),
         }
     }
@@ -83,6 +87,22 @@ impl NodeClock {
     /// The reading that messages carry.
     pub(crate) fn reading(&self) -> Timestamp {
         self.hybrid.latest().max(self.wall.now())
+    }
+
+    /// The clock of ages: never behind the reading above nor behind what it said before, and it goes on where the wall
+    /// clock was put back. By how much it is ahead of the wall clock means nothing; only what lies between two readings
+    /// does.
+    pub(crate) fn now_of_ages(&self) -> Timestamp {
+        let mut last = self.ages.lock();
+        let now = Instant::now();
+        let (said, at) = *last;
+        *last = (self.reading().max(later(said, now - at)), now);
+        last.0
+    }
+
+    /// How far two clocks may be apart that are both within the drift of the others' median.
+    pub(crate) fn margin(&self) -> Duration {
+        2 * self.allowed_drift
     }
 
     /// Takes notice of another node's reading, or of a record's timestamp. One beyond the allowed drift is not

@@ -96,6 +96,7 @@ use self::{
 use crate::{
     consistency::Consistency,
     error::RequestError,
+    handoff::RepairMark,
     membership::{Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
@@ -279,7 +280,7 @@ pub struct Node {
     coordinator: Arc<Coordinator>,
     forwarder: Forwarder,
     hints: Arc<Hints>,
-    receiver: Receiver,
+    receiver: Arc<Receiver>,
     /// What reports are made from.
     source: Source,
     /// The loops that run as long as the node does: membership, and the delivery of hints.
@@ -338,9 +339,9 @@ impl Node {
             stop.clone(),
         ));
         let forwarder = coordinator.forwarder();
-        let receiver = Receiver::new(Arc::clone(&hints), Arc::clone(&replica));
+        let receiver = Arc::new(Receiver::new(Arc::clone(&hints), Arc::clone(&replica)));
         let delivery =
-            Delivery::new(Arc::clone(&hints), Arc::clone(&replica), Arc::clone(&peers), stop.clone());
+            Delivery::new(Arc::clone(&hints), Arc::clone(&receiver), Arc::clone(&peers), stop.clone());
         let membership = MembershipLoop::new(&settings, Arc::clone(&peers), seed, stop.clone());
         let loops = Mutex::new(vec![
             spawners.membership.spawn(membership.run()),
@@ -634,12 +635,18 @@ impl Node {
         self.upkeep.scrub(bytes_per_second).await
     }
 
+    /// Whether it is a replica of a storage key, by its own ring.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {
+        self.replica.owns(table, storage_key)
+    }
+
     /// The hints that this node keeps for others.
     pub fn hints(&self) -> HintStatus {
         self.hints.status()
     }
 
-    /// What an operator has it do with them; answers how many were dropped.
+    /// What an operator has it do with them; answers how many were dropped, or how many marks were forgotten.
     ///
     /// # Errors
     /// Of storage; some may be dropped.
@@ -648,6 +655,10 @@ impl Node {
             Handoff::Pause => self.hints.pause(true),
             Handoff::Resume => self.hints.pause(false),
             Handoff::Truncate(target) => return self.hints.truncate(target).await,
+            Handoff::Repaired(target) => {
+                let is_of = |mark: &RepairMark| target.is_none_or(|target| target == mark.target);
+                return self.hints.forget_marks(is_of).await;
+            }
         }
         Ok(0)
     }

@@ -84,7 +84,8 @@ impl Replica {
         })
     }
 
-    fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {
+    /// Whether this node is a replica of a storage key, by its own ring.
+    pub(crate) fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {
         let picture = self.cluster.picture();
         match (picture.view().tables().by_id(table), token_of(storage_key)) {
             (Some(table), Some(token)) => picture.place(table, token).contains(self.identity.host_id()),

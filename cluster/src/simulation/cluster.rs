@@ -1,8 +1,9 @@
 //! The cluster as a whole: machines on a network, what clients ask of it, what is done to it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
-use helenus_storage::disk::Damage;
+use bytes::Bytes;
+use helenus_storage::{Timestamp, disk::Damage};
 use rand::RngExt;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,6 +25,7 @@ use crate::{
         randomness::{Stream, stream},
     },
     settings::Settings,
+    table::DEFAULT_TABLE_ID,
 };
 
 /// What a client hears.
@@ -213,6 +215,28 @@ impl SimulatedCluster {
     /// The hints that a node keeps, if it runs.
     pub fn hints(&self, node: u32) -> Option<HintStatus> {
         self.machine(node).process().map(|(node, _)| node.hints())
+    }
+
+    /// What each replica of each key holds: the timestamp of its record. Keys of which no node holds anything are left out.
+    pub fn copies(&self) -> BTreeMap<String, Vec<(u32, Option<Timestamp>)>> {
+        let mut held: BTreeMap<Bytes, BTreeMap<u32, Timestamp>> = BTreeMap::new();
+        let running = (1..=self.shape.nodes).filter_map(|number| {
+            let machine = self.machine(number);
+            Some((number, machine.process()?.0, machine.engine()?))
+        });
+        let running: Vec<_> = running.collect();
+        for (number, _, engine) in &running {
+            let records = engine.scan(DEFAULT_TABLE_ID, (Bound::Unbounded, Bound::Unbounded), usize::MAX);
+            for (key, record) in records.unwrap_or_default() {
+                held.entry(key).or_default().insert(*number, record.timestamp);
+            }
+        }
+        let copies = held.into_iter().map(|(key, held)| {
+            let owners = running.iter().filter(|(_, node, _)| node.owns(DEFAULT_TABLE_ID, &key));
+            let copies = owners.map(|(number, ..)| (*number, held.get(number).copied())).collect();
+            (key.escape_ascii().to_string(), copies)
+        });
+        copies.collect()
     }
 
     /// Which of its processes a node is: counts its starts.

@@ -231,6 +231,20 @@ impl fmt::Display for Fault {
 }
 
 impl Disturbance {
+    /// Whether it keeps messages from nodes that all live on, with sound disks and clocks.
+    pub fn is_of_network(&self) -> bool {
+        matches!(
+            self.fault,
+            Fault::Pause { .. }
+                | Fault::Partition { .. }
+                | Fault::OneWay { .. }
+                | Fault::Bridge { .. }
+                | Fault::Flap { .. }
+                | Fault::Slow { .. }
+                | Fault::Noise { .. }
+        )
+    }
+
     /// How far a clock jumps, if one does.
     pub fn clock_jump(&self) -> Option<Duration> {
         match self.fault {

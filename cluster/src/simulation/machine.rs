@@ -175,6 +175,11 @@ impl Machine {
         }
     }
 
+    /// The engine of the process that runs or boots.
+    pub(super) fn engine(&self) -> Option<Arc<Engine>> {
+        self.state.lock().process.as_ref().map(|process| Arc::clone(&process.engine))
+    }
+
     /// The process that runs, if its node serves.
     pub(super) fn process(&self) -> Option<(Arc<Node>, CancellationToken)> {
         let state = self.state.lock();

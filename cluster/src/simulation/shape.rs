@@ -64,6 +64,7 @@ impl Shape {
         // From a stream of its own, as it came later.
         settings.allocate_tokens_for = stream(seed, "token choice").random_bool(0.125).then_some(factor);
         let replication = |(place, (_, factor)): (usize, &(u32, u32))| (name_of(place), *factor);
+        hints(&mut stream(seed, "hints"), &mut settings);
         settings.default_replication = datacenters.iter().enumerate().map(replication).collect();
         let drift_us = i64::try_from(settings.allowed_drift.as_micros()).unwrap_or(i64::MAX);
         // Any two clocks are within the drift, a jump aside.
@@ -126,6 +127,14 @@ fn datacenters(random: &mut Stream, nodes: u32) -> Vec<(u32, u32)> {
     let first = random.random_range(1..nodes);
     let mut of = |nodes: u32| (nodes, random.random_range(1..=nodes.min(3)));
     vec![of(first), of(nodes - first)]
+}
+
+/// Little room for hints in some shapes; drawn from a stream of its own, as it came later.
+fn hints(random: &mut Stream, settings: &mut Settings) {
+    if random.random_bool(0.2) {
+        settings.hint_bytes = random.random_range(0..64 << 10);
+        settings.hints_in_flight = [1, 8, 4096][random.random_range(0..3)];
+    }
 }
 
 fn settings(random: &mut Stream, nodes: u32, factor: u32) -> Settings {

@@ -11,6 +11,7 @@ use helenus_cluster::{
     partitioning::{Partitioner, storage_key},
     table::{DEFAULT_TABLE_ID, Definition, Replication},
 };
+use helenus_storage::disk::{Fault, Repeat};
 use tokio::time::Instant;
 
 use crate::support::{Cluster, put, write};
@@ -281,4 +282,198 @@ async fn level_any_without_hints_and_without_replicas_is_unavailable() {
         }
     }
     assert!(unavailable > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_fails_on_its_way_to_the_log_may_be_kept_and_is_no_unavailability() {
+    let mut cluster = Cluster::with(2, |settings| settings.default_replication_factor = Some(1)).await;
+    cluster.kill("n2").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n2")).await;
+    let mut hinted = Vec::new();
+    for number in 0..30 {
+        let outcome =
+            cluster.put("n1", &format!("key {number}"), "value", Any).await.expect("a hint will do");
+        if outcome.met.acknowledged == 0 {
+            hinted.push(format!("key {number}"));
+        }
+    }
+    let disk = &cluster.machines["n1"].disk;
+    disk.fail_at(disk.operations() + 1, Fault::Sync, Repeat::Once);
+
+    let outcome = cluster.put("n1", &hinted[0], "another value", Any).await;
+
+    assert!(matches!(outcome, Err(RequestError::Failed { received: 0, .. })), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn moved_hints_need_no_more_room_than_those_that_they_replace() {
+    let mut cluster = Cluster::with(4, |settings| {
+        settings.default_replication_factor = Some(2);
+        settings.hint_bytes = 4 << 10;
+    })
+    .await;
+    let target = cluster.node("n4").host_id();
+    cluster.kill("n4").await;
+    cluster.until("it is convicted", |c| c.sees_down("n1", "n4")).await;
+    for number in 0..200 {
+        cluster.put("n1", &format!("key {number}"), "value", One).await.expect("one is alive");
+    }
+    cluster.until("there is no more room", |c| hints(c, "n1").counters.refused > 0).await;
+    cluster
+        .until("all hints are on the disk", |c| hints(c, "n1").counters.kept == hints_for(c, "n1", target))
+        .await;
+    let before = hints(&cluster, "n1").counters;
+
+    cluster.until_ok("n4 is removed", |c| c.node("n1").assassinate(target)).await;
+
+    cluster.until("nothing is left of the hints", |c| hints(c, "n1").targets.is_empty()).await;
+    let after = hints(&cluster, "n1").counters;
+    assert_eq!((after.moved, after.refused), (before.kept, before.refused));
+    assert_eq!(after.kept + after.moved - before.kept, after.delivered + after.moved, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_whose_key_has_no_owner_leaves_a_mark() {
+    let mut cluster = Cluster::empty();
+    cluster.start("n1").await;
+    cluster.start_with("n2", |settings| settings.datacenter = "dc2".to_owned()).await;
+    cluster.until("both are normal and up", |c| c.agrees_on(2)).await;
+    let soon = || Instant::now() + Duration::from_secs(5);
+    let target = cluster.node("n2").host_id();
+    let elsewhere = Replication::NetworkTopology { factors: [("dc2".to_owned(), 1)].into() };
+    let created = cluster.node("n1").define_table("far", Definition::replicated(elsewhere), soon()).await;
+    created.map(drop).map_err(|error: SchemaError| error.to_string()).expect("all are alive");
+    cluster.kill("n2").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n2")).await;
+    let mut request = write("key", put("value"), Any);
+    request.table = "far".to_owned();
+    cluster.write("n1", request).await.expect("a hint will do");
+
+    cluster.until_ok("n2 is removed", |c| c.node("n1").assassinate(target)).await;
+
+    cluster.until("nothing is left of the hint", |c| hints(c, "n1").targets.is_empty()).await;
+    let status = hints(&cluster, "n1");
+    assert_eq!((status.counters.expired, status.counters.moved), (1, 0));
+    assert_eq!(status.marks.iter().map(|mark| (mark.target, mark.hints)).collect::<Vec<_>>(), [(target, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_is_as_durable_as_the_hint_was_that_it_stands_for() {
+    let mut cluster = Cluster::with(3, |settings| settings.hint_bytes = 4 << 10).await;
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..100).await;
+    let accounted_for = |c: &Cluster| hints(c, "n1").counters.kept + hints(c, "n1").counters.refused;
+    cluster.until("all writes are accounted for", |c| accounted_for(c) == 100).await;
+    cluster.until("there is nothing to save", |c| hints(c, "n1").counters.refused > 0).await;
+    let refused = hints(&cluster, "n1").counters.refused;
+
+    // Long before anything that is done once a second.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    cluster.restart("n1").await;
+
+    let marks = hints(&cluster, "n1").marks;
+    assert_eq!(marks.iter().map(|mark| mark.hints).sum::<u64>(), refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_end_when_an_operator_has_repaired_the_member() {
+    let mut cluster = Cluster::with(3, |settings| settings.hint_bytes = 4 << 10).await;
+    let target = cluster.node("n3").host_id();
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..100).await;
+    cluster.until("there is no more room", |c| !hints(c, "n1").marks.is_empty()).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!hints(&cluster, "n1").marks.is_empty(), "time repairs nothing");
+
+    let other = cluster.node("n2").host_id();
+    assert_eq!(cluster.node("n1").handoff(Handoff::Repaired(Some(other))).await, Ok(0));
+    assert_eq!(cluster.node("n1").handoff(Handoff::Repaired(Some(target))).await, Ok(1));
+
+    assert!(hints(&cluster, "n1").marks.is_empty());
+    cluster.restart("n1").await;
+    assert!(hints(&cluster, "n1").marks.is_empty(), "they are forgotten for good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_put_back_makes_no_hint_younger() {
+    let mut cluster = Cluster::with(3, |settings| settings.hint_window = Duration::from_secs(60)).await;
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    put_all(&cluster, "n1", 0..5).await;
+    cluster.until("all hints are kept", |c| hints(c, "n1").counters.kept == 5).await;
+    let clock = &cluster.machines["n1"].clock;
+    clock.run_behind_by(Duration::from_secs(2 * 60 * 60));
+
+    tokio::time::sleep(Duration::from_secs(70)).await;
+
+    assert_eq!(hints(&cluster, "n1").counters.expired, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_to_be_missed_is_kept_before_the_others_have_answered() {
+    let mut cluster = Cluster::of(3).await;
+    let target = cluster.node("n3").host_id();
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    cluster.pause("n2");
+
+    let write = cluster.put("n1", "key 0", "value 0", Quorum);
+    let kept = cluster.until("a hint is kept", |c| hints_for(c, "n1", target) == 1);
+    tokio::select! {
+        biased;
+        outcome = write => panic!("n2 says nothing: {outcome:?}"),
+        () = kept => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_whose_own_replica_has_no_room_lacks_nothing_in_the_end() {
+    let cluster = Cluster::of(3).await;
+    let value = "x".repeat(32 << 10);
+    let disk = &cluster.machines["n1"].disk;
+    disk.fail_at(0, Fault::NoSpace, Repeat::Forever);
+    for number in 0..30 {
+        cluster.put("n1", &format!("key {number}"), &value, Quorum).await.expect("two of three have room");
+    }
+    let lacks = |number: &u32| held(&cluster, "n1", &format!("key {number}")).is_none();
+    assert!((0..30).any(|number| lacks(&number)), "its log is full");
+    disk.make_room();
+
+    cluster.until("it has everything", |_| !(0..30).any(|number| lacks(&number))).await;
+    assert_eq!(hints(&cluster, "n1").marks, Vec::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_is_always_refused_holds_the_others_up_for_a_while_only() {
+    let cluster = Cluster::of(3).await;
+    let soon = || Instant::now() + Duration::from_secs(5);
+    let target = cluster.node("n3").host_id();
+    let definition = Definition::replicated(Replication::Simple { factor: 3 });
+    let created = cluster.node("n1").define_table("refused", definition, soon()).await;
+    created.map(drop).map_err(|error: SchemaError| error.to_string()).expect("all are alive");
+    let id =
+        cluster.node("n1").tables().iter().find(|table| table.name == "refused").expect("it exists").id();
+    cluster.node("n1").handoff(Handoff::Pause).await.expect("nothing is stored");
+    cluster.pause("n3");
+    put_all(&cluster, "n1", 0..3).await;
+    let mut request = write("key", put("value"), Quorum);
+    request.table = "refused".to_owned();
+    cluster.write("n1", request).await.expect("two of three are alive");
+    put_all(&cluster, "n1", 3..6).await;
+    cluster.until("hints are kept", |c| hints_for(c, "n1", target) == 7).await;
+    // n3 alone has lost the table.
+    cluster.processes["n3"].storage.engine.drop_table(id).expect("a sound disk");
+    cluster.resume("n3");
+    cluster.until("all are up", |c| c.agrees_on(3)).await;
+
+    cluster.node("n1").handoff(Handoff::Resume).await.expect("nothing is stored");
+
+    cluster.until("n3 has the others", |c| has_all(c, "n3", 0..6)).await;
+    cluster.until("nothing is left of the hints", |c| hints(c, "n1").targets.is_empty()).await;
+    let status = hints(&cluster, "n1");
+    assert_eq!((status.counters.delivered, status.counters.expired), (6, 1));
+    let marks = status.marks.iter().map(|mark| (mark.target, mark.table, mark.hints));
+    assert_eq!(marks.collect::<Vec<_>>(), [(target, Some(id.0), 1)]);
 }

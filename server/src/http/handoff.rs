@@ -5,6 +5,8 @@
 //! POST   /admin/v1/hints/pause             none is delivered until `resume`, or the next start
 //! POST   /admin/v1/hints/resume
 //! DELETE /admin/v1/hints[?target=host id]  {"dropped": n}: they leave marks that repair is needed
+//! DELETE /admin/v1/hints/marks[?target=host id]
+//!                                          {"forgotten": n} such marks, because the member was repaired
 //! ```
 
 use std::sync::Arc;
@@ -36,15 +38,24 @@ pub(super) async fn resume(State(api): State<Arc<Api>>, uri: Uri) -> Result<Resp
 }
 
 pub(super) async fn truncate(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let target = match uri.query().unwrap_or_default().split_once('=') {
+    let dropped = perform(&api, Handoff::Truncate(target(&uri)?)).await?;
+    Ok(Json(json!({ "dropped": dropped })).into_response())
+}
+
+pub(super) async fn forget_marks(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let forgotten = perform(&api, Handoff::Repaired(target(&uri)?)).await?;
+    Ok(Json(json!({ "forgotten": forgotten })).into_response())
+}
+
+/// One member, or all of them.
+fn target(uri: &Uri) -> Result<Option<HostId>, Problem> {
+    match uri.query().unwrap_or_default().split_once('=') {
         Some(("target", text)) => {
             let host_id = text.parse().map(HostId);
-            Some(host_id.map_err(|_| Problem::bad_field("target", "the host id is not a UUID"))?)
+            host_id.map(Some).map_err(|_| Problem::bad_field("target", "the host id is not a UUID"))
         }
-        _ => parameters::none(uri.query()).map(|()| None)?,
-    };
-    let dropped = perform(&api, Handoff::Truncate(target)).await?;
-    Ok(Json(json!({ "dropped": dropped })).into_response())
+        _ => parameters::none(uri.query()).map(|()| None),
+    }
 }
 
 async fn perform(api: &Api, command: Handoff) -> Result<u64, Problem> {

@@ -49,7 +49,7 @@ use std::{
 use axum::{
     Router,
     middleware::from_fn_with_state,
-    routing::{any, get, post, put},
+    routing::{any, delete, get, post, put},
 };
 use helenus_cluster::time::WallClock;
 use hyper::{Uri, header::HeaderValue};
@@ -210,6 +210,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/admin/v1/flush", post(upkeep::flush))
             .route("/admin/v1/compact", post(upkeep::compact))
             .route("/admin/v1/hints", get(reports::hints).delete(handoff::truncate))
+            .route("/admin/v1/hints/marks", delete(handoff::forget_marks))
             .route("/admin/v1/hints/pause", post(handoff::pause))
             .route("/admin/v1/hints/resume", post(handoff::resume))
             .route("/admin/v1/scrub", post(upkeep::scrub))

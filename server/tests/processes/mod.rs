@@ -5,6 +5,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the vocabulary")]
 
+pub mod namespaces;
+
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -16,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use namespaces::Namespaces;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -29,6 +32,8 @@ pub struct TestCluster {
     network: String,
     nodes: Vec<TestNode>,
     http: ureq::Agent,
+    /// Where the nodes live, if not all on the loopback device.
+    namespaces: Option<Namespaces>,
 }
 
 struct TestNode {
@@ -87,7 +92,8 @@ impl TestCluster {
         let nodes = (1..=count)
             .map(|number| TestNode { number, ip: format!("{network}.{number}"), process: Mutex::default() })
             .collect();
-        Self { directory: TempDir::new().expect("a temporary directory"), network, nodes, http }
+        let directory = TempDir::new().expect("a temporary directory");
+        Self { directory, network, nodes, http, namespaces: None }
     }
 
     /// A cluster in two datacenters with three racks each, whose nodes were not started yet: node i has the address
@@ -101,6 +107,27 @@ impl TestCluster {
             node.ip = format!("127.{datacenter}.{rack}.{}", node.number);
         }
         (cluster, [datacenter.to_string(), (datacenter + 1).to_string()])
+    }
+
+    /// A cluster in two datacenters, each in a network namespace of its own, whose nodes were not started yet: node i has
+    /// the address 10.dc.rack.i.
+    pub fn in_two_namespaces(count: usize, namespaces: Namespaces) -> Self {
+        let mut cluster = Self::stopped(count);
+        for node in &mut cluster.nodes {
+            node.ip = namespaces.add_host(node.number);
+        }
+        cluster.namespaces = Some(namespaces);
+        cluster
+    }
+
+    /// Where a node has its operators that serves clients of other machines too.
+    pub fn admin_url(&self, number: usize) -> String {
+        format!("http://127.0.0.{number}:7070")
+    }
+
+    /// The namespaces that its nodes live in.
+    pub fn namespaces(&self) -> &Namespaces {
+        self.namespaces.as_ref().expect("a cluster in two namespaces")
     }
 
     /// `http://…` of a node.
@@ -143,7 +170,12 @@ impl TestCluster {
 
     /// Starts the process of a node with further settings (`section.key=value`).
     pub fn spawn_with(&self, number: usize, settings: &[&str]) {
-        self.spawn_command(Command::new(env!("CARGO_BIN_EXE_helenus")), number, settings);
+        let binary = env!("CARGO_BIN_EXE_helenus");
+        let command = match &self.namespaces {
+            Some(namespaces) => namespaces.command(number, binary),
+            None => Command::new(binary),
+        };
+        self.spawn_command(command, number, settings);
     }
 
     /// Starts the process of a node that may have so many files open.
@@ -287,13 +319,21 @@ impl TestCluster {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Result<Reply, ureq::Error> {
-        let mut request = ureq::http::Request::builder().method(method).uri(self.url(number) + path);
+        let url = match self.namespaces {
+            Some(_) if path.starts_with("/admin") || path == "/metrics" => self.admin_url(number),
+            _ => self.url(number),
+        };
+        let mut request = ureq::http::Request::builder().method(method).uri(url + path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut response = match body {
+        let run = || match body {
             Some(body) => self.http.run(request.body(body)?),
             None => self.http.run(request.body(())?),
+        };
+        let mut response = match &self.namespaces {
+            Some(namespaces) => namespaces.inside(number, run),
+            None => run(),
         }?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();

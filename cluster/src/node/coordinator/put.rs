@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use helenus_storage::{Mutation, Record, TableId};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -25,11 +28,19 @@ use crate::{
     error::RequestError,
     handoff::Hint,
     message::{Relay, ReplicaError, Request, Response, TrafficClass},
-    node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
+    node::{Change, Failure, WriteOutcome, WriteRequest, clock::later, handoff::NotKept},
     node_id::HostId,
     quorum::{Missing, Operation, Verdict, WriteQuorum},
     time::Timestamp,
 };
+
+/// How long a hint at level `any` may take beyond the deadline: only then is it known that no replica has answered.
+const LAST_RESORT: Duration = Duration::from_secs(1);
+/// Before this node's own replica is tried again, which had no room; each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// What came of the hints for some replicas.
+type Keeping = BoxFuture<'static, Vec<(HostId, Result<(), NotKept>)>>;
 
 /// A write that may be sent: enough of its replicas are alive.
 struct Plan {
@@ -177,8 +188,9 @@ impl Coordinator {
             let _: Result<(), _> = reply.send(Err(failure(error, trace)));
             return;
         }
-        let hint = plan.hint(self.clock.now());
-        let mut missed = plan.dead();
+        let hint = plan.hint(self.clock.now_of_ages());
+        // At once: whoever waits for the others first may die in between, and nobody keeps the write for those.
+        let kept = self.keep_hints(&hint, plan.dead());
         let mut unheard: BTreeSet<HostId> = plan.alive.iter().copied().collect();
         let mut refused = Refused::default();
         let mut fan_out = self.send_write(&plan, &mut trace).await;
@@ -219,9 +231,8 @@ impl Coordinator {
             }
             _ if goal.level == Consistency::Any => {
                 refused.forget_distrusted(&mut unheard);
-                missed.append(&mut unheard);
-                let missed = std::mem::take(&mut missed);
-                self.settle_for_a_hint(goal, timestamp, &quorum, &hint, missed, trace).await
+                let missed = std::mem::take(&mut unheard);
+                self.settle_for_a_hint(goal, timestamp, &quorum, &hint, (kept, missed), trace).await
             }
             Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
         };
@@ -233,73 +244,121 @@ impl Coordinator {
         let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
             refused.forget_distrusted(&mut unheard);
-            missed.append(&mut unheard);
-            self.keep_hints(&hint, missed).await;
+            self.keep_hints(&hint, unheard).await;
             return;
         };
         drop(permit);
-        let late = async {
-            while let Some(answer) = fan_out.next().await {
-                helenus_storage::sometimes!("a late acknowledgement came");
-                match &answer.result {
-                    Ok(_) => {
-                        is_held = true;
-                        refused.applied += 1;
-                        unheard.remove(&answer.from);
-                    }
-                    Err(missing) => refused.note(answer.from, missing),
+        while let Some(answer) = fan_out.next().await {
+            helenus_storage::sometimes!("a late acknowledgement came");
+            match &answer.result {
+                Ok(_) => {
+                    is_held = true;
+                    refused.applied += 1;
+                    unheard.remove(&answer.from);
                 }
+                Err(missing) => refused.note(answer.from, missing),
             }
-        };
-        // Those that are down need not wait for those that are slow.
-        tokio::join!(late, self.keep_hints(&hint, missed));
-        if !is_held {
-            // Where nobody has the write, this node lacks nothing.
-            unheard.remove(&self.host_id());
         }
         refused.forget_distrusted(&mut unheard);
-        self.keep_hints(&hint, unheard).await;
+        let has_failed_here = unheard.remove(&self.host_id());
+        let kept = self.keep_hints(&hint, unheard);
+        // Where nobody has the write, this node lacks nothing.
+        if has_failed_here && is_held {
+            self.try_again_here(&hint, goal.deadline).await;
+        }
+        kept.await;
     }
 
-    /// No replica has acknowledged a write at level `any`: a hint that is durable will do.
+    /// This node's own replica had no room for a write that others hold. Room may come soon; if not, there is a hint.
+    async fn try_again_here(&self, hint: &Hint, deadline: Instant) {
+        let mut pause = FIRST_PAUSE;
+        while Instant::now() + pause < deadline {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                () = sleep(pause) => pause *= 2,
+            }
+            match timeout_at(deadline, self.replica.apply_hint(hint.table, hint.mutation.clone())).await {
+                Ok(Ok(())) => {
+                    helenus_storage::sometimes!("the own replica had room the second time");
+                    return;
+                }
+                Ok(Err(ReplicaError::Overloaded(_) | ReplicaError::StorageFull(_))) => {}
+                _ => break,
+            }
+        }
+        // What cannot be kept leaves a mark.
+        let _: Result<(), _> = self.hints.keep(self.host_id(), hint).await;
+    }
+
+    /// No replica has acknowledged a write at level `any`: a hint that is durable will do. Those for replicas that were
+    /// down are being `kept`; those that were not heard get theirs now, when the deadline may have passed.
     async fn settle_for_a_hint(
         &self,
         goal: Goal,
         timestamp: Timestamp,
         quorum: &WriteQuorum,
         hint: &Hint,
-        missed: BTreeSet<HostId>,
+        (kept, unheard): (Keeping, BTreeSet<HostId>),
         mut trace: Trace,
     ) -> Result<WriteOutcome, Failure> {
-        let down = missed.iter().copied().collect();
-        let kept = self.keep_hints(hint, missed).await;
+        let of_unheard = self.keep_hints(hint, unheard);
+        let deadline = goal.deadline.max(Instant::now() + LAST_RESORT);
+        let both = async { [kept.await, of_unheard.await].into_iter().flatten().collect::<Vec<_>>() };
+        let (level, required) = (goal.level, quorum.required());
+        let Ok(outcomes) = timeout_at(deadline, both).await else {
+            helenus_storage::sometimes!("a hint at level any took too long");
+            let mut quorum = quorum.clone();
+            quorum.on_deadline();
+            let error = if quorum.was_sent() {
+                quorum.error(goal.timeout)
+            } else {
+                let (received, silent, lost, timeout) = (0, 0, 0, goal.timeout);
+                let shortages = Vec::new();
+                RequestError::Timeout { level, required, received, silent, lost, timeout, shortages }
+            };
+            return Err(failure(error, trace));
+        };
+        let kept = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count();
         if kept > 0 {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
             trace.note(|| format!("kept as a hint for {kept} replicas"));
-            return Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), 0, trace) });
+            return Ok(WriteOutcome { timestamp, met: goal.met(required, 0, trace) });
         }
-        let error = if quorum.was_sent() {
-            quorum.error(goal.timeout)
-        } else {
-            let (level, required) = (goal.level, quorum.required());
-            RequestError::Unavailable { level, required, alive: 0, shortages: Vec::new(), down }
+        let doubt = outcomes.iter().find_map(|(_, outcome)| match outcome {
+            Err(NotKept::Doubtful(error)) => Some(error.clone()),
+            _ => None,
+        });
+        let error = match doubt {
+            _ if quorum.was_sent() => quorum.error(goal.timeout),
+            // The hint may be in the log, and delivered after a restart.
+            Some(error) => {
+                helenus_storage::sometimes!("nobody knows whether a hint is kept");
+                let failures = vec![(self.host_id(), error)];
+                RequestError::Failed { level, required, received: 0, failures, shortages: Vec::new() }
+            }
+            None => {
+                let down = outcomes.into_iter().map(|(host, _)| host).collect();
+                RequestError::Unavailable { level, required, alive: 0, shortages: Vec::new(), down }
+            }
         };
         Err(failure(error, trace))
     }
 
-    /// Keeps a write for the replicas that missed it, and answers for how many. What cannot be kept leaves a mark that
-    /// they have to be repaired.
-    async fn keep_hints(&self, hint: &Hint, missed: BTreeSet<HostId>) -> usize {
-        let mut kept = 0;
-        for host in missed {
-            if host == self.host_id() {
-                // Its storage has just failed: a hint in the same storage would, too.
-                self.hints.give_up(host, hint).await;
-            } else if self.hints.keep(host, hint).await.is_ok() {
-                kept += 1;
-            }
+    /// Keeps a write for the replicas that missed it, whether somebody waits for it or not; ready when it is known what
+    /// came of each hint. What cannot be kept leaves a mark that they have to be repaired.
+    fn keep_hints(&self, hint: &Hint, missed: BTreeSet<HostId>) -> Keeping {
+        if missed.is_empty() {
+            return async { Vec::new() }.boxed();
         }
-        kept
+        let (hints, hint) = (Arc::clone(&self.hints), hint.clone());
+        let keeping = async move {
+            let keep = async |host| (host, hints.keep(host, &hint).await);
+            join_all(missed.into_iter().map(keep)).await
+        };
+        let task = self.tasks.spawn_on(keeping, &self.runtime);
+        // Only a runtime that is being torn down drops the task.
+        task.map(Result::unwrap_or_default).boxed()
     }
 
     /// That records exist, and how far stamps go: the first write of a node waits here for a sync, and one write in two

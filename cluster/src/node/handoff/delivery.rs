@@ -6,18 +6,21 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, join_all},
+    stream::FuturesUnordered,
+};
 use helenus_storage::{Mutation, ScanLimits, TableId};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::runs::{Hints, Page};
+use super::{handing_out::Page, receiver::Receiver, runs::Hints};
 use crate::{
     handoff::{Fate, Grant, Grants, Hint, RepairMark},
     message::{ReplicaError, Request, Response, TrafficClass},
     node::{
         peers::Peers,
-        replica::Replica,
         transport::{CallError, Destination},
     },
     node_id::HostId,
@@ -28,6 +31,10 @@ use crate::{
 const TARGETS: usize = 4;
 /// Hints in a message.
 const HINTS: usize = 256;
+/// Messages of hints to one target, then it is another one's turn.
+const TURN: usize = 16;
+/// How often a hint is refused by a target that takes hints before it is given up, and left to repair.
+const TRIES: u32 = 8;
 /// How long a message of hints may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks for what has expired, and before a delivery that ended early is tried again.
@@ -36,7 +43,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The task that delivers.
 pub(crate) struct Delivery {
     hints: Arc<Hints>,
-    replica: Arc<Replica>,
+    receiver: Arc<Receiver>,
     peers: Arc<Peers>,
     stop: CancellationToken,
 }
@@ -65,11 +72,11 @@ enum Done {
 impl Delivery {
     pub(crate) fn new(
         hints: Arc<Hints>,
-        replica: Arc<Replica>,
+        receiver: Arc<Receiver>,
         peers: Arc<Peers>,
         stop: CancellationToken,
     ) -> Self {
-        Self { hints, replica, peers, stop }
+        Self { hints, receiver, peers, stop }
     }
 
     /// Runs until the stop signal.
@@ -78,13 +85,15 @@ impl Delivery {
         let mut under_way: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
         let mut busy = BTreeSet::new();
         let mut resting: BTreeMap<HostId, Instant> = BTreeMap::new();
+        let mut last_served = None;
         // None while the house is kept.
         let mut next_tick = Some(Instant::now() + TICK);
         loop {
             let now = Instant::now();
             resting.retain(|_, until| *until > now);
-            for target in self.ready() {
+            for target in in_turn(self.ready(), last_served) {
                 if busy.len() < TARGETS && !resting.contains_key(&target) && busy.insert(target) {
+                    last_served = Some(target);
                     let delivery = self.deliver(target);
                     under_way.push(delivery.map(move |outcome| Done::Delivery(target, outcome)).boxed());
                 }
@@ -113,11 +122,16 @@ impl Delivery {
     }
 
     async fn keep_house(&self) {
-        let kept = match self.hints.drop_expired().await {
-            Ok(()) => self.hints.save_marks().await,
-            failed => failed,
+        let kept = async {
+            self.hints.drop_over().await?;
+            let picture = self.peers.cluster.picture();
+            let is_gone = |mark: &RepairMark| {
+                mark.table.is_some_and(|table| picture.view().tables().by_id(TableId(table)).is_none())
+            };
+            self.hints.forget_marks(is_gone).await?;
+            self.hints.save_marks().await
         };
-        if let Err(error) = kept
+        if let Err(error) = kept.await
             && self.peers.cluster.log_limit.allows("hints cannot be put in order")
         {
             tracing::warn!("hints cannot be put in order: {error}");
@@ -125,20 +139,24 @@ impl Delivery {
     }
 
     /// The targets with hints that can be dealt with now: they are up, or no members any more.
-    fn ready(&self) -> Vec<HostId> {
+    fn ready(&self) -> BTreeSet<HostId> {
         if self.hints.is_paused() {
-            return Vec::new();
+            return BTreeSet::new();
         }
         let picture = self.peers.cluster.picture();
-        let mut targets: Vec<HostId> = self.hints.targets().into_iter().collect();
+        let mut targets = self.hints.targets();
         targets
             .retain(|target| picture.view().member(*target).is_none() || self.peers.cluster.is_up(*target));
         targets
     }
 
+    /// One turn of a target.
     async fn deliver(&self, target: HostId) -> Result<(), Ended> {
         let mut grant = Grant { bytes: 0, pause: Duration::ZERO };
-        while !self.hints.is_paused() {
+        for _ in 0..TURN {
+            if self.hints.is_paused() {
+                return Ok(());
+            }
             let destination = self.peers.cluster.picture().destination(target);
             if let Some(destination) = &destination
                 && grant.bytes == 0
@@ -183,13 +201,15 @@ impl Delivery {
             let (applied, next) = self.send(&destination, messages).await?;
             grant = next;
             self.hints.counted.delivered(applied.min(sent.len()) as u64);
-            if let Some((number, _)) = sent.get(applied) {
+            if let Some((number, hint)) = sent.get(applied) {
                 through = number - 1;
+                if self.is_given_up(target, page.tree, applied, hint, grant) {
+                    through = *number;
+                }
             }
         }
-        for (_, other) in others.into_iter().filter(|(number, _)| *number <= through) {
-            self.see_to(target, other).await;
-        }
+        others.retain(|(number, _)| *number <= through);
+        self.see_to(target, page.tree, others.into_iter().map(|(_, other)| other)).await;
         self.hints.advance(target, page.tree, through).await?;
         if through < last { Err(Ended::Refused) } else { Ok(grant) }
     }
@@ -197,55 +217,80 @@ impl Delivery {
     fn fate(&self, target: HostId, hint: &Hint) -> Fate {
         let picture = self.peers.cluster.picture();
         let table = picture.view().tables().by_id(hint.table);
-        let now = self.peers.clock.now();
-        hint.fate(target, self.hints.window(), now, table, |table| match token_of(&hint.mutation.key) {
+        let now = self.hints.clock.now_of_ages();
+        hint.fate(target, self.hints.life(), now, table, |table| match token_of(&hint.mutation.key) {
             Some(token) => picture.place(table, token),
             None => crate::placement::Placement::default(),
         })
     }
 
-    /// What is not for the target.
-    async fn see_to(&self, target: HostId, hint: Result<(Fate, Hint), String>) {
-        match hint {
-            Ok((Fate::Deliver, _)) => {}
-            Ok((Fate::Move(owners), hint)) => {
-                helenus_storage::sometimes!("a hint went to the present owners of its key");
-                for owner in owners {
-                    self.hand_on(owner, &hint).await;
-                }
-                self.hints.counted.moved();
-            }
-            Ok((Fate::Superseded, _)) => {
-                helenus_storage::sometimes!("a hint was of a table that is gone");
-                self.hints.counted.superseded();
-            }
-            Ok((Fate::Expired, hint)) => {
-                helenus_storage::sometimes!("a hint had expired");
-                self.hints.mark(&RepairMark::of(target, Some(hint.table), hint.made_at)).await;
-                self.hints.counted.expired(1);
-            }
-            Err(why) => {
-                tracing::error!(host = %target, "a hint is given up: {why}");
-                self.hints.mark(&RepairMark::of(target, None, self.peers.clock.now())).await;
-                self.hints.counted.expired(1);
-            }
+    /// Whether a hint that its target has refused is not tried any more. A target that takes no hints at all refuses none
+    /// for good; one that was refused behind others is the first of the next message.
+    fn is_given_up(&self, target: HostId, tree: TableId, applied: usize, hint: &Hint, grant: Grant) -> bool {
+        if applied > 0 || grant.bytes == 0 || self.hints.count_refusal(target, tree) < TRIES {
+            return false;
         }
+        helenus_storage::sometimes!("a hint was refused for good");
+        if self.peers.cluster.log_limit.allows(&format!("hint refused by {target}")) {
+            let table = hint.table.0;
+            tracing::error!(host = %target, table, "a hint is given up: its target has refused it {TRIES} times");
+        }
+        self.give_up(target, hint);
+        true
     }
 
-    async fn hand_on(&self, owner: HostId, hint: &Hint) {
-        if owner == self.peers.identity.host_id() {
-            let applied = self.replica.apply_hint(hint.table, hint.mutation.clone()).await;
-            if applied.is_err() {
-                self.hints.mark(&RepairMark::of(owner, Some(hint.table), hint.made_at)).await;
+    /// Marked, and durably so before the cursor moves on.
+    fn give_up(&self, target: HostId, hint: &Hint) {
+        self.hints.mark(&RepairMark::of(target, Some(hint.table), hint.made_at));
+        self.hints.counted.expired(1);
+    }
+
+    /// What is not for the target. Hints that are moved are queued before the first of them is awaited: one group, one
+    /// sync.
+    async fn see_to(
+        &self,
+        target: HostId,
+        tree: TableId,
+        hints: impl Iterator<Item = Result<(Fate, Hint), String>>,
+    ) {
+        let mut moved = Vec::new();
+        for hint in hints {
+            match hint {
+                Ok((Fate::Deliver, _)) => {}
+                Ok((Fate::Move(owners), hint)) if owners.is_empty() => {
+                    helenus_storage::sometimes!("the key of a hint had no owner");
+                    self.give_up(target, &hint);
+                }
+                Ok((Fate::Move(owners), hint)) => {
+                    helenus_storage::sometimes!("a hint went to the present owners of its key");
+                    moved.extend(owners.into_iter().map(|owner| (owner, hint.clone())));
+                    self.hints.counted.moved();
+                }
+                Ok((Fate::Superseded, _)) => {
+                    helenus_storage::sometimes!("a hint was of a table that is gone");
+                    self.hints.counted.superseded();
+                }
+                Ok((Fate::Expired, hint)) => {
+                    helenus_storage::sometimes!("a hint had expired");
+                    self.give_up(target, &hint);
+                }
+                Err(why) => {
+                    tracing::error!(host = %target, "a hint is given up: {why}");
+                    self.hints.mark(&RepairMark::of(target, None, self.hints.clock.now_of_ages()));
+                    self.hints.counted.expired(1);
+                }
             }
-        } else {
-            // What is not kept leaves a mark.
-            let _: Result<(), _> = self.hints.keep(owner, hint).await;
         }
+        // What is not kept leaves a mark.
+        join_all(moved.iter().map(|(owner, hint)| self.hints.keep_moved(*owner, hint, tree))).await;
     }
 
     /// Sends hints; how many of them, from the first on, were applied, and what may be sent next.
     async fn send(&self, to: &Destination, hints: Vec<(TableId, Mutation)>) -> Result<(usize, Grant), Ended> {
+        let own = self.peers.identity.host_id();
+        if to.host_id == Some(own) {
+            return Ok(self.receiver.receive(own, hints).await);
+        }
         let deadline = Instant::now() + PATIENCE;
         let request = Request::Hints { hints };
         match self.peers.call(to, TrafficClass::Background, request, deadline, None).await? {
@@ -253,5 +298,30 @@ impl Delivery {
             Response::Failed(error) => Err(error.into()),
             _ => Err(Ended::Misunderstood),
         }
+    }
+}
+
+/// Those after the one that was served last, then the others: each has its turn.
+fn in_turn(targets: BTreeSet<HostId>, last_served: Option<HostId>) -> Vec<HostId> {
+    let (mut later, earlier): (Vec<_>, Vec<_>) =
+        targets.into_iter().partition(|target| last_served.is_none_or(|last| *target > last));
+    later.extend(earlier);
+    later
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_target_is_served_twice_before_the_others_are_served_once() {
+        let targets: BTreeSet<_> = (0..6).map(|number| HostId(uuid::Uuid::from_u128(number))).collect();
+        let mut last = None;
+        let mut served = Vec::new();
+        for _ in 0..12 {
+            last = in_turn(targets.clone(), last).first().copied();
+            served.extend(last);
+        }
+        assert_eq!(served, targets.iter().chain(&targets).copied().collect::<Vec<_>>());
     }
 }

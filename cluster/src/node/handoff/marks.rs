@@ -1,4 +1,4 @@
-//! Repair marks: the first of a member and table is saved at once, what is added to it once a second.
+//! Repair marks: durable before whatever would have brought what is missing is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ impl Marks {
         Self { state: Mutex::new(State { marks, unsaved: BTreeSet::new() }), ..Self::default() }
     }
 
-    /// Takes a mark in, and answers whether it has to be saved now: before, nothing said that anything is missing there.
+    /// Takes a mark in; true if nothing was known to be missing there.
     pub(super) fn add(&self, mark: &RepairMark) -> bool {
         let mut state = self.state.lock();
         let name = name(mark);
@@ -40,24 +40,53 @@ impl Marks {
         is_first
     }
 
-    /// Saves what is not saved yet.
+    /// Saves what is not saved yet. Many callers at once cost one save or two: who waits for its turn finds its own mark
+    /// saved, mostly.
     ///
     /// # Errors
     /// Of storage. What was not saved will be tried again.
     pub(super) async fn save(&self, store: &LocalStore, saves: &Saves) -> Result<(), ReplicaError> {
+        if self.state.lock().unsaved.is_empty() {
+            return Ok(());
+        }
         let _turn = self.saving.lock().await;
-        let unsaved = {
+        let names = self.state.lock().unsaved.clone();
+        for name in names {
+            let Some(mark) = self.state.lock().marks.get(&name).cloned() else { continue };
+            saves.mark(store, &mark).await?;
             let mut state = self.state.lock();
-            let names = std::mem::take(&mut state.unsaved);
-            names.iter().filter_map(|name| state.marks.get(name).cloned()).collect::<Vec<_>>()
-        };
-        for (at, mark) in unsaved.iter().enumerate() {
-            if let Err(error) = saves.mark(store, mark).await {
-                self.state.lock().unsaved.extend(unsaved[at..].iter().map(name));
-                return Err(error);
+            // It may say more by now.
+            if state.marks.get(&name) == Some(&mark) {
+                state.unsaved.remove(&name);
             }
         }
         Ok(())
+    }
+
+    /// Forgets those of which this is true, durably; how many.
+    ///
+    /// # Errors
+    /// Of storage. Some may be forgotten.
+    pub(super) async fn forget(
+        &self,
+        store: &LocalStore,
+        saves: &Saves,
+        is_over: impl Fn(&RepairMark) -> bool,
+    ) -> Result<u64, ReplicaError> {
+        let _turn = self.saving.lock().await;
+        let over = self.list().into_iter().filter(is_over);
+        let mut forgotten = 0;
+        for mark in over {
+            saves.forget_mark(store, &mark).await?;
+            let mut state = self.state.lock();
+            // What was added meanwhile is not saved, and will be.
+            if state.marks.get(&name(&mark)) == Some(&mark) {
+                state.marks.remove(&name(&mark));
+                state.unsaved.remove(&name(&mark));
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
     }
 
     /// All of them.

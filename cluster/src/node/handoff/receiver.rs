@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::runs::Hints;
 use crate::{
     handoff::{Grant, Grants, grants::Room},
+    message::ReplicaError,
     node::replica::Replica,
     node_id::HostId,
 };
@@ -32,19 +33,27 @@ impl Receiver {
         // All are queued before the first is awaited: one group, one sync.
         let mut applies: FuturesOrdered<_> =
             hints.into_iter().map(|(table, mutation)| self.replica.apply_hint(table, mutation)).collect();
-        let mut applied = 0;
+        let (mut applied, mut is_short_of_room) = (0, false);
         while let Some(outcome) = applies.next().await {
             match outcome {
                 Ok(()) => applied += 1,
                 Err(error) => {
                     helenus_storage::sometimes!("a hint could not be applied");
                     tracing::debug!(host = %sender, "a hint was not applied: {error}");
+                    is_short_of_room = matches!(
+                        error,
+                        ReplicaError::Overloaded(_)
+                            | ReplicaError::StorageFull(_)
+                            | ReplicaError::NotServing(_)
+                    );
                     break;
                 }
             }
         }
         self.hints.counted.received(applied as u64);
         let room = match self.replica.store.engine().pressure() {
+            // So that the sender blames no hint for it.
+            _ if is_short_of_room => Room::None,
             Pressure::None => Room::Plenty,
             Pressure::Slow { delay } => Room::Scarce(delay),
             Pressure::Refused { .. } => Room::None,

@@ -1,108 +1,63 @@
-//! The runs of hints: takes hints in, hands out those to be delivered, forgets what is done.
+//! All hints that a node keeps: its runs, and the marks of what it gave up.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Bound,
     sync::Arc,
     time::Duration,
 };
 
-use helenus_storage::{Error, Mutation, Record, ScanLimits, TableId, Ticket};
+use helenus_storage::{Error, TableId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
     marks::Marks,
-    saved::{self, SavedRun, Saves},
+    run::Run,
+    saved::{self, Saves},
     status::{Counted, HintStatus, HintedTarget},
 };
 use crate::{
-    handoff::{Hint, RepairMark, hint::is_within},
+    handoff::{Life, RepairMark},
     message::ReplicaError,
-    node::{
-        StartError,
-        clock::NodeClock,
-        local_store::{LocalStore, as_answer},
-        own_trees::FIRST_RUN,
-    },
+    node::{StartError, clock::NodeClock, local_store::LocalStore, own_trees::FIRST_RUN},
     node_id::HostId,
     settings::Settings,
     time::Timestamp,
 };
 
-/// A run that is larger takes no more hints.
-const RUN_BYTES: u64 = 32 << 20;
 /// A run takes hints for this part of the window, so that what has expired is dropped unread soon after.
-const RUN_AGE_DIVISOR: u32 = 8;
-
-/// Why a hint was not kept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotKept {
-    /// By [`Settings::hint_window`].
-    #[error("hints are switched off")]
-    Off,
-    /// By [`Settings::hint_bytes`].
-    #[error("hints take as much of the disk as they may")]
-    Quota,
-    /// By [`Settings::hints_in_flight`].
-    #[error("too many hints are being written")]
-    TooMany,
-    /// Storage refused or failed.
-    #[error(transparent)]
-    Storage(#[from] ReplicaError),
-}
+pub(super) const RUN_AGE_DIVISOR: u32 = 8;
 
 /// All hints that this node keeps.
 #[derive(Debug)]
 pub(crate) struct Hints {
-    store: Arc<LocalStore>,
-    clock: Arc<NodeClock>,
-    window: Duration,
-    quota_bytes: u64,
-    state: Mutex<State>,
-    saves: Saves,
+    pub(super) store: Arc<LocalStore>,
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) window: Duration,
+    pub(super) quota_bytes: u64,
+    pub(super) state: Mutex<State>,
+    pub(super) saves: Saves,
     marks: Marks,
     pub(super) counted: Counted,
     /// Held by whoever opens a run.
-    opening: tokio::sync::Mutex<()>,
-    in_flight: Semaphore,
+    pub(super) opening: tokio::sync::Mutex<()>,
+    pub(super) in_flight: Semaphore,
     /// There may be something to deliver.
-    news: Notify,
+    pub(super) news: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     /// Oldest run first; no target is without.
-    targets: BTreeMap<HostId, VecDeque<Run>>,
-    next_tree: u32,
+    pub(super) targets: BTreeMap<HostId, VecDeque<Run>>,
+    pub(super) next_tree: u32,
     is_paused: bool,
 }
 
-#[derive(Debug)]
-struct Run {
-    tree: TableId,
-    opened_at: Timestamp,
-    /// Number of the last hint that was dealt with.
-    cursor: u64,
-    /// Number of the newest hint; the first has number 1.
-    newest: u64,
-    /// Hints that are on their way into the tree.
-    in_flight: usize,
-    is_open: bool,
-}
-
-impl Run {
-    fn pending(&self) -> u64 {
-        self.newest.saturating_sub(self.cursor)
+impl State {
+    pub(super) fn run(&mut self, target: HostId, tree: TableId) -> Option<&mut Run> {
+        self.targets.get_mut(&target)?.iter_mut().find(|run| run.tree == tree)
     }
-}
-
-/// The next hints of a run.
-#[derive(Debug)]
-pub(super) struct Page {
-    pub(super) tree: TableId,
-    /// Number and hint, ascending; what does not decode, in words.
-    pub(super) hints: Vec<(u64, Result<Hint, String>)>,
 }
 
 impl Hints {
@@ -130,15 +85,13 @@ impl Hints {
                 Err(Error::NoSuchTable(_)) => None,
                 newest => newest?,
             };
-            targets.entry(run.target).or_default().push_back(Run {
-                tree,
-                opened_at: Timestamp(run.opened_at_us),
-                cursor: run.cursor,
-                newest: newest.map_or(0, |newest| newest.0),
-                in_flight: 0,
-                is_open: false,
-            });
+            let newest = newest.map_or(0, |newest| newest.0);
+            let opened_at = Timestamp(run.opened_at_us);
+            let run_of = targets.entry(run.target).or_default();
+            run_of.push_back(Run::reloaded(tree, opened_at, run.cursor, newest));
         }
+        let counted = Counted::default();
+        counted.reloaded(targets.values().flatten().map(Run::pending).sum());
         Ok(Self {
             clock,
             window: settings.hint_window,
@@ -146,7 +99,7 @@ impl Hints {
             state: Mutex::new(State { targets, next_tree, is_paused: false }),
             saves,
             marks: Marks::of(loaded.marks),
-            counted: Counted::default(),
+            counted,
             opening: tokio::sync::Mutex::default(),
             in_flight: Semaphore::new(settings.hints_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             news: Notify::new(),
@@ -155,114 +108,28 @@ impl Hints {
     }
 
     /// How long hints live at most.
-    pub(super) fn window(&self) -> Duration {
-        self.window
-    }
-
-    /// Keeps a hint for a target, as durably as the sync mode promises. One that is not kept leaves a repair mark.
-    pub(crate) async fn keep(&self, target: HostId, hint: &Hint) -> Result<(), NotKept> {
-        let kept = self.append(target, hint).await;
-        match &kept {
-            Ok(()) => {
-                helenus_storage::sometimes!("a hint was kept");
-                self.counted.kept();
-                self.news.notify_one();
-            }
-            Err(_) => {
-                helenus_storage::sometimes!("a hint was not kept");
-                self.give_up(target, hint).await;
-            }
-        }
-        kept
-    }
-
-    /// Keeps no hint, but a mark that the target has to be repaired.
-    pub(crate) async fn give_up(&self, target: HostId, hint: &Hint) {
-        self.counted.refused();
-        self.mark(&RepairMark::of(target, Some(hint.table), hint.made_at)).await;
-    }
-
-    async fn append(&self, target: HostId, hint: &Hint) -> Result<(), NotKept> {
-        if self.window.is_zero() {
-            return Err(NotKept::Off);
-        }
-        let Ok(_place) = self.in_flight.try_acquire() else { return Err(NotKept::TooMany) };
-        let encoded = hint.encode();
-        if self.bytes() >= self.quota_bytes {
-            return Err(NotKept::Quota);
-        }
-        let (_inside, ticket) = loop {
-            let begun = self.begin_append(target, || Record::plain(Timestamp(0), encoded.clone()))?;
-            match begun {
-                Some(begun) => break begun,
-                None => self.open_run(target).await?,
-            }
-        };
-        Ok(ticket.await.map_err(as_answer)?)
-    }
-
-    /// Numbers a hint and puts it into the queue of the commit log, under one lock: so hints are durable in the order of
-    /// their numbers. `None` if no run takes hints.
-    fn begin_append(
-        &self,
-        target: HostId,
-        record: impl FnOnce() -> Record,
-    ) -> Result<Option<(Inside<'_>, Ticket)>, ReplicaError> {
-        let now = self.clock.now();
-        let engine = self.store.engine();
-        let mut state = self.state.lock();
-        let open = state.targets.get_mut(&target).and_then(VecDeque::back_mut).filter(|run| run.is_open);
-        let Some(run) = open else { return Ok(None) };
-        let is_young = is_within(run.opened_at, self.window / RUN_AGE_DIVISOR, now);
-        if !is_young || engine.table_bytes(run.tree).map_err(as_answer)? >= RUN_BYTES {
-            helenus_storage::sometimes!("a run of hints was old or large");
-            run.is_open = false;
-            return Ok(None);
-        }
-        let number = run.newest + 1;
-        let record = Record { timestamp: Timestamp(number), ..record() };
-        let mutation = Mutation::single(number.to_be_bytes().to_vec(), record);
-        let ticket = engine.apply(run.tree, mutation).map_err(as_answer)?;
-        run.newest = number;
-        run.in_flight += 1;
-        Ok(Some((Inside { hints: self, target, tree: run.tree }, ticket)))
-    }
-
-    /// Opens a run for a target, unless one is open by now.
-    async fn open_run(&self, target: HostId) -> Result<(), ReplicaError> {
-        let _turn = self.opening.lock().await;
-        let is_open = |state: &State| {
-            state.targets.get(&target).and_then(VecDeque::back).is_some_and(|run| run.is_open)
-        };
-        if is_open(&self.state.lock()) {
-            return Ok(());
-        }
-        let first = self.state.lock().next_tree;
-        let tree = self.store.block_on(move |engine| create_first(engine, first)).await?;
-        let opened_at = self.clock.now();
-        self.saves.next_tree(&self.store, tree.0.saturating_add(1)).await?;
-        self.saves.run(&self.store, tree, &SavedRun { target, opened_at_us: opened_at.0, cursor: 0 }).await?;
-        let run = Run { tree, opened_at, cursor: 0, newest: 0, in_flight: 0, is_open: true };
-        let mut state = self.state.lock();
-        state.next_tree = tree.0.saturating_add(1);
-        state.targets.entry(target).or_default().push_back(run);
-        Ok(())
+    pub(super) fn life(&self) -> Life {
+        Life { window: self.window, margin: self.clock.margin() }
     }
 
     /// Bytes that all runs take.
     pub(crate) fn bytes(&self) -> u64 {
         let state = self.state.lock();
-        state.targets.values().flatten().map(|run| self.bytes_of(run)).sum()
+        state.targets.values().flatten().map(|run| self.bytes_of(run.tree)).sum()
     }
 
-    fn bytes_of(&self, run: &Run) -> u64 {
+    pub(super) fn bytes_of(&self, tree: TableId) -> u64 {
         // One that is being dropped takes nothing.
-        self.store.engine().table_bytes(run.tree).unwrap_or(0)
+        self.store.engine().table_bytes(tree).unwrap_or(0)
     }
 
-    /// The targets for which there are hints.
+    /// The targets for which there is something to do now.
     pub(super) fn targets(&self) -> BTreeSet<HostId> {
-        self.state.lock().targets.keys().copied().collect()
+        let state = self.state.lock();
+        let is_due = |runs: &VecDeque<Run>| {
+            runs.front().is_some_and(|run| run.waiting().is_some() || (run.is_done() && !run.is_open))
+        };
+        state.targets.iter().filter(|(_, runs)| is_due(runs)).map(|(target, _)| *target).collect()
     }
 
     /// Ends when there may be something new to deliver.
@@ -280,130 +147,28 @@ impl Hints {
         self.state.lock().is_paused
     }
 
-    /// The next hints for a target; `None` if there are none. What is kept for it from here on goes to another run.
-    pub(super) async fn next_page(
-        &self,
-        target: HostId,
-        limits: ScanLimits,
-    ) -> Result<Option<Page>, ReplicaError> {
-        loop {
-            let (tree, cursor) = {
-                let mut state = self.state.lock();
-                let Some(run) = state.targets.get_mut(&target).and_then(VecDeque::front_mut) else {
-                    return Ok(None);
-                };
-                run.is_open = false;
-                if run.in_flight > 0 {
-                    // Whoever is inside says so when it leaves.
-                    return Ok(None);
-                }
-                (run.tree, run.cursor)
-            };
-            let page = self.store.block_on(move |engine| {
-                let after = cursor.to_be_bytes();
-                engine.scan_page(tree, (Bound::Excluded(&after[..]), Bound::Unbounded), &limits)
-            });
-            let records = match page.await {
-                Ok(page) => page.records,
-                Err(ReplicaError::NoSuchTable(_)) => {
-                    helenus_storage::sometimes!("a run of hints was dropped and not forgotten");
-                    Vec::new()
-                }
-                Err(error) => return Err(error),
-            };
-            if records.is_empty() {
-                self.forget(target, tree).await?;
-                continue;
-            }
-            let hints = records.into_iter().map(|(key, record)| {
-                let number = key[..].try_into().map_or(u64::MAX, u64::from_be_bytes);
-                let hint = record.value().cloned().ok_or_else(|| "a hint was deleted".to_owned());
-                (number, hint.and_then(|hint| Hint::decode(hint).map_err(|error| error.to_string())))
-            });
-            return Ok(Some(Page { tree, hints: hints.collect() }));
-        }
-    }
-
-    /// All hints of a run up to this number were dealt with.
-    pub(super) async fn advance(
-        &self,
-        target: HostId,
-        tree: TableId,
-        number: u64,
-    ) -> Result<(), ReplicaError> {
-        let saved = {
-            let mut state = self.state.lock();
-            let runs = state.targets.get_mut(&target);
-            let Some(run) = runs.and_then(|runs| runs.iter_mut().find(|run| run.tree == tree)) else {
-                return Ok(());
-            };
-            run.cursor = run.cursor.max(number);
-            SavedRun { target, opened_at_us: run.opened_at.0, cursor: run.cursor }
-        };
-        self.saves.run(&self.store, tree, &saved).await
-    }
-
-    /// Drops a run of which nothing is needed any more.
-    async fn forget(&self, target: HostId, tree: TableId) -> Result<(), ReplicaError> {
-        self.store.block_on(move |engine| engine.drop_table(tree)).await?;
-        self.saves.forget_run(&self.store, tree).await?;
-        let mut state = self.state.lock();
-        if let Some(runs) = state.targets.get_mut(&target) {
-            runs.retain(|run| run.tree != tree);
-            if runs.is_empty() {
-                state.targets.remove(&target);
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops the runs in which every hint has expired.
-    pub(super) async fn drop_expired(&self) -> Result<(), ReplicaError> {
-        let (now, life) = (self.clock.now(), self.window + self.window / RUN_AGE_DIVISOR);
-        self.drop_runs(|_, run| !is_within(run.opened_at, life, now)).await.map(drop)
-    }
-
-    /// Drops all hints, or those for one target, and answers how many there were. They leave repair marks.
-    pub(crate) async fn truncate(&self, target: Option<HostId>) -> Result<u64, ReplicaError> {
-        self.drop_runs(|host_id, _| target.is_none_or(|target| target == host_id)).await
-    }
-
-    async fn drop_runs(&self, is_over: impl Fn(HostId, &Run) -> bool) -> Result<u64, ReplicaError> {
-        let mut over = Vec::new();
-        for (&target, runs) in &mut self.state.lock().targets {
-            for run in runs.iter_mut().filter(|run| is_over(target, run)) {
-                run.is_open = false;
-                over.push((target, run.tree, run.opened_at, run.pending()));
-            }
-        }
-        let mut hints = 0;
-        for (target, tree, opened_at, pending) in over {
-            if pending > 0 {
-                let until_us = self.clock.now().0.max(opened_at.0);
-                let since = RepairMark::of(target, None, opened_at);
-                self.mark(&RepairMark { until_us, hints: pending, ..since }).await;
-                self.marks.save(&self.store, &self.saves).await?;
-                self.counted.expired(pending);
-                hints += pending;
-            }
-            self.forget(target, tree).await?;
-        }
-        Ok(hints)
-    }
-
-    /// Notes that a target lacks something; the first note of a target and table is saved at once. What cannot be saved
-    /// now is tried again by [`Hints::save_marks`].
-    pub(super) async fn mark(&self, mark: &RepairMark) {
+    /// Notes that a target lacks something. To be followed by [`Hints::save_marks`] before whatever would have brought it
+    /// is forgotten.
+    pub(super) fn mark(&self, mark: &RepairMark) {
         if self.marks.add(mark) {
             tracing::warn!(host = %mark.target, table = mark.table, "a replica has to be repaired: hints for it were given up");
-            // Tried again soon; nothing else can be done.
-            let _: Result<(), _> = self.marks.save(&self.store, &self.saves).await;
         }
     }
 
-    /// Saves the marks that say more than was saved.
+    /// Saves the marks that say more than was saved; all that were noted before the call.
+    ///
+    /// # Errors
+    /// Of storage. What was not saved will be tried again.
     pub(super) async fn save_marks(&self) -> Result<(), ReplicaError> {
         self.marks.save(&self.store, &self.saves).await
+    }
+
+    /// Forgets the marks of which this is true, and answers how many there were.
+    pub(crate) async fn forget_marks(
+        &self,
+        is_over: impl Fn(&RepairMark) -> bool,
+    ) -> Result<u64, ReplicaError> {
+        self.marks.forget(&self.store, &self.saves, is_over).await
     }
 
     /// What is kept, for people.
@@ -413,7 +178,7 @@ impl Hints {
             host_id,
             runs: runs.len(),
             hints: runs.iter().map(Run::pending).sum(),
-            bytes: runs.iter().map(|run| self.bytes_of(run)).sum(),
+            bytes: runs.iter().map(|run| self.bytes_of(run.tree)).sum(),
             oldest_run_us: runs.front().map_or(0, |run| run.opened_at.0),
         });
         HintStatus {
@@ -421,36 +186,6 @@ impl Hints {
             targets: targets.collect(),
             marks: self.marks.list(),
             counters: self.counted.read(),
-        }
-    }
-}
-
-/// A hint that is on its way into its tree.
-struct Inside<'a> {
-    hints: &'a Hints,
-    target: HostId,
-    tree: TableId,
-}
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        let mut state = self.hints.state.lock();
-        let runs = state.targets.get_mut(&self.target).into_iter().flatten();
-        for run in runs.filter(|run| run.tree == self.tree) {
-            run.in_flight -= 1;
-        }
-        self.hints.news.notify_one();
-    }
-}
-
-/// Creates a tree under the first id from here on that none has had: one may have been created before a crash, and its id
-/// not saved.
-fn create_first(engine: &helenus_storage::Engine, first: u32) -> Result<TableId, Error> {
-    let mut tree = TableId(first);
-    loop {
-        match engine.create_table(tree) {
-            Err(Error::TableDropped(_)) if tree.0 < u32::MAX => tree.0 += 1,
-            created => return created.map(|()| tree),
         }
     }
 }

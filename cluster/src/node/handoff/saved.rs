@@ -69,10 +69,7 @@ impl Saves {
 
     /// Forgets a run.
     pub(super) async fn forget_run(&self, store: &LocalStore, tree: TableId) -> Result<(), ReplicaError> {
-        let stamp = self.next();
-        store
-            .apply(own_trees::HANDOFF, Mutation::single(run_key(tree), Record::tombstone(stamp, stamp)))
-            .await
+        self.remove(store, run_key(tree)).await
     }
 
     /// Saves a repair mark, over an earlier one of the same member and table.
@@ -80,8 +77,22 @@ impl Saves {
         self.put(store, mark_key(mark), own_trees::encode(mark)).await
     }
 
+    /// Forgets a repair mark.
+    pub(super) async fn forget_mark(
+        &self,
+        store: &LocalStore,
+        mark: &RepairMark,
+    ) -> Result<(), ReplicaError> {
+        self.remove(store, mark_key(mark)).await
+    }
+
     async fn put(&self, store: &LocalStore, key: Vec<u8>, value: Bytes) -> Result<(), ReplicaError> {
         store.apply(own_trees::HANDOFF, Mutation::single(key, Record::plain(self.next(), value))).await
+    }
+
+    async fn remove(&self, store: &LocalStore, key: Vec<u8>) -> Result<(), ReplicaError> {
+        let stamp = self.next();
+        store.apply(own_trees::HANDOFF, Mutation::single(key, Record::tombstone(stamp, stamp))).await
     }
 
     fn next(&self) -> Timestamp {

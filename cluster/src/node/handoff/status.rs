@@ -15,6 +15,8 @@ pub enum Handoff {
     Resume,
     /// Drop all, or those for one member: what they would have brought is missing until it is repaired.
     Truncate(Option<HostId>),
+    /// Forget the repair marks of all members, or of one: it was repaired.
+    Repaired(Option<HostId>),
 }
 
 /// The hints that a node keeps.
@@ -45,10 +47,12 @@ pub struct HintedTarget {
     pub oldest_run_us: u64,
 }
 
-/// What became of hints. Of those that were kept, each that does not wait any more was delivered, moved, superseded or
-/// has expired.
+/// What became of hints. Of those that were reloaded or kept, each that does not wait any more was delivered, moved,
+/// superseded or has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct HintCounters {
+    /// Waited when the node started.
+    pub reloaded: u64,
     /// Were kept.
     pub kept: u64,
     /// Were not, and left a repair mark.
@@ -59,7 +63,8 @@ pub struct HintCounters {
     pub moved: u64,
     /// Were of a table that was dropped.
     pub superseded: u64,
-    /// Were too old, or given up by an operator, and left a repair mark.
+    /// Were too old, refused by their target again and again, without an owner, or given up by an operator, and left a
+    /// repair mark.
     pub expired: u64,
     /// Hints of other nodes that this one applied.
     pub received: u64,
@@ -68,6 +73,7 @@ pub struct HintCounters {
 /// Counts them.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
+    reloaded: AtomicU64,
     kept: AtomicU64,
     refused: AtomicU64,
     delivered: AtomicU64,
@@ -78,6 +84,10 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    pub(super) fn reloaded(&self, hints: u64) {
+        self.reloaded.fetch_add(hints, Ordering::Relaxed);
+    }
+
     pub(super) fn kept(&self) {
         self.kept.fetch_add(1, Ordering::Relaxed);
     }
@@ -109,6 +119,7 @@ impl Counted {
     pub(super) fn read(&self) -> HintCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         HintCounters {
+            reloaded: read(&self.reloaded),
             kept: read(&self.kept),
             refused: read(&self.refused),
             delivered: read(&self.delivered),

@@ -4,18 +4,22 @@ use std::{
     path::Path,
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use helenus_storage::{
-    Engine, Options, Step,
+    Engine, Options, Step, StepOutcome,
     disk::{Disk, SimulatedDisk},
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
 use super::clock::TestClock;
 
 /// Steps of the engine in the order of their urgency.
 const STEPS: [Step; Step::ALL.len()] = Step::ALL;
+
+/// How soon a step that failed is tried again.
+const RETRY: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub struct Machine {
@@ -68,12 +72,31 @@ async fn drive(engine: Arc<Engine>) {
         flags[place].store(true, Ordering::SeqCst);
         ring.notify_one();
     }));
+    let mut has_failed = false;
     loop {
-        bell.notified().await;
+        if std::mem::take(&mut has_failed) {
+            // Whichever comes first.
+            let _: Result<(), _> = timeout(RETRY, bell.notified()).await;
+        } else {
+            bell.notified().await;
+        }
         for (step, waits) in STEPS.iter().zip(waiting.iter()) {
             while waits.swap(false, Ordering::SeqCst) {
-                // A failed step shows in the tickets it should have served.
-                while matches!(engine.step(*step), Ok(helenus_storage::StepOutcome::Worked)) {}
+                loop {
+                    match engine.step(*step) {
+                        Ok(StepOutcome::Worked) => {}
+                        Ok(_) => break,
+                        // It shows in the tickets that it should have served; others may wait still.
+                        Err(_) => {
+                            waits.store(true, Ordering::SeqCst);
+                            has_failed = true;
+                            break;
+                        }
+                    }
+                }
+                if has_failed {
+                    break;
+                }
             }
         }
     }

@@ -10,8 +10,7 @@ use helenus_cluster::simulation::{Disturbed, Fault, Shape, Silence};
 
 use super::plan::Plan;
 
-/// Everything in the history that contradicts what the store promises today. Hints do not exist yet, so replicas may
-/// differ.
+/// Everything in the history that contradicts what the store promises today.
 pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
     let mut violations = checkers::replies::check(history);
     violations.extend(checkers::lost_write::check(history));

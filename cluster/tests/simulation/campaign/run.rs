@@ -9,7 +9,7 @@ use std::{
 };
 
 use helenus_bench::{
-    checkers::Violation,
+    checkers::{self, Violation},
     history::{Action, FORMAT, Header, History, Level, MemberView, Moment, Phase, View},
 };
 use helenus_cluster::{
@@ -87,7 +87,7 @@ pub fn run(plan: &Plan, verbose: bool) -> Run {
     run.history = history;
     run.accusations.extend(panics.into_iter().map(|panic| format!("panic: {panic}")));
     if run.accusations.is_empty() {
-        run.violations = judge::judge(plan, &run.history);
+        run.violations.extend(judge::judge(plan, &run.history));
     }
     run
 }
@@ -114,6 +114,7 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         operations: Mutex::default(),
         stamps: Mutex::default(),
     });
+    let mut differences = Vec::new();
     if cluster.form().await && work_while_nodes_settle(&clients).await {
         let formed = Moment(cluster.trace().moment_us());
         let (disturbed, ()) = tokio::join!(
@@ -127,6 +128,7 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         if cluster.settles(RECOVERY).await {
             clients.work(Phase::Healed, HEALED).await;
             deliver_hints(&cluster).await;
+            differences = compare_replicas(plan, &cluster);
             read_everything(&clients).await;
         } else {
             cluster
@@ -148,7 +150,7 @@ async fn carry_out(plan: &Plan, verbose: bool, history: &mut History) -> Run {
         simulated: Duration::from_micros(trace.elapsed_us()),
         operations: history.operations.len() as u64,
         counts: trace.counts(),
-        violations: Vec::new(),
+        violations: differences,
         accusations: trace.violations(),
         history: History::new(header(plan)),
     }
@@ -173,15 +175,25 @@ async fn deliver_hints(cluster: &SimulatedCluster) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for (node, hints) in kept() {
-        let HintCounters { kept, delivered, moved, superseded, expired, .. } = hints.counters;
-        // What was kept before the last start, it has dealt with since.
-        if kept > delivered + moved + superseded + expired {
+        let HintCounters { reloaded, kept, delivered, moved, superseded, expired, refused, .. } =
+            hints.counters;
+        if reloaded + kept > delivered + moved + superseded + expired {
             cluster.trace().accuse(format!("hints: n{node} has lost some: {hints:?}"));
         }
-        if expired > 0 && hints.marks.is_empty() {
+        if expired + refused > 0 && hints.marks.is_empty() {
             cluster.trace().accuse(format!("hints: n{node} has given some up in silence: {hints:?}"));
         }
     }
+}
+
+/// Where no node died, hints alone make the replicas equal, but for what was given up and marked.
+fn compare_replicas(plan: &Plan, cluster: &SimulatedCluster) -> Vec<Violation> {
+    let has_marks = |node| cluster.hints(node).is_none_or(|hints| !hints.marks.is_empty());
+    if !plan.is_peaceful || (1..=plan.shape.nodes).any(has_marks) {
+        return Vec::new();
+    }
+    cluster.trace().count("replicas compared");
+    checkers::replicas::check(&cluster.copies())
 }
 
 /// The final reads: at ALL and QUORUM, through each node; of keys that are written once, through one of them.

@@ -24,6 +24,9 @@ const PATH: &str = "/admin/v1/hints";
 pub struct Truncate {
     /// Host id of the member whose hints are dropped; those of all members without one
     host_id: Option<Uuid>,
+    /// Forget the marks that hints were given up instead: the member was repaired, by reading every key at level all
+    #[arg(long)]
+    marks: bool,
     #[command(flatten)]
     endpoint: EndpointArgs,
 }
@@ -56,9 +59,13 @@ struct Mark {
 impl Truncate {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let query = self.host_id.map(|host_id| format!("?target={host_id}")).unwrap_or_default();
-        let reply =
-            endpoint::ask(&Method::DELETE, &self.endpoint.endpoint, &format!("{PATH}{query}"), PATIENCE)?;
-        Ok(output::answer(&format!("dropped {} hints", reply["dropped"]))?)
+        let path = if self.marks { "/marks" } else { "" };
+        let path = format!("{PATH}{path}{query}");
+        let reply = endpoint::ask(&Method::DELETE, &self.endpoint.endpoint, &path, PATIENCE)?;
+        Ok(output::answer(&match self.marks {
+            true => format!("forgot {} repair marks", reply["forgotten"]),
+            false => format!("dropped {} hints", reply["dropped"]),
+        })?)
     }
 }
 
