@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     message::ReplicaError,
     node::{
-        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange,
-        SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, ScanOutcome,
+        ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -30,6 +30,10 @@ impl Coordinate for Coordinator {
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(self.node.read(request))
+    }
+
+    fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>> {
+        Box::pin(self.node.scan(request))
     }
 
     fn tables(&self) -> Vec<Table> {

@@ -4,8 +4,8 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     message::ReplicaError,
     node::{
-        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, SchemaChange,
-        SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Failure, Handoff, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report, ScanOutcome,
+        ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -20,6 +20,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>>;
     /// Coordinates a read.
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>>;
+    /// Coordinates a page of a scan.
+    fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>>;
     /// The live tables, by name.
     fn tables(&self) -> Vec<Table>;
     /// Creates a table or changes its definition.
@@ -58,6 +60,10 @@ impl Coordinate for Node {
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(Node::read(self, request))
+    }
+
+    fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>> {
+        Box::pin(Node::scan(self, request))
     }
 
     fn tables(&self) -> Vec<Table> {
