@@ -261,7 +261,7 @@ fn a_page_reads_more_at_once_where_it_finds_little() {
     let mut segments = 0;
     while segments < 2000 {
         widths.push(pace.at_once());
-        (0..pace.at_once()).for_each(|_| pace.on_read(&read(0)));
+        (0..pace.at_once()).for_each(|_| assert!(pace.take(&mut read(0))));
         segments += pace.at_once();
         pace.on_round();
     }
@@ -271,15 +271,35 @@ fn a_page_reads_more_at_once_where_it_finds_little() {
     assert!(share.bytes as usize * pace.at_once() <= 2 << 20, "bounded together: {share:?}");
 
     let mut pace = Pace::new(PageLimits { items: 100, ..MANY });
-    pace.on_read(&read(40));
+    assert!(pace.take(&mut read(40)));
     pace.on_round();
     assert_eq!(pace.at_once(), 2, "sixty more are likely in two");
-    pace.on_read(&read(59));
+    assert!(pace.take(&mut read(59)));
     pace.on_round();
     assert_eq!(pace.at_once(), 1, "one more");
     assert!(!pace.is_full());
-    pace.on_read(&read(1));
+    assert!(pace.take(&mut read(1)));
     assert!(pace.is_full());
+}
+
+#[test]
+fn segments_that_were_read_at_once_are_taken_as_far_as_there_is_room() {
+    let read = |names: &[&str]| Reconciled {
+        live: names.iter().map(|name| (key(name), value(1))).collect(),
+        bytes: 1,
+        ..Reconciled::default()
+    };
+    let mut pace = Pace::new(PageLimits { items: 3, ..MANY });
+    let (mut first, mut second, mut third) = (read(&["a", "b"]), read(&["c", "d"]), read(&["e"]));
+    assert!(pace.take(&mut first) && pace.take(&mut second));
+    assert_eq!((live(&first), first.cut), (strings("ab"), None));
+    assert_eq!((live(&second), second.cut), (strings("c"), Some(key("c"))), "and is cut there");
+    assert!(pace.is_full() && !pace.take(&mut third), "the page ends before it");
+
+    let one = (key("a").len() + "value".len()) as u32;
+    let mut pace = Pace::new(PageLimits { bytes: one, ..MANY });
+    assert!(pace.take(&mut read(&["a"])));
+    assert!(!pace.take(&mut Reconciled { bytes: 0, ..read(&["bbbbbbbb"]) }));
 }
 
 fn token<'a>(cluster: u128, table: u32, partitioner: Partitioner, range: &'a KeyRange) -> PageToken<'a> {

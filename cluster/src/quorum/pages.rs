@@ -104,7 +104,7 @@ pub(super) fn reconcile(pages: &[(HostId, ReplicaPage)], as_of: &AsOf, limits: &
         let seen = as_of.see(Some(&newest));
         let live = seen.as_ref().filter(|seen| !matches!(seen.kind, RecordKind::Tombstone { .. }));
         if let Some(live) = live {
-            let bytes = key.len() + live.value().map_or(0, Bytes::len);
+            let bytes = bytes_of(key, live);
             if merged.bytes.saturating_add(bytes) > limits.bytes as usize && last.is_some() {
                 merged.cut = last;
                 return merged;
@@ -125,6 +125,22 @@ pub(super) fn reconcile(pages: &[(HostId, ReplicaPage)], as_of: &AsOf, limits: &
 }
 
 impl Reconciled {
+    /// Leaves what so many items and bytes have room for: what was read beside others may be more. Nothing may be left.
+    pub fn shorten(&mut self, items: usize, bytes: usize) {
+        let mut left = bytes;
+        let fits = |(key, record): &&(Bytes, Record)| {
+            let rest = left.checked_sub(bytes_of(key, record));
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        };
+        let kept = self.live.iter().take(items).take_while(fits).count();
+        if kept < self.live.len() {
+            self.live.truncate(kept);
+            self.bytes = self.live.iter().map(|(key, record)| bytes_of(key, record)).sum();
+            self.cut = self.live.last().map(|(key, _)| key.clone());
+        }
+    }
+
     fn is_full(&self, limits: &PageLimits) -> bool {
         self.live.len() >= limits.items as usize || self.tombstones >= limits.tombstones as usize
     }
@@ -149,4 +165,8 @@ impl Reconciled {
             self.differing.push(mutation());
         }
     }
+}
+
+fn bytes_of(key: &Bytes, record: &Record) -> usize {
+    key.len() + record.value().map_or(0, Bytes::len)
 }

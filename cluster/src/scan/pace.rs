@@ -49,13 +49,23 @@ impl Pace {
         PageLimits { items: small(self.items), bytes: small(bytes), tombstones: small(self.tombstones) }
     }
 
-    /// A segment, or the next part of one, has been read.
-    pub fn on_read(&mut self, read: &Reconciled) {
+    /// Takes what was read of a segment, as far as there is room: what others that were read at once have left. False if
+    /// there is none, and the page ends before it.
+    pub fn take(&mut self, read: &mut Reconciled) -> bool {
+        let found_any = !read.live.is_empty();
+        // The first segment was read by what the whole page has room for; one record is taken in any case.
+        if self.segments > 0 {
+            read.shorten(self.items, self.bytes);
+        }
+        if found_any && read.live.is_empty() {
+            return false;
+        }
         self.items = self.items.saturating_sub(read.live.len());
         self.bytes = self.bytes.saturating_sub(read.bytes);
         self.tombstones = self.tombstones.saturating_sub(read.tombstones);
         self.segments += 1;
         self.found += read.live.len();
+        true
     }
 
     /// All that was to be read at once is: the next time as many as the page should take by what was found, and no more

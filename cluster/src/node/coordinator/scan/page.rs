@@ -136,7 +136,7 @@ impl Coordinator {
         let mut reads: FuturesOrdered<_> = ahead.iter().map(scan).collect();
         for segment in &ahead {
             let Some(read) = reads.next().await else { break };
-            let (read, acknowledged) = match read {
+            let (mut read, acknowledged) = match read {
                 // The next page begins with it.
                 Err(error) if progress.is_begun() => {
                     helenus_storage::sometimes!("a page of a scan ended before a failure");
@@ -147,6 +147,10 @@ impl Coordinator {
                 read => read?,
             };
             trace.note(|| describe(segment, &read, acknowledged));
+            if !progress.pace.take(&mut read) {
+                progress.is_over = true;
+                return Ok(());
+            }
             let is_cut = read.cut.is_some();
             progress.take(segment, plan, read, acknowledged);
             if is_cut || progress.pace.is_full() {
@@ -193,7 +197,6 @@ impl Progress {
     }
 
     fn take(&mut self, segment: &Segment, plan: &Plan, read: Reconciled, acknowledged: u32) {
-        self.pace.on_read(&read);
         let fewest = self.acknowledged.map_or(acknowledged, |fewest| fewest.min(acknowledged));
         self.acknowledged = Some(fewest);
         self.records.extend(read.live.into_iter().map(|(key, record)| (client_key(&key), record)));
