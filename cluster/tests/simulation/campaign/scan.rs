@@ -25,7 +25,7 @@ impl Clients {
     /// Scans everything, each page through another node, and writes down what was read. Ends at the first page that
     /// fails.
     pub async fn scan(&self, client: u32, phase: Phase, level: Level, random: &mut Xoshiro256PlusPlus) {
-        let limit = [2, 5, 20, 50][random.random_range(0..4)];
+        let limit = [1, 3, 10, 50][random.random_range(0..4)];
         let expected = self.lasting_keys();
         let begun = self.moment();
         let mut page = None;

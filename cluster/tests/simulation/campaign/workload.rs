@@ -93,7 +93,7 @@ impl Workload {
             padding: [0, 30, 300, 1500][random.random_range(0..4)],
             patience: longest + Duration::from_millis(500),
             hang_ups: if random.random_bool(0.3) { 0.05 } else { 0.0 },
-            scans: if later.random_bool(0.3) { 0.02 } else { 0.0 },
+            scans: if later.random_bool(0.3) { 0.05 } else { 0.0 },
             own_timestamps: if random.random_bool(0.3) { 0.1 } else { 0.0 },
         }
     }
