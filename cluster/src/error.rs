@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{consistency::Consistency, message::ReplicaError, node_id::HostId, time::Timestamp};
+use crate::{
+    consistency::Consistency,
+    message::ReplicaError,
+    node_id::HostId,
+    scan::{BoundsError, PageTokenError},
+    time::Timestamp,
+};
 
 /// An error of a read or write. Only the server knows status codes; each variant says what is known of the
 /// outcome.
@@ -23,6 +29,12 @@ pub enum RequestError {
     /// Nothing was sent: this build has no such level yet.
     #[error("consistency level {0} is not supported by this build")]
     UnsupportedConsistency(Consistency),
+    /// Nothing was sent.
+    #[error(transparent)]
+    InvalidBounds(#[from] BoundsError),
+    /// Nothing was sent.
+    #[error(transparent)]
+    InvalidPage(#[from] PageTokenError),
     /// Nothing was sent: the client's timestamp is zero or too far ahead of this node's clock.
     #[error("timestamp {timestamp:?} is outside 1..={max:?}, the clock of this node plus the allowed drift")]
     TimestampOutOfRange {

@@ -10,7 +10,8 @@ use crate::{
     handoff::Grant,
     membership::{Exchange, GossipReply, GossipRequest},
     node_id::{Generation, HostId},
-    quorum::{AsOf, Digest, Wants},
+    partitioning::KeyRange,
+    quorum::{AsOf, Digest, PageLimits, ReplicaPage, Wants},
     table::Table,
     time::Timestamp,
 };
@@ -22,7 +23,7 @@ pub enum TrafficClass {
     Control,
     /// Requests of clients.
     Request,
-    /// What can wait: hints.
+    /// What can wait, or is bulky: hints, and pages of scans with their repairs.
     Background,
 }
 
@@ -103,12 +104,23 @@ pub enum Request {
         /// Whether the sender owns the key by its own ring, if it has applied the write.
         result: Result<bool, ReplicaError>,
     },
-    /// Apply a version that another replica holds, whatever its timestamp; answered by [`Response::Written`].
+    /// Apply versions that another replica holds, whatever their timestamps; answered by [`Response::Written`].
     Repair {
         /// The table.
         table: TableId,
-        /// The mutation.
-        mutation: Mutation,
+        /// The mutations, each on its own.
+        mutations: Vec<Mutation>,
+    },
+    /// Read a range from its beginning; answered by [`Response::Page`].
+    Scan {
+        /// The table.
+        table: TableId,
+        /// Its storage keys.
+        range: KeyRange,
+        /// The coordinator's clock: the one of the whole page.
+        now: Timestamp,
+        /// What ends the answer.
+        limits: PageLimits,
     },
 }
 
@@ -148,7 +160,7 @@ pub enum Response {
     },
     /// Applied, as durable as the replica's sync mode promises.
     Written {
-        /// Whether the replica owns the key by its own ring; if not, it has applied all the same.
+        /// Whether the replica owns all the keys by its own ring; if not, it has applied all the same.
         owned: bool,
     },
     /// To [`Request::Acknowledge`].
@@ -164,6 +176,8 @@ pub enum Response {
         /// What may be sent next.
         grant: Grant,
     },
+    /// To [`Request::Scan`].
+    Page(ReplicaPage),
     /// The replica could not do it.
     Failed(ReplicaError),
 }

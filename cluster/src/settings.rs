@@ -42,6 +42,8 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// Deadline of reads that name none.
     pub read_timeout: Duration,
+    /// Deadline of scans that name none: of one page.
+    pub scan_timeout: Duration,
     /// How far ahead of its own clock a node accepts a timestamp, and how far its clock may be off the median of the
     /// live nodes' before it coordinates no writes.
     pub allowed_drift: Duration,
@@ -58,6 +60,11 @@ pub struct Settings {
     pub cold_reads: usize,
     /// Cold reads that may wait beyond those that run; further ones are answered as overloaded.
     pub cold_read_queue: usize,
+    /// Pages of scans that may be read from storage at once, apart from other reads, on threads made for blocking; as
+    /// many more may wait as cold reads may.
+    pub scan_reads: usize,
+    /// Scans that this node coordinates at once; further ones wait for their turn.
+    pub max_scans: usize,
     /// Client requests that this node coordinates at once; further ones are answered as overloaded.
     pub max_requests: usize,
     /// Answered reads that wait for late replicas, to repair them; those of further ones go unheard.
@@ -87,6 +94,7 @@ impl Default for Settings {
             snitch: snitch::Settings::default(),
             write_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
+            scan_timeout: Duration::from_secs(10),
             allowed_drift: Duration::from_secs(60),
             gossip_interval: Duration::from_secs(1),
             phi_threshold: 8.0,
@@ -94,6 +102,8 @@ impl Default for Settings {
             probe_timeout: Duration::from_millis(1500),
             cold_reads: 16,
             cold_read_queue: 1024,
+            scan_reads: 4,
+            max_scans: 32,
             max_requests: 4096,
             background_repairs: 64,
             hint_window: Duration::from_secs(3 * 60 * 60),

@@ -14,8 +14,12 @@
 //! 0x04 Schema                            postcard of the facts
 //! 0x05 Gossip                            postcard of the request
 //! 0x06 Hints                             table u32 LE and mutation of each, as the storage engine encodes it
-//! 0x07 Repair       table u32            mutation, as the storage engine encodes it
+//! 0x07 Repair       table u32            mutations, as the storage engine encodes them
 //! 0x08 Acknowledge  ticket u64, result
+//! 0x09 Scan         table u32, now µs,   first storage key, and the one behind the last if there is one
+//!                   limits 3 × u32,
+//!                   length of the first,
+//!                   has upper bound bool
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      owned bool
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
@@ -24,6 +28,7 @@
 //! 0x86 Hinted       applied u32, grant
 //! 0x87 Digest       digest u128
 //! 0x88 Noted
+//! 0x89 Page         whole bool           records with their storage keys, as mutations of one row
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -49,7 +54,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     message::{Header, Message, Request, Response, TrafficClass},
     node_id::{Generation, HostId},
-    quorum::{AsOf, Wants},
+    partitioning::KeyRange,
+    quorum::{AsOf, PageLimits, ReplicaPage, Wants},
     time::Timestamp,
 };
 
@@ -83,7 +89,7 @@ pub enum WireError {
 }
 
 /// Version of every verb of this build.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
@@ -93,6 +99,7 @@ const GOSSIP: u8 = 0x05;
 const HINTS: u8 = 0x06;
 const REPAIR: u8 = 0x07;
 const ACKNOWLEDGE: u8 = 0x08;
+const SCAN: u8 = 0x09;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
@@ -101,6 +108,7 @@ const GOSSIP_REPLY: u8 = 0x85;
 const HINTED: u8 = 0x86;
 const DIGEST: u8 = 0x87;
 const NOTED: u8 = 0x88;
+const PAGE: u8 = 0x89;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -126,8 +134,17 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
             let fields = (table.0, as_of.now.0, as_of.forgotten_before.0, *wants == Wants::Digest);
             Encoded { head: head(READ, header, &fields), payload: key.clone() }
         }
-        Request::Repair { table, mutation } => {
-            Encoded { head: head(REPAIR, header, &table.0), payload: encoded(mutation) }
+        Request::Repair { table, mutations } => {
+            let mut payload = BytesMut::with_capacity(mutations.iter().map(Mutation::encoded_len).sum());
+            mutations.iter().for_each(|mutation| mutation.encode(&mut payload));
+            Encoded { head: head(REPAIR, header, &table.0), payload: payload.freeze() }
+        }
+        Request::Scan { table, range, now, limits } => {
+            let PageLimits { items, bytes, tombstones } = limits;
+            let (first, until) = (&range.from, range.until.as_deref());
+            let fields = (table.0, now.0, (items, bytes, tombstones), first.len() as u64, until.is_some());
+            let payload = [first, until.unwrap_or_default()].concat();
+            Encoded { head: head(SCAN, header, &fields), payload: payload.into() }
         }
         Request::Hints { hints } => {
             let mut payload = BytesMut::new();
@@ -176,9 +193,17 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
         }
         (HINTS, VERSION) => {
             parts.fields::<()>()?;
-            Request::Hints { hints: parts.mutations()? }
+            Request::Hints { hints: parts.hints()? }
         }
-        (REPAIR, VERSION) => Request::Repair { table: TableId(parts.fields()?), mutation: parts.mutation()? },
+        (REPAIR, VERSION) => {
+            Request::Repair { table: TableId(parts.fields()?), mutations: parts.mutations()? }
+        }
+        (SCAN, VERSION) => {
+            let (table, now, (items, bytes, tombstones), first_bytes, has_until) = parts.fields()?;
+            let limits = PageLimits { items, bytes, tombstones };
+            let range = parts.range(first_bytes, has_until)?;
+            Request::Scan { table: TableId(table), range, now: Timestamp(now), limits }
+        }
         _ => return Err(parts.unsupported()),
     };
     Ok(Message { header: parts.header, body })
@@ -210,6 +235,12 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
             Encoded { head: head(HINTED, header, &(applied, grant)), payload: Bytes::new() }
         }
         Response::Digest(digest) => Encoded { head: head(DIGEST, header, digest), payload: Bytes::new() },
+        Response::Page(ReplicaPage { records, is_whole }) => {
+            let rows = records.iter().map(|(key, record)| Mutation::single(key.clone(), record.clone()));
+            let mut payload = BytesMut::with_capacity(rows.clone().map(|row| row.encoded_len()).sum());
+            rows.for_each(|row| row.encode(&mut payload));
+            Encoded { head: head(PAGE, header, is_whole), payload: payload.freeze() }
+        }
         Response::Failed(error) => Encoded { head: head(FAILED, header, error), payload: Bytes::new() },
     }
 }
@@ -254,6 +285,11 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
         (DIGEST, VERSION) => {
             parts.no_payload()?;
             Response::Digest(parts.fields()?)
+        }
+        (PAGE, VERSION) => {
+            let is_whole = parts.fields()?;
+            let records = parts.mutations()?.into_iter().map(only_row).collect::<Result<_, _>>()?;
+            Response::Page(ReplicaPage { records, is_whole })
         }
         (FAILED, VERSION) => {
             parts.no_payload()?;
@@ -309,16 +345,36 @@ impl Parts {
         Record::decode(self.payload.clone()).map(Some).map_err(|error| self.storage(&error))
     }
 
-    fn mutations(&self) -> Result<Vec<(TableId, Mutation)>, WireError> {
+    fn hints(&self) -> Result<Vec<(TableId, Mutation)>, WireError> {
         let mut payload = self.payload.clone();
-        let mut mutations = Vec::new();
+        let mut hints = Vec::new();
         while !payload.is_empty() {
             let table = payload.try_get_u32_le();
             let table = table.map_err(|_| WireError::Malformed("a mutation is cut short".to_owned()))?;
             let mutation = Mutation::decode_first(&mut payload).map_err(|error| self.storage(&error))?;
-            mutations.push((TableId(table), mutation));
+            hints.push((TableId(table), mutation));
+        }
+        Ok(hints)
+    }
+
+    fn mutations(&self) -> Result<Vec<Mutation>, WireError> {
+        let mut payload = self.payload.clone();
+        let mut mutations = Vec::new();
+        while !payload.is_empty() {
+            mutations.push(Mutation::decode_first(&mut payload).map_err(|error| self.storage(&error))?);
         }
         Ok(mutations)
+    }
+
+    fn range(&self, first_bytes: u64, has_until: bool) -> Result<KeyRange, WireError> {
+        let first_bytes = usize::try_from(first_bytes).ok().filter(|length| *length <= self.payload.len());
+        let first_bytes = first_bytes
+            .ok_or_else(|| WireError::Malformed("the first key is longer than the payload".to_owned()))?;
+        let (from, until) = (self.payload.slice(..first_bytes), self.payload.slice(first_bytes..));
+        if !has_until && !until.is_empty() {
+            return Err(WireError::Malformed("bytes after the first key".to_owned()));
+        }
+        Ok(KeyRange { from, until: has_until.then_some(until) })
     }
 
     fn mutation(&self) -> Result<Mutation, WireError> {
@@ -395,6 +451,14 @@ impl From<WireHeader> for Header {
             timestamp: Timestamp(header.timestamp),
             trace: header.trace,
         }
+    }
+}
+
+fn only_row(mutation: Mutation) -> Result<(Bytes, Record), WireError> {
+    let Mutation { key, mut rows } = mutation;
+    match (rows.pop(), rows.is_empty()) {
+        (Some((suffix, record)), true) if suffix.is_empty() => Ok((key, record)),
+        _ => Err(WireError::Malformed("a record of a page has several rows".to_owned())),
     }
 }
 

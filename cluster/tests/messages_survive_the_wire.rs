@@ -14,7 +14,8 @@ use helenus_cluster::{
     },
     message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
     node_id::{ClusterId, Generation, HostId},
-    quorum::{self, AsOf, Wants},
+    partitioning::KeyRange,
+    quorum::{self, AsOf, PageLimits, ReplicaPage, Wants},
     table::{Definition, Replication, Table},
     time::Timestamp,
     wire::{Encoded, WireError, decode_request, decode_response, encode_request, encode_response},
@@ -197,7 +198,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0503{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0504{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -209,7 +210,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8503{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8504{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
@@ -219,6 +220,13 @@ fn read(wants: Wants) -> Request {
     let as_of = AsOf { now: Timestamp(300), forgotten_before: Timestamp(7) };
     Request::Read { table: TableId(1024), key: "key".into(), as_of, wants }
 }
+
+fn page(records: Vec<(Bytes, Record)>, is_whole: bool) -> Response {
+    Response::Page(ReplicaPage { records, is_whole })
+}
+
+/// As a mutation: length of the key, key, length of the record, record.
+const RECORD_OF_PAGE: &str = "076b657907100976616c7565";
 
 #[test]
 fn requests_are_these_bytes() {
@@ -234,25 +242,33 @@ fn requests_are_these_bytes() {
     let acknowledged = format!("800802{}ac02", hosts[0]);
     let repair = Request::Repair {
         table: TableId(1024),
-        mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
+        mutations: vec![Mutation::single("key", Record::plain(Timestamp(9), "value")); 2],
+    };
+    let scan = |from: &'static str, until: Option<&'static str>| Request::Scan {
+        table: TableId(1024),
+        range: KeyRange { from: from.into(), until: until.map(Bytes::from) },
+        now: Timestamp(300),
+        limits: PageLimits { items: 100, bytes: 200, tombstones: 3 },
     };
     let mutation = concat!("07", "6b6579", "07", "10", "09", "76616c7565");
     let hint = || Mutation::single("key", Record::plain(Timestamp(9), "value"));
     let hints = Request::Hints { hints: vec![(TableId(1024), hint()), (TableId(1025), hint())] };
     let two_hints = format!("00040000{mutation}01040000{mutation}");
     let golden = [
-        (Request::Exchange(exchange()), "0103", "", EXCHANGE),
-        (Request::Schema { facts: vec![table()] }, "0403", "", TABLE),
-        (write(Relay::None), "0203", "800800", mutation),
-        (write(forward), "0203", &*forwarded, mutation),
-        (write(acknowledge), "0203", &*acknowledged, mutation),
-        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0803", "ac020001", ""),
-        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0803", "ac020101", ""),
-        (read(Wants::Record), "0303", "8008ac020700", "6b6579"),
-        (read(Wants::Digest), "0303", "8008ac020701", "6b6579"),
-        (repair, "0703", "8008", mutation),
-        (Request::Hints { hints: Vec::new() }, "0603", "", ""),
-        (hints, "0603", "", &two_hints),
+        (Request::Exchange(exchange()), "0104", "", EXCHANGE),
+        (Request::Schema { facts: vec![table()] }, "0404", "", TABLE),
+        (write(Relay::None), "0204", "800800", mutation),
+        (write(forward), "0204", &*forwarded, mutation),
+        (write(acknowledge), "0204", &*acknowledged, mutation),
+        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0804", "ac020001", ""),
+        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0804", "ac020101", ""),
+        (read(Wants::Record), "0304", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0304", "8008ac020701", "6b6579"),
+        (repair, "0704", "8008", &mutation.repeat(2)),
+        (scan("key", None), "0904", "8008ac0264c801030300", "6b6579"),
+        (scan("key", Some("kez")), "0904", "8008ac0264c801030301", "6b65796b657a"),
+        (Request::Hints { hints: Vec::new() }, "0604", "", ""),
+        (hints, "0604", "", &two_hints),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -269,27 +285,34 @@ fn answers_are_these_bytes() {
     let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8103", "", EXCHANGE),
-        (Response::Schema { facts: vec![table()] }, "8403", "", TABLE),
-        (Response::Written { owned: true }, "8203", "01", ""),
-        (Response::Written { owned: false }, "8203", "00", ""),
-        (Response::Record(None), "8303", "", ""),
-        (Response::Record(Some(tombstone)), "8303", "", "12010200000000000000"),
-        (Response::Record(Some(expiring)), "8303", "", "1101020000000000000076"),
-        (Response::Digest(quorum::Digest(300)), "8703", "ac02", ""),
-        (Response::Hinted { applied: 300, grant }, "8603", "ac0280800101ff93ebdc03", ""),
-        (Response::Noted, "8803", "", ""),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff03", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff03", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff03", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff03", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff03", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff03", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff03", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff03", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff03", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff03", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff03", "0a", ""),
+        (Response::Exchange(exchange()), "8104", "", EXCHANGE),
+        (Response::Schema { facts: vec![table()] }, "8404", "", TABLE),
+        (Response::Written { owned: true }, "8204", "01", ""),
+        (Response::Written { owned: false }, "8204", "00", ""),
+        (Response::Record(None), "8304", "", ""),
+        (Response::Record(Some(tombstone)), "8304", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8304", "", "1101020000000000000076"),
+        (Response::Digest(quorum::Digest(300)), "8704", "ac02", ""),
+        (Response::Hinted { applied: 300, grant }, "8604", "ac0280800101ff93ebdc03", ""),
+        (Response::Noted, "8804", "", ""),
+        (page(Vec::new(), true), "8904", "01", ""),
+        (
+            page(vec![("key".into(), Record::plain(Timestamp(9), "value"))], false),
+            "8904",
+            "00",
+            RECORD_OF_PAGE,
+        ),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff04", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff04", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff04", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff04", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff04", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff04", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff04", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff04", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff04", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff04", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff04", "0a", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -310,14 +333,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 3)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 4)), Err(unsupported(3, 4)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 3)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 4)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 5)), Err(unsupported(3, 5)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 4)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 4;
+        head[1] = 5;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 4)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 5)));
 }
 
 #[test]
@@ -345,7 +368,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 3, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 4, .. })));
 }
 
 #[test]
@@ -562,10 +585,18 @@ fn requests() -> impl Strategy<Value = Request> {
             ticket,
             result: if owned { Ok(owned) } else { Err(ReplicaError::ClockSkew) },
         }),
-        (any::<u32>(), bytes(), rows()).prop_map(|(table, key, rows)| Request::Repair {
-            table: TableId(table),
-            mutation: Mutation { key, rows },
+        (any::<u32>(), prop::collection::vec((bytes(), rows()), 0..3)).prop_map(|(table, mutations)| {
+            let mutations = mutations.into_iter().map(|(key, rows)| Mutation { key, rows }).collect();
+            Request::Repair { table: TableId(table), mutations }
         }),
+        (any::<u32>(), bytes(), prop::option::of(bytes()), any::<[u32; 3]>(), any::<u64>()).prop_map(
+            |(table, from, until, [items, bytes, tombstones], now)| Request::Scan {
+                table: TableId(table),
+                range: KeyRange { from, until },
+                now: Timestamp(now),
+                limits: PageLimits { items, bytes, tombstones },
+            },
+        ),
         (any::<u32>(), bytes(), any::<(u64, u64)>(), any::<bool>()).prop_map(
             |(table, key, (now, forgotten_before), is_digest)| Request::Read {
                 table: TableId(table),
@@ -592,6 +623,8 @@ fn responses() -> impl Strategy<Value = Response> {
         any::<bool>().prop_map(|owned| Response::Written { owned }),
         prop::option::of(records()).prop_map(Response::Record),
         Just(Response::Noted),
+        (prop::collection::vec((bytes(), records()), 0..4), any::<bool>())
+            .prop_map(|(records, is_whole)| Response::Page(ReplicaPage { records, is_whole })),
         any::<u128>().prop_map(|digest| Response::Digest(quorum::Digest(digest))),
         (any::<u32>(), any::<u32>(), 0..1_000_000_000_u32).prop_map(|(applied, bytes, nanos)| {
             Response::Hinted { applied, grant: Grant { bytes, pause: Duration::new(7, nanos) } }

@@ -399,3 +399,48 @@ async fn old_clients_and_impatient_ones_are_served() {
     assert_eq!(client.send("w").await.reply().await.status, 200);
     assert_eq!(f.get("/v1/kv/default/k").await.body, b"w");
 }
+
+#[tokio::test]
+async fn a_page_of_a_scan_has_the_documented_members() {
+    let f = Fixture::new().await;
+    let gzip = "Content-Type: text/x\r\nContent-Encoding: gzip\r\n";
+    assert_eq!(f.ask("PUT", "/v1/kv/default/a%20b", gzip, "v").await.status, 200);
+    assert_eq!(f.ask("PUT", "/v1/kv/default/%FF?ttl=60", "", "").await.status, 200);
+    f.node.store("damaged", Record::plain(NOW, "\u{9}"));
+
+    let first = f.get("/v1/kv/default?limit=1&start=a&consistency=one&keys_only=0").await;
+    let next = "ZGFtYWdlZA";
+    let encoded = r#""content_type":"text/x","content_encoding":"gzip""#;
+    let item = format!(r#"{{"key":"a b","value_base64":"dg==","timestamp":{},{encoded}}}"#, NOW.0);
+    let body = format!(r#"{{"items":[{item}],"next":"{next}"}}"#);
+    assert_eq!(String::from_utf8_lossy(&first.body), body, "in the documented order");
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("link", &format!("</v1/kv/default?limit=1&consistency=one&page={next}>; rel=\"next\"")),
+        ("helenus-consistency", "one; required=1; acknowledged=1"),
+        ("helenus-coordinator", &HOST.to_string()),
+    ] {
+        assert_eq!(first.header(name), value, "{name}");
+    }
+
+    let second = f.get(&format!("/v1/kv/default?page={next}")).await;
+    assert_eq!((second.status, second.problem().as_str()), (500, "read-failure"), "a value of another build");
+    let keys = f.get(&format!("/v1/kv/default?page={next}&keys_only=1")).await;
+    let timestamp = NOW.0;
+    let items = json!([{ "key": "damaged", "timestamp": timestamp }, { "key_base64": "/w==", "timestamp": timestamp }]);
+    assert_eq!(keys.json(), json!({ "items": items, "next": null }));
+    assert_eq!(keys.header("link"), "");
+
+    let lines = f
+        .ask("GET", "/v1/kv/default?start=%FF", "Accept: text/html, application/x-ndjson;q=0.9\r\n", "")
+        .await;
+    let item = json!({
+        "key_base64": "/w==", "value_base64": "", "timestamp": timestamp, "ttl": 60,
+        "content_type": "application/octet-stream"
+    });
+    assert_eq!(lines.header("content-type"), "application/x-ndjson");
+    assert_eq!(String::from_utf8_lossy(&lines.body), format!("{item}\n"));
+    let head = f.ask("HEAD", "/v1/kv/default?limit=1", "", "").await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(head.header("link").contains("page="));
+}

@@ -26,9 +26,7 @@ fn is_down(cluster: &TestCluster, node: usize, down: usize) -> bool {
     let down_address = cluster.peer_address(down).to_string();
     let status = cluster.request("GET", node, "/admin/v1/status", None).json();
     let members = status["members"].as_array().expect("members").clone();
-    members
-        .iter()
-        .any(|member| member["address"] == down_address && member["up"] == false)
+    members.iter().any(|member| member["address"] == down_address && member["up"] == false)
 }
 
 /// The page after its scripts have run for a while; `None` where there is no browser.

@@ -17,6 +17,8 @@ const RESERVED_ITEMS: usize = 128;
 pub struct ScanLimits {
     /// Most records, tombstones included.
     pub items: usize,
+    /// Most records that are not gone: neither tombstones nor expired at `now`.
+    pub live: usize,
     /// Most bytes of keys and values.
     pub bytes: usize,
     /// Most tombstones, records that are expired at `now` included. They are what makes a scan of few live records
@@ -28,8 +30,13 @@ pub struct ScanLimits {
 
 impl ScanLimits {
     /// Everything, in one page.
-    pub const NONE: Self =
-        Self { items: usize::MAX, bytes: usize::MAX, tombstones: usize::MAX, now: Timestamp(0) };
+    pub const NONE: Self = Self {
+        items: usize::MAX,
+        live: usize::MAX,
+        bytes: usize::MAX,
+        tombstones: usize::MAX,
+        now: Timestamp(0),
+    };
 }
 
 /// Why a page ended.
@@ -39,6 +46,8 @@ pub enum ScanEnd {
     Finished,
     /// By [`ScanLimits::items`].
     Items,
+    /// By [`ScanLimits::live`].
+    Live,
     /// By [`ScanLimits::bytes`].
     Bytes,
     /// By [`ScanLimits::tombstones`].
@@ -56,7 +65,7 @@ pub struct ScanPage {
 
 impl ScanPage {
     /// A page of nothing, since nothing is in the range.
-    pub(crate) const EMPTY: Self = Self { records: Vec::new(), end: ScanEnd::Finished };
+    pub const EMPTY: Self = Self { records: Vec::new(), end: ScanEnd::Finished };
 
     /// The lower bound of the next page; `None` when there is none.
     pub fn resume_after(&self) -> Option<Bound<&[u8]>> {
@@ -87,6 +96,10 @@ impl ScanPage {
             // Before the next entry is looked for: that may be far, and on the disk.
             if page.records.len() >= limits.items {
                 page.end = ScanEnd::Items;
+                break;
+            }
+            if page.records.len() - tombstones >= limits.live {
+                page.end = ScanEnd::Live;
                 break;
             }
             if bytes >= limits.bytes {

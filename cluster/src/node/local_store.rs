@@ -4,23 +4,26 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use helenus_storage::{
-    Engine, Error, Mutation, Record, Step, SyncMode, TableId, TableOptions, Timestamp, TryGet,
+    Engine, Error, Mutation, Record, ScanLimits, ScanPage, Step, SyncMode, TableId, TableOptions, Timestamp,
+    TryGet,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::own_trees::USER_TABLES;
-use crate::{message::ReplicaError, settings::Settings};
+use crate::{message::ReplicaError, partitioning::KeyRange, settings::Settings};
 
 /// The node's own engine.
 #[derive(Debug)]
 pub(crate) struct LocalStore {
     engine: Arc<Engine>,
-    cold_reads: ColdReads,
+    cold_reads: BlockingReads,
+    /// Apart from the others, which are short.
+    scans: BlockingReads,
 }
 
 /// Where reads go that must wait for the disk.
 #[derive(Debug)]
-enum ColdReads {
+enum BlockingReads {
     /// On the calling task: a simulation's disk does not block.
     Inline,
     /// On threads for blocking work.
@@ -32,19 +35,51 @@ enum ColdReads {
     },
 }
 
+impl BlockingReads {
+    fn new(at_once: usize, queue: usize, inline: bool) -> Self {
+        if inline {
+            return Self::Inline;
+        }
+        let running = at_once.clamp(1, Semaphore::MAX_PERMITS);
+        let admitted = running.saturating_add(queue).min(Semaphore::MAX_PERMITS);
+        Self::Pool {
+            running: Arc::new(Semaphore::new(running)),
+            admitted: Arc::new(Semaphore::new(admitted)),
+        }
+    }
+
+    /// Reads when it has its turn.
+    async fn read<T: Send + 'static>(
+        &self,
+        engine: &Arc<Engine>,
+        read: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ReplicaError> {
+        let Self::Pool { running, admitted } = self else { return read(engine).map_err(as_answer) };
+        let Ok(place) = Arc::clone(admitted).try_acquire_owned() else {
+            return Err(ReplicaError::Overloaded("too many reads wait for the disk".to_owned()));
+        };
+        let turn = Arc::clone(running).acquire_owned().await;
+        let engine = Arc::clone(engine);
+        let read = tokio::task::spawn_blocking(move || {
+            // Held by the thread, not by the future: an abandoned read still occupies its thread.
+            let _held: (OwnedSemaphorePermit, _) = (place, turn);
+            read(&engine)
+        });
+        match read.await {
+            Ok(read) => read.map_err(as_answer),
+            Err(stopped) => Err(ReplicaError::Storage(format!("the read did not end: {stopped}"))),
+        }
+    }
+}
+
 impl LocalStore {
     pub(crate) fn new(engine: Arc<Engine>, settings: &Settings, inline_reads: bool) -> Self {
-        let cold_reads = if inline_reads {
-            ColdReads::Inline
-        } else {
-            let running = settings.cold_reads.clamp(1, Semaphore::MAX_PERMITS);
-            let admitted = running.saturating_add(settings.cold_read_queue).min(Semaphore::MAX_PERMITS);
-            ColdReads::Pool {
-                running: Arc::new(Semaphore::new(running)),
-                admitted: Arc::new(Semaphore::new(admitted)),
-            }
-        };
-        Self { engine, cold_reads }
+        let queue = settings.cold_read_queue;
+        Self {
+            engine,
+            cold_reads: BlockingReads::new(settings.cold_reads, queue, inline_reads),
+            scans: BlockingReads::new(settings.scan_reads, queue, inline_reads),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -109,7 +144,7 @@ impl LocalStore {
         &self,
         work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, ReplicaError> {
-        if matches!(self.cold_reads, ColdReads::Inline) {
+        if matches!(self.cold_reads, BlockingReads::Inline) {
             return work(&self.engine).map_err(as_answer);
         }
         let engine = Arc::clone(&self.engine);
@@ -134,23 +169,20 @@ impl LocalStore {
     }
 
     async fn get_cold(&self, table: TableId, key: Bytes) -> Result<Option<Record>, ReplicaError> {
-        let ColdReads::Pool { running, admitted } = &self.cold_reads else {
-            return self.engine.get(table, &key).map_err(as_answer);
-        };
-        let Ok(place) = Arc::clone(admitted).try_acquire_owned() else {
-            return Err(ReplicaError::Overloaded("too many reads wait for the disk".to_owned()));
-        };
-        let turn = Arc::clone(running).acquire_owned().await;
-        let engine = Arc::clone(&self.engine);
-        let read = tokio::task::spawn_blocking(move || {
-            // Held by the thread, not by the future: an abandoned read still occupies its thread.
-            let _held: (OwnedSemaphorePermit, _) = (place, turn);
-            engine.get(table, &key)
-        });
-        match read.await {
-            Ok(record) => record.map_err(as_answer),
-            Err(stopped) => Err(ReplicaError::Storage(format!("the read did not end: {stopped}"))),
+        self.cold_reads.read(&self.engine, move |engine| engine.get(table, &key)).await
+    }
+
+    /// The newest records of a range of storage keys, tombstones included, up to the first limit that is reached.
+    pub(crate) async fn scan(
+        &self,
+        table: TableId,
+        range: KeyRange,
+        limits: ScanLimits,
+    ) -> Result<ScanPage, ReplicaError> {
+        if range.is_empty() {
+            return Ok(ScanPage::EMPTY);
         }
+        self.scans.read(&self.engine, move |engine| engine.scan_page(table, range.bounds(), &limits)).await
     }
 }
 
@@ -186,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn cold_reads_beyond_those_that_run_and_wait_are_refused() {
         let store = store(&Settings { cold_reads: 1, cold_read_queue: 1, ..Settings::default() });
-        let ColdReads::Pool { running, .. } = &store.cold_reads else { panic!("not inline") };
+        let BlockingReads::Pool { running, .. } = &store.cold_reads else { panic!("not inline") };
         let the_disk_is_busy = Arc::clone(running).acquire_owned().await.expect("never closed");
         let key = Bytes::from_static(b"key");
 

@@ -101,6 +101,7 @@ use crate::{
     message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     quorum::Answer,
+    scan::Bounds,
     settings::Settings,
     table::{Definition, Table},
     time::WallClock,
@@ -179,6 +180,21 @@ pub struct ReadRequest {
     pub options: RequestOptions,
 }
 
+/// A scan as the client asked for it: one page.
+#[derive(Debug, Clone, Default)]
+pub struct ScanRequest {
+    /// Name of the table.
+    pub table: String,
+    /// What of it.
+    pub bounds: Bounds,
+    /// The token of the page before; `None`: the first page.
+    pub page: Option<Bytes>,
+    /// Most items, at least one.
+    pub limit: u32,
+    /// Options that reads have too.
+    pub options: RequestOptions,
+}
+
 /// What every request may choose.
 #[derive(Debug, Clone, Default)]
 pub struct RequestOptions {
@@ -231,6 +247,19 @@ pub struct ReadOutcome {
     /// The read's clock.
     pub now: Timestamp,
     /// How the level was met.
+    pub met: Met,
+}
+
+/// A page of a scan that met its level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanOutcome {
+    /// The keys that live and their newest records as of `now`, in the order of the cluster.
+    pub records: Vec<(Bytes, Record)>,
+    /// The page's clock.
+    pub now: Timestamp,
+    /// The token of the next page; `None` behind the last one. A page may be short, or empty, and have a next one.
+    pub next: Option<Bytes>,
+    /// How the level was met, where it was met by the fewest.
     pub met: Met,
 }
 
@@ -418,7 +447,10 @@ impl Node {
 
     async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
         match &body {
-            Request::Write { table, .. } | Request::Read { table, .. } | Request::Repair { table, .. } => {
+            Request::Write { table, .. }
+            | Request::Read { table, .. }
+            | Request::Repair { table, .. }
+            | Request::Scan { table, .. } => {
                 self.schema.learn_from(header, *table, Instant::now() + header.remaining).await;
             }
             Request::Hints { hints } => {
@@ -462,8 +494,11 @@ impl Node {
                 self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
                 Response::Noted
             }
-            Request::Repair { table, mutation } => {
-                Response::Written { owned: self.replica.repair(table, mutation).await? }
+            Request::Repair { table, mutations } => {
+                Response::Written { owned: self.replica.repair(table, mutations).await? }
+            }
+            Request::Scan { table, range, now, limits } => {
+                Response::Page(self.replica.scan(table, range, now, limits).await?)
             }
             Request::Read { table, key, as_of, wants } => {
                 match self.replica.read(table, key, as_of, wants).await? {
@@ -612,6 +647,14 @@ impl Node {
     /// [`RequestError`] before any replica is asked.
     pub async fn look_up(&self, table: &str, key: &[u8]) -> Result<LookUp, RequestError> {
         self.coordinator.look_up(table, key).await
+    }
+
+    /// Coordinates one page of a scan.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn scan(&self, request: ScanRequest) -> Result<ScanOutcome, Failure> {
+        self.coordinator.scan(request).await
     }
 
     /// Whether it serves.

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use helenus_storage::{Mutation, TableId};
+use futures_util::future::try_join_all;
+use helenus_storage::{Mutation, ScanEnd, ScanLimits, TableId};
 
 use crate::{
     message::ReplicaError,
@@ -15,8 +16,9 @@ use crate::{
         clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
         own_trees,
     },
-    partitioning::token_of,
-    quorum::{Answer, AsOf, Digest, Wants},
+    partitioning::{KeyRange, token_of},
+    quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
+    time::Timestamp,
 };
 
 /// The replica of this node.
@@ -40,10 +42,16 @@ impl Replica {
         self.apply(table, mutation).await
     }
 
-    /// Applies what another replica holds: it was accepted once, and no clock refuses it now.
-    pub(crate) async fn repair(&self, table: TableId, mutation: Mutation) -> Result<bool, ReplicaError> {
+    /// Applies what another replica holds: it was accepted once, and no clock refuses it now. After an error some may be
+    /// applied.
+    pub(crate) async fn repair(
+        &self,
+        table: TableId,
+        mutations: Vec<Mutation>,
+    ) -> Result<bool, ReplicaError> {
         check_user_table(table)?;
-        self.apply(table, mutation).await
+        let applied = try_join_all(mutations.into_iter().map(|mutation| self.apply(table, mutation)));
+        Ok(applied.await?.into_iter().all(|is_owned| is_owned))
     }
 
     async fn apply(&self, table: TableId, mutation: Mutation) -> Result<bool, ReplicaError> {
@@ -82,6 +90,29 @@ impl Replica {
             Wants::Record => Answer::Record(record),
             Wants::Digest => Answer::Digest(Digest::of(record.as_ref(), &as_of)),
         })
+    }
+
+    /// What it holds of a range.
+    pub(crate) async fn scan(
+        &self,
+        table: TableId,
+        range: KeyRange,
+        now: Timestamp,
+        limits: PageLimits,
+    ) -> Result<ReplicaPage, ReplicaError> {
+        check_user_table(table)?;
+        let limits = ScanLimits {
+            items: usize::MAX,
+            live: limits.items.max(1) as usize,
+            bytes: limits.bytes as usize,
+            tombstones: limits.tombstones.max(1) as usize,
+            now,
+        };
+        let page = self.store.scan(table, range, limits).await?;
+        if let Some(newest) = page.records.iter().map(|(_, record)| record.timestamp).max() {
+            self.clock.observe(newest);
+        }
+        Ok(ReplicaPage { is_whole: page.end == ScanEnd::Finished, records: page.records })
     }
 
     /// Whether this node is a replica of a storage key, by its own ring.

@@ -30,14 +30,17 @@
 //!
 //! Storage keys begin with the token ([`storage_key()`]), so that a token range is one scan of the engine.
 //!
-//! Reading order: [`token`], [`partitioner`], [`topology`], [`ring`], [`mod@storage_key`].
+//! Reading order: [`token`], [`partitioner`], [`topology`], [`ring`], [`mod@storage_key`],
+//! [`key_range`].
 
+pub mod key_range;
 pub mod partitioner;
 pub mod ring;
 pub mod storage_key;
 pub mod token;
 pub mod topology;
 
+pub use key_range::KeyRange;
 pub use partitioner::Partitioner;
 pub use ring::{Range, Ring, RingEntry};
 pub use storage_key::{StorageKeyError, StorageKeyParts, split_storage_key, storage_key, token_of};

@@ -43,11 +43,13 @@
 //! the error: silence and lost connections make it a timeout, since such a replica may still have done it; a
 //! failure is said only if all missing answers were error answers.
 //!
-//! Reading order: [`block_for`], [`overlap`](mod@overlap), [`tally`], [`write`](mod@write), [`read`].
+//! Reading order: [`block_for`], [`overlap`](mod@overlap), [`tally`], [`write`](mod@write), [`read`], [`pages`], [`range`].
 
 pub mod block_for;
 pub mod digest;
 pub mod overlap;
+pub mod pages;
+pub mod range;
 pub mod read;
 pub mod repair;
 pub mod speculation;
@@ -57,6 +59,8 @@ pub mod write;
 pub use block_for::{BlockFor, Operation, Part};
 pub use digest::{AsOf, Digest};
 pub use overlap::{Overlap, overlap};
+pub use pages::{PageLimits, Reconciled, ReplicaPage};
+pub use range::{RangeQuorum, RangeRepair};
 pub use read::{Answer, Ask, ReadQuorum, Wants};
 pub use repair::RepairQuorum;
 pub use tally::{Missing, Replica, Verdict};

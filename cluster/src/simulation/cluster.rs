@@ -20,8 +20,8 @@ use crate::{
     error::RequestError,
     membership::MemberState,
     node::{
-        ClusterStatus, HintStatus, MemberStatus, Node, ReadOutcome, ReadRequest, Readiness, WriteOutcome,
-        WriteRequest,
+        ClusterStatus, HintStatus, MemberStatus, Node, ReadOutcome, ReadRequest, Readiness, ScanOutcome,
+        ScanRequest, WriteOutcome, WriteRequest,
         randomness::{Stream, stream},
     },
     settings::Settings,
@@ -183,6 +183,16 @@ impl SimulatedCluster {
         patience: Duration,
     ) -> Reply<ReadOutcome> {
         self.ask(coordinator, patience, async |node| node.read(request).await.map_err(|f| f.error)).await
+    }
+
+    /// Asks a node to coordinate a page of a scan; the client waits no longer than its patience.
+    pub async fn scan(
+        &self,
+        coordinator: u32,
+        request: ScanRequest,
+        patience: Duration,
+    ) -> Reply<ScanOutcome> {
+        self.ask(coordinator, patience, async |node| node.scan(request).await.map_err(|f| f.error)).await
     }
 
     async fn ask<T>(

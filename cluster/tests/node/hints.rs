@@ -324,7 +324,7 @@ async fn moved_hints_need_no_more_room_than_those_that_they_replace() {
         .await;
     let before = hints(&cluster, "n1").counters;
 
-    cluster.until_ok("n4 is removed", |c| c.node("n1").assassinate(target)).await;
+    cluster.until_ok("n4 is removed", |c| c.node("n1").assassinate(target, true)).await;
 
     cluster.until("nothing is left of the hints", |c| hints(c, "n1").targets.is_empty()).await;
     let after = hints(&cluster, "n1").counters;
@@ -349,7 +349,7 @@ async fn a_hint_whose_key_has_no_owner_leaves_a_mark() {
     request.table = "far".to_owned();
     cluster.write("n1", request).await.expect("a hint will do");
 
-    cluster.until_ok("n2 is removed", |c| c.node("n1").assassinate(target)).await;
+    cluster.until_ok("n2 is removed", |c| c.node("n1").assassinate(target, true)).await;
 
     cluster.until("nothing is left of the hint", |c| hints(c, "n1").targets.is_empty()).await;
     let status = hints(&cluster, "n1");

@@ -18,4 +18,5 @@ mod reads;
 mod refusals;
 mod removal;
 mod replicas;
+mod scans;
 mod schema;

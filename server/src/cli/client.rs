@@ -118,7 +118,7 @@ pub(super) fn table_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn deadline(text: &str) -> Result<Duration, String> {
+pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     let duration =
         humantime::parse_duration(text).map_err(|_| "write a duration, such as 500ms".to_owned())?;
     if (Duration::from_millis(1)..=Duration::from_secs(30)).contains(&duration) {

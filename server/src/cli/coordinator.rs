@@ -8,7 +8,8 @@ use helenus_cluster::{
     message::ReplicaError,
     node::{
         Failure, Handoff, LookUp, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
-        SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome,
+        WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -35,6 +36,10 @@ impl Coordinate for Coordinator {
 
     fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>> {
         Box::pin(self.node.look_up(table, key))
+    }
+
+    fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>> {
+        Box::pin(self.node.scan(request))
     }
 
     fn tables(&self) -> Vec<Table> {

@@ -4,7 +4,7 @@
 //! something failed and 2 when the program was used wrongly.
 //!
 //! Reading order: [`serve`] is the node itself, `entrance` what answers before it; [`local`] runs several of them on this
-//! machine; [`client`], [`table`] and [`admin`] talk to one over HTTP ([`endpoint`]); [`inspect`] looks into its files;
+//! machine; [`client`], [`scan`], [`table`] and [`admin`] talk to one over HTTP ([`endpoint`]); [`inspect`] looks into its files;
 //! [`config`] explains settings; [`output`] is how answers look.
 
 pub mod admin;
@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod local;
 mod open_files;
 pub mod output;
+pub mod scan;
 pub mod serve;
 pub mod table;
 
@@ -54,6 +55,8 @@ enum Command {
     Put(client::Put),
     /// Delete a key
     Delete(client::Delete),
+    /// List keys and values of a table, in the order of the cluster
+    Scan(scan::Scan),
     /// Create, look at, change and drop tables
     #[command(subcommand)]
     Table(table::Command),
@@ -133,6 +136,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Get(command) => command.run(),
         Command::Put(command) => command.run(),
         Command::Delete(command) => command.run(),
+        Command::Scan(command) => command.run(),
         Command::Table(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Inspect(command) => command.run(),

@@ -283,6 +283,8 @@ sections! {
         write_timeout: Period = Period::secs(2), between(Period::millis(1), Period::secs(30));
         /// Deadline of reads that name none.
         read_timeout: Period = Period::secs(5), between(Period::millis(1), Period::secs(30));
+        /// Deadline of pages of scans that name none.
+        scan_timeout: Period = Period::secs(10), between(Period::millis(1), Period::secs(30));
         /// How far ahead of its own clock a node accepts a timestamp.
         allowed_drift: Period = Period::secs(60), between(Period::millis(1), Period::secs(86_400));
         /// Requests of clients at once; further ones are answered as overloaded.
@@ -293,6 +295,10 @@ sections! {
         cold_reads: u32 = 16, between(1, 1024);
         /// Reads of SSTables that wait beyond those; further ones are answered as overloaded.
         cold_read_queue: u32 = 1024, between(0, 1_000_000);
+        /// Pages of scans that are read at once, apart from other reads.
+        scan_reads: u32 = 4, between(1, 1024);
+        /// Scans at once; further ones wait for their turn.
+        max_scans: u32 = 32, between(1, 10_000);
     }
     /// `[handoff]`: writes that are kept for replicas that missed them.
     handoff: Handoff {

@@ -6,7 +6,8 @@ use helenus_cluster::{
     message::ReplicaError,
     node::{
         Failure, Handoff, LookUp, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
-        SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome,
+        WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -23,6 +24,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>>;
     /// What each replica of a key holds.
     fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>>;
+    /// Coordinates a page of a scan.
+    fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>>;
     /// The live tables, by name.
     fn tables(&self) -> Vec<Table>;
     /// Creates a table or changes its definition.
@@ -65,6 +68,10 @@ impl Coordinate for Node {
 
     fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>> {
         Box::pin(Node::look_up(self, table, key))
+    }
+
+    fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>> {
+        Box::pin(Node::scan(self, request))
     }
 
     fn tables(&self) -> Vec<Table> {

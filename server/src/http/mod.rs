@@ -4,7 +4,7 @@
 //! listen ─▶ edge ─▶ the table below ─▶ kv ─▶ key, parameters      what is asked
 //!                                       │    body, envelope         what is to be stored
 //!                                       ▼
-//!                                     Node::{read, write}
+//!                                     Node::{read, write, scan}
 //!                                       │
 //! listen ◀─ edge ◀─ problem ◀───────────┴─── reply                  what is answered
 //! ```
@@ -20,7 +20,8 @@
 //!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
-//! [`edge`], [`coordinate`]; then [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`], [`upkeep`], [`admin`].
+//! [`edge`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
+//! [`upkeep`], [`admin`].
 
 mod admin;
 mod batch;
@@ -38,6 +39,7 @@ pub(crate) mod problem;
 mod replicas;
 mod reply;
 mod reports;
+mod scan;
 mod tables;
 mod upkeep;
 
@@ -183,7 +185,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
         routes = routes
             .route("/v1/kv/", any(kv::without_table))
             .route("/v1/kv//{*key}", any(kv::without_table))
-            .route("/v1/kv/{table}", post(kv::create).get(|| missing("scans of a table")))
+            .route("/v1/kv/{table}", post(kv::create).get(scan::page))
             .route("/v1/kv/{table}/", item())
             .route("/v1/kv/{table}/{*key}", item())
             .route("/v1/batch", post(batch::run))

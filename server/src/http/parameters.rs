@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use helenus_cluster::{consistency::Consistency, node::RequestOptions, time::Timestamp};
 use hyper::HeaderMap;
 
 use super::{
     envelope::META_PREFIX,
-    key::{KeyEncoding, percent_decode},
+    key::{self, KeyEncoding, percent_decode},
     problem::{Access, Kind, Problem},
 };
 
@@ -18,6 +20,9 @@ const MAX_TIMEOUT_MS: u64 = 30_000;
 
 /// Longest time to live: 20 years of 365 days, in seconds.
 pub(super) const MAX_TTL_SECONDS: u64 = 20 * 365 * 24 * 60 * 60;
+
+/// Most items of a page.
+const MAX_LIMIT: u64 = 1000;
 
 /// One parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +33,29 @@ pub(crate) enum Name {
     Timestamp,
     Trace,
     KeyEncoding,
+    Limit,
+    Page,
+    Start,
+    Prefix,
+    End,
+    KeysOnly,
 }
 
 impl Name {
-    const ALL: [Self; 6] =
-        [Self::Consistency, Self::TimeoutMs, Self::Ttl, Self::Timestamp, Self::Trace, Self::KeyEncoding];
+    const ALL: [Self; 12] = [
+        Self::Consistency,
+        Self::TimeoutMs,
+        Self::Ttl,
+        Self::Timestamp,
+        Self::Trace,
+        Self::KeyEncoding,
+        Self::Limit,
+        Self::Page,
+        Self::Start,
+        Self::Prefix,
+        Self::End,
+        Self::KeysOnly,
+    ];
 
     fn query(self) -> &'static str {
         match self {
@@ -42,6 +65,12 @@ impl Name {
             Self::Timestamp => "timestamp",
             Self::Trace => "trace",
             Self::KeyEncoding => "key_encoding",
+            Self::Limit => "limit",
+            Self::Page => "page",
+            Self::Start => "start",
+            Self::Prefix => "prefix",
+            Self::End => "end",
+            Self::KeysOnly => "keys_only",
         }
     }
 
@@ -51,7 +80,7 @@ impl Name {
             Self::Consistency => Some("helenus-consistency"),
             Self::Ttl => Some("helenus-ttl"),
             Self::Timestamp => Some("helenus-timestamp"),
-            Self::TimeoutMs | Self::Trace | Self::KeyEncoding => None,
+            _ => None,
         }
     }
 }
@@ -59,13 +88,27 @@ impl Name {
 /// What GET and HEAD take.
 pub(crate) const OF_GET: &[Name] = &[Name::Consistency, Name::TimeoutMs, Name::Trace, Name::KeyEncoding];
 /// What PUT and POST of a key take.
-pub(crate) const OF_PUT: &[Name] = &Name::ALL;
+pub(crate) const OF_PUT: &[Name] =
+    &[Name::Consistency, Name::TimeoutMs, Name::Ttl, Name::Timestamp, Name::Trace, Name::KeyEncoding];
 /// What POST of a table takes: the key is the server's.
 pub(crate) const OF_CREATE: &[Name] =
     &[Name::Consistency, Name::TimeoutMs, Name::Ttl, Name::Timestamp, Name::Trace];
 /// What DELETE takes: a tombstone does not expire.
 pub(crate) const OF_DELETE: &[Name] =
     &[Name::Consistency, Name::TimeoutMs, Name::Timestamp, Name::Trace, Name::KeyEncoding];
+
+/// What GET of a table takes.
+pub(crate) const OF_SCAN: &[Name] = &[
+    Name::Limit,
+    Name::Page,
+    Name::Start,
+    Name::Prefix,
+    Name::End,
+    Name::KeysOnly,
+    Name::Consistency,
+    Name::TimeoutMs,
+    Name::Trace,
+];
 
 /// What a batch takes: the rest is said in its body.
 pub(crate) const OF_BATCH: &[Name] = &[Name::TimeoutMs];
@@ -82,6 +125,12 @@ pub(crate) struct Parameters {
     pub(crate) timestamp: Option<Timestamp>,
     pub(crate) trace: bool,
     pub(crate) key_encoding: KeyEncoding,
+    pub(crate) limit: Option<u32>,
+    pub(crate) page: Option<Bytes>,
+    pub(crate) start: Option<Bytes>,
+    pub(crate) prefix: Option<Bytes>,
+    pub(crate) end: Option<Bytes>,
+    pub(crate) keys_only: bool,
 }
 
 impl Parameters {
@@ -99,7 +148,7 @@ impl Parameters {
         let mut seen: Vec<Name> = Vec::new();
         for piece in query.unwrap_or_default().split('&').filter(|piece| !piece.is_empty()) {
             let (raw_name, raw_value) = piece.split_once('=').unwrap_or((piece, ""));
-            let (Some(text), Some(value)) = (decode(raw_name), decode(raw_value)) else {
+            let (Some(text), Some(value)) = (decode(raw_name), percent_decode(raw_value)) else {
                 return Err(Problem::bad_field(raw_name, "the query has a broken percent-escape"));
             };
             let Some(name) = accepted.iter().copied().find(|name| name.query() == text) else {
@@ -109,7 +158,7 @@ impl Parameters {
                 return Err(Problem::bad_field(&text, format!("`{text}` is given more than once")));
             }
             seen.push(name);
-            parameters.set(name, &value)?;
+            parameters.set_bytes(name, value)?;
         }
         let mut from_headers = Self::default();
         from_headers.read_headers(headers, accepted)?;
@@ -121,6 +170,23 @@ impl Parameters {
     /// What the coordinator is asked.
     pub(crate) fn options(&self) -> RequestOptions {
         RequestOptions { consistency: self.consistency, timeout: self.timeout, trace: self.trace }
+    }
+
+    /// Keys are any bytes, everything else is text.
+    fn set_bytes(&mut self, name: Name, value: Vec<u8>) -> Result<(), Problem> {
+        match name {
+            Name::Start => self.start = Some(bound(name, value.into())?),
+            Name::End => self.end = Some(bound(name, value.into())?),
+            Name::Prefix if value.is_empty() => {}
+            Name::Prefix => self.prefix = Some(bound(name, value.into())?),
+            _ => {
+                let text = String::from_utf8(value).map_err(|_| {
+                    Problem::bad_field(name.query(), format!("`{}` is not UTF-8", name.query()))
+                })?;
+                self.set(name, &text)?;
+            }
+        }
+        Ok(())
     }
 
     fn set(&mut self, name: Name, value: &str) -> Result<(), Problem> {
@@ -138,6 +204,28 @@ impl Parameters {
             Name::Timestamp => self.timestamp = Some(Timestamp(integer(name, value, 1..=u64::MAX)?)),
             Name::Trace if value == "1" => self.trace = true,
             Name::Trace => return Err(Problem::bad_field(name.query(), "the only value of `trace` is 1")),
+            Name::Limit => {
+                self.limit = u32::try_from(integer(name, value, 1..=MAX_LIMIT)?).ok();
+            }
+            Name::Page => {
+                let token = URL_SAFE_NO_PAD.decode(value).map_err(|_| {
+                    Problem::bad_field(
+                        name.query(),
+                        "the page token is damaged: it is not unpadded base64url",
+                    )
+                })?;
+                self.page = Some(token.into());
+            }
+            Name::KeysOnly => {
+                self.keys_only = match value {
+                    "1" | "true" => true,
+                    "0" | "false" => false,
+                    _ => return Err(Problem::bad_field(name.query(), "`keys_only` is 1 or 0")),
+                };
+            }
+            Name::Start | Name::Prefix | Name::End => {
+                return self.set_bytes(name, value.as_bytes().to_vec());
+            }
             Name::KeyEncoding if value == "base64url" => self.key_encoding = KeyEncoding::Base64Url,
             Name::KeyEncoding => {
                 return Err(Problem::bad_field(
@@ -253,6 +341,11 @@ fn integer(name: Name, text: &str, range: std::ops::RangeInclusive<u64>) -> Resu
     })
 }
 
+/// A bound of a scan: as long as a key.
+fn bound(name: Name, bytes: Bytes) -> Result<Bytes, Problem> {
+    key::checked(bytes).map_err(|problem| problem.about(name.query()))
+}
+
 /// A positive number, digits only: no sign, no blanks, no leading zeros, no overflow.
 fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || text.starts_with('0') || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -353,6 +446,7 @@ mod tests {
                 timestamp: Some(Timestamp(1)),
                 trace: true,
                 key_encoding: KeyEncoding::Base64Url,
+                ..Parameters::default()
             }
         );
         assert_eq!(parse("", &[]).unwrap(), Parameters::default());
@@ -399,6 +493,24 @@ mod tests {
         for value in ["wait=0", "wait=31", "wait", "wait=1.5", "wait=01"] {
             assert_eq!(parse("", &[("prefer", value)]), bad("timeout_ms"), "{value}");
         }
+    }
+
+    #[test]
+    fn bounds_of_a_scan_are_any_bytes_of_the_length_of_a_key() {
+        let scan = |query: &str| parse_for(query, &[], OF_SCAN, Access::Read);
+        let all = scan("start=%ff%00&end=a%26b&prefix=&limit=1000&page=_-8&keys_only=1").unwrap();
+        assert_eq!((all.start.as_deref(), all.end.as_deref()), (Some(&b"\xff\0"[..]), Some(&b"a&b"[..])));
+        assert_eq!((all.prefix, all.limit, all.page.as_deref()), (None, Some(1000), Some(&b"\xff\xef"[..])));
+        assert!(all.keys_only && !scan("keys_only=0").unwrap().keys_only);
+        for query in ["limit=0", "limit=1001", "limit=1x", "limit=", "page=_-8=", "page=%ff", "keys_only=yes"]
+        {
+            assert_eq!(scan(query), bad(query.split('=').next().unwrap()), "{query}");
+        }
+        assert_eq!(scan("start="), Err((Kind::InvalidKey, "start".to_owned())));
+        let long = "x".repeat(4097);
+        assert_eq!(scan(&format!("prefix={long}")), Err((Kind::KeyTooLarge, "prefix".to_owned())));
+        assert_eq!(scan("ttl=1"), bad("ttl"));
+        assert_eq!(parse_for("limit=1", &[], OF_GET, Access::Read), bad("limit"));
     }
 
     #[test]

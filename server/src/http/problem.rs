@@ -238,6 +238,8 @@ impl Problem {
             RequestError::UnsupportedConsistency(level) => {
                 Self { level: Some(*level), ..Self::new(Kind::NotImplemented, detail).about("consistency") }
             }
+            RequestError::InvalidBounds(bounds) => Self::bad_field(bounds.field, detail),
+            RequestError::InvalidPage(_) => Self::bad_field("page", detail),
             RequestError::TimestampOutOfRange { timestamp, max } => Self::bad_field(
                 "timestamp",
                 format!(

@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use helenus_cluster::{
     membership::{Gossip, digest::Delta},
     message::{Message, Request},
     node::transport::CallError,
     wire::Encoded,
 };
+use helenus_storage::Mutation;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
@@ -265,6 +267,8 @@ fn estimated_bytes(request: &Request) -> usize {
         + match request {
             Request::Write { mutation, .. } => mutation.encoded_len(),
             Request::Read { key, .. } => key.len(),
+            Request::Repair { mutations, .. } => mutations.iter().map(Mutation::encoded_len).sum(),
+            Request::Scan { range, .. } => range.from.len() + range.until.as_ref().map_or(0, Bytes::len),
             Request::Hints { hints } => hints.iter().map(|(_, mutation)| mutation.encoded_len()).sum(),
             Request::Exchange(exchange) => {
                 let members = exchange.members.iter().map(|member| FIXED + 8 * member.tokens.len());

@@ -33,9 +33,10 @@ pub(crate) enum Operation {
     Get,
     Put,
     Delete,
+    Scan,
 }
 
-const OPERATIONS: [&str; 3] = ["get", "put", "delete"];
+const OPERATIONS: [&str; 4] = ["get", "put", "delete", "scan"];
 
 /// Levels that are told apart: all numbers are one, and one stands for requests that did not get as far as a level.
 const LEVELS: [&str; 13] = [

@@ -15,11 +15,12 @@ use helenus_cluster::{
     message::ReplicaError,
     node::{
         Change, Failure, Handoff, HeldBy, LookUp, Met, ReadOutcome, ReadRequest, Readiness, RemovalError,
-        Report, RequestOptions, SchemaChange, SchemaError, Topic, TraceEvent, Upkeep, UpkeepError,
-        WriteOutcome, WriteRequest,
+        Report, RequestOptions, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, TraceEvent,
+        Upkeep, UpkeepError, WriteOutcome, WriteRequest,
         reports::{ClusterStatus, Endpoints},
     },
     node_id::HostId,
+    scan::{BoundsError, PageTokenError},
     table::{Definition, Refusal, Schema, Table},
     time::{Timestamp, WallClock},
 };
@@ -150,6 +151,26 @@ impl Coordinate for Scripted {
             LookUp { token: "7".to_owned(), now: NOW, replicas }
         });
         ready(held).boxed()
+    }
+
+    /// In the order of keys; a page's token is the first key of the next one.
+    fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>> {
+        let outcome = self.admit(&request.table, &request.options).and_then(|met| {
+            let from = request.page.or(request.bounds.start).unwrap_or_default();
+            if from.starts_with(b"foreign") {
+                return Err(PageTokenError::Damaged.into());
+            }
+            if request.bounds.prefix.is_some() {
+                return Err(BoundsError { field: "prefix" }.into());
+            }
+            let stored = self.records.lock();
+            let mut records: Vec<(Bytes, Record)> =
+                stored.range(from..).map(|(key, record)| (key.clone(), record.clone().as_of(NOW))).collect();
+            let next = records.get(request.limit as usize).map(|(key, _)| key.clone());
+            records.truncate(request.limit as usize);
+            Ok(ScanOutcome { records, now: NOW, next, met })
+        });
+        ready(outcome.map_err(failure)).boxed()
     }
 
     fn tables(&self) -> Vec<Table> {

@@ -82,6 +82,7 @@ proptest! {
         // Rounds of writes; each but the last ends in an SSTable.
         rounds in prop::collection::vec(prop::collection::btree_map(0..40_u8, any_record(), 0..30), 1..5),
         items in any_limit(),
+        live in any_limit(),
         most_bytes in any_limit(),
         tombstones in any_limit(),
         lower in any_bound(),
@@ -104,16 +105,18 @@ proptest! {
             while engine.step(Step::Commit).unwrap() == helenus_storage::StepOutcome::Worked {}
         }
         let range = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
-        let limits = ScanLimits { items, bytes: most_bytes, tombstones, now: NOW };
+        let limits = ScanLimits { items, live, bytes: most_bytes, tombstones, now: NOW };
         let found = pages(&engine, range, &limits, || {});
         for page in &found {
             let records = &page.records;
             prop_assert!(records.len() <= items);
             prop_assert!(records.len() <= 1 || bytes(records) <= most_bytes);
             prop_assert!(gone(records) <= tombstones);
+            prop_assert!(records.len() - gone(records) <= live);
             match page.end {
                 ScanEnd::Finished => {}
                 ScanEnd::Items => prop_assert_eq!(records.len(), items),
+                ScanEnd::Live => prop_assert_eq!(records.len() - gone(records), live),
                 ScanEnd::Tombstones => prop_assert_eq!(gone(records), tombstones),
                 // The next record had no place.
                 ScanEnd::Bytes => prop_assert!(bytes(records) + 61 > most_bytes),

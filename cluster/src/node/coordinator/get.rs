@@ -98,14 +98,14 @@ impl Coordinator {
         let (table, goal) = (plan.target.table, plan.goal);
         if host_id == self.host_id() {
             let replica = Arc::clone(&self.replica);
-            let call = async move { replica.repair(table, mutation).await.map_err(Missing::Error) };
+            let call = async move { replica.repair(table, vec![mutation]).await.map_err(Missing::Error) };
             return call.map(|owned| owned.map(drop)).boxed();
         }
         let Some(to) = plan.target.picture.destination(host_id) else {
             return async { Err(Missing::Lost) }.boxed();
         };
         let peers = Arc::clone(&self.peers);
-        let request = Request::Repair { table, mutation };
+        let request = Request::Repair { table, mutations: vec![mutation] };
         async move {
             match peers.call(&to, TrafficClass::Request, request, goal.deadline, goal.trace).await {
                 Ok(Response::Written { .. }) => Ok(()),

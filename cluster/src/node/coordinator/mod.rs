@@ -20,7 +20,7 @@
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
 //! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`fan_out`],
-//! [`trace`].
+//! [`trace`]; then [`scan`].
 
 mod fan_out;
 mod forwarding;
@@ -29,6 +29,7 @@ mod look_up;
 mod nearest;
 mod put;
 mod reading;
+mod scan;
 mod speculation;
 mod trace;
 
@@ -82,6 +83,7 @@ pub(crate) struct Coordinator {
     max_requests: usize,
     write_timeout: Duration,
     read_timeout: Duration,
+    scan_timeout: Duration,
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
     replica: Arc<Replica>,
@@ -96,6 +98,8 @@ pub(crate) struct Coordinator {
     hints: Arc<Hints>,
     /// One permit per request that waits for its reply.
     waiting: Arc<Semaphore>,
+    /// One permit per scan that is read.
+    scans: Semaphore,
     /// One permit per write that is answered and waits for late replicas.
     late: Semaphore,
     /// One permit per read that is answered and hears late replicas.
@@ -163,6 +167,7 @@ impl Coordinator {
             max_requests: permits,
             write_timeout: settings.write_timeout,
             read_timeout: settings.read_timeout,
+            scan_timeout: settings.scan_timeout,
             clock: Arc::clone(&replica.clock),
             cluster: Arc::clone(&replica.cluster),
             replica,
@@ -175,6 +180,7 @@ impl Coordinator {
             resends: Arc::default(),
             counters: Arc::default(),
             waiting: Arc::new(Semaphore::new(permits)),
+            scans: Semaphore::new(settings.max_scans.clamp(1, Semaphore::MAX_PERMITS)),
             late: Semaphore::new(permits),
             finishing: Arc::new(Semaphore::new(settings.background_repairs.min(Semaphore::MAX_PERMITS))),
             draining: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use helenus_cluster::{
     simulation::{Reply, SimulatedCluster},
     table::DEFAULT_TABLE,
 };
-use helenus_storage::RecordKind;
+use helenus_storage::{Record, RecordKind};
 use parking_lot::Mutex;
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
@@ -49,6 +49,11 @@ impl Clients {
             sleep(self.workload.think.mul_f64(random.random::<f64>() * 2.0)).await;
             if Instant::now() >= end {
                 return;
+            }
+            if random.random_bool(self.workload.scans) {
+                let level = self.workload.level_of_reads(&mut random);
+                self.scan(client, phase, level, &mut random).await;
+                continue;
             }
             let surroundings = Surroundings { cluster: &self.cluster, shape };
             let mut wish = self.workload.wish(&mut random, &mut self.values.lock(), &surroundings);
@@ -89,6 +94,12 @@ impl Clients {
         if let (Some(stamp), false) = (heard.timestamp, chosen) {
             self.check_stamp(coordinator, floor, stamp);
         }
+        self.note(Done { client, phase, key, action, level, coordinator, invoked, returned }, heard);
+    }
+
+    /// Writes down what was done, and what was heard of it.
+    pub fn note(&self, done: Done, heard: Heard) {
+        let Done { client, phase, key, action, level, coordinator, invoked, returned } = done;
         let mut operations = self.operations.lock();
         let Heard { outcome, timestamp, seen, replicas, detail } = heard;
         let id = operations.len() as u64;
@@ -122,13 +133,26 @@ impl Clients {
         *latest = stamp.max(*latest);
     }
 
-    fn moment(&self) -> Moment {
+    pub fn moment(&self) -> Moment {
         Moment(self.cluster.trace().moment_us())
     }
 }
 
+/// What a client did.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub client: u32,
+    pub phase: Phase,
+    pub key: String,
+    pub action: Action,
+    pub level: Level,
+    pub coordinator: u32,
+    pub invoked: Moment,
+    pub returned: Moment,
+}
+
 /// What a client heard, in the words of a history.
-struct Heard {
+pub struct Heard {
     outcome: Outcome,
     timestamp: Option<Timestamp>,
     seen: Option<Seen>,
@@ -148,17 +172,19 @@ impl Heard {
 
     fn of_read(reply: Reply<ReadOutcome>) -> Self {
         match reply {
-            Reply::Answer(Ok(outcome)) => Self::answered(Some(seen(&outcome)), &outcome.met),
+            Reply::Answer(Ok(outcome)) => {
+                Self::answered(Some(seen(outcome.record.as_ref(), outcome.now)), &outcome.met)
+            }
             other => Self::not_done(other),
         }
     }
 
-    fn answered(seen: Option<Seen>, met: &Met) -> Self {
+    pub fn answered(seen: Option<Seen>, met: &Met) -> Self {
         let replicas = Acknowledgement { required: met.required, acknowledged: met.acknowledged };
         Self { outcome: Outcome::Ok, timestamp: None, seen, replicas: Some(replicas), detail: None }
     }
 
-    fn not_done<T>(reply: Reply<T>) -> Self {
+    pub fn not_done<T>(reply: Reply<T>) -> Self {
         let (outcome, detail) = match reply {
             Reply::Answer(Ok(_)) | Reply::Refused => (Outcome::Failed, "nobody listens there".to_owned()),
             Reply::Silence(why) => (Outcome::Unknown, why.to_owned()),
@@ -195,14 +221,14 @@ fn outcome_of(error: &RequestError) -> Outcome {
     }
 }
 
-fn seen(outcome: &ReadOutcome) -> Seen {
-    let Some(record) = &outcome.record else { return Seen::Absent };
+pub fn seen(record: Option<&Record>, now: helenus_storage::Timestamp) -> Seen {
+    let Some(record) = record else { return Seen::Absent };
     let timestamp = Timestamp(record.timestamp.0);
     let (value, ttl_left_s) = match &record.kind {
         RecordKind::Tombstone { .. } | RecordKind::Expired { .. } => return Seen::Tombstone { timestamp },
         RecordKind::Plain { value } => (value, None),
         RecordKind::Expiring { value, expires_at } => {
-            let left_us = expires_at.0.saturating_sub(outcome.now.0);
+            let left_us = expires_at.0.saturating_sub(now.0);
             (value, Some(left_us.div_ceil(1_000_000)))
         }
     };
@@ -226,7 +252,7 @@ fn bytes(key: &str) -> Bytes {
     Bytes::copy_from_slice(key.as_bytes())
 }
 
-fn at(level: Level) -> RequestOptions {
+pub fn at(level: Level) -> RequestOptions {
     let consistency = match level {
         Level::Any => Consistency::Any,
         Level::LocalOne => Consistency::LocalOne,

@@ -4,7 +4,7 @@
 //!   plan ──> run ──> history ──> judge ──> violations ──> reduce ──> the least that goes wrong, and its timeline
 //! ```
 //!
-//! Reading order: `workload`, `client`, `plan`, `run`, `judge`, `reduce`, this page. The tests and the example that is run by
+//! Reading order: `workload`, `client`, `scan`, `plan`, `run`, `judge`, `reduce`, this page. The tests and the example that is run by
 //! hand share it.
 
 #![allow(
@@ -20,6 +20,7 @@ pub mod marks;
 pub mod plan;
 pub mod reduce;
 pub mod run;
+pub mod scan;
 pub mod workload;
 
 use std::{

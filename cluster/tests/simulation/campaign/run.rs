@@ -196,10 +196,15 @@ fn compare_replicas(plan: &Plan, cluster: &SimulatedCluster) -> Vec<Violation> {
     checkers::replicas::check(&cluster.copies())
 }
 
-/// The final reads: at ALL and QUORUM, through each node; of keys that are written once, through one of them.
+/// The final reads: at ALL and QUORUM, through each node; of keys that are written once, through one of them. Before them
+/// scans, which find all keys as they are.
 async fn read_everything(clients: &Clients) {
     let keys: BTreeSet<String> = clients.operations.lock().iter().map(|o| o.key.clone()).collect();
     let nodes = clients.cluster.shape().nodes;
+    let mut random = clients.cluster.stream("last scans");
+    for level in [Level::Quorum, Level::All] {
+        clients.scan(0, Phase::Final, level, &mut random).await;
+    }
     for (index, key) in (0..).zip(keys) {
         let through: Vec<u32> =
             if key.starts_with("set/") { vec![index % nodes + 1] } else { (1..=nodes).collect() };

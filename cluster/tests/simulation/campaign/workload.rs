@@ -21,6 +21,8 @@ pub struct Workload {
     pub patience: Duration,
     /// Share of the operations that their client gives up early.
     pub hang_ups: f64,
+    /// Share of the operations that are scans of the whole table.
+    pub scans: f64,
     /// Share of the writes with a timestamp of the client.
     pub own_timestamps: f64,
 }
@@ -91,7 +93,16 @@ impl Workload {
             padding: [0, 30, 300, 1500][random.random_range(0..4)],
             patience: longest + Duration::from_millis(500),
             hang_ups: if random.random_bool(0.3) { 0.05 } else { 0.0 },
+            scans: if later.random_bool(0.3) { 0.05 } else { 0.0 },
             own_timestamps: if random.random_bool(0.3) { 0.1 } else { 0.0 },
+        }
+    }
+
+    /// A level for a read.
+    pub fn level_of_reads(&self, random: &mut Xoshiro256PlusPlus) -> Level {
+        match self.levels[random.random_range(0..self.levels.len())] {
+            Level::Any => Level::One,
+            level => level,
         }
     }
 

@@ -170,8 +170,10 @@ fn table_options() -> impl Strategy<Value = TableOptions> {
 
 fn limits() -> impl Strategy<Value = ScanLimits> {
     let bound = |most: usize| prop_oneof![Just(usize::MAX), 1..most];
-    (bound(5), bound(200), bound(4), 0..4_u64).prop_map(|(items, bytes, tombstones, hours)| ScanLimits {
+    let bounds = (bound(5), bound(5), bound(200), bound(4), 0..4_u64);
+    bounds.prop_map(|(items, live, bytes, tombstones, hours)| ScanLimits {
         items,
+        live,
         bytes,
         tombstones,
         now: Timestamp(hours * HOUR),

@@ -324,10 +324,12 @@ fn ends_rightly(page: &ScanPage, next: Option<&(Bytes, Record)>, limits: &ScanLi
     let bytes: usize = page.records.iter().map(bytes_of).sum();
     let tombstones = page.records.iter().filter(|(_, record)| record.is_gone(limits.now)).count();
     prop_assert!(items <= limits.items && tombstones <= limits.tombstones, "{:?}", page);
+    prop_assert!(items - tombstones <= limits.live, "{:?}", page);
     prop_assert!(bytes <= limits.bytes || items == 1, "{:?}", page);
     match page.end {
         ScanEnd::Finished => prop_assert_eq!(next, None),
         ScanEnd::Items => prop_assert_eq!(items, limits.items),
+        ScanEnd::Live => prop_assert_eq!(items - tombstones, limits.live),
         ScanEnd::Tombstones => prop_assert_eq!(tombstones, limits.tombstones),
         ScanEnd::Bytes => prop_assert!(bytes + next.map_or(0, bytes_of) >= limits.bytes, "{:?}", page),
     }
