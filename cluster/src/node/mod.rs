@@ -99,6 +99,7 @@ use crate::{
     message::{Header, Message, Relay, ReplicaError, Request, Response},
     node_id::{ClusterId, HostId},
     quorum::Answer,
+    session::{Observed, Session},
     settings::Settings,
     table::{Definition, Table},
     time::WallClock,
@@ -186,6 +187,8 @@ pub struct RequestOptions {
     pub timeout: Option<Duration>,
     /// Whether to collect a trace.
     pub trace: bool,
+    /// What the client has written and read before; `None`: it does not care.
+    pub session: Option<Arc<Session>>,
 }
 
 /// How a request met its level, and its trace if asked for.
@@ -219,6 +222,8 @@ pub struct WriteOutcome {
     pub timestamp: Timestamp,
     /// How the level was met.
     pub met: Met,
+    /// What it tells the session of the client.
+    pub observed: Option<Observed>,
 }
 
 /// A read that met its level.
@@ -230,6 +235,8 @@ pub struct ReadOutcome {
     pub now: Timestamp,
     /// How the level was met.
     pub met: Met,
+    /// What it tells the session of the client; `None` if nothing is there.
+    pub observed: Option<Observed>,
 }
 
 /// A request that failed, with what was traced of it.
@@ -239,6 +246,8 @@ pub struct Failure {
     pub error: RequestError,
     /// Steps of the request; empty unless asked for.
     pub trace: Vec<TraceEvent>,
+    /// The timestamp of a write that may be applied all the same.
+    pub stamped: Option<Timestamp>,
 }
 
 /// Whether a node serves.

@@ -19,3 +19,4 @@ mod refusals;
 mod removal;
 mod replicas;
 mod schema;
+mod sessions;

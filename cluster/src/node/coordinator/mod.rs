@@ -19,7 +19,8 @@
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`nearest`], [`speculation`], [`fan_out`], [`trace`].
+//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`nearest`], [`speculation`], [`sessions`], [`fan_out`],
+//! [`trace`].
 
 mod fan_out;
 mod forwarding;
@@ -27,6 +28,7 @@ mod get;
 mod nearest;
 mod put;
 mod reading;
+mod sessions;
 mod speculation;
 mod trace;
 
@@ -329,5 +331,5 @@ impl Goal {
 
 fn failure(error: RequestError, mut trace: Trace) -> Failure {
     trace.note(|| error.to_string());
-    Failure { error, trace: trace.take() }
+    Failure { error, trace: trace.take(), stamped: None }
 }

@@ -25,9 +25,10 @@ use crate::{
     error::RequestError,
     handoff::Hint,
     message::{Relay, ReplicaError, Request, Response, TrafficClass},
-    node::{Change, Failure, WriteOutcome, WriteRequest, clock::later},
+    node::{Change, Failure, Met, RequestOptions, WriteOutcome, WriteRequest, clock::later},
     node_id::HostId,
     quorum::{Missing, Operation, Verdict, WriteQuorum},
+    session::{Held, Observed},
     time::Timestamp,
 };
 
@@ -92,11 +93,12 @@ impl Coordinator {
         };
         let (reply, outcome) = oneshot::channel();
         let unknown = plan.quorum.error(plan.goal.timeout);
+        let stamped = Some(plan.timestamp);
         let coordinator = Arc::clone(self);
         self.tasks
             .spawn_on(async move { coordinator.carry_out(plan, trace, permit, reply).await }, &self.runtime);
         // The task replies in any case; only a runtime that is being torn down drops it before.
-        outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new() }))
+        outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new(), stamped }))
     }
 
     fn plan_write(
@@ -109,11 +111,12 @@ impl Coordinator {
         let table = known_table(&picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_write_consistency, patience);
         let block_for = self.block_for(Operation::Write, goal.level, table, &picture)?;
+        self.check_session(&request.options)?;
         // Before anything is sent: the replica of this node itself would believe a clock that is wrong.
         if let Some(why) = self.clock.skew() {
             return Err(RequestError::ClockSkew(why));
         }
-        let timestamp = self.timestamp(request.timestamp)?;
+        let timestamp = self.timestamp(request.timestamp, &request.options)?;
         let record = self.record(timestamp, request.change, table.definition.default_ttl());
         let grace_seconds = table.definition.tombstone_grace_seconds;
 
@@ -137,9 +140,14 @@ impl Coordinator {
         Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum, grace_seconds })
     }
 
-    /// The client's own timestamp if it gave a credible one, else a stamp of this node.
-    fn timestamp(&self, given: Option<Timestamp>) -> Result<Timestamp, RequestError> {
-        let Some(timestamp) = given else { return Ok(self.clock.stamp()) };
+    /// The client's own timestamp if it gave a credible one, else a stamp of this node, above all that the client's
+    /// session has met.
+    fn timestamp(
+        &self,
+        given: Option<Timestamp>,
+        options: &RequestOptions,
+    ) -> Result<Timestamp, RequestError> {
+        let Some(timestamp) = given else { return self.stamp_above(options.session.as_deref()) };
         let max = self.clock.latest_accepted();
         if timestamp == Timestamp(0) || timestamp > max {
             helenus_storage::sometimes!("a client's timestamp was out of range");
@@ -174,7 +182,8 @@ impl Coordinator {
         let mut quorum = plan.quorum.clone();
         if let Err(error) = self.save_before_sending(&plan).await {
             helenus_storage::sometimes!("what a write must save first was not saved");
-            let _: Result<(), _> = reply.send(Err(failure(error, trace)));
+            let stamped = Some(timestamp);
+            let _: Result<(), _> = reply.send(Err(Failure { stamped, ..failure(error, trace) }));
             return;
         }
         let hint = plan.hint(self.clock.now());
@@ -182,6 +191,8 @@ impl Coordinator {
         let mut unheard: BTreeSet<HostId> = plan.alive.iter().copied().collect();
         let mut refused = Refused::default();
         let mut fan_out = self.send_write(&plan, &mut trace).await;
+        let observed = self.observed(&plan.target, goal, timestamp);
+        let observed = observed.map(|observed| Observed { is_written: true, ..observed });
         drop(plan);
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
@@ -214,17 +225,23 @@ impl Coordinator {
             }
         }
         let outcome = match quorum.verdict() {
-            Verdict::Reached { acknowledged } => {
-                Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), acknowledged, trace) })
-            }
+            Verdict::Reached { acknowledged } => Ok(WriteOutcome {
+                timestamp,
+                met: goal.met(quorum.required(), acknowledged, trace),
+                observed,
+            }),
             _ if goal.level == Consistency::Any => {
                 refused.forget_distrusted(&mut unheard);
                 missed.append(&mut unheard);
                 let missed = std::mem::take(&mut missed);
-                self.settle_for_a_hint(goal, timestamp, &quorum, &hint, missed, trace).await
+                let settled = self.settle_for_a_hint(goal, &quorum, &hint, missed, trace).await;
+                // A hint is no replica.
+                let observed = observed.map(|observed| Observed { held: Held::BY_NONE, ..observed });
+                settled.map(|met| WriteOutcome { timestamp, met, observed })
             }
             Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
         };
+        let outcome = outcome.map_err(|failure| Failure { stamped: Some(timestamp), ..failure });
         // A client that has hung up does not hear it.
         if reply.send(outcome).is_err() {
             helenus_storage::sometimes!("a client had hung up");
@@ -265,18 +282,17 @@ impl Coordinator {
     async fn settle_for_a_hint(
         &self,
         goal: Goal,
-        timestamp: Timestamp,
         quorum: &WriteQuorum,
         hint: &Hint,
         missed: BTreeSet<HostId>,
         mut trace: Trace,
-    ) -> Result<WriteOutcome, Failure> {
+    ) -> Result<Met, Failure> {
         let down = missed.iter().copied().collect();
         let kept = self.keep_hints(hint, missed).await;
         if kept > 0 {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
             trace.note(|| format!("kept as a hint for {kept} replicas"));
-            return Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), 0, trace) });
+            return Ok(goal.met(quorum.required(), 0, trace));
         }
         let error = if quorum.was_sent() {
             quorum.error(goal.timeout)
