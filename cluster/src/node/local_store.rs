@@ -6,15 +6,19 @@ use bytes::Bytes;
 use helenus_storage::{
     Engine, Error, Mutation, Record, Step, SyncMode, TableId, TableOptions, Timestamp, TryGet,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-use super::own_trees::USER_TABLES;
+use super::{own_trees::USER_TABLES, room::Room};
 use crate::{message::ReplicaError, settings::Settings};
 
 /// The node's own engine.
 #[derive(Debug)]
 pub(crate) struct LocalStore {
     engine: Arc<Engine>,
+    room: Room,
     cold_reads: ColdReads,
 }
 
@@ -44,7 +48,7 @@ impl LocalStore {
                 admitted: Arc::new(Semaphore::new(admitted)),
             }
         };
-        Self { engine, cold_reads }
+        Self { engine, room: Room::default(), cold_reads }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -119,10 +123,27 @@ impl LocalStore {
         }
     }
 
-    /// Applies a mutation; ready when it is as durable as the sync mode promises. Dropping the future does not
-    /// undo it.
+    /// Applies a mutation; ready when it is as durable as the sync mode promises. Waits for room, at most as long as a
+    /// blocking writer would. Dropping the future does not undo it.
     pub(crate) async fn apply(&self, table: TableId, mutation: Mutation) -> Result<(), ReplicaError> {
-        self.engine.apply(table, mutation).map_err(as_answer)?.await.map_err(as_answer)
+        Room::slow_down(&self.engine).await;
+        let until = Instant::now() + self.engine.options().stall_limit;
+        loop {
+            let room = self.room.wait(&self.engine, until).await;
+            room.map_err(|what| ReplicaError::Overloaded(what.to_owned()))?;
+            match self.engine.apply(table, mutation.clone()) {
+                Err(Error::Overloaded { .. }) if Instant::now() < until => self.room.make_way().await,
+                queued => return queued.map_err(as_answer)?.await.map_err(as_answer),
+            }
+        }
+    }
+
+    /// Returns when a write would be accepted; a write that is not sent anywhere yet waits here.
+    ///
+    /// # Errors
+    /// The bound that was hit, when there is no room in time.
+    pub(crate) async fn await_room(&self, until: Instant) -> Result<(), &'static str> {
+        self.room.wait(&self.engine, until).await
     }
 
     /// The newest record of a storage key, tombstones included.

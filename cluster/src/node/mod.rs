@@ -27,7 +27,7 @@
 //! message queues between them; the parts share little, and what they share (the picture of the cluster) is read a
 //! thousand times for each time it changes.
 //!
-//! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
+//! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `room`, `local_store`,
 //! `replica`, `handoff`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
@@ -47,6 +47,7 @@ pub(crate) mod randomness;
 mod replica;
 pub mod reports;
 mod request_counters;
+mod room;
 mod saved_clock;
 mod saved_cluster;
 mod schema;

@@ -91,6 +91,9 @@ impl Coordinator {
             Ok(planned) => planned,
             Err(error) => return Err(failure(error, trace)),
         };
+        if let Err(what) = self.await_own_room(&plan).await {
+            return Err(failure(RequestError::Overloaded(what), trace));
+        }
         let (reply, outcome) = oneshot::channel();
         let unknown = plan.quorum.error(plan.goal.timeout);
         let stamped = Some(plan.timestamp);
@@ -99,6 +102,17 @@ impl Coordinator {
             .spawn_on(async move { coordinator.carry_out(plan, trace, permit, reply).await }, &self.runtime);
         // The task replies in any case; only a runtime that is being torn down drops it before.
         outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new(), stamped }))
+    }
+
+    /// Holds a write back while this node's own replica could not take it: so far nothing is sent. Half of the time is
+    /// kept for the write itself.
+    async fn await_own_room(&self, plan: &Plan) -> Result<(), &'static str> {
+        if !plan.alive.contains(&self.host_id()) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let half = plan.goal.deadline.saturating_duration_since(now) / 2;
+        self.replica.store.await_room(now + half).await
     }
 
     fn plan_write(
