@@ -106,7 +106,7 @@ use crate::{
     time::WallClock,
 };
 
-pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget};
+pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget, StoredHints, StoredRun};
 pub use known_cluster::RemovalError;
 pub use request_counters::RequestCounters;
 

@@ -9,7 +9,7 @@
 //!
 //! What becomes of a hint, and how much a receiver takes, is decided in [`crate::handoff`].
 //!
-//! Reading order: [`saved`], [`runs`], [`marks`], [`delivery`], [`receiver`], [`status`].
+//! Reading order: [`saved`], [`runs`], [`marks`], [`delivery`], [`receiver`], [`status`], [`stored`].
 
 mod delivery;
 mod marks;
@@ -17,8 +17,10 @@ mod receiver;
 mod runs;
 mod saved;
 mod status;
+mod stored;
 
 pub(crate) use delivery::Delivery;
 pub(crate) use receiver::Receiver;
 pub(crate) use runs::Hints;
 pub use status::{Handoff, HintCounters, HintStatus, HintedTarget};
+pub use stored::{StoredHints, StoredRun};
