@@ -57,3 +57,55 @@ impl Room {
         sleep(LOOK_INTERVAL).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use helenus_storage::{Mutation, Options, Record, Step, TableId, Timestamp, disk::SimulatedDisk};
+
+    use super::*;
+
+    const TABLE: TableId = TableId(1024);
+
+    /// An engine whose memtables are full; nobody flushes them.
+    fn full() -> Arc<Engine> {
+        let options =
+            Options { segment_bytes: 1 << 20, memtable_total_bytes: 64 << 10, ..Options::default() };
+        let engine = Engine::open(Arc::new(SimulatedDisk::new(1)), Path::new("/data"), options);
+        let engine = Arc::new(engine.expect("an empty disk"));
+        engine.create_table(TABLE).expect("a sound disk");
+        for key in 0_u32.. {
+            let record = Record::plain(Timestamp(1), vec![0; 1000]);
+            match engine.apply(TABLE, Mutation::single(key.to_be_bytes().to_vec(), record)) {
+                Ok(_ticket) => engine.step(Step::Commit).map(drop).expect("a sound disk"),
+                Err(_) => break,
+            }
+        }
+        assert!(matches!(engine.pressure(), Pressure::Refused { .. }));
+        engine
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_waits_until_there_is_room_and_no_longer_than_it_may() {
+        let (engine, room) = (full(), Room::default());
+        let begun = Instant::now();
+
+        let refused = room.wait(&engine, begun + Duration::from_secs(1)).await;
+
+        assert_eq!((refused.is_err(), begun.elapsed()), (true, Duration::from_secs(1)));
+        let (first, second, ()) = tokio::join!(
+            room.wait(&engine, begun + Duration::from_secs(60)),
+            room.wait(&engine, begun + Duration::from_secs(60)),
+            async {
+                sleep(Duration::from_secs(2)).await;
+                while engine.step(Step::Flush).expect("a sound disk") == helenus_storage::StepOutcome::Worked
+                {
+                }
+            },
+        );
+        assert_eq!((first, second), (Ok(()), Ok(())));
+        assert!(begun.elapsed() >= Duration::from_secs(3), "not before there was room");
+        assert!(begun.elapsed() < Duration::from_secs(4), "and soon after");
+    }
+}
