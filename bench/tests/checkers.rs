@@ -706,6 +706,36 @@ mod monotonic_quorum_reads {
     }
 }
 
+mod sessions {
+    use super::*;
+
+    #[test]
+    fn what_a_session_wrote_and_read_binds_its_reads_at_one_and_nobody_elses() {
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(100).session(1).level(Level::One);
+        story.read(20, 30).sees(1, 100).session(1).level(Level::One);
+        story.read(40, 50).sees(2, 200).session(1).level(Level::One);
+        story.read(60, 70).sees(1, 100).level(Level::One);
+        story.read(60, 70).sees(1, 100).session(2).level(Level::One);
+        story.read(60, 70).sees_nothing().session(1).level(Level::One).key("other");
+        assert_eq!(checkers::sessions::check(&story.history(), Moment(0)), Vec::new());
+    }
+
+    #[test]
+    fn an_older_version_than_the_session_met_is_caught() {
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(100).session(1).level(Level::One);
+        story.read(20, 30).sees_nothing().session(1).level(Level::One);
+        story.read(40, 50).sees(2, 200).session(2).level(Level::One);
+        story.read(60, 70).sees(1, 100).session(2).level(Level::One);
+        let caught = checkers::sessions::check(&story.history(), Moment(0));
+        assert_eq!(
+            caught.iter().map(|violation| &violation.operations[..]).collect::<Vec<_>>(),
+            [[0, 1], [2, 3]]
+        );
+    }
+}
+
 mod levels_of_two_datacenters {
     use super::*;
 

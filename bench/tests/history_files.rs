@@ -56,7 +56,7 @@ fn a_line_that_is_out_of_place_missing_or_strange_is_refused_by_its_number() {
     refused(&[&lines[..], &[lines[1]]].concat(), last + 1);
     let strange = lines[1].replacen("\"client\"", "\"colour\":1,\"client\"", 1);
     refused(&[&[lines[0], &strange], &lines[2..]].concat(), 2);
-    let later_format = lines[0].replacen("\"format\":2", "\"format\":3", 1);
+    let later_format = lines[0].replacen("\"format\":3", "\"format\":4", 1);
     refused(&[&later_format], 1);
     refused(&[lines[0], "", lines[1]], 2);
 }

@@ -43,6 +43,35 @@ pub enum RequestError {
         /// The highest that is accepted now.
         max: Timestamp,
     },
+    /// Nothing was sent: the session is of another cluster.
+    #[error("the session is of another cluster")]
+    ForeignSession,
+    /// Nothing was sent: the session's next write would be too far ahead of this node's clock.
+    #[error(
+        "the session has met timestamp {clock:?}; a write above it would be beyond {max:?}, the clock of this node plus \
+         the allowed drift"
+    )]
+    SessionAhead {
+        /// The highest timestamp that the session knows of.
+        clock: Timestamp,
+        /// The highest that is accepted now.
+        max: Timestamp,
+    },
+    /// The level was met, but no replica that answered holds what the session has seen, or may have seen.
+    #[error(
+        "the session has met what none of the {heard} replicas that answered holds for certain; the key has {replicas} \
+         replicas"
+    )]
+    SessionUnavailable {
+        /// The level.
+        level: Consistency,
+        /// Replicas that it required.
+        required: u32,
+        /// Replicas that answered, beyond the level too.
+        heard: u32,
+        /// Replicas of the key, alive or not.
+        replicas: u32,
+    },
     /// Nothing was sent: too few replicas are alive.
     #[error(
         "level {level} requires {required} replicas and {alive} are alive{}{}",

@@ -7,8 +7,8 @@
 //! Reading order (and dependency order): [`settings`], [`node_id`], [`time`], [`hybrid_clock`] and [`consistency`]
 //! are the words; [`table`] and [`membership`] are what nodes know of the cluster; [`partitioning`] puts keys and
 //! members on a ring, [`placement`] picks the replicas, [`snitch`] says who of them is near; [`message`] is what nodes say to each other, [`error`] what
-//! they say to clients; [`quorum`] counts replicas' answers, [`handoff`] keeps what a replica missed, [`scan`] goes
-//! through the ring in order; [`wire`] makes messages bytes; [`node`] runs it all;
+//! they say to clients; [`quorum`] counts replicas' answers, [`session`] remembers what a client saw, [`handoff`] keeps
+//! what a replica missed, [`scan`] goes through the ring in order; [`wire`] makes messages bytes; [`node`] runs it all;
 //! `simulation`, behind the feature of that name, runs whole clusters of them in one process.
 
 pub mod consistency;
@@ -23,6 +23,7 @@ pub mod partitioning;
 pub mod placement;
 pub mod quorum;
 pub mod scan;
+pub mod session;
 pub mod settings;
 #[cfg(feature = "simulation")]
 pub mod simulation;

@@ -43,6 +43,23 @@ fn put(cluster: &TestCluster, coordinator: usize, keys: std::ops::Range<u32>, le
     status
 }
 
+fn inspect(cluster: &TestCluster, number: usize, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_helenus"))
+        .args(["inspect", "hints"])
+        .arg(cluster.data_directory(number))
+        .args(arguments)
+        .output()
+        .expect("the binary runs")
+}
+
+/// Hints on disk, beside a running node: number, bytes and runs.
+fn stored(cluster: &TestCluster, number: usize) -> (u64, u64, usize) {
+    let page: Value = serde_json::from_str(&said(&inspect(cluster, number, &["-o", "json"]))).expect("JSON");
+    let runs = page["runs"].as_array().expect("a list");
+    let sum = |of: &str| runs.iter().map(|run| run[of].as_u64().expect("a number")).sum();
+    (sum("hints"), sum("bytes"), runs.len())
+}
+
 fn wait_until_down(cluster: &TestCluster, observer: usize, number: usize) {
     wait_until("the death is known", || {
         cluster.members(observer).is_some_and(|members| {
@@ -126,16 +143,27 @@ fn a_node_that_was_down_catches_up_by_hints_alone() {
     wait_until("the hints are kept", || pending(&cluster, 1) == 300);
     let table = said(&admin(&cluster, 1, &["hints"]));
     assert!(table.contains("Host ID") && table.contains("300"), "{table}");
+    let (in_log, bytes, runs) = stored(&cluster, 1);
+    assert_eq!((in_log, runs), (300, 1), "all are in the commit log");
+    assert!(bytes > 300 * 20, "{bytes}");
+    assert_eq!(cluster.request("POST", 1, "/admin/v1/flush", None).status, 200);
+    assert_eq!(stored(&cluster, 1), (300, bytes, 1), "all are in SSTables");
+    put(&cluster, 1, 300..310, "quorum");
+    wait_until("more are kept", || pending(&cluster, 1) == 310);
+    assert_eq!(stored(&cluster, 1).0, 310, "some are here, some there");
+    let target = hints(&cluster, 1)["targets"][0]["host_id"].as_str().expect("an id").to_owned();
+    let table = said(&inspect(&cluster, 1, &[]));
+    assert!(table.contains(&target) && table.contains("TO REPAIR"), "{table}");
 
     // They survive the death of their keeper.
     cluster.kill(1);
     cluster.spawn(1);
     cluster.wait_until_ready(1);
-    assert_eq!(pending(&cluster, 1), 300);
+    assert_eq!(pending(&cluster, 1), 310);
     said(&admin(&cluster, 1, &["pause-handoff"]));
     cluster.spawn(3);
     cluster.wait_until_seen_up(1, 3);
-    assert_eq!(pending(&cluster, 1), 300, "delivery is paused");
+    assert_eq!(pending(&cluster, 1), 310, "delivery is paused");
     said(&admin(&cluster, 1, &["resume-handoff"]));
     wait_until("all are delivered", || pending(&cluster, 1) == 0);
 
@@ -150,7 +178,7 @@ fn a_node_that_was_down_catches_up_by_hints_alone() {
     }
 
     // At level any a hint will do, and says so; what an operator drops has to be repaired.
-    assert_eq!(put(&cluster, 3, 300..301, "any"), 200, "the node is a replica itself");
+    assert_eq!(put(&cluster, 3, 310..311, "any"), 200, "the node is a replica itself");
     wait_until("hints for the other two are kept", || pending(&cluster, 3) == 2);
     assert!(said(&admin(&cluster, 3, &["truncate-hints"])).contains("dropped 2 hints"));
     assert_eq!(pending(&cluster, 3), 0);
@@ -160,8 +188,30 @@ fn a_node_that_was_down_catches_up_by_hints_alone() {
     let page = String::from_utf8(page).expect("text");
     assert!(page.contains("helenus_repair_marks 2"), "{page}");
     assert!(page.contains("helenus_hints_total{outcome=\"kept\"} 2"), "{page}");
+    let page: Value = serde_json::from_str(&said(&inspect(&cluster, 3, &["-o", "json"]))).expect("JSON");
+    let marks = page["marks"].as_array().expect("a list");
+    assert_eq!(
+        marks.iter().map(|mark| mark["hints"].as_u64()).collect::<Vec<_>>(),
+        [Some(1), Some(1)],
+        "{page}"
+    );
 
     // Once they were repaired, an operator says so.
     assert!(said(&admin(&cluster, 3, &["truncate-hints", "--marks"])).contains("forgot 2 repair marks"));
     assert!(!said(&admin(&cluster, 3, &["hints"])).contains("has to be repaired"));
+
+    // A damaged file is named, and the rest is shown.
+    cluster.kill(3);
+    let log = std::fs::read_dir(cluster.data_directory(3)).expect("a directory");
+    let log = log.map(|entry| entry.expect("readable").path());
+    let mut log: Vec<_> = log.filter(|path| path.extension().is_some_and(|it| it == "log")).collect();
+    log.sort();
+    let first = log.first().expect("a segment");
+    std::fs::write(first, b"not a segment").expect("it is ours");
+    let output = inspect(&cluster, 3, &[]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let name = first.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(output.status.code() == Some(1) && told.contains(&name), "{told}");
+    assert_eq!(told.matches(&name).count(), 1, "named once: {told}");
+    assert!(!output.stdout.is_empty(), "the rest is shown");
 }

@@ -33,8 +33,8 @@ mod tree;
 mod varint;
 
 pub use engine::{
-    Compaction, CompactionDebt, CompactionKind, Engine, ScanEnd, ScanLimits, ScanPage, Step, StepOutcome,
-    TableId, Ticket, TryGet,
+    Compaction, CompactionDebt, CompactionKind, Engine, Pressure, ScanEnd, ScanLimits, ScanPage, Step,
+    StepOutcome, TableId, Ticket, TryGet,
 };
 pub use error::Error;
 pub use options::{AccessMode, Clock, Compression, Options, PurgeFilter, SyncMode};

@@ -58,7 +58,8 @@ pub fn account(history: &History, transition: Duration) -> Accounting {
             .filter(|event| event.until.plus(transition) >= operation.invoked)
             .chain(coming)
             .collect();
-        if has_enough_replicas(history, operation, &faults) {
+        // A session may need a replica that its level does not.
+        if operation.session.is_none() && has_enough_replicas(history, operation, &faults) {
             accounting.judged += 1;
             if operation.outcome != Outcome::Ok {
                 accounting.failed.push(operation.id);

@@ -17,6 +17,7 @@
 //! | [`expiry`] | a value is not seen after its expiry and not gone before |
 //! | [`membership`] | after the heal all nodes see the same cluster, all of it up |
 //! | [`monotonic`] | off unless asked: quorum reads never go back, not even to before an unacknowledged write |
+//! | [`sessions`] | a read of a session is never older than what that session wrote or read, at any level and coordinator |
 //! | [`replicas`] | for those who can look inside: all replicas hold the same |
 //!
 //! Silence is not guilt: an unknown write may show up late or never, a read without an answer says nothing, and at equal
@@ -35,6 +36,7 @@ pub mod membership;
 pub mod monotonic;
 pub mod replicas;
 pub mod replies;
+pub mod sessions;
 mod version;
 
 use std::{fmt, time::Duration};
@@ -71,6 +73,8 @@ pub enum Checker {
     Monotonic,
     /// [`replicas`].
     Replicas,
+    /// [`sessions`].
+    Sessions,
 }
 
 impl Checker {
@@ -89,6 +93,7 @@ impl Checker {
             Self::Membership => "membership",
             Self::Monotonic => "monotonic",
             Self::Replicas => "replicas",
+            Self::Sessions => "sessions",
         }
     }
 }
@@ -145,6 +150,7 @@ pub fn check(history: &History, checks: &Checks) -> Vec<Violation> {
     violations.extend(availability::check(history, checks.transition));
     violations.extend(expiry::check(history, checks.clock_skew));
     violations.extend(membership::check(history));
+    violations.extend(sessions::check(history, Moment(0)));
     if checks.monotonic {
         violations.extend(monotonic::check(history, Moment(0)));
     }

@@ -10,7 +10,7 @@
 //! A history file is JSON lines, written as things happen, so a run of hours needs no memory:
 //!
 //! ```text
-//! {"header":{"format":2,"seed":1,…}}
+//! {"header":{"format":3,"seed":1,…}}
 //! {"operation":{"id":0,"client":3,"key":"register/7","action":{"write":{"value":12}},…}}
 //! {"fault":{"fault":{"kill":{"node":2}},"from":120000,"until":3400000}}
 //! {"view":{…}}
@@ -36,7 +36,7 @@ pub use operation::{
 use serde::{Deserialize, Serialize};
 
 /// The version of the file format.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What a history is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -280,6 +280,9 @@ pub struct Operation {
     /// What the server said about replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Acknowledgement>,
+    /// The session that it belongs to, if its client sent back what earlier replies gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<u64>,
     /// Why it is not ok, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

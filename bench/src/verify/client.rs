@@ -84,6 +84,7 @@ impl Client {
             timestamp,
             seen,
             replicas,
+            session: None,
             detail,
         }
     }

@@ -88,6 +88,7 @@ impl Story {
             timestamp: None,
             seen: None,
             replicas: None,
+            session: None,
             detail: None,
         });
         Told(self.0.operations.last_mut().expect("just pushed"))
@@ -162,6 +163,11 @@ impl Told<'_> {
 
     pub fn through(self, node: u32) -> Self {
         self.0.coordinator = node;
+        self
+    }
+
+    pub fn session(self, session: u64) -> Self {
+        self.0.session = Some(session);
         self
     }
 

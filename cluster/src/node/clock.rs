@@ -113,6 +113,12 @@ impl NodeClock {
         }
     }
 
+    /// Up to which timestamp a version may have been superseded by what every replica has forgotten: other coordinators
+    /// judge the grace by clocks that may be off by the drift.
+    pub(crate) fn forgettable(&self, forgotten_before: Timestamp) -> Timestamp {
+        later(forgotten_before, self.allowed_drift)
+    }
+
     /// The highest write timestamp that is accepted now.
     pub(crate) fn latest_accepted(&self) -> Timestamp {
         later(self.wall.now(), self.allowed_drift)

@@ -7,15 +7,19 @@ use helenus_storage::{
     Engine, Error, Mutation, Record, ScanLimits, ScanPage, Step, SyncMode, TableId, TableOptions, Timestamp,
     TryGet,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-use super::own_trees::USER_TABLES;
+use super::{own_trees::USER_TABLES, room::Room};
 use crate::{message::ReplicaError, partitioning::KeyRange, settings::Settings};
 
 /// The node's own engine.
 #[derive(Debug)]
 pub(crate) struct LocalStore {
     engine: Arc<Engine>,
+    room: Room,
     cold_reads: BlockingReads,
     /// Apart from the others, which are short.
     scans: BlockingReads,
@@ -77,6 +81,7 @@ impl LocalStore {
         let queue = settings.cold_read_queue;
         Self {
             engine,
+            room: Room::default(),
             cold_reads: BlockingReads::new(settings.cold_reads, queue, inline_reads),
             scans: BlockingReads::new(settings.scan_reads, queue, inline_reads),
         }
@@ -154,10 +159,27 @@ impl LocalStore {
         }
     }
 
-    /// Applies a mutation; ready when it is as durable as the sync mode promises. Dropping the future does not
-    /// undo it.
+    /// Applies a mutation; ready when it is as durable as the sync mode promises. Waits for room, at most as long as a
+    /// blocking writer would. Dropping the future does not undo it.
     pub(crate) async fn apply(&self, table: TableId, mutation: Mutation) -> Result<(), ReplicaError> {
-        self.engine.apply(table, mutation).map_err(as_answer)?.await.map_err(as_answer)
+        Room::slow_down(&self.engine).await;
+        let until = Instant::now() + self.engine.options().stall_limit;
+        loop {
+            let room = self.room.wait(&self.engine, until).await;
+            room.map_err(|what| ReplicaError::Overloaded(what.to_owned()))?;
+            match self.engine.apply(table, mutation.clone()) {
+                Err(Error::Overloaded { .. }) if Instant::now() < until => self.room.make_way().await,
+                queued => return queued.map_err(as_answer)?.await.map_err(as_answer),
+            }
+        }
+    }
+
+    /// Returns when a write would be accepted; a write that is not sent anywhere yet waits here.
+    ///
+    /// # Errors
+    /// The bound that was hit, when there is no room in time.
+    pub(crate) async fn await_room(&self, until: Instant) -> Result<(), &'static str> {
+        self.room.wait(&self.engine, until).await
     }
 
     /// The newest record of a storage key, tombstones included.

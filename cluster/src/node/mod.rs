@@ -27,7 +27,7 @@
 //! message queues between them; the parts share little, and what they share (the picture of the cluster) is read a
 //! thousand times for each time it changes.
 //!
-//! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `local_store`,
+//! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `room`, `local_store`,
 //! `replica`, `handoff`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
@@ -47,6 +47,7 @@ pub(crate) mod randomness;
 mod replica;
 pub mod reports;
 mod request_counters;
+mod room;
 mod saved_clock;
 mod saved_cluster;
 mod schema;
@@ -102,12 +103,13 @@ use crate::{
     node_id::{ClusterId, HostId},
     quorum::Answer,
     scan::Bounds,
+    session::{Observed, Session},
     settings::Settings,
     table::{Definition, Table},
     time::WallClock,
 };
 
-pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget};
+pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget, StoredHints, StoredRun};
 pub use known_cluster::RemovalError;
 pub use request_counters::RequestCounters;
 
@@ -204,6 +206,8 @@ pub struct RequestOptions {
     pub timeout: Option<Duration>,
     /// Whether to collect a trace.
     pub trace: bool,
+    /// What the client has written and read before; `None`: it does not care.
+    pub session: Option<Arc<Session>>,
 }
 
 /// How a request met its level, and its trace if asked for.
@@ -237,6 +241,8 @@ pub struct WriteOutcome {
     pub timestamp: Timestamp,
     /// How the level was met.
     pub met: Met,
+    /// What it tells the session of the client.
+    pub observed: Option<Observed>,
 }
 
 /// A read that met its level.
@@ -248,6 +254,8 @@ pub struct ReadOutcome {
     pub now: Timestamp,
     /// How the level was met.
     pub met: Met,
+    /// What it tells the session of the client; `None` if nothing is there.
+    pub observed: Option<Observed>,
 }
 
 /// A page of a scan that met its level.
@@ -270,6 +278,8 @@ pub struct Failure {
     pub error: RequestError,
     /// Steps of the request; empty unless asked for.
     pub trace: Vec<TraceEvent>,
+    /// The timestamp of a write that may be applied all the same.
+    pub stamped: Option<Timestamp>,
 }
 
 /// Whether a node serves.

@@ -13,6 +13,8 @@ pub struct RequestCounters {
     pub background_repairs: u64,
     /// Reads that ended with late answers unheard, because too many others waited for theirs.
     pub dropped_background_repairs: u64,
+    /// Reads that asked beyond their level because a session needed more.
+    pub session_widenings: u64,
     /// Replicas that a read asked because others were late.
     pub speculative_retries: u64,
     /// Late answers that no other replica was asked for, because there were too many such.
@@ -32,6 +34,7 @@ pub(crate) struct Counters {
     pub(in crate::node) blocking_repairs: Counter,
     pub(in crate::node) background_repairs: Counter,
     pub(in crate::node) dropped_background_repairs: Counter,
+    pub(in crate::node) session_widenings: Counter,
     pub(in crate::node) speculative_retries: Counter,
     pub(in crate::node) refused_speculative_retries: Counter,
     pub(in crate::node) not_forwarded: Counter,
@@ -60,6 +63,7 @@ impl Counters {
             blocking_repairs: self.blocking_repairs.get(),
             background_repairs: self.background_repairs.get(),
             dropped_background_repairs: self.dropped_background_repairs.get(),
+            session_widenings: self.session_widenings.get(),
             speculative_retries: self.speculative_retries.get(),
             refused_speculative_retries: self.refused_speculative_retries.get(),
             not_forwarded: self.not_forwarded.get(),

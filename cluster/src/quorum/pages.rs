@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use helenus_storage::{Mutation, Record, RecordKind};
+use helenus_storage::{Mutation, Record};
 
 use super::AsOf;
 use crate::{

@@ -10,7 +10,7 @@ use super::{
     repair::RepairQuorum,
     tally::{Missing, Replica, Tally, Verdict},
 };
-use crate::{error::RequestError, node_id::HostId};
+use crate::{error::RequestError, node_id::HostId, time::Timestamp};
 
 /// Whom to ask for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,18 @@ impl ReadQuorum {
         self.tally.has_another()
     }
 
+    /// Asks these live replicas too, as far as nobody has asked them, because the session of the client needs more than the
+    /// level. Each for the record: it is asked for what the others may lack.
+    pub fn widen(&mut self, hosts: impl IntoIterator<Item = HostId>) -> Vec<Ask> {
+        let asked = hosts.into_iter().filter(|host_id| self.tally.ask_beyond(*host_id));
+        asked.map(|host_id| Ask { host_id, wants: Wants::Record }).collect()
+    }
+
+    /// Whether a replica's answer is among those of which [`ReadQuorum::newest`] is the newest.
+    pub fn has_heard(&self, host_id: HostId) -> bool {
+        self.answers.iter().any(|held| held.host_id == host_id)
+    }
+
     /// Those who were asked and have not answered.
     pub fn awaited(&self) -> Vec<HostId> {
         self.tally.awaited()
@@ -161,6 +173,11 @@ impl ReadQuorum {
     fn newest_stored(&self) -> Option<Record> {
         let records = self.answers.iter().filter_map(|held| held.record.clone().flatten());
         records.reduce(Record::reconcile)
+    }
+
+    /// The timestamp of the newest version of all answers, whether it counts or not.
+    pub fn newest_timestamp(&self) -> Option<Timestamp> {
+        self.newest_stored().map(|record| record.timestamp)
     }
 
     /// The newest version of all answers as of the read's clock: an expired one without its value. `None` if

@@ -49,7 +49,8 @@ pub enum Verdict {
     },
 }
 
-/// What each candidate has done: the live replicas of which the level counts the answers.
+/// What each candidate has done: the live replicas of which the level counts the answers, and those that were asked beyond
+/// the level.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
     block_for: BlockFor,
@@ -59,8 +60,8 @@ pub(super) struct Tally {
 #[derive(Debug, Clone)]
 struct Candidate {
     host_id: HostId,
-    /// Place of the part of the level that it counts for.
-    part: usize,
+    /// Place of the part of the level that it counts for; none, if it was asked beyond the level.
+    part: Option<usize>,
     word: Word,
 }
 
@@ -87,7 +88,7 @@ impl Tally {
             if !is_alive {
                 down.push(host_id);
             } else if tally.find(host_id).is_none() {
-                tally.candidates.push(Candidate { host_id, part, word: Word::Unasked });
+                tally.candidates.push(Candidate { host_id, part: Some(part), word: Word::Unasked });
             }
         }
         let shortages = tally.shortages(|word| *word == Word::Unasked);
@@ -114,7 +115,7 @@ impl Tally {
     pub(super) fn ask_enough(&mut self) -> Vec<HostId> {
         let mut asked = Vec::new();
         for (place, part) in self.block_for.parts.iter().enumerate() {
-            let of_part = |candidate: &&mut Candidate| candidate.part == place;
+            let of_part = |candidate: &&mut Candidate| candidate.part == Some(place);
             let hopes = self.candidates.iter_mut().filter(of_part);
             let hopes = hopes.filter(|one| matches!(one.word, Word::Asked | Word::Answered)).count();
             let wanted = (part.required as usize).saturating_sub(hopes);
@@ -140,7 +141,18 @@ impl Tally {
 
     /// The first whom nobody has asked, of those whose answers the level still needs.
     fn spare(&self) -> Option<usize> {
-        self.candidates.iter().position(|one| one.word == Word::Unasked && !self.is_met(one.part))
+        let is_needed = |one: &Candidate| one.part.is_some_and(|part| !self.is_met(part));
+        self.candidates.iter().position(|one| one.word == Word::Unasked && is_needed(one))
+    }
+
+    /// Asks a live replica whether or not the level counts it; false if it was asked before.
+    pub(super) fn ask_beyond(&mut self, host_id: HostId) -> bool {
+        match self.find(host_id) {
+            Some(candidate) if candidate.word != Word::Unasked => return false,
+            Some(candidate) => candidate.word = Word::Asked,
+            None => self.candidates.push(Candidate { host_id, part: None, word: Word::Asked }),
+        }
+        true
     }
 
     pub(super) fn awaited(&self) -> Vec<HostId> {
@@ -206,7 +218,12 @@ impl Tally {
 
     /// Candidates that have answered.
     pub(super) fn answers(&self) -> u32 {
-        count(self.candidates.iter().filter(|candidate| candidate.word == Word::Answered).count())
+        count(self.counted_ones().filter(|candidate| candidate.word == Word::Answered).count())
+    }
+
+    /// Those of which the level counts the answers.
+    fn counted_ones(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().filter(|candidate| candidate.part.is_some())
     }
 
     pub(super) fn required(&self) -> u32 {
@@ -231,7 +248,7 @@ impl Tally {
 
     /// Candidates of a part of whom this is true.
     fn of_part(&self, part: usize, is_it: impl Fn(&Word) -> bool) -> u32 {
-        let of_part = self.candidates.iter().filter(|candidate| candidate.part == part);
+        let of_part = self.candidates.iter().filter(|candidate| candidate.part == Some(part));
         count(of_part.filter(|candidate| is_it(&candidate.word)).count())
     }
 
@@ -261,7 +278,7 @@ impl Tally {
             Word::Missing(Missing::Error(error)) => Some((candidate.host_id, error.clone())),
             _ => None,
         };
-        self.candidates.iter().filter_map(error).collect()
+        self.counted_ones().filter_map(error).collect()
     }
 
     fn is_any_silent(&self) -> bool {
@@ -271,7 +288,7 @@ impl Tally {
     fn missing_as(&self, why: &Missing) -> u32 {
         let is_it =
             |candidate: &&Candidate| matches!(&candidate.word, Word::Missing(missing) if missing == why);
-        count(self.candidates.iter().filter(is_it).count())
+        count(self.counted_ones().filter(is_it).count())
     }
 
     fn note(&mut self, host_id: HostId, new: Word) -> bool {

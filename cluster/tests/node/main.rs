@@ -20,3 +20,4 @@ mod removal;
 mod replicas;
 mod scans;
 mod schema;
+mod sessions;

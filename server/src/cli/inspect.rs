@@ -4,15 +4,16 @@
 //! meanwhile is said to be gone, and the rest is shown. What is damaged is shown as far as it can be read, then
 //! named with file and offset on standard error, and the exit status is 1.
 //!
-//! Reading order: this page, [`sstable`], [`mod@commit_log`], [`manifest`], [`data_dir`], [`key`].
+//! Reading order: this page, [`sstable`], [`mod@commit_log`], [`manifest`], [`data_dir`], [`hints`], [`key`].
 
 mod commit_log;
 mod data_dir;
+mod hints;
 mod key;
 mod manifest;
 mod sstable;
 
-use std::io::ErrorKind;
+use std::{collections::BTreeSet, io::ErrorKind};
 
 use helenus_storage::Error;
 
@@ -30,6 +31,9 @@ pub enum Command {
     /// Show what the manifest of a data directory says
     #[command(before_help = "Example: helenus inspect manifest .helenus/node1/data -o json")]
     Manifest(manifest::Manifest),
+    /// Show the hints that a data directory keeps for other nodes, and who has to be repaired
+    #[command(before_help = "Example: helenus inspect hints .helenus/node1/data")]
+    Hints(hints::Hints),
     /// Show the tables of a data directory by their levels, and what else is in it
     #[command(before_help = "Example: helenus inspect data-dir .helenus/node1/data")]
     DataDir(data_dir::DataDir),
@@ -45,6 +49,7 @@ impl Command {
             Self::Sstable(command) => command.run(),
             Self::CommitLog(command) => command.run(),
             Self::Manifest(command) => command.run(),
+            Self::Hints(command) => command.run(),
             Self::DataDir(command) => command.run(),
         }
     }
@@ -54,6 +59,8 @@ impl Command {
 #[derive(Debug, Default)]
 struct Findings {
     failed: u64,
+    /// What [`Findings::note_once`] has told.
+    told: BTreeSet<String>,
 }
 
 impl Findings {
@@ -68,6 +75,13 @@ impl Findings {
             error => output::error(&format!("error: {error}")),
         }
         self.failed += 1;
+    }
+
+    /// As [`Findings::note`], of files that are read more than once.
+    fn note_once(&mut self, error: &Error) {
+        if self.told.insert(error.to_string()) {
+            self.note(error);
+        }
     }
 
     fn outcome(self) -> anyhow::Result<()> {

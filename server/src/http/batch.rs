@@ -28,7 +28,12 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use helenus_cluster::node::Change;
+use helenus_cluster::{
+    node::Change,
+    session::{Observed, Session},
+    time::Timestamp,
+};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -41,6 +46,7 @@ use super::{
     parameters::{self, Parameters},
     problem::{Access, Kind, Problem},
     reply,
+    session::{self, SESSION},
 };
 use crate::telemetry::Operation;
 
@@ -80,9 +86,12 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
         timeout: parameters.timeout,
         deadline: Instant::now() + parameters.timeout.unwrap_or(PATIENCE),
         room: AtomicUsize::new(MAX_REPLY_BYTES.max(api.limits.max_value_bytes)),
+        after: Mutex::new(session::after(parameters.session.as_deref(), None)),
+        before: parameters.session,
     };
     let results = errand.run(batch).await;
     let mut reply = Json(Results { results }).into_response();
+    reply.headers_mut().insert(SESSION, session::header(&mut errand.after.lock()));
     reply::name_coordinator(&api, reply.headers_mut());
     Ok(reply)
 }
@@ -96,6 +105,10 @@ struct Errand<'a> {
     deadline: Instant,
     /// How many bytes of values the reply still has room for.
     room: AtomicUsize,
+    /// The client's session, if it gave one.
+    before: Option<Arc<Session>>,
+    /// It, with all that was done since.
+    after: Mutex<Session>,
 }
 
 impl Errand<'_> {
@@ -123,13 +136,15 @@ impl Errand<'_> {
     /// The operations on one key. Each is sent when the one before has its verdict, and stamped later.
     async fn one_after_the_other(&self, operations: Vec<(usize, Asked)>) -> Vec<(usize, Outcome)> {
         let mut outcomes = Vec::with_capacity(operations.len());
+        let mut session = self.before.clone();
         for (place, asked) in operations {
-            outcomes.push((place, self.carry_out(asked).await));
+            outcomes.push((place, self.carry_out(asked, &mut session).await));
         }
         outcomes
     }
 
-    async fn carry_out(&self, mut asked: Asked) -> Outcome {
+    /// `session` is the client's, with what was done to this key before; none if the client gave none.
+    async fn carry_out(&self, mut asked: Asked, session: &mut Option<Arc<Session>>) -> Outcome {
         let start = Instant::now();
         let left = self.deadline.saturating_duration_since(start);
         if left.is_zero() {
@@ -138,22 +153,48 @@ impl Errand<'_> {
         }
         // Otherwise each has the time that the node gives to one read or write.
         asked.options_mut().timeout = self.timeout.map(|_| left);
+        asked.options_mut().session.clone_from(session);
         let (operation, level, outcome) = match asked {
             Asked::Read(request) => match self.node.read(request).await {
-                Ok(read) => (Operation::Get, Some(read.met.level), Outcome::of_read(read, &self.room)),
+                Ok(read) => {
+                    self.note(session, read.observed.as_ref());
+                    (Operation::Get, Some(read.met.level), Outcome::of_read(read, &self.room))
+                }
                 Err(failure) => (Operation::Get, None, Outcome::of_failure(&failure, Access::Read)),
             },
             Asked::Write(request) => {
                 let operation =
                     if request.change == Change::Delete { Operation::Delete } else { Operation::Put };
                 match self.node.write(request).await {
-                    Ok(written) => (operation, Some(written.met.level), Outcome::of_write(&written)),
-                    Err(failure) => (operation, None, Outcome::of_failure(&failure, Access::Write)),
+                    Ok(written) => {
+                        self.note(session, written.observed.as_ref());
+                        (operation, Some(written.met.level), Outcome::of_write(&written))
+                    }
+                    Err(failure) => {
+                        self.follow(session, failure.stamped);
+                        (operation, None, Outcome::of_failure(&failure, Access::Write))
+                    }
                 }
             }
         };
         let level = level.or(outcome.level());
         self.api.metrics.record(operation, level, outcome.problem(), start.elapsed());
         outcome
+    }
+
+    fn note(&self, of_key: &mut Option<Arc<Session>>, observed: Option<&Observed>) {
+        let Some(observed) = observed else { return };
+        self.after.lock().note(observed);
+        if let Some(session) = of_key {
+            Arc::make_mut(session).note(observed);
+        }
+    }
+
+    fn follow(&self, of_key: &mut Option<Arc<Session>>, stamped: Option<Timestamp>) {
+        let Some(stamped) = stamped else { return };
+        self.after.lock().follow(stamped);
+        if let Some(session) = of_key {
+            Arc::make_mut(session).follow(stamped);
+        }
     }
 }

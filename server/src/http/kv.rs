@@ -21,6 +21,7 @@ use super::{
     parameters::{self, Parameters},
     problem::{Access, Kind, Problem},
     reply::{self, Ended},
+    session,
 };
 use crate::telemetry::Operation;
 
@@ -64,9 +65,10 @@ async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {
     Ok(match node.read(asked).await {
         Ok(outcome) => {
             let met = outcome.met.clone();
-            Ended::Met(met, reply::found(outcome, &request.headers))
+            let session = session::after(parameters.session.as_deref(), outcome.observed.as_ref());
+            Ended::Met(met, reply::found(outcome, &request.headers), session)
         }
-        Err(failure) => failed(&failure, Access::Read),
+        Err(failure) => failed(&failure, Access::Read, &parameters),
     })
 }
 
@@ -76,9 +78,9 @@ async fn write(api: &Api, request: Request) -> Result<Ended, Problem> {
     Ok(match store(api, &head.headers, body, table, key, &parameters).await? {
         Ok(outcome) => {
             let reply = reply::written(&outcome);
-            Ended::Met(outcome.met, reply)
+            met(outcome, reply, &parameters)
         }
-        Err(failure) => failed(&failure, Access::Write),
+        Err(failure) => failed(&failure, Access::Write, &parameters),
     })
 }
 
@@ -92,9 +94,9 @@ async fn write_new(api: &Api, request: Request) -> Result<Ended, Problem> {
     Ok(match store(api, &head.headers, body, table.clone(), name, &parameters).await? {
         Ok(outcome) => {
             let reply = reply::created(&outcome, &table, &key);
-            Ended::Met(outcome.met, reply)
+            met(outcome, reply, &parameters)
         }
-        Err(failure) => failed(&failure, Access::Write),
+        Err(failure) => failed(&failure, Access::Write, &parameters),
     })
 }
 
@@ -112,9 +114,9 @@ async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
     Ok(match node.write(asked).await {
         Ok(outcome) => {
             let reply = reply::written(&outcome);
-            Ended::Met(outcome.met, reply)
+            met(outcome, reply, &parameters)
         }
-        Err(failure) => failed(&failure, Access::Write),
+        Err(failure) => failed(&failure, Access::Write, &parameters),
     })
 }
 
@@ -172,8 +174,14 @@ fn refuse_conditions(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn failed(failure: &Failure, access: Access) -> Ended {
-    Ended::Refused(Problem::of_request(&failure.error, access), failure.trace.clone())
+fn met(outcome: WriteOutcome, reply: Response, parameters: &Parameters) -> Ended {
+    let session = session::after(parameters.session.as_deref(), outcome.observed.as_ref());
+    Ended::Met(outcome.met, reply, session)
+}
+
+fn failed(failure: &Failure, access: Access, parameters: &Parameters) -> Ended {
+    let session = session::after_failure(parameters.session.as_deref(), failure);
+    Ended::Refused(Problem::of_request(&failure.error, access), failure.trace.clone(), Some(session))
 }
 
 /// A UUIDv7 (RFC 9562, section 5.7) from the node's clock and its own stream of numbers.

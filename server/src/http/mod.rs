@@ -17,9 +17,9 @@
 //! - A `#` in a key is written `%23`. Hyper cuts a target at a raw one, so [`crate::listen`] looks for it in the bytes, and
 //!   such a request is answered 400 before it gets here.
 //! - Unknown parameters and unknown headers named `Helenus-…` are refused, since a misspelt one would change nothing in
-//!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
+//!   silence. `Helenus-Meta-*` is the client's own.
 //!
-//! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
+//! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`session`], [`reply`], [`problem`],
 //! [`edge`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
 //! [`upkeep`], [`admin`].
 
@@ -40,6 +40,7 @@ mod replicas;
 mod reply;
 mod reports;
 mod scan;
+mod session;
 mod tables;
 mod upkeep;
 

@@ -2,17 +2,18 @@
 //! contradictory or out of range is refused with its name: a misspelt `?consistancy=` must not silently weaken a
 //! read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use helenus_cluster::{consistency::Consistency, node::RequestOptions, time::Timestamp};
+use helenus_cluster::{consistency::Consistency, node::RequestOptions, session::Session, time::Timestamp};
 use hyper::HeaderMap;
 
 use super::{
     envelope::META_PREFIX,
     key::{self, KeyEncoding, percent_decode},
     problem::{Access, Kind, Problem},
+    session,
 };
 
 /// Longest deadline a client may ask for, milliseconds.
@@ -131,6 +132,7 @@ pub(crate) struct Parameters {
     pub(crate) prefix: Option<Bytes>,
     pub(crate) end: Option<Bytes>,
     pub(crate) keys_only: bool,
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 impl Parameters {
@@ -164,12 +166,18 @@ impl Parameters {
         from_headers.read_headers(headers, accepted)?;
         parameters.merge(&from_headers)?;
         parameters.check_level(access)?;
+        parameters.session = session::of(headers)?;
         Ok(parameters)
     }
 
     /// What the coordinator is asked.
     pub(crate) fn options(&self) -> RequestOptions {
-        RequestOptions { consistency: self.consistency, timeout: self.timeout, trace: self.trace }
+        RequestOptions {
+            consistency: self.consistency,
+            timeout: self.timeout,
+            trace: self.trace,
+            session: self.session.clone(),
+        }
     }
 
     /// Keys are any bytes, everything else is text.
@@ -367,8 +375,7 @@ fn unknown_parameter(text: &str, accepted: &[Name]) -> String {
 }
 
 /// Refuses headers with our prefix that mean nothing here: a misspelt `Helenus-Consistancy` must not silently weaken a
-/// request. Metadata is the client's own, and `Helenus-Session` means nothing until sessions exist: a client may send
-/// what a later build has given it.
+/// request. Metadata is the client's own, and a client may send its session with whatever it asks.
 ///
 /// # Errors
 /// 400 naming the header.
@@ -377,15 +384,18 @@ pub(crate) fn known_headers(headers: &HeaderMap) -> Result<(), Problem> {
         let is_alias = || Name::ALL.iter().any(|known| known.header() == Some(name));
         !name.starts_with("helenus-")
             || name.starts_with(META_PREFIX)
-            || name == "helenus-session"
+            || *name == session::SESSION
             || is_alias()
     };
     match headers.keys().find(|name| !is_known(name.as_str())) {
         None => Ok(()),
         Some(name) => {
             let known: Vec<_> = Name::ALL.iter().filter_map(|known| known.header()).collect();
-            let detail =
-                format!("there is no header `{name}`; known are {} and {META_PREFIX}*", known.join(", "));
+            let detail = format!(
+                "there is no header `{name}`; known are {}, {} and {META_PREFIX}*",
+                known.join(", "),
+                session::SESSION
+            );
             Err(Problem::bad_field(name.as_str(), detail))
         }
     }

@@ -39,6 +39,7 @@ pub(crate) enum Kind {
     Starting,
     Draining,
     ClockSkew,
+    SessionUnavailable,
     WriteTimeout,
     ReadTimeout,
     WriteFailure,
@@ -51,7 +52,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -70,6 +71,7 @@ impl Kind {
         Self::Starting,
         Self::Draining,
         Self::ClockSkew,
+        Self::SessionUnavailable,
         Self::WriteTimeout,
         Self::ReadTimeout,
         Self::WriteFailure,
@@ -102,6 +104,9 @@ impl Kind {
             Self::Starting => ("starting", 503, "The node is starting"),
             Self::Draining => ("draining", 503, "The node is about to stop"),
             Self::ClockSkew => ("clock-skew", 503, "The clock of the node cannot be trusted"),
+            Self::SessionUnavailable => {
+                ("session-unavailable", 503, "No live replica has what the session has seen")
+            }
             Self::WriteTimeout => ("write-timeout", 504, "Too few replicas acknowledged the write in time"),
             Self::ReadTimeout => ("read-timeout", 504, "Too few replicas answered the read in time"),
             Self::WriteFailure => ("write-failure", 500, "Too many replicas failed to write"),
@@ -252,6 +257,24 @@ impl Problem {
                 required: Some(*required),
                 alive: Some(*alive),
                 ..Self::new(Kind::Unavailable, detail).not_sent(access)
+            },
+            RequestError::ForeignSession => {
+                Self::bad_field("Helenus-Session", "`Helenus-Session` is a token of another cluster")
+            }
+            RequestError::SessionAhead { clock, max } => Self::bad_field(
+                "Helenus-Session",
+                format!(
+                    "`Helenus-Session` has met timestamp {}: a write above it would be beyond {}, the clock of this node \
+                     plus the allowed drift",
+                    clock.0, max.0
+                ),
+            ),
+            // A read of a session, so nothing has come of it.
+            RequestError::SessionUnavailable { level, required, heard, .. } => Self {
+                level: Some(*level),
+                required: Some(*required),
+                received: Some(*heard),
+                ..Self::new(Kind::SessionUnavailable, detail).not_sent(access)
             },
             RequestError::Overloaded(_) => Self::new(Kind::Overloaded, detail).not_sent(access),
             RequestError::Starting(_) => Self::new(Kind::Starting, detail).not_sent(access),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency,
     node::{Met, ReadOutcome, TraceEvent, WriteOutcome},
+    session::Session,
     time::Timestamp,
 };
 use helenus_storage::{Record, RecordKind};
@@ -26,6 +27,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     Api, envelope,
     problem::{Access, Kind, Problem},
+    session::{self, SESSION},
 };
 use crate::telemetry::Operation;
 
@@ -42,24 +44,26 @@ const MAX_TRACE_EVENTS: usize = 64;
 /// How a coordinated request ended, before it is a response.
 pub(super) enum Ended {
     /// The node met the level, and this is the answer.
-    Met(Met, Response),
-    /// It did not, or the request was refused earlier.
-    Refused(Problem, Vec<TraceEvent>),
+    Met(Met, Response, Session),
+    /// It did not; or the request was refused earlier, and does not touch the session.
+    Refused(Problem, Vec<TraceEvent>, Option<Session>),
 }
 
 impl From<Problem> for Ended {
     fn from(problem: Problem) -> Self {
-        Self::Refused(problem, Vec::new())
+        Self::Refused(problem, Vec::new(), None)
     }
 }
 
 /// Counts a request and gives its reply what every reply of a read or write has.
 pub(super) fn conclude(api: &Arc<Api>, operation: Operation, start: Instant, ended: Ended) -> Response {
-    let (level, counts, trace, mut reply) = match ended {
-        Ended::Met(met, reply) => (Some(met.level), Some((met.required, met.acknowledged)), met.trace, reply),
-        Ended::Refused(problem, trace) => {
+    let (level, counts, trace, mut reply, session) = match ended {
+        Ended::Met(met, reply, session) => {
+            (Some(met.level), Some((met.required, met.acknowledged)), met.trace, reply, Some(session))
+        }
+        Ended::Refused(problem, trace, session) => {
             let counts = problem.required.map(|required| (required, problem.received.unwrap_or(0)));
-            (problem.level, counts, trace, problem.into_response())
+            (problem.level, counts, trace, problem.into_response(), session)
         }
     };
     let problem = reply.extensions().get::<Problem>().map(|problem| problem.kind);
@@ -68,6 +72,9 @@ pub(super) fn conclude(api: &Arc<Api>, operation: Operation, start: Instant, end
     name_coordinator(api, headers);
     if let (Some(level), Some((required, acknowledged))) = (level, counts) {
         headers.insert(CONSISTENCY, consistency(level, required, acknowledged));
+    }
+    if let Some(mut session) = session {
+        headers.insert(SESSION, session::header(&mut session));
     }
     if let Some(trace) = trace_header(&trace) {
         headers.insert(TRACE, trace);

@@ -41,6 +41,7 @@ use super::{
     parameters::{self, Parameters},
     problem::{Access, Kind, Problem},
     reply::{self, Ended, seconds_left},
+    session,
 };
 use crate::telemetry::Operation;
 
@@ -76,10 +77,12 @@ async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
     Ok(match node.scan(asked).await {
         Ok(outcome) => {
             let met = outcome.met.clone();
-            Ended::Met(met, answer(outcome, &table, &parameters, &request.headers)?)
+            // Scans neither go by a session nor tell it anything: it goes back as it came.
+            let session = session::after(parameters.session.as_deref(), None);
+            Ended::Met(met, answer(outcome, &table, &parameters, &request.headers)?, session)
         }
         Err(failure) => {
-            Ended::Refused(Problem::of_request(&failure.error, Access::Read), failure.trace.clone())
+            Ended::Refused(Problem::of_request(&failure.error, Access::Read), failure.trace.clone(), None)
         }
     })
 }

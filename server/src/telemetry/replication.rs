@@ -13,6 +13,11 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counted: &RequestCount
     for (name, help, value) in [
         ("coordinator_digest_mismatches", "Reads whose replicas did not agree", counted.digest_mismatches),
         (
+            "coordinator_session_widenings",
+            "Reads that asked beyond their level because a session needed more",
+            counted.session_widenings,
+        ),
+        (
             "coordinator_unheard_reads",
             "Answered reads whose late replicas were neither heard nor repaired",
             counted.dropped_background_repairs,

@@ -102,7 +102,7 @@ impl Scripted {
 }
 
 fn failure(error: RequestError) -> Failure {
-    Failure { error, trace: Vec::new() }
+    Failure { error, trace: Vec::new(), stamped: None }
 }
 
 impl Coordinate for Scripted {
@@ -121,7 +121,7 @@ impl Coordinate for Scripted {
                 Change::Delete => Record::tombstone(timestamp, NOW),
             };
             self.records.lock().insert(request.key, record);
-            Ok(WriteOutcome { timestamp, met })
+            Ok(WriteOutcome { timestamp, met, observed: None })
         });
         ready(outcome.map_err(failure)).boxed()
     }
@@ -131,6 +131,7 @@ impl Coordinate for Scripted {
             record: self.records.lock().get(&request.key).cloned().map(|record| record.as_of(NOW)),
             now: NOW,
             met,
+            observed: None,
         });
         ready(outcome.map_err(failure)).boxed()
     }

@@ -32,8 +32,20 @@ impl ServedNode {
     }
 
     pub(crate) async fn ask(&self, method: &str, target: &str, body: &str) -> Reply {
+        self.ask_with(method, target, &[], body).await
+    }
+
+    pub(crate) async fn ask_with(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
         let length = body.len();
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n{headers}\r\n");
         ask(self.address(), head + body).await
     }
 

@@ -18,6 +18,7 @@ use crate::{
     node::{Failure, ReadOutcome, ReadRequest, clock::earlier},
     node_id::HostId,
     quorum::{Answer, AsOf, Ask, Missing, Operation, ReadQuorum, Wants},
+    session::Demand,
     table::SpeculativeRetry,
 };
 
@@ -27,6 +28,7 @@ pub(super) struct Plan {
     pub(super) as_of: AsOf,
     pub(super) target: Target,
     pub(super) speculative_retry: SpeculativeRetry,
+    pub(super) demand: Demand,
 }
 
 impl Coordinator {
@@ -48,6 +50,7 @@ impl Coordinator {
         patience: Patience,
         trace: &mut Trace,
     ) -> Result<(Plan, ReadQuorum), RequestError> {
+        self.check_session(&request.options)?;
         let target = self.place(&request.table, &request.key, trace)?;
         let table = known_table(&target.picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
@@ -55,11 +58,12 @@ impl Coordinator {
         let now = self.clock.now_of_reads();
         let as_of = AsOf { now, forgotten_before: earlier(now, table.definition.tombstone_grace()) };
         let speculative_retry = table.definition.speculative_retry;
+        let demand = self.demand(&request.options, &target, table, &as_of);
         let natural = target.placement.natural.iter().copied();
         let (alive, dead): (Vec<_>, Vec<_>) = natural.partition(|host| self.cluster.is_up(*host));
         let in_order = self.nearest.order(&target.picture, alive).into_iter().chain(dead);
         let quorum = ReadQuorum::new(block_for, as_of, self.replicas(&target.picture, in_order))?;
-        Ok((Plan { goal, as_of, target, speculative_retry }, quorum))
+        Ok((Plan { goal, as_of, target, speculative_retry, demand }, quorum))
     }
 
     /// One replica's answer.

@@ -19,8 +19,8 @@
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`fan_out`],
-//! [`trace`]; then [`scan`].
+//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`sessions`],
+//! [`fan_out`], [`trace`]; then [`scan`].
 
 mod fan_out;
 mod forwarding;
@@ -30,6 +30,7 @@ mod nearest;
 mod put;
 mod reading;
 mod scan;
+mod sessions;
 mod speculation;
 mod trace;
 
@@ -338,5 +339,5 @@ impl Goal {
 
 fn failure(error: RequestError, mut trace: Trace) -> Failure {
     trace.note(|| error.to_string());
-    Failure { error, trace: trace.take() }
+    Failure { error, trace: trace.take(), stamped: None }
 }

@@ -28,9 +28,12 @@ use crate::{
     error::RequestError,
     handoff::Hint,
     message::{Relay, ReplicaError, Request, Response, TrafficClass},
-    node::{Change, Failure, WriteOutcome, WriteRequest, clock::later, handoff::NotKept},
+    node::{
+        Change, Failure, Met, RequestOptions, WriteOutcome, WriteRequest, clock::later, handoff::NotKept,
+    },
     node_id::HostId,
     quorum::{Missing, Operation, Verdict, WriteQuorum},
+    session::{Held, Observed},
     time::Timestamp,
 };
 
@@ -101,13 +104,28 @@ impl Coordinator {
             Ok(planned) => planned,
             Err(error) => return Err(failure(error, trace)),
         };
+        if let Err(what) = self.await_own_room(&plan).await {
+            return Err(failure(RequestError::Overloaded(what), trace));
+        }
         let (reply, outcome) = oneshot::channel();
         let unknown = plan.quorum.error(plan.goal.timeout);
+        let stamped = Some(plan.timestamp);
         let coordinator = Arc::clone(self);
         self.tasks
             .spawn_on(async move { coordinator.carry_out(plan, trace, permit, reply).await }, &self.runtime);
         // The task replies in any case; only a runtime that is being torn down drops it before.
-        outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new() }))
+        outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new(), stamped }))
+    }
+
+    /// Holds a write back while this node's own replica could not take it: so far nothing is sent. Half of the time is
+    /// kept for the write itself.
+    async fn await_own_room(&self, plan: &Plan) -> Result<(), &'static str> {
+        if !plan.alive.contains(&self.host_id()) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let half = plan.goal.deadline.saturating_duration_since(now) / 2;
+        self.replica.store.await_room(now + half).await
     }
 
     fn plan_write(
@@ -120,11 +138,12 @@ impl Coordinator {
         let table = known_table(&picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_write_consistency, patience);
         let block_for = self.block_for(Operation::Write, goal.level, table, &picture)?;
+        self.check_session(&request.options)?;
         // Before anything is sent: the replica of this node itself would believe a clock that is wrong.
         if let Some(why) = self.clock.skew() {
             return Err(RequestError::ClockSkew(why));
         }
-        let timestamp = self.timestamp(request.timestamp)?;
+        let timestamp = self.timestamp(request.timestamp, &request.options)?;
         let record = self.record(timestamp, request.change, table.definition.default_ttl());
         let grace_seconds = table.definition.tombstone_grace_seconds;
 
@@ -148,9 +167,14 @@ impl Coordinator {
         Ok(Plan { goal, timestamp, table: target.table, mutation, target, alive, quorum, grace_seconds })
     }
 
-    /// The client's own timestamp if it gave a credible one, else a stamp of this node.
-    fn timestamp(&self, given: Option<Timestamp>) -> Result<Timestamp, RequestError> {
-        let Some(timestamp) = given else { return Ok(self.clock.stamp()) };
+    /// The client's own timestamp if it gave a credible one, else a stamp of this node, above all that the client's
+    /// session has met.
+    fn timestamp(
+        &self,
+        given: Option<Timestamp>,
+        options: &RequestOptions,
+    ) -> Result<Timestamp, RequestError> {
+        let Some(timestamp) = given else { return self.stamp_above(options.session.as_deref()) };
         let max = self.clock.latest_accepted();
         if timestamp == Timestamp(0) || timestamp > max {
             helenus_storage::sometimes!("a client's timestamp was out of range");
@@ -185,7 +209,8 @@ impl Coordinator {
         let mut quorum = plan.quorum.clone();
         if let Err(error) = self.save_before_sending(&plan).await {
             helenus_storage::sometimes!("what a write must save first was not saved");
-            let _: Result<(), _> = reply.send(Err(failure(error, trace)));
+            let stamped = Some(timestamp);
+            let _: Result<(), _> = reply.send(Err(Failure { stamped, ..failure(error, trace) }));
             return;
         }
         let hint = plan.hint(self.clock.now_of_ages());
@@ -194,6 +219,8 @@ impl Coordinator {
         let mut unheard: BTreeSet<HostId> = plan.alive.iter().copied().collect();
         let mut refused = Refused::default();
         let mut fan_out = self.send_write(&plan, &mut trace).await;
+        let observed = self.observed(&plan.target, goal, timestamp);
+        let observed = observed.map(|observed| Observed { is_written: true, ..observed });
         drop(plan);
         while quorum.verdict() == Verdict::Pending {
             match fan_out.next().await {
@@ -226,16 +253,22 @@ impl Coordinator {
             }
         }
         let outcome = match quorum.verdict() {
-            Verdict::Reached { acknowledged } => {
-                Ok(WriteOutcome { timestamp, met: goal.met(quorum.required(), acknowledged, trace) })
-            }
+            Verdict::Reached { acknowledged } => Ok(WriteOutcome {
+                timestamp,
+                met: goal.met(quorum.required(), acknowledged, trace),
+                observed,
+            }),
             _ if goal.level == Consistency::Any => {
                 refused.forget_distrusted(&mut unheard);
                 let missed = std::mem::take(&mut unheard);
-                self.settle_for_a_hint(goal, timestamp, &quorum, &hint, (kept, missed), trace).await
+                let settled = self.settle_for_a_hint(goal, &quorum, &hint, (kept, missed), trace).await;
+                // A hint is no replica.
+                let observed = observed.map(|observed| Observed { held: Held::BY_NONE, ..observed });
+                settled.map(|met| WriteOutcome { timestamp, met, observed })
             }
             Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
         };
+        let outcome = outcome.map_err(|failure| Failure { stamped: Some(timestamp), ..failure });
         // A client that has hung up does not hear it.
         if reply.send(outcome).is_err() {
             helenus_storage::sometimes!("a client had hung up");
@@ -296,12 +329,11 @@ impl Coordinator {
     async fn settle_for_a_hint(
         &self,
         goal: Goal,
-        timestamp: Timestamp,
         quorum: &WriteQuorum,
         hint: &Hint,
         (kept, unheard): (Keeping, BTreeSet<HostId>),
         mut trace: Trace,
-    ) -> Result<WriteOutcome, Failure> {
+    ) -> Result<Met, Failure> {
         let of_unheard = self.keep_hints(hint, unheard);
         let deadline = goal.deadline.max(Instant::now() + LAST_RESORT);
         let both = async { [kept.await, of_unheard.await].into_iter().flatten().collect::<Vec<_>>() };
@@ -323,7 +355,7 @@ impl Coordinator {
         if kept > 0 {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
             trace.note(|| format!("kept as a hint for {kept} replicas"));
-            return Ok(WriteOutcome { timestamp, met: goal.met(required, 0, trace) });
+            return Ok(goal.met(required, 0, trace));
         }
         let doubt = outcomes.iter().find_map(|(_, outcome)| match outcome {
             Err(NotKept::Doubtful(error)) => Some(error.clone()),

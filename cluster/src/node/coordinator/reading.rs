@@ -5,7 +5,7 @@
 //!     │  late: ask another one                          failed: ask another one in its place
 //!     ▼
 //!   as many have answered ── they differ ──> ask for the records ──> write the newest to those who lack it
-//!     │ they agree                                                     │ as many hold it
+//!     │ they agree (and a session has what it needs, or more are asked) │ as many hold it
 //!     └──────────────────────────────> answer <────────────────────────┘
 //!                                        │ some are still awaited
 //!                                        ▼
@@ -49,12 +49,12 @@ use crate::{
 
 /// The read of one key.
 pub(super) struct Reading {
-    coordinator: Arc<Coordinator>,
-    plan: Plan,
-    quorum: ReadQuorum,
-    reads: FanOut<Answer>,
+    pub(super) coordinator: Arc<Coordinator>,
+    pub(super) plan: Plan,
+    pub(super) quorum: ReadQuorum,
+    pub(super) reads: FanOut<Answer>,
     repairs: FanOut<()>,
-    trace: Trace,
+    pub(super) trace: Trace,
     begun: Instant,
     patience: Option<Patience>,
 }
@@ -92,9 +92,14 @@ impl Reading {
         let goal = self.plan.goal;
         match read {
             Ok(acknowledged) => {
+                let record = self.quorum.newest();
+                let observed = record
+                    .as_ref()
+                    .and_then(|record| self.coordinator.observed(&self.plan.target, goal, record.timestamp));
                 let outcome = ReadOutcome {
-                    record: self.quorum.newest(),
+                    record,
                     now: self.plan.as_of.now,
+                    observed,
                     met: goal.met(self.quorum.required(), acknowledged, self.trace.hand_over()),
                 };
                 self.finish();
@@ -116,6 +121,10 @@ impl Reading {
             match self.quorum.verdict() {
                 Verdict::Reached { acknowledged } => {
                     let differing = self.quorum.differing();
+                    if differing.is_empty() && !self.satisfies_session() {
+                        self.widen().await?;
+                        continue;
+                    }
                     if differing.is_empty() {
                         let latency = self.begun.elapsed();
                         self.coordinator.speculation.record(self.plan.target.table, latency);
@@ -138,7 +147,7 @@ impl Reading {
         }
     }
 
-    async fn ask(&mut self, asks: impl IntoIterator<Item = Ask>) {
+    pub(super) async fn ask(&mut self, asks: impl IntoIterator<Item = Ask>) {
         for ask in asks {
             self.trace.note(|| match ask.wants {
                 Wants::Record => format!("asked {} for the record", ask.host_id),
@@ -148,7 +157,7 @@ impl Reading {
         }
     }
 
-    async fn hear(&mut self, answer: fan_out::Answer<Answer>) {
+    pub(super) async fn hear(&mut self, answer: fan_out::Answer<Answer>) {
         let fan_out::Answer { from, result } = answer;
         match result {
             Ok(answer) => {

@@ -9,7 +9,8 @@
 //!
 //! What becomes of a hint, and how much a receiver takes, is decided in [`crate::handoff`].
 //!
-//! Reading order: [`saved`], [`run`], [`runs`], [`keeping`], [`handing_out`], [`marks`], [`delivery`], [`receiver`], [`status`].
+//! Reading order: [`saved`], [`run`], [`runs`], [`keeping`], [`handing_out`], [`marks`], [`delivery`], [`receiver`], [`status`],
+//! [`stored`].
 
 mod delivery;
 mod handing_out;
@@ -20,9 +21,11 @@ mod run;
 mod runs;
 mod saved;
 mod status;
+mod stored;
 
 pub(crate) use delivery::Delivery;
 pub(crate) use keeping::NotKept;
 pub(crate) use receiver::Receiver;
 pub(crate) use runs::Hints;
 pub use status::{Handoff, HintCounters, HintStatus, HintedTarget};
+pub use stored::{StoredHints, StoredRun};

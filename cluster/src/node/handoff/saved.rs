@@ -119,7 +119,7 @@ pub(super) fn load(engine: &Engine) -> Result<Loaded, StartError> {
 }
 
 impl Loaded {
-    fn take(&mut self, key: &[u8], record: &Record) -> Result<(), StartError> {
+    pub(super) fn take(&mut self, key: &[u8], record: &Record) -> Result<(), StartError> {
         self.newest_save = self.newest_save.max(record.timestamp.0);
         let tree = key.strip_prefix(RUN).and_then(|tree| tree.try_into().ok()).map(u32::from_be_bytes);
         if let Some(tree) = tree {

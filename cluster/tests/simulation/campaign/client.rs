@@ -10,6 +10,7 @@ use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
     node::{Change, Met, ReadOutcome, ReadRequest, RequestOptions, WriteOutcome, WriteRequest},
+    session::{Held, Observed, Session},
     simulation::{Reply, SimulatedCluster},
     table::DEFAULT_TABLE,
 };
@@ -45,6 +46,8 @@ impl Clients {
     async fn client(self: Arc<Self>, client: u32, phase: Phase, end: Instant) {
         let mut random = self.cluster.stream(&format!("client {client} {phase:?}"));
         let shape = self.cluster.shape();
+        let mut session = (client <= self.workload.sessions).then(|| SimulatedSession::begin(client, phase));
+        let mut habits = self.cluster.stream(&format!("session {client} {phase:?}"));
         loop {
             sleep(self.workload.think.mul_f64(random.random::<f64>() * 2.0)).await;
             if Instant::now() >= end {
@@ -60,12 +63,27 @@ impl Clients {
             if phase != Phase::Disturbed {
                 wish.patience = self.workload.patience;
             }
-            self.perform(client, phase, wish).await;
+            if let Some(session) = &mut session {
+                // Where a level promises something without sessions, they prove nothing.
+                if habits.random_bool(0.7) {
+                    wish.level = Level::One;
+                }
+                if habits.random_bool(self.workload.foldings) {
+                    session.fold();
+                }
+            }
+            self.perform(client, phase, wish, session.as_mut()).await;
         }
     }
 
     /// Does one thing and writes it down.
-    pub async fn perform(&self, client: u32, phase: Phase, wish: Wish) {
+    pub async fn perform(
+        &self,
+        client: u32,
+        phase: Phase,
+        wish: Wish,
+        session: Option<&mut SimulatedSession>,
+    ) {
         let Wish { key, action, level, coordinator, patience } = wish;
         let floor = self.stamps.lock().get(&coordinator).copied();
         let chosen = matches!(
@@ -73,20 +91,25 @@ impl Clients {
             Action::Write { client_timestamp: Some(_), .. } | Action::Delete { client_timestamp: Some(_) }
         );
         let invoked = self.moment();
+        let carried = session.as_ref().map(|session| session.carried());
         let heard = match action {
             Action::Read => {
-                let request =
-                    ReadRequest { table: DEFAULT_TABLE.to_owned(), key: bytes(&key), options: at(level) };
+                let request = ReadRequest {
+                    table: DEFAULT_TABLE.to_owned(),
+                    key: bytes(&key),
+                    options: at(level, carried),
+                };
                 Heard::of_read(self.cluster.read(coordinator, request, patience).await)
             }
             Action::Write { value, ttl_s, client_timestamp } => {
                 let value = bytes_of(value, self.workload.padding).into();
                 let ttl = ttl_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
-                let request = write(&key, Change::Put { value, ttl }, level, client_timestamp);
+                let options = at(level, carried);
+                let request = write(&key, Change::Put { value, ttl }, options, client_timestamp);
                 Heard::of_write(self.cluster.write(coordinator, request, patience).await)
             }
             Action::Delete { client_timestamp } => {
-                let request = write(&key, Change::Delete, level, client_timestamp);
+                let request = write(&key, Change::Delete, at(level, carried), client_timestamp);
                 Heard::of_write(self.cluster.write(coordinator, request, patience).await)
             }
         };
@@ -94,14 +117,15 @@ impl Clients {
         if let (Some(stamp), false) = (heard.timestamp, chosen) {
             self.check_stamp(coordinator, floor, stamp);
         }
-        self.note(Done { client, phase, key, action, level, coordinator, invoked, returned }, heard);
+        self.note(Done { client, phase, key, action, level, coordinator, invoked, returned }, heard, session);
     }
 
     /// Writes down what was done, and what was heard of it.
-    pub fn note(&self, done: Done, heard: Heard) {
+    pub fn note(&self, done: Done, heard: Heard, session: Option<&mut SimulatedSession>) {
         let Done { client, phase, key, action, level, coordinator, invoked, returned } = done;
         let mut operations = self.operations.lock();
-        let Heard { outcome, timestamp, seen, replicas, detail } = heard;
+        let Heard { outcome, timestamp, seen, replicas, observed, detail } = heard;
+        let session = session.map(|session| session.goes_on(observed));
         let id = operations.len() as u64;
         let stamp = timestamp.map_or(0, |stamp| stamp.0);
         self.cluster.trace().note(coordinator, "operation", &[id, outcome as u64, stamp, returned.0]);
@@ -119,6 +143,7 @@ impl Clients {
             timestamp,
             seen,
             replicas,
+            session,
             detail,
         });
     }
@@ -135,6 +160,49 @@ impl Clients {
 
     pub fn moment(&self) -> Moment {
         Moment(self.cluster.trace().moment_us())
+    }
+}
+
+/// A session, and its name in the history.
+pub struct SimulatedSession {
+    name: u64,
+    token: Vec<u8>,
+    folded: u64,
+}
+
+impl SimulatedSession {
+    fn begin(client: u32, phase: Phase) -> Self {
+        Self { name: u64::from(client) * 10 + phase as u64, token: Session::default().to_token(), folded: 0 }
+    }
+
+    /// As a client sends it.
+    fn carried(&self) -> Arc<Session> {
+        Arc::new(Session::from_token(&self.token).expect("it was given out"))
+    }
+
+    /// Takes over what a reply tells; answers its name.
+    fn goes_on(&mut self, observed: Option<Observed>) -> u64 {
+        let mut session = Session::clone(&self.carried());
+        observed.iter().for_each(|observed| session.note(observed));
+        self.token = session.to_token();
+        self.name
+    }
+
+    /// Fills it with keys that nobody has, until those it listed have folded into its floor.
+    fn fold(&mut self) {
+        let mut session = Session::clone(&self.carried());
+        let Some(cluster) = session.cluster() else { return };
+        for _ in 0..200 {
+            self.folded += 1;
+            session.note(&Observed {
+                cluster,
+                key: self.folded,
+                timestamp: session.clock(),
+                held: Held::at(Consistency::All, ""),
+                is_written: false,
+            });
+        }
+        self.token = session.to_token();
     }
 }
 
@@ -157,6 +225,7 @@ pub struct Heard {
     timestamp: Option<Timestamp>,
     seen: Option<Seen>,
     replicas: Option<Acknowledgement>,
+    observed: Option<Observed>,
     detail: Option<String>,
 }
 
@@ -164,7 +233,8 @@ impl Heard {
     fn of_write(reply: Reply<WriteOutcome>) -> Self {
         match reply {
             Reply::Answer(Ok(outcome)) => {
-                Self { timestamp: Some(Timestamp(outcome.timestamp.0)), ..Self::answered(None, &outcome.met) }
+                let timestamp = Some(Timestamp(outcome.timestamp.0));
+                Self { timestamp, observed: outcome.observed, ..Self::answered(None, &outcome.met) }
             }
             other => Self::not_done(other),
         }
@@ -173,7 +243,8 @@ impl Heard {
     fn of_read(reply: Reply<ReadOutcome>) -> Self {
         match reply {
             Reply::Answer(Ok(outcome)) => {
-                Self::answered(Some(seen(outcome.record.as_ref(), outcome.now)), &outcome.met)
+                let seen = seen(outcome.record.as_ref(), outcome.now);
+                Self { observed: outcome.observed, ..Self::answered(Some(seen), &outcome.met) }
             }
             other => Self::not_done(other),
         }
@@ -181,7 +252,8 @@ impl Heard {
 
     pub fn answered(seen: Option<Seen>, met: &Met) -> Self {
         let replicas = Acknowledgement { required: met.required, acknowledged: met.acknowledged };
-        Self { outcome: Outcome::Ok, timestamp: None, seen, replicas: Some(replicas), detail: None }
+        let replicas = Some(replicas);
+        Self { outcome: Outcome::Ok, timestamp: None, seen, replicas, observed: None, detail: None }
     }
 
     pub fn not_done<T>(reply: Reply<T>) -> Self {
@@ -190,7 +262,7 @@ impl Heard {
             Reply::Silence(why) => (Outcome::Unknown, why.to_owned()),
             Reply::Answer(Err(error)) => (outcome_of(&error), describe(&error)),
         };
-        Self { outcome, timestamp: None, seen: None, replicas: None, detail: Some(detail) }
+        Self { outcome, timestamp: None, seen: None, replicas: None, observed: None, detail: Some(detail) }
     }
 }
 
@@ -209,9 +281,12 @@ fn outcome_of(error: &RequestError) -> Outcome {
     match error {
         RequestError::NoSuchTable(_)
         | RequestError::InvalidConsistency { .. }
+        | RequestError::ForeignSession
         | RequestError::UnsupportedConsistency(_) => Outcome::Rejected,
         // Refused for good reason when a clock was put back after the client had looked at it.
         RequestError::TimestampOutOfRange { .. }
+        | RequestError::SessionAhead { .. }
+        | RequestError::SessionUnavailable { .. }
         | RequestError::Unavailable { .. }
         | RequestError::Overloaded(_)
         | RequestError::Starting(_)
@@ -238,12 +313,17 @@ pub fn seen(record: Option<&Record>, now: helenus_storage::Timestamp) -> Seen {
     }
 }
 
-fn write(key: &str, change: Change, level: Level, client_timestamp: Option<Timestamp>) -> WriteRequest {
+fn write(
+    key: &str,
+    change: Change,
+    options: RequestOptions,
+    client_timestamp: Option<Timestamp>,
+) -> WriteRequest {
     WriteRequest {
         table: DEFAULT_TABLE.to_owned(),
         key: bytes(key),
         change,
-        options: at(level),
+        options,
         timestamp: client_timestamp.map(|stamp| helenus_storage::Timestamp(stamp.0)),
     }
 }
@@ -252,7 +332,7 @@ fn bytes(key: &str) -> Bytes {
     Bytes::copy_from_slice(key.as_bytes())
 }
 
-pub fn at(level: Level) -> RequestOptions {
+pub fn at(level: Level, session: Option<Arc<Session>>) -> RequestOptions {
     let consistency = match level {
         Level::Any => Consistency::Any,
         Level::LocalOne => Consistency::LocalOne,
@@ -265,5 +345,5 @@ pub fn at(level: Level) -> RequestOptions {
         Level::All => Consistency::All,
         Level::Count(count) => Consistency::Count(count),
     };
-    RequestOptions { consistency: Some(consistency), ..RequestOptions::default() }
+    RequestOptions { consistency: Some(consistency), session, ..RequestOptions::default() }
 }

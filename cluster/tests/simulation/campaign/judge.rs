@@ -21,6 +21,7 @@ pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
     // The first of the faults that a history is given: until then some nodes hear of the joins of others.
     let formed = history.faults.iter().find(|event| event.from == Moment(0)).map(|event| event.until);
     violations.extend(checkers::monotonic::check(history, formed.unwrap_or_default()));
+    violations.extend(checkers::sessions::check(history, formed.unwrap_or_default()));
     // A node that stores what is further ahead than accepted writes nothing until its clock has caught up with it.
     if !plan.shape.has_wild_clocks() {
         violations.extend(checkers::liveness::check(history));

@@ -212,7 +212,7 @@ async fn read_everything(clients: &Clients) {
             for level in [Level::Quorum, Level::All] {
                 let patience = clients.workload.patience;
                 let wish = Wish { key: key.clone(), action: Action::Read, level, coordinator, patience };
-                clients.perform(0, Phase::Final, wish).await;
+                clients.perform(0, Phase::Final, wish, None).await;
             }
         }
     }

@@ -42,12 +42,12 @@ impl Clients {
                 Reply::Answer(Ok(outcome)) => outcome,
                 other => {
                     let key = "a page of a scan".to_owned();
-                    return self.note(Done { key, ..read }, Heard::not_done(other));
+                    return self.note(Done { key, ..read }, Heard::not_done(other), None);
                 }
             };
             for (key, record) in records {
                 let heard = Heard::answered(Some(seen(Some(&record), now)), &met);
-                self.note(Done { key: text(&key), ..read.clone() }, heard);
+                self.note(Done { key: text(&key), ..read.clone() }, heard, None);
                 found.push(key);
             }
             match next {
@@ -74,7 +74,7 @@ impl Clients {
         limit: u32,
         page: Option<Bytes>,
     ) -> Reply<ScanOutcome> {
-        let mut options = at(level);
+        let mut options = at(level, None);
         options.timeout = Some(self.cluster.shape().settings.read_timeout);
         let table = DEFAULT_TABLE.to_owned();
         let request = ScanRequest { table, page, limit, options, ..ScanRequest::default() };
@@ -100,7 +100,7 @@ impl Clients {
         let found: BTreeSet<String> = found.iter().map(text).collect();
         for key in expected.difference(&found) {
             let absent = Heard::answered(Some(Seen::Absent), &met);
-            self.note(Done { key: key.clone(), invoked: begun, ..read.clone() }, absent);
+            self.note(Done { key: key.clone(), invoked: begun, ..read.clone() }, absent, None);
         }
     }
 }

@@ -25,6 +25,10 @@ pub struct Workload {
     pub scans: f64,
     /// Share of the writes with a timestamp of the client.
     pub own_timestamps: f64,
+    /// So many clients, from the first on, have a session each.
+    pub sessions: u32,
+    /// How often a session forgets its keys, so that only its floor is left.
+    pub foldings: f64,
 }
 
 const ALL_LEVELS: [Level; 9] = [
@@ -66,7 +70,11 @@ pub struct Wish {
 
 impl Workload {
     /// Draws the workload of a seed.
-    pub fn draw(random: &mut Xoshiro256PlusPlus, later: &mut Xoshiro256PlusPlus, shape: &Shape) -> Self {
+    pub fn draw(
+        random: &mut Xoshiro256PlusPlus,
+        [later, latest]: [&mut Xoshiro256PlusPlus; 2],
+        shape: &Shape,
+    ) -> Self {
         let all = [Keys::Registers, Keys::Hot, Keys::Set, Keys::Churn, Keys::Expiring];
         let mut keys: Vec<Keys> = all.into_iter().filter(|_| random.random_bool(0.5)).collect();
         if keys.is_empty() {
@@ -95,6 +103,8 @@ impl Workload {
             hang_ups: if random.random_bool(0.3) { 0.05 } else { 0.0 },
             scans: if later.random_bool(0.3) { 0.05 } else { 0.0 },
             own_timestamps: if random.random_bool(0.3) { 0.1 } else { 0.0 },
+            sessions: latest.random_range(0..=4),
+            foldings: [0.0, 0.1, 0.5][latest.random_range(0..3)],
         }
     }
 

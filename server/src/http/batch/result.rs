@@ -76,7 +76,7 @@ impl Outcome {
 
     /// `room` is how many bytes of values the reply can still take.
     pub(super) fn of_read(read: ReadOutcome, room: &AtomicUsize) -> Self {
-        let ReadOutcome { record, now, met } = read;
+        let ReadOutcome { record, now, met, .. } = read;
         let Some(Record { timestamp, kind }) = record else {
             return Problem::new(Kind::NotFound, "the key was never written").into();
         };

@@ -1,0 +1,110 @@
+//! What the sessions of clients ask of this coordinator: [`crate::session`].
+
+use super::{Coordinator, Goal, Target, datacenter_of, fan_out::Next, reading::Reading};
+use crate::{
+    error::RequestError,
+    node::RequestOptions,
+    quorum::AsOf,
+    session::{Demand, Held, Observed, Session, demand::Heard, key_hash},
+    table::Table,
+    time::Timestamp,
+};
+
+impl Coordinator {
+    /// Refuses a session of another cluster, whose timestamps say nothing here.
+    pub(super) fn check_session(&self, options: &RequestOptions) -> Result<(), RequestError> {
+        let foreign = options.session.as_ref().and_then(|session| session.cluster());
+        match foreign {
+            Some(cluster) if Some(cluster) != self.replica.identity.cluster_id() => {
+                Err(RequestError::ForeignSession)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a read must give the client's session.
+    pub(super) fn demand(
+        &self,
+        options: &RequestOptions,
+        target: &Target,
+        table: &Table,
+        as_of: &AsOf,
+    ) -> Demand {
+        let Some(session) = &options.session else { return Demand::Nothing };
+        let forgettable = self.clock.forgettable(as_of.forgotten_before);
+        session.demand(key_hash(target.table, &target.key), &table.definition.replication, forgettable)
+    }
+
+    /// A stamp of this node, above all that the client's session has met.
+    pub(super) fn stamp_above(&self, session: Option<&Session>) -> Result<Timestamp, RequestError> {
+        let Some(clock) = session.map(Session::clock) else { return Ok(self.clock.stamp()) };
+        let max = self.clock.latest_accepted();
+        if clock < max {
+            self.clock.observe(clock);
+            let stamp = self.clock.stamp();
+            if stamp > clock {
+                return Ok(stamp);
+            }
+        }
+        helenus_storage::sometimes!("a session was too far ahead");
+        Err(RequestError::SessionAhead { clock, max })
+    }
+
+    /// What a request that met its goal tells the session: that of a read.
+    pub(super) fn observed(&self, target: &Target, goal: Goal, timestamp: Timestamp) -> Option<Observed> {
+        Some(Observed {
+            cluster: self.replica.identity.cluster_id()?,
+            key: key_hash(target.table, &target.key),
+            timestamp,
+            held: Held::at(goal.level, &target.picture.view().own().datacenter),
+            is_written: false,
+        })
+    }
+}
+
+impl Reading {
+    /// Whether the newest version of all answers may be answered to the client's session.
+    pub(super) fn satisfies_session(&self) -> bool {
+        if self.plan.demand == Demand::Nothing {
+            return true;
+        }
+        let target = &self.plan.target;
+        let unheard = target.placement.natural.iter().filter(|host| !self.quorum.has_heard(**host));
+        let unheard: Vec<&str> = unheard.map(|host| datacenter_of(&target.picture, *host)).collect();
+        self.plan.demand.is_met(&Heard {
+            newest: self.quorum.newest_timestamp(),
+            counts: self.quorum.newest().is_some(),
+            unheard: &unheard,
+        })
+    }
+
+    /// Asks all other live replicas, or waits for one of them.
+    pub(super) async fn widen(&mut self) -> Result<(), RequestError> {
+        let live = self.plan.target.placement.natural.iter().copied();
+        let live = live.filter(|host| self.coordinator.cluster.is_up(*host));
+        let wider = self.quorum.widen(live);
+        if !wider.is_empty() {
+            helenus_storage::sometimes!("a read was widened for a session");
+            self.trace
+                .note(|| "the session has met what the answers may lack: more replicas are asked".to_owned());
+            self.coordinator.counters.session_widenings.add(1);
+            self.ask(wider).await;
+            return Ok(());
+        }
+        if !self.quorum.awaited().is_empty()
+            && let Next::Answer(answer) = self.reads.next_before(None).await
+        {
+            self.hear(answer).await;
+            return Ok(());
+        }
+        helenus_storage::sometimes!("a session was unavailable");
+        let natural = &self.plan.target.placement.natural;
+        let heard = natural.iter().filter(|host| self.quorum.has_heard(**host)).count();
+        Err(RequestError::SessionUnavailable {
+            level: self.plan.goal.level,
+            required: self.quorum.required(),
+            heard: u32::try_from(heard).unwrap_or(u32::MAX),
+            replicas: u32::try_from(natural.len()).unwrap_or(u32::MAX),
+        })
+    }
+}
