@@ -17,12 +17,17 @@ use super::{
     output::{self, Format, FormatArgs},
 };
 
+mod compaction_stats;
 mod describe_cluster;
 mod failure_detector;
 mod gossip_info;
 mod handoff;
+mod histograms;
 mod info;
 mod ring;
+mod settings;
+mod table_stats;
+mod tasks;
 mod upkeep;
 
 /// Which node is asked, and in which form its answer is shown.
@@ -82,6 +87,41 @@ pub enum Command {
     /// Show whom the node takes for alive, suspected or dead, and why
     #[command(before_help = "Example: helenus admin failure-detector")]
     FailureDetector(Asked),
+    /// Show what the node stores of each table, and what its own reads and writes of it take
+    #[command(before_help = "Example: helenus admin table-stats users")]
+    TableStats {
+        /// Name of the table; all tables without one
+        #[arg(value_parser = super::client::table_name)]
+        table: Option<String>,
+        /// Which node, and in which form.
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Show which merges of SSTables are under way, how far they are and what waits
+    #[command(before_help = "Example: helenus admin compaction-stats")]
+    CompactionStats(Asked),
+    /// Show how long the requests of clients take, or with a table the node's own reads and writes
+    #[command(before_help = "Example: helenus admin histograms users")]
+    Histograms {
+        /// Name of the table, for what the node does as a replica
+        #[arg(value_parser = super::client::table_name)]
+        table: Option<String>,
+        /// Which node, and in which form.
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// List, watch and cancel what takes long
+    #[command(subcommand)]
+    Tasks(tasks::Tasks),
+    /// List and change settings of a running node
+    #[command(subcommand)]
+    Settings(settings::Settings),
+    /// Change what the log of a running node shows, until it stops
+    #[command(before_help = "Example: helenus admin set-log-level debug --target helenus_cluster")]
+    SetLogLevel(settings::SetLogLevel),
+    /// Take no more requests, finish those under way and write everything to SSTables; then the node can be stopped
+    #[command(before_help = "Example: helenus admin drain && helenus local down")]
+    Drain(upkeep::Drain),
     /// Write what is in memory to SSTables; returns when that is done
     #[command(before_help = "Example: helenus admin flush users")]
     Flush(upkeep::OfTables),
@@ -163,6 +203,23 @@ impl Command {
             Self::Flush(tables) => tables.run("flush", "flushed")?,
             Self::Compact(tables) => tables.run("compact", "compacted")?,
             Self::Scrub(command) => command.run()?,
+            Self::Drain(command) => command.run()?,
+            Self::Tasks(command) => command.run()?,
+            Self::Settings(command) => command.run()?,
+            Self::SetLogLevel(command) => command.run()?,
+            Self::TableStats { table, asked } => {
+                let query = table.map(|table| format!("?table={table}")).unwrap_or_default();
+                asked.show(&format!("/admin/v1/table-stats{query}"), table_stats::render)?;
+            }
+            Self::CompactionStats(asked) => {
+                asked.show("/admin/v1/compaction-stats", compaction_stats::render)?;
+            }
+            Self::Histograms { table: None, asked } => {
+                asked.show("/admin/v1/histograms", histograms::render)?;
+            }
+            Self::Histograms { table: Some(table), asked } => {
+                asked.show(&format!("/admin/v1/histograms/{table}"), histograms::render_table)?;
+            }
             Self::Snapshot(command) => command.run()?,
             Self::Hints(asked) => asked.show("/admin/v1/hints", handoff::render)?,
             Self::PauseHandoff { endpoint } => handoff::pause(&endpoint, true)?,

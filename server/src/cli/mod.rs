@@ -3,7 +3,7 @@
 //! Standard output is for answers, standard error for everything else. The exit status is 0 only on success, 1 when
 //! something failed and 2 when the program was used wrongly.
 //!
-//! Reading order: [`serve`] is the node itself, `entrance` what answers before it; [`local`] runs several of them on this
+//! Reading order: [`serve`] is the node itself, `entrance` what answers before it, `supervisor` who started it; [`local`] runs several of them on this
 //! machine; [`client`], [`table`] and [`admin`] talk to one over HTTP ([`endpoint`]); [`inspect`] looks into its files;
 //! [`config`] explains settings; [`output`] is how answers look.
 
@@ -18,6 +18,7 @@ pub mod local;
 mod open_files;
 pub mod output;
 pub mod serve;
+mod supervisor;
 pub mod table;
 
 use std::{ffi::OsString, fmt, io, process::ExitCode};
@@ -102,11 +103,15 @@ pub struct SettingsArgs {
 
 impl SettingsArgs {
     fn load(&self) -> Result<Effective, Report> {
-        Effective::load(&Sources {
+        Effective::load(&self.sources())
+    }
+
+    fn sources(&self) -> Sources {
+        Sources {
             file: self.config.clone(),
             environment: std::env::vars_os().collect(),
             overrides: self.set.clone(),
-        })
+        }
     }
 }
 

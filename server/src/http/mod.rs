@@ -20,7 +20,8 @@
 //!   silence. `Helenus-Meta-*` is the client's own; `Helenus-Session` is ignored until sessions exist.
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
-//! [`edge`], [`coordinate`]; then [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`upkeep`], [`admin`].
+//! [`edge`], [`coordinate`]; then [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`tasks`],
+//! [`upkeep`], [`settings`], [`admin`].
 
 mod admin;
 mod batch;
@@ -37,7 +38,9 @@ mod parameters;
 pub(crate) mod problem;
 mod reply;
 mod reports;
+mod settings;
 mod tables;
+mod tasks;
 mod upkeep;
 
 use std::{
@@ -53,13 +56,16 @@ use axum::{
 use helenus_cluster::time::WallClock;
 use hyper::{Uri, header::HeaderValue};
 
-pub use self::coordinate::Coordinate;
 use self::{
     body::Bodies,
     edge::Numbers,
     problem::{Access, Kind, Problem},
 };
-use crate::{listen::Refuse, telemetry::Metrics};
+pub use self::{
+    coordinate::Coordinate,
+    settings::{Controls, Obey},
+};
+use crate::{listen::Refuse, tasks::Tasks, telemetry::Metrics};
 
 /// Bounds of requests.
 #[derive(Debug, Clone)]
@@ -104,6 +110,9 @@ pub struct Api {
     bodies: Bodies,
     numbers: Numbers,
     started: Instant,
+    tasks: Tasks,
+    /// Absent in a process that cannot be changed while it runs.
+    controls: OnceLock<Controls>,
 }
 
 /// A started node.
@@ -132,6 +141,8 @@ impl Api {
             bodies,
             numbers,
             started: Instant::now(),
+            tasks: Tasks::default(),
+            controls: OnceLock::new(),
         })
     }
 
@@ -139,6 +150,19 @@ impl Api {
     pub fn begin(&self, node: Arc<dyn Coordinate>) {
         let coordinator = HeaderValue::from_str(&node.host_id().to_string()).expect("a UUID has only ASCII");
         self.at_work.get_or_init(|| AtWork { node, coordinator });
+    }
+
+    /// Lets operators change what can be changed. A second call changes nothing.
+    pub fn control(&self, controls: Controls) {
+        // One is as good as the other.
+        let _ = self.controls.set(controls);
+    }
+
+    /// The node, for work that goes on without its request.
+    fn shared_node(&self) -> Result<Arc<dyn Coordinate>, Problem> {
+        self.node()?;
+        let at_work = self.at_work.get().map(|at_work| Arc::clone(&at_work.node));
+        at_work.ok_or_else(|| Problem::new(Kind::Starting, "the node is starting"))
     }
 
     /// The node, if it has started.
@@ -203,6 +227,16 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/admin/v1/failure-detector", get(reports::failure_detector))
             .route("/admin/v1/assassinate/{host_id}", post(admin::assassinate))
             .route("/admin/v1/endpoints/{table}/{*key}", get(reports::endpoints))
+            .route("/admin/v1/table-stats", get(reports::tables))
+            .route("/admin/v1/compaction-stats", get(reports::compactions))
+            .route("/admin/v1/histograms", get(reports::histograms))
+            .route("/admin/v1/histograms/{table}", get(reports::table_histograms))
+            .route("/admin/v1/settings", get(settings::list))
+            .route("/admin/v1/settings/{name}", put(settings::change).delete(settings::reset))
+            .route("/admin/v1/log-level", get(settings::log_level).put(settings::set_log_level))
+            .route("/admin/v1/tasks", get(tasks::list))
+            .route("/admin/v1/tasks/{id}", get(tasks::get).delete(tasks::cancel))
+            .route("/admin/v1/drain", post(upkeep::drain))
             .route("/admin/v1/flush", post(upkeep::flush))
             .route("/admin/v1/compact", post(upkeep::compact))
             .route("/admin/v1/hints", get(reports::hints).delete(handoff::truncate))
