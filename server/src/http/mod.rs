@@ -21,7 +21,7 @@
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`reply`], [`problem`],
 //! [`edge`], [`coordinate`]; then [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`tasks`],
-//! [`upkeep`], [`settings`], [`admin`].
+//! [`upkeep`], [`settings`], [`admin`], [`openapi`].
 
 mod admin;
 mod batch;
@@ -34,6 +34,7 @@ mod health;
 mod key;
 mod kv;
 mod metrics;
+mod openapi;
 mod parameters;
 pub(crate) mod problem;
 mod reply;
@@ -200,6 +201,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/version", get(health::version))
+        .route("/openapi.json", get(openapi::page))
         .route("/metrics", get(metrics::page));
     if surface != Surface::Admin {
         let item = || put(kv::put).post(kv::put).get(kv::get).delete(kv::delete);
@@ -213,7 +215,6 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/v1/tables", get(tables::list))
             .route("/v1/tables/", any(tables::without_table))
             .route("/v1/tables/{table}", get(tables::describe).put(tables::define).delete(tables::drop_table))
-            .route("/openapi.json", get(|| missing("the OpenAPI description")))
             .route("/console", get(|| missing("the console")));
     }
     routes = match surface {
