@@ -1,109 +1,133 @@
-//! K-way merge of sorted record streams: one stream, ascending, one record per key.
+//! K-way merge of sorted sources: one stream, ascending, one record per key.
 //!
-//! A heap holds the next entry of each source (Knuth, The Art of Computer Programming vol. 3, §5.4.1).
-//! Records under equal keys are reconciled, so the order of the sources does not matter.
-
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::{BinaryHeap, binary_heap::PeekMut},
-};
+//! Each source stands at an entry, and a list holds them in the order of the keys they stand at (Knuth, The Art of
+//! Computer Programming vol. 3, §5.4.1; a list, since few are merged at a time). The one that was stepped finds its new
+//! place by one comparison while it goes on alone, else by binary search. Keys are compared where they lie: only
+//! what comes out is copied. Records under equal keys are reconciled, so the order of the sources does not matter.
 
 use bytes::Bytes;
 
 use crate::{error::Result, record::Record};
 
-/// A stream of records with strictly ascending keys.
-pub type Source<'a> = Box<dyn Iterator<Item = Result<(Bytes, Record)>> + Send + 'a>;
+/// A stream of records with strictly ascending keys, to step through. It stands before its first record.
+pub trait Source {
+    /// Steps to the next record; false behind the last one.
+    ///
+    /// # Errors
+    /// Whatever keeps the record from being read. It is not asked again.
+    fn advance(&mut self) -> Result<bool>;
 
-/// Merges sources, each of which is asked for its first entry at once. An error of any source is passed on and ends the merge, since what that source would have
-/// said about the keys that follow is unknown.
-pub fn merge(sources: Vec<Source<'_>>) -> Merge<'_> {
-    merge_lazily(sources.into_iter().map(|source| (Bytes::new(), source)).collect())
+    /// The key of the record at which it stands.
+    fn key(&self) -> &[u8];
+
+    /// The record at which it stands.
+    ///
+    /// # Errors
+    /// As [`Source::advance`].
+    fn record(&self) -> Result<Record>;
+}
+
+/// Merges sources. An error of any source is passed on and ends the merge, since what that source would have said about
+/// the keys that follow is unknown.
+pub fn merge<S: Source>(sources: impl IntoIterator<Item = S>) -> Merge<S> {
+    merge_lazily(sources.into_iter().map(|source| (Bytes::new(), source)))
 }
 
 /// As [`merge`], with a key for each source that none of its keys is below: it is not asked for an entry before
 /// that key's turn, which spares opening those behind the end of a short scan.
-pub fn merge_lazily(sources: Vec<(Bytes, Source<'_>)>) -> Merge<'_> {
-    let heads = sources.into_iter().map(|(key, source)| Reverse(Head { key, record: None, source }));
-    Merge { heads: heads.collect() }
+pub fn merge_lazily<S: Source>(sources: impl IntoIterator<Item = (Bytes, S)>) -> Merge<S> {
+    let heads: Vec<_> =
+        sources.into_iter().map(|(floor, source)| Head { floor: Some(floor), source }).collect();
+    let mut order: Vec<_> = (0..heads.len()).collect();
+    order.sort_by(|&a, &b| heads[b].key().cmp(heads[a].key()));
+    Merge { heads, order, taken: 0 }
 }
 
 /// Iterator of [`merge`].
-pub struct Merge<'a> {
-    heads: BinaryHeap<Reverse<Head<'a>>>,
+#[derive(Debug)]
+pub struct Merge<S> {
+    heads: Vec<Head<S>>,
+    /// The heads that are not at their end, the one with the smallest key last.
+    order: Vec<usize>,
+    /// How many of the last ones hold what came out already. They are stepped when more is asked for: what follows may be
+    /// far, and on the disk.
+    taken: usize,
 }
 
-impl Iterator for Merge<'_> {
+impl<S: Source> Iterator for Merge<S> {
     type Item = Result<(Bytes, Record)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let outcome = self.advance();
         if outcome.is_err() {
-            self.heads.clear();
+            self.order.clear();
+            self.taken = 0;
         }
         outcome.transpose()
     }
 }
 
-impl Merge<'_> {
+impl<S: Source> Merge<S> {
     fn advance(&mut self) -> Result<Option<(Bytes, Record)>> {
-        let Some((key, mut record)) = self.take_smallest(None)? else { return Ok(None) };
-        while let Some((_, other)) = self.take_smallest(Some(&key))? {
-            record = record.reconcile(other);
+        for _ in 0..std::mem::take(&mut self.taken) {
+            // It lands before those that were taken with it, whose key is the smallest.
+            self.step(self.order.len() - 1)?;
+        }
+        let (key, mut record) = loop {
+            let Some(&smallest) = self.order.last() else { return Ok(None) };
+            let head = &self.heads[smallest];
+            if head.floor.is_none() {
+                break (Bytes::copy_from_slice(head.source.key()), head.source.record()?);
+            }
+            self.step(self.order.len() - 1)?;
+        };
+        self.taken = 1;
+        while let Some(at) = self.order.len().checked_sub(self.taken + 1) {
+            let head = &self.heads[self.order[at]];
+            if head.key() != key {
+                break;
+            }
+            if head.floor.is_some() {
+                self.step(at)?;
+            } else {
+                record = record.reconcile(head.source.record()?);
+                self.taken += 1;
+            }
         }
         Ok(Some((key, record)))
     }
 
-    /// Takes the entry with the smallest key, if that is the one asked for, and lets its source follow up.
-    fn take_smallest(&mut self, wanted: Option<&Bytes>) -> Result<Option<(Bytes, Record)>> {
-        while let Some(mut smallest) = self.heads.peek_mut() {
-            if wanted.is_some_and(|wanted| smallest.0.key != *wanted) {
-                break;
-            }
-            let head = &mut smallest.0;
-            let taken = match head.source.next().transpose()? {
-                Some((key, record)) => {
-                    debug_assert!(head.record.is_none() || head.key < key, "sources are strictly ascending");
-                    debug_assert!(head.key <= key, "no key is below what was promised");
-                    (std::mem::replace(&mut head.key, key), head.record.replace(record))
-                }
-                None => {
-                    let Reverse(head) = PeekMut::pop(smallest);
-                    (head.key, head.record)
-                }
-            };
-            if let (key, Some(record)) = taken {
-                return Ok(Some((key, record)));
-            }
+    /// Steps the source at a place of the order, and moves it to where it belongs now.
+    fn step(&mut self, at: usize) -> Result<()> {
+        let head = &mut self.heads[self.order[at]];
+        head.floor = None;
+        if !head.source.advance()? {
+            self.order.remove(at);
+            return Ok(());
         }
-        Ok(None)
+        let key = self.heads[self.order[at]].key();
+        let is_below = |other: &usize| self.heads[*other].key() > key;
+        if self.order[..at].last().is_some_and(|next| !is_below(next)) {
+            let place = self.order[..at].partition_point(is_below);
+            self.order[place..=at].rotate_right(1);
+        }
+        Ok(())
     }
 }
 
-/// The next entry of a source, and the rest of it.
-struct Head<'a> {
-    key: Bytes,
-    /// `None` while the source was not asked yet; the key is not above its first one.
-    record: Option<Record>,
-    source: Source<'a>,
+/// A source, and where it stands.
+#[derive(Debug)]
+struct Head<S> {
+    /// Set while the source was not asked yet: none of its keys is below.
+    floor: Option<Bytes>,
+    source: S,
 }
 
-impl Ord for Head<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(&other.key)
+impl<S: Source> Head<S> {
+    fn key(&self) -> &[u8] {
+        match &self.floor {
+            Some(floor) => floor,
+            None => self.source.key(),
+        }
     }
 }
-
-impl PartialOrd for Head<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Head<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-
-impl Eq for Head<'_> {}

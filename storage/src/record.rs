@@ -180,14 +180,15 @@ impl Record {
     /// [`Error::Malformed`] when bytes are missing or left, [`Error::UnknownRecordKind`] for a kind of a later build.
     pub fn decode(mut input: Bytes) -> Result<Self> {
         let mut rest = &input[..];
-        let head = rest.try_get_u8().map_err(|_| TRUNCATED)?;
+        let head = rest.try_get_u8().map_err(|_| truncated())?;
         let kind = head & ((1 << KIND_BITS) - 1);
         if kind > TOMBSTONE {
             return Err(Error::UnknownRecordKind { kind });
         }
-        let (timestamp, mut rest) = rest.split_at_checked(usize::from(head >> KIND_BITS)).ok_or(TRUNCATED)?;
+        let (timestamp, mut rest) =
+            rest.split_at_checked(usize::from(head >> KIND_BITS)).ok_or_else(truncated)?;
         let timestamp = timestamp_of(timestamp)?;
-        let mut end = || rest.try_get_u64_le().map(Timestamp).map_err(|_| TRUNCATED);
+        let mut end = || rest.try_get_u64_le().map(Timestamp).map_err(|_| truncated());
         let end = match kind {
             PLAIN => Timestamp(0),
             _ => end()?,
@@ -217,7 +218,7 @@ fn timestamp_of(bytes: &[u8]) -> Result<Timestamp> {
     number
         .get_mut(..bytes.len())
         .filter(|_| bytes.last() != Some(&0))
-        .ok_or(BAD_TIMESTAMP)?
+        .ok_or_else(bad_timestamp)?
         .copy_from_slice(bytes);
     Ok(Timestamp(u64::from_le_bytes(number)))
 }
@@ -343,20 +344,31 @@ impl Mutation {
     }
 }
 
-const TRUNCATED: Error = Error::Malformed { what: "it ends too early" };
-const BAD_NUMBER: Error = Error::Malformed { what: "a length or count is wrong" };
-const BAD_TIMESTAMP: Error = Error::Malformed { what: "a timestamp is wrong" };
+#[cold]
+fn truncated() -> Error {
+    Error::Malformed { what: "it ends too early" }
+}
+
+#[cold]
+fn bad_number() -> Error {
+    Error::Malformed { what: "a length or count is wrong" }
+}
+
+#[cold]
+fn bad_timestamp() -> Error {
+    Error::Malformed { what: "a timestamp is wrong" }
+}
 
 fn take_number(input: &mut Bytes) -> Result<u64> {
     let mut rest = &input[..];
-    let number = varint::take(&mut rest).ok_or(BAD_NUMBER)?;
+    let number = varint::take(&mut rest).ok_or_else(bad_number)?;
     let rest = rest.len();
     input.advance(input.len() - rest);
     Ok(number)
 }
 
 fn take_bytes(input: &mut Bytes, len: u64) -> Result<Bytes> {
-    let len = usize::try_from(len).ok().filter(|&len| len <= input.len()).ok_or(TRUNCATED)?;
+    let len = usize::try_from(len).ok().filter(|&len| len <= input.len()).ok_or_else(truncated)?;
     Ok(input.split_to(len))
 }
 

@@ -32,12 +32,12 @@ use parking_lot::Mutex;
 use crate::{
     commit_log::segment::LogPosition,
     error::Result,
-    memtable::{Memtable, Writer},
+    memtable::{Memtable, MemtableIter, Writer},
     merge::{Source, merge_lazily},
     read_costs::{CostMeter, ReadCost, ReadCosts},
     record::{Record, Timestamp},
     scan::{ScanLimits, ScanPage},
-    sstable::{Cached, FileId, KeyHash, Stats, TableReader},
+    sstable::{Cached, FileId, KeyHash, Stats, TableIter, TableReader},
     table_options::TableOptions,
 };
 
@@ -270,17 +270,14 @@ impl Tree {
             return Ok(ScanPage::EMPTY);
         }
         let view = self.view.load_full();
-        let mut sources: Vec<(Bytes, Source<'_>)> = Vec::new();
+        let mut sources = Vec::new();
         for memtable in view.memtables().filter(|memtable| !memtable.is_empty()) {
-            sources.push((
-                Bytes::new(),
-                Box::new(memtable.range(range).filter_map(|entry| entry.entry()).map(Ok)),
-            ));
+            sources.push((Bytes::new(), Part::Memtable(memtable.walk(range))));
         }
         for table in &view.tables {
             let Stats { first_key, last_key, .. } = table.stats();
             if overlaps(range, first_key, last_key) {
-                sources.push((first_key.clone(), Box::new(table.range(range))));
+                sources.push((first_key.clone(), Part::Table(table.range(range))));
             }
         }
         ScanPage::fill(merge_lazily(sources), limits)
@@ -313,6 +310,35 @@ impl View {
     fn get_from_memory(&self, key: &[u8]) -> Option<Record> {
         let memtables = self.memtables().filter(|memtable| !memtable.is_empty());
         memtables.filter_map(|memtable| memtable.get(key)).reduce(Record::reconcile)
+    }
+}
+
+/// What a scan goes through.
+enum Part<'a> {
+    Memtable(MemtableIter<'a>),
+    Table(TableIter),
+}
+
+impl Source for Part<'_> {
+    fn advance(&mut self) -> Result<bool> {
+        match self {
+            Self::Memtable(memtable) => memtable.advance(),
+            Self::Table(table) => table.advance(),
+        }
+    }
+
+    fn key(&self) -> &[u8] {
+        match self {
+            Self::Memtable(memtable) => memtable.key(),
+            Self::Table(table) => table.key(),
+        }
+    }
+
+    fn record(&self) -> Result<Record> {
+        match self {
+            Self::Memtable(memtable) => memtable.record(),
+            Self::Table(table) => table.record(),
+        }
     }
 }
 

@@ -18,12 +18,19 @@ pub(crate) fn put(out: &mut impl BufMut, value: u64) {
 }
 
 /// Takes a number off the front; `None` if there is none, or not in its only encoding.
+#[inline]
 pub(crate) fn take(input: &mut &[u8]) -> Option<u64> {
-    let (&first, rest) = input.split_first()?;
-    if first < 0x80 {
-        *input = rest;
-        return Some(u64::from(first));
+    match input.split_first()? {
+        (&first, rest) if first < 0x80 => {
+            *input = rest;
+            Some(u64::from(first))
+        }
+        _ => take_long(input),
     }
+}
+
+/// As [`take`], whatever its length.
+fn take_long(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for (number, &byte) in input.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);
@@ -37,6 +44,7 @@ pub(crate) fn take(input: &mut &[u8]) -> Option<u64> {
 }
 
 /// As [`take`], for numbers that must fit 32 bits.
+#[inline]
 pub(crate) fn take_u32(input: &mut &[u8]) -> Option<u32> {
     u32::try_from(take(input)?).ok()
 }

@@ -9,8 +9,29 @@ use helenus_storage::{
 };
 use proptest::prelude::*;
 
-fn source(entries: BTreeMap<u8, u64>) -> Source<'static> {
-    Box::new(entries.into_iter().map(|(key, at)| Ok((Bytes::from(vec![key]), record(at)))))
+/// A source of what a list holds.
+struct Entries(Vec<Result<(Bytes, Record), Error>>, usize);
+
+impl Source for Entries {
+    fn advance(&mut self) -> Result<bool, Error> {
+        self.1 += 1;
+        match self.0.get_mut(self.1 - 1) {
+            Some(Err(error)) => Err(std::mem::replace(error, Error::Closed)),
+            entry => Ok(entry.is_some()),
+        }
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.0[self.1 - 1].as_ref().expect("it stands at an entry").0
+    }
+
+    fn record(&self) -> Result<Record, Error> {
+        Ok(self.0[self.1 - 1].as_ref().expect("it stands at an entry").1.clone())
+    }
+}
+
+fn source(entries: BTreeMap<u8, u64>) -> Entries {
+    Entries(entries.into_iter().map(|(key, at)| Ok((Bytes::from(vec![key]), record(at)))).collect(), 0)
 }
 
 fn record(at: u64) -> Record {
@@ -27,7 +48,7 @@ proptest! {
             let newest = expected.entry(*key).or_insert(*at);
             *newest = (*newest).max(*at);
         }
-        let merged: Vec<_> = merge(sources.into_iter().map(source).collect()).map(Result::unwrap).collect();
+        let merged: Vec<_> = merge(sources.into_iter().map(source)).map(Result::unwrap).collect();
         let expected: Vec<_> =
             expected.into_iter().map(|(key, at)| (Bytes::from(vec![key]), record(at))).collect();
         prop_assert_eq!(merged, expected);
@@ -36,9 +57,9 @@ proptest! {
 
 #[test]
 fn an_error_of_any_source_ends_the_merge() {
-    let broken = |good: usize| -> Source<'static> {
+    let broken = |good: usize| {
         let entries = (0..good).map(|key| Ok((Bytes::from(vec![key as u8 * 2]), record(1))));
-        Box::new(entries.chain(std::iter::once(Err(Error::Closed))))
+        Entries(entries.chain([Err(Error::Closed)]).collect(), 0)
     };
     for good in 0..3 {
         let whole = source((0..10).map(|key| (key, 2)).collect());
@@ -54,9 +75,7 @@ fn an_error_of_any_source_ends_the_merge() {
 fn a_source_is_asked_for_nothing_before_its_turn() {
     // Given a source that fails, and is known to have nothing below 5,
     let whole = || (Bytes::new(), source((0..10).map(|key| (key, 2)).collect()));
-    let failing = || -> (Bytes, Source<'static>) {
-        (Bytes::from(vec![5]), Box::new(std::iter::once(Err(Error::Closed))))
-    };
+    let failing = || (Bytes::from(vec![5]), Entries(vec![Err(Error::Closed)], 0));
     // then what is below comes out, and nothing else.
     for sources in [vec![whole(), failing()], vec![failing(), whole()]] {
         let merged: Vec<_> = merge_lazily(sources).collect();

@@ -5,7 +5,7 @@ use std::{ops::Bound, sync::Arc};
 use super::{KeySpace, Purge};
 use crate::{
     error::Result,
-    merge::{Source, merge},
+    merge::merge,
     sstable::{TableFile, TableReader, TableWriter},
 };
 
@@ -47,8 +47,7 @@ pub(crate) fn merge_tables(
     mut go_on: impl FnMut(Progress) -> Result<()>,
 ) -> Result<Vec<TableFile>> {
     let everything = (Bound::Unbounded, Bound::Unbounded);
-    let sources =
-        inputs.iter().map(|table| Box::new(table.range_uncached(everything)) as Source<'_>).collect();
+    let sources = inputs.iter().map(|table| table.range_uncached(everything));
     let mut progress = Progress::default();
     let mut finished = Vec::new();
     let mut finish = |output: TableWriter| -> Result<u64> {

@@ -28,9 +28,11 @@
 //! gets is a copy of its own, so that reads do not make a memtable larger. Rejected: a buffer for many records, freed
 //! at once, in which a key that is overwritten again and again leaves its garbage.
 //!
-//! Reading order: `key`, `list`.
+//! Reading order: `key`, `list`, `walk`.
 
 mod key;
 mod list;
+mod walk;
 
 pub(crate) use list::{Memtable, Writer};
+pub(crate) use walk::MemtableIter;

@@ -83,12 +83,12 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn parse(contents: Bytes) -> Result<Self> {
-        let (before, count) = contents.split_last_chunk::<4>().ok_or(NO_RESTARTS)?;
+        let (before, count) = contents.split_last_chunk::<4>().ok_or_else(no_restarts)?;
         let restarts = u32::from_le_bytes(*count) as usize;
-        let table_len = restarts.checked_mul(4).ok_or(NO_RESTARTS)?;
-        let entries_end = before.len().checked_sub(table_len).ok_or(NO_RESTARTS)?;
+        let table_len = restarts.checked_mul(4).ok_or_else(no_restarts)?;
+        let entries_end = before.len().checked_sub(table_len).ok_or_else(no_restarts)?;
         if restarts == 0 {
-            return Err(NO_RESTARTS);
+            return Err(no_restarts());
         }
         Ok(Self { contents, entries_end, restarts })
     }
@@ -113,7 +113,7 @@ impl Block {
             if entry.shared < matched {
                 break;
             }
-            let rest = key.get(matched..).ok_or(BAD_ENTRY)?;
+            let rest = key.get(matched..).ok_or_else(bad_entry)?;
             match entry.key_rest.cmp(rest) {
                 Ordering::Less => {
                     matched += entry.key_rest.iter().zip(rest).take_while(|(a, b)| a == b).count();
@@ -142,7 +142,7 @@ impl Block {
         while low < high {
             let middle = low + (high - low) / 2;
             let entry = self.entry(self.restart(middle)?)?.filter(|entry| entry.shared == 0);
-            if entry.ok_or(NO_RESTARTS)?.key_rest <= key {
+            if entry.ok_or_else(no_restarts)?.key_rest <= key {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -157,15 +157,15 @@ impl Block {
 
     /// The entry at an offset of the contents; `None` where they end.
     fn entry(&self, position: usize) -> Result<Option<Entry<'_>>> {
-        let entries = self.contents.get(..self.entries_end).ok_or(BAD_ENTRY)?;
-        let mut rest = entries.get(position..).ok_or(BAD_ENTRY)?;
+        let entries = self.contents.get(..self.entries_end).ok_or_else(bad_entry)?;
+        let mut rest = entries.get(position..).ok_or_else(bad_entry)?;
         if rest.is_empty() {
             return Ok(None);
         }
-        let mut number = || varint::take_u32(&mut rest).map(|number| number as usize).ok_or(BAD_ENTRY);
+        let mut number = || varint::take_u32(&mut rest).map(|number| number as usize).ok_or_else(bad_entry);
         let (shared, unshared, record_len) = (number()?, number()?, number()?);
-        let (key_rest, rest) = rest.split_at_checked(unshared).ok_or(BAD_ENTRY)?;
-        let after = rest.len().checked_sub(record_len).ok_or(BAD_ENTRY)?;
+        let (key_rest, rest) = rest.split_at_checked(unshared).ok_or_else(bad_entry)?;
+        let after = rest.len().checked_sub(record_len).ok_or_else(bad_entry)?;
         Ok(Some(Entry { shared, key_rest, record: entries.len() - rest.len()..entries.len() - after }))
     }
 
@@ -174,8 +174,8 @@ impl Block {
     }
 
     fn restart(&self, number: usize) -> Result<usize> {
-        let mut at = self.contents.get(self.entries_end + 4 * number..).ok_or(NO_RESTARTS)?;
-        Ok(at.try_get_u32_le().map_err(|_| NO_RESTARTS)? as usize)
+        let mut at = self.contents.get(self.entries_end + 4 * number..).ok_or_else(no_restarts)?;
+        Ok(at.try_get_u32_le().map_err(|_| no_restarts())? as usize)
     }
 }
 
@@ -208,7 +208,7 @@ impl Cursor {
         // The first entry has none before it.
         let is_above = |before: &[u8]| self.is_before_first() || key_rest > before;
         if !self.key.get(shared..).is_some_and(is_above) {
-            return Err(BAD_ENTRY);
+            return Err(bad_entry());
         }
         self.key.truncate(shared);
         self.key.extend_from_slice(key_rest);
@@ -233,5 +233,12 @@ impl Cursor {
     }
 }
 
-const NO_RESTARTS: Error = Error::Malformed { what: "the restart points of a block are wrong" };
-const BAD_ENTRY: Error = Error::Malformed { what: "an entry of a block is wrong" };
+#[cold]
+fn no_restarts() -> Error {
+    Error::Malformed { what: "the restart points of a block are wrong" }
+}
+
+#[cold]
+fn bad_entry() -> Error {
+    Error::Malformed { what: "an entry of a block is wrong" }
+}

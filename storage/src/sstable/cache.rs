@@ -8,11 +8,9 @@
 //! A block's checksum is verified when it enters. Blocks of a table that was removed are not asked for any more and
 //! age out; file ids are never used twice, so none is taken for that of another table.
 
-use std::{
-    fmt,
-    hash::{BuildHasherDefault, DefaultHasher},
-};
+use std::fmt;
 
+use foldhash::fast::FixedState;
 use quick_cache::{
     OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
@@ -36,13 +34,11 @@ const LARGEST_SHARE: usize = 8;
 /// A block: its file, and its offset there.
 type Place = (u64, u64);
 
-/// The hasher's keys are fixed: what a simulated engine evicts must not depend on the process.
-type FixedHasher = BuildHasherDefault<DefaultHasher>;
-
 /// Verified blocks in memory, shared by all tables of an engine.
 pub struct BlockCache {
-    /// `None`: nothing is kept.
-    blocks: Option<Cache<Place, Block, BlockWeight, FixedHasher>>,
+    /// `None`: nothing is kept. The hasher's keys are fixed: what a simulated engine evicts must not depend on the
+    /// process.
+    blocks: Option<Cache<Place, Block, BlockWeight, FixedState>>,
     largest_block_bytes: usize,
 }
 
@@ -60,7 +56,7 @@ impl BlockCache {
             .estimated_items_capacity(expected.max(1))
             .build();
         let cache = |options| {
-            Cache::with_options(options, BlockWeight, FixedHasher::default(), DefaultLifecycle::default())
+            Cache::with_options(options, BlockWeight, FixedState::default(), DefaultLifecycle::default())
         };
         let blocks = options.ok().filter(|_| capacity_bytes > 0).map(cache);
         Self { blocks, largest_block_bytes: capacity_bytes / shards / LARGEST_SHARE }

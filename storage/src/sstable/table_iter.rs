@@ -7,9 +7,11 @@ use bytes::Bytes;
 use super::{TableReader, block::Cursor, section::locate};
 use crate::{
     error::{Error, Result},
+    merge::Source,
     record::Record,
 };
 
+const NOWHERE: Error = Error::Malformed { what: "a walk through a table has not begun" };
 const OUT_OF_ORDER: Error = Error::Malformed { what: "a block begins below where it should" };
 
 /// Iterates over a part of an SSTable.
@@ -33,12 +35,31 @@ impl Iterator for TableIter {
     type Item = Result<(Bytes, Record)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.is_done {
-            return None;
+        match self.advance() {
+            Ok(false) => None,
+            Ok(true) => Some(self.record().map(|record| (Bytes::copy_from_slice(self.key()), record))),
+            Err(error) => Some(Err(error)),
         }
-        let found = self.advance().transpose();
-        self.is_done = !matches!(found, Some(Ok(_)));
+    }
+}
+
+impl Source for TableIter {
+    fn advance(&mut self) -> Result<bool> {
+        if self.is_done {
+            return Ok(false);
+        }
+        let found = self.step();
+        self.is_done = !matches!(found, Ok(true));
         found
+    }
+
+    fn key(&self) -> &[u8] {
+        self.block.as_ref().map_or(&[], |(cursor, _)| cursor.key())
+    }
+
+    fn record(&self) -> Result<Record> {
+        let (cursor, offset) = self.block.as_ref().ok_or(NOWHERE)?;
+        cursor.record().map_err(|error| locate(error, self.table.path(), *offset))
     }
 }
 
@@ -65,11 +86,12 @@ impl TableIter {
         }
     }
 
-    fn advance(&mut self) -> Result<Option<(Bytes, Record)>> {
+    /// Steps to the next record within the bounds; false behind the last one.
+    fn step(&mut self) -> Result<bool> {
         loop {
             let table = &self.table;
             let Some((cursor, offset)) = &mut self.block else {
-                let Some(place) = table.place(self.next_block) else { return Ok(None) };
+                let Some(place) = table.place(self.next_block) else { return Ok(false) };
                 self.next_block += 1;
                 let located = |error| locate(error, table.path(), place.offset);
                 let block = if self.is_cached { table.block(place)? } else { table.read_block(place)? };
@@ -102,10 +124,7 @@ impl TableIter {
                 Bound::Excluded(upper) => key >= upper.as_slice(),
                 Bound::Unbounded => false,
             };
-            if beyond {
-                return Ok(None);
-            }
-            return Ok(Some((Bytes::copy_from_slice(key), cursor.record().map_err(located)?)));
+            return Ok(!beyond);
         }
     }
 }
