@@ -139,18 +139,10 @@ pub enum Command {
     Hints(Asked),
     /// Keep hints, but deliver none until `resume-handoff` or the next start of the node
     #[command(before_help = "Example: helenus admin pause-handoff")]
-    PauseHandoff {
-        /// Which node.
-        #[command(flatten)]
-        endpoint: EndpointArgs,
-    },
+    PauseHandoff(tasks::How),
     /// Deliver hints again
     #[command(before_help = "Example: helenus admin resume-handoff")]
-    ResumeHandoff {
-        /// Which node.
-        #[command(flatten)]
-        endpoint: EndpointArgs,
-    },
+    ResumeHandoff(tasks::How),
     /// Drop the writes that the node keeps for members that missed them; those have to be repaired then
     #[command(before_help = "Example: helenus admin truncate-hints 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d")]
     TruncateHints(handoff::Truncate),
@@ -162,9 +154,9 @@ pub enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
-        /// Which node.
+        /// Where.
         #[command(flatten)]
-        endpoint: EndpointArgs,
+        how: tasks::How,
     },
 }
 
@@ -222,8 +214,8 @@ impl Command {
             }
             Self::Snapshot(command) => command.run()?,
             Self::Hints(asked) => asked.show("/admin/v1/hints", handoff::render)?,
-            Self::PauseHandoff { endpoint } => handoff::pause(&endpoint, true)?,
-            Self::ResumeHandoff { endpoint } => handoff::pause(&endpoint, false)?,
+            Self::PauseHandoff(how) => handoff::pause(&how, true)?,
+            Self::ResumeHandoff(how) => handoff::pause(&how, false)?,
             Self::TruncateHints(command) => command.run()?,
             Self::Status(asked) => asked.show(STATUS_PATH, render)?,
             Self::Ring { table, asked } => {
@@ -240,13 +232,14 @@ impl Command {
             Self::FailureDetector(asked) => {
                 asked.show("/admin/v1/failure-detector", failure_detector::render)?;
             }
-            Self::Assassinate { host_id, yes, endpoint } => {
+            Self::Assassinate { host_id, yes, how } => {
                 if !yes {
                     confirm(host_id)?;
                 }
-                let answer = endpoint::post(&endpoint.endpoint, &format!("{ASSASSINATE_PATH}/{host_id}"))?;
+                let answer =
+                    endpoint::post(&how.endpoint.endpoint, &format!("{ASSASSINATE_PATH}/{host_id}"))?;
                 let note = answer["note"].as_str().unwrap_or_default();
-                output::answer(&format!("removed host {host_id}: {note}"))?;
+                how.answer(&answer, &format!("removed host {host_id}: {note}"))?;
             }
             Self::Endpoints { table, key, asked } => {
                 let key = URL_SAFE_NO_PAD.encode(key.as_bytes());

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`serve`] is the node itself, `entrance` what answers before it, `supervisor` who started it; [`local`] runs several of them on this
 //! machine; [`client`], [`table`] and [`admin`] talk to one over HTTP ([`endpoint`]); [`inspect`] looks into its files;
-//! [`config`] explains settings; [`output`] is how answers look.
+//! [`config`] explains settings; [`papers`] writes all of it down; [`output`] is how answers look.
 
 pub mod admin;
 pub mod client;
@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod local;
 mod open_files;
 pub mod output;
+pub mod papers;
 pub mod serve;
 mod supervisor;
 pub mod table;
@@ -64,6 +65,10 @@ enum Command {
     /// Look into the files of a node, which may be running or not
     #[command(subcommand)]
     Inspect(inspect::Command),
+    /// Print the completions of a shell
+    Completions(papers::Completions),
+    /// Write the manual pages
+    Man(papers::Pages),
 }
 
 /// The program was used wrongly.
@@ -141,6 +146,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Table(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

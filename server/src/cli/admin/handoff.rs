@@ -10,10 +10,8 @@ use ureq::http::Method;
 use uuid::Uuid;
 
 use super::{
-    super::{
-        endpoint::{self, EndpointArgs},
-        output,
-    },
+    super::{endpoint, output},
+    tasks::How,
     upkeep::PATIENCE,
 };
 
@@ -25,7 +23,7 @@ pub struct Truncate {
     /// Host id of the member whose hints are dropped; those of all members without one
     host_id: Option<Uuid>,
     #[command(flatten)]
-    endpoint: EndpointArgs,
+    how: How,
 }
 
 /// The answer of the node, as far as it is shown.
@@ -56,18 +54,18 @@ struct Mark {
 impl Truncate {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let query = self.host_id.map(|host_id| format!("?target={host_id}")).unwrap_or_default();
-        let reply =
-            endpoint::ask(&Method::DELETE, &self.endpoint.endpoint, &format!("{PATH}{query}"), PATIENCE)?;
-        Ok(output::answer(&format!("dropped {} hints", reply["dropped"]))?)
+        let endpoint = &self.how.endpoint.endpoint;
+        let reply = endpoint::ask(&Method::DELETE, endpoint, &format!("{PATH}{query}"), PATIENCE)?;
+        self.how.answer(&reply, &format!("dropped {} hints", reply["dropped"]))
     }
 }
 
 /// Stops the delivery of hints, or lets it go on.
-pub(super) fn pause(endpoint: &EndpointArgs, is_paused: bool) -> anyhow::Result<()> {
+pub(super) fn pause(how: &How, is_paused: bool) -> anyhow::Result<()> {
     let verb = if is_paused { "pause" } else { "resume" };
-    endpoint::post(&endpoint.endpoint, &format!("{PATH}/{verb}"))?;
+    let reply = endpoint::post(&how.endpoint.endpoint, &format!("{PATH}/{verb}"))?;
     let said = if is_paused { "the delivery of hints is paused" } else { "hints are delivered" };
-    Ok(output::answer(said)?)
+    how.answer(&reply, said)
 }
 
 pub(super) fn render(status: &Status) -> String {

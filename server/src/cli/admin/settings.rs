@@ -88,13 +88,8 @@ impl SetLogLevel {
         let target = self.target.as_deref().map(|target| format!("&target={}", percent_encoded(target)));
         let path = format!("/admin/v1/log-level?level={}{}", self.level, target.unwrap_or_default());
         let answer = endpoint::ask(&Method::PUT, &self.how.endpoint.endpoint, &path, PATIENCE)?;
-        match self.how.output.format {
-            Format::Json => Ok(output::answer_json(&answer)?),
-            Format::Table => {
-                let filter = answer["filter"].as_str().unwrap_or_default();
-                Ok(output::answer(&format!("the log shows {filter}, until the node stops"))?)
-            }
-        }
+        let filter = answer["filter"].as_str().unwrap_or_default();
+        self.how.answer(&answer, &format!("the log shows {filter}, until the node stops"))
     }
 }
 

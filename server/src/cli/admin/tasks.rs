@@ -105,13 +105,8 @@ impl Tasks {
             Self::Cancel(Named { id, how }) => {
                 let path = format!("{PATH}/{id}");
                 let task = endpoint::ask(&Method::DELETE, &how.endpoint.endpoint, &path, PATIENCE)?;
-                match how.output.format {
-                    Format::Json => Ok(output::answer_json(&task)?),
-                    Format::Table => {
-                        let task: Task = serde_json::from_value(task)?;
-                        Ok(output::answer(&format!("{} will end", task.name()))?)
-                    }
-                }
+                let named: Task = serde_json::from_value(task.clone())?;
+                how.answer(&task, &format!("{} will end", named.name()))
             }
         }
     }
@@ -130,7 +125,7 @@ impl Begin {
         path: &str,
         said: impl Fn(&Task) -> anyhow::Result<String>,
     ) -> anyhow::Result<()> {
-        let How { endpoint, output } = &self.how;
+        let endpoint = &self.how.endpoint;
         let separator = if path.contains('?') { '&' } else { '?' };
         let wait_ms = if self.detach { 0 } else { GLANCE_MS };
         let path = format!("{path}{separator}wait_ms={wait_ms}");
@@ -138,14 +133,19 @@ impl Begin {
         if !self.detach {
             return self.how.tell(&watched(endpoint, begun)?, said);
         }
-        match output.format {
-            Format::Json => Ok(output::answer_json(&begun)?),
-            Format::Table => Ok(output::answer(&format!("task {}", begun["id"]))?),
-        }
+        self.how.answer(&begun, &format!("task {}", begun["id"]))
     }
 }
 
 impl How {
+    /// Shows what the node answered: to people in one line.
+    pub(super) fn answer(&self, reply: &Value, said: &str) -> anyhow::Result<()> {
+        match self.output.format {
+            Format::Json => Ok(output::answer_json(reply)?),
+            Format::Table => Ok(output::answer(said)?),
+        }
+    }
+
     /// Shows a task that has ended. One that has failed is an error.
     fn tell(&self, answer: &Value, said: impl Fn(&Task) -> anyhow::Result<String>) -> anyhow::Result<()> {
         let task: Task = serde_json::from_value(answer.clone())?;

@@ -138,10 +138,7 @@ impl Snapshot {
             Self::Clear { name, how } => {
                 let endpoint = &how.endpoint.endpoint;
                 let answer = endpoint::ask(&Method::DELETE, endpoint, &path_of(name), PATIENCE)?;
-                match how.output.format {
-                    Format::Json => Ok(output::answer_json(&answer)?),
-                    Format::Table => Ok(output::answer(&format!("removed snapshot {name}"))?),
-                }
+                how.answer(&answer, &format!("removed snapshot {name}"))
             }
             Self::List { endpoint, output } => {
                 let reply = endpoint::get_json(&endpoint.endpoint, "/admin/v1/snapshots")?;

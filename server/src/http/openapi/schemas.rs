@@ -82,8 +82,8 @@ pub(super) fn parameters() -> Value {
         header("Helenus-Timestamp", number(1, 1_700_000_000_000_000), "Alias of timestamp"),
         header(
             "Prefer",
-            text("^wait=[1-9]$"),
-            "wait=s: the deadline in seconds; other preferences are ignored",
+            json!({ "type": "string" }),
+            "wait=s: the deadline, 1 to 30 seconds; other preferences are ignored",
         ),
     ];
     Value::Object(all.into_iter().collect())
@@ -165,12 +165,15 @@ pub(super) fn schemas() -> Value {
     let written = || json!({ "timestamp": count(), "required": count(), "acknowledged": count() });
     let mut created = written();
     created["key"] = text();
+    let factor = || json!({ "type": "integer", "minimum": 1, "maximum": 64 });
     let replication = || {
-        json!({
-            "type": "object", "required": ["class"],
-            "properties": { "class": { "enum": ["simple", "network_topology"] }, "factor": count() },
-            "description": "simple takes a factor; network_topology one for each datacenter, by its name"
-        })
+        json!({ "oneOf": [
+            { "type": "object", "required": ["class", "factor"], "additionalProperties": false,
+              "properties": { "class": { "const": "simple" }, "factor": factor() } },
+            { "type": "object", "required": ["class"], "additionalProperties": factor(), "minProperties": 2,
+              "properties": { "class": { "const": "network_topology" } },
+              "description": "a factor for each datacenter, by its name" }
+        ] })
     };
     let definition = || {
         json!({
@@ -188,15 +191,19 @@ pub(super) fn schemas() -> Value {
     let mut table = definition();
     table["name"] = text();
     table["id"] = count();
+    for level in ["default_read_consistency", "default_write_consistency"] {
+        table[level] = json!({ "type": "string", "description": "a level, or a number of replicas" });
+    }
     let mut changed = table.clone();
     changed["agreed"] = json!({ "type": "boolean", "description": "whether every live node knows it" });
     let operation = json!({
         "type": "object", "required": ["op", "table"], "additionalProperties": false,
         "properties": {
             "op": { "enum": ["put", "get", "delete"] }, "table": text(),
-            "key": text(), "key_base64": text(), "value": text(), "value_base64": text(),
-            "ttl": { "type": "integer", "minimum": 0, "maximum": u32::MAX },
-            "timestamp": { "type": "integer", "minimum": 0, "maximum": 1_700_000_000_000_000_u64 }
+            "key": maybe("string"), "key_base64": maybe("string"),
+            "value": maybe("string"), "value_base64": maybe("string"),
+            "ttl": { "type": ["integer", "null"], "minimum": 0, "maximum": u64::MAX },
+            "timestamp": { "type": ["integer", "null"], "minimum": 0, "maximum": u64::MAX }
         }
     });
     let table_stats = object(json!({ "tables": { "type": "array", "items": object(json!({
@@ -258,7 +265,7 @@ pub(super) fn schemas() -> Value {
     let batch = json!({
         "type": "object", "required": ["operations"], "additionalProperties": false,
         "properties": {
-            "consistency": level(),
+            "consistency": { "anyOf": [level(), { "type": "null" }] },
             "operations": { "type": "array", "maxItems": 1000, "items": { "$ref": "#/components/schemas/Operation" } }
         }
     });
