@@ -155,7 +155,7 @@ pub(super) fn schemas() -> Value {
         json!({ "type": "object", "required": required, "properties": properties })
     };
     let level =
-        || json!({ "anyOf": [{ "enum": LEVELS }, { "type": "integer", "minimum": 1, "maximum": 65535 }] });
+        || json!({ "anyOf": [{ "enum": LEVELS }, { "type": "integer", "minimum": 1, "maximum": u32::MAX }] });
     let mut problem = object(json!({
         "type": { "enum": types }, "title": text(), "status": { "type": "integer", "minimum": 400, "maximum": 599 },
         "detail": text(), "request_id": text(), "consistency": text(), "required": count(), "received": count(),
