@@ -7,4 +7,5 @@ pub mod http;
 pub mod listen;
 pub mod peer;
 pub mod snitch;
+mod tasks;
 pub mod telemetry;

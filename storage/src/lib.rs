@@ -5,7 +5,7 @@
 //! reconciled; [`disk`] is the seam below which everything can fail; [`commit_log`], `memtable` and
 //! [`sstable`] are the three places a record lives in; [`mod@merge`] reads several of them as one; `manifest`
 //! says which SSTables are live; `compaction` makes fewer of them; `scan` cuts a range into pages; `tree` puts memtables and SSTables of one
-//! table together; `recovery` opens a data directory; `snapshot` makes another of it; `scrub` verifies
+//! table together, and `read_costs` counts what its reads cost; `recovery` opens a data directory; `snapshot` makes another of it; `scrub` verifies
 //! what is live and [`inspect`] shows what the files of a data directory hold; [`engine`] is the door; [`background`] the threads that
 //! loop on [`Engine::step`]. [`marks`] are assertions for all of them, `varint` the numbers of all formats.
 
@@ -21,6 +21,7 @@ pub mod marks;
 mod memtable;
 pub mod merge;
 pub mod options;
+mod read_costs;
 pub mod record;
 mod recovery;
 mod scan;
@@ -34,10 +35,11 @@ mod varint;
 
 pub use engine::{
     Compaction, CompactionDebt, CompactionKind, Engine, Pressure, ScanEnd, ScanLimits, ScanPage, Step,
-    StepOutcome, TableId, Ticket, TryGet,
+    StepOutcome, TableId, TableStats, Ticket, TryGet,
 };
 pub use error::Error;
 pub use options::{AccessMode, Clock, Compression, Options, PurgeFilter, SyncMode};
+pub use read_costs::ReadCosts;
 pub use record::{Mutation, Record, RecordKind, Timestamp};
 pub use scrub::ScrubReport;
 pub use snapshot::{SNAPSHOTS_DIRECTORY, Snapshot};

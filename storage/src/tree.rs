@@ -34,6 +34,7 @@ use crate::{
     error::Result,
     memtable::{Memtable, MemtableIter, Writer},
     merge::{Source, merge_lazily},
+    read_costs::{CostMeter, ReadCost, ReadCosts},
     record::{Record, Timestamp},
     scan::{ScanLimits, ScanPage},
     sstable::{Cached, FileId, KeyHash, Stats, TableIter, TableReader},
@@ -59,6 +60,8 @@ pub(crate) struct Tree {
     flush_bytes: AtomicU64,
     /// First position of the active memtable when its age was last asked for, and when it was first seen to have it.
     seen: Mutex<Option<(LogPosition, Duration)>>,
+    /// What reads of single keys have cost.
+    costs: CostMeter,
 }
 
 /// Where the records of a table are, at one moment.
@@ -91,6 +94,7 @@ impl Tree {
             options: ArcSwapOption::from_pointee(options),
             flush_bytes: AtomicU64::new(0),
             seen: Mutex::default(),
+            costs: CostMeter::default(),
         }
     }
 
@@ -186,25 +190,34 @@ impl Tree {
         });
     }
 
+    /// What reads of single keys have cost so far.
+    pub(crate) fn read_costs(&self) -> ReadCosts {
+        self.costs.read()
+    }
+
     /// The newest record of a storage key; may block.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Record>> {
         let view = self.view.load();
         let mut newest = view.get_from_memory(key);
-        let mut hash = None;
+        let (mut hash, mut cost) = (None, ReadCost::default());
         for table in &view.tables {
             if is_unbeatable(newest.as_ref(), table) {
                 crate::sometimes!("older tables were not read");
                 break;
             }
             if !table.may_contain(key, || *hash.get_or_insert_with(|| KeyHash::of(key))) {
+                cost.spared += 1;
                 continue;
             }
+            cost.looked_into += 1;
             if let Some(record) = table.get(key)? {
                 newest = reconcile(newest, record);
             } else {
                 crate::sometimes!("a filter was wrong about a key");
+                cost.in_vain += 1;
             }
         }
+        self.costs.record(&cost);
         Ok(newest)
     }
 
@@ -212,20 +225,24 @@ impl Tree {
     pub(crate) fn try_get(&self, key: &[u8]) -> Result<TryGet> {
         let view = self.view.load();
         let mut newest = view.get_from_memory(key);
-        let mut hash = None;
+        let (mut hash, mut cost) = (None, ReadCost::default());
         for table in &view.tables {
             if is_unbeatable(newest.as_ref(), table) {
                 break;
             }
             if !table.may_contain(key, || *hash.get_or_insert_with(|| KeyHash::of(key))) {
+                cost.spared += 1;
                 continue;
             }
+            cost.looked_into += 1;
             match table.get_cached(key)? {
                 Cached::Known(Some(record)) => newest = reconcile(newest, record),
-                Cached::Known(None) => {}
+                Cached::Known(None) => cost.in_vain += 1,
+                // Whoever reads it from the disk counts.
                 Cached::Cold => return Ok(TryGet::Cold),
             }
         }
+        self.costs.record(&cost);
         Ok(TryGet::Ready(newest))
     }
 

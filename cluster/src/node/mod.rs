@@ -28,7 +28,7 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `room`, `local_store`,
-//! `replica`, `handoff`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
+//! `table_meters`, `replica`, `handoff`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
 
 mod calls;
 mod clock;
@@ -51,6 +51,7 @@ mod room;
 mod saved_clock;
 mod saved_cluster;
 mod schema;
+mod table_meters;
 mod token_choice;
 pub mod transport;
 mod upkeep;
@@ -58,15 +59,16 @@ mod user_records;
 
 pub use coordinator::{HeldBy, LookUp};
 pub use reports::{
-    ClusterStatus, GossipStatus, GossipedMember, MemberStatus, NodeCounters, PeerHealth, Report, Topic,
+    ClusterStatus, FailureDetectorReport, GossipStatus, GossipedMember, MemberStatus, NodeCounters,
+    PeerHealth, Report, Topic,
 };
 pub use schema::{SchemaChange, SchemaError};
-pub use upkeep::{Upkeep, UpkeepError};
+pub use upkeep::{Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use helenus_storage::{Engine, Mutation, Record, ScrubReport, Snapshot, TableId, Timestamp};
+use helenus_storage::{Engine, Mutation, Record, TableId, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
@@ -112,6 +114,7 @@ use crate::{
 pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget, StoredHints, StoredRun};
 pub use known_cluster::RemovalError;
 pub use request_counters::RequestCounters;
+pub use table_meters::ReplicaCounters;
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
 #[derive(Debug, Clone)]
@@ -361,6 +364,7 @@ impl Node {
             clock: Arc::clone(&clock),
             cluster: Arc::clone(&cluster),
             store: Arc::clone(&store),
+            meters: Arc::default(),
         });
         let schema = Arc::new(SchemaKeeper::new(Arc::clone(&peers)));
         let stop = CancellationToken::new();
@@ -394,6 +398,7 @@ impl Node {
             store,
             coordinator: Arc::clone(&coordinator),
             hints: Arc::clone(&hints),
+            meters: Arc::clone(&replica.meters),
         };
         Ok(Arc::new(Self {
             identity,
@@ -672,20 +677,15 @@ impl Node {
         self.coordinator.readiness()
     }
 
-    /// Does upkeep of this node's storage, and answers the snapshots that it is about.
+    /// Does upkeep of this node's storage. With [`Upkeep::Drain`] it takes no more requests first.
     ///
     /// # Errors
     /// [`UpkeepError`].
-    pub async fn upkeep(&self, task: Upkeep) -> Result<Vec<Snapshot>, UpkeepError> {
-        self.upkeep.perform(task).await
-    }
-
-    /// Reads all SSTables of this node, so many bytes a second at most, and verifies every checksum. Damage is an answer.
-    ///
-    /// # Errors
-    /// [`UpkeepError`].
-    pub async fn scrub(&self, bytes_per_second: u64) -> Result<ScrubReport, UpkeepError> {
-        self.upkeep.scrub(bytes_per_second).await
+    pub async fn upkeep(&self, task: Upkeep, meter: &Arc<Meter>) -> Result<UpkeepOutcome, UpkeepError> {
+        if task == Upkeep::Drain {
+            self.drain();
+        }
+        self.upkeep.perform(task, meter).await
     }
 
     /// Whether it is a replica of a storage key, by its own ring.
@@ -727,6 +727,16 @@ impl Node {
         reports::counters::of(&self.source)
     }
 
+    /// What it has done as a replica, for metrics.
+    pub fn replica_counters(&self) -> ReplicaCounters {
+        self.replica.meters.totals()
+    }
+
+    /// Whom it takes for alive, suspected or dead, and why.
+    pub fn failure_detector(&self) -> FailureDetectorReport {
+        reports::failure_detector::of(&self.source)
+    }
+
     /// The members as this node sees them.
     pub fn status(&self) -> ClusterStatus {
         reports::status::of(&self.source)
@@ -745,6 +755,21 @@ impl Node {
     /// [`RemovalError`]; nothing has changed.
     pub async fn assassinate(&self, host_id: HostId, is_forced: bool) -> Result<(), RemovalError> {
         self.cluster.remove(host_id, is_forced).await
+    }
+
+    /// Changes the deadline of writes that name none.
+    pub fn set_write_timeout(&self, timeout: Duration) {
+        self.coordinator.write_timeout.store(timeout);
+    }
+
+    /// Changes the deadline of reads that name none.
+    pub fn set_read_timeout(&self, timeout: Duration) {
+        self.coordinator.read_timeout.store(timeout);
+    }
+
+    /// Changes how fast merges of SSTables may write; 0 for no limit.
+    pub fn set_compaction_throughput(&self, bytes_per_second: u64) {
+        self.source.store.engine().set_compaction_throughput(bytes_per_second);
     }
 
     /// Takes no new request; requests under way go on.

@@ -4,17 +4,18 @@
 //! write that was turned away is lost where an applied one is merely in one place too many. It applies, and says
 //! in its answer whether it owns the key by its own ring.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use helenus_storage::{Mutation, ScanEnd, ScanLimits, TableId};
+use helenus_storage::{Mutation, RecordKind, ScanEnd, ScanLimits, TableId};
+use tokio::time::Instant;
 
 use crate::{
     message::ReplicaError,
     node::{
         clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
-        own_trees,
+        own_trees, table_meters::TableMeters,
     },
     partitioning::{KeyRange, token_of},
     quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
@@ -28,6 +29,7 @@ pub(crate) struct Replica {
     pub(crate) clock: Arc<NodeClock>,
     pub(crate) cluster: Arc<KnownCluster>,
     pub(crate) store: Arc<LocalStore>,
+    pub(crate) meters: Arc<TableMeters>,
 }
 
 impl Replica {
@@ -60,7 +62,9 @@ impl Replica {
         // Before the apply, so that no joining node is told otherwise once the record exists.
         self.cluster.note_user_record();
         let owned = self.owns(table, &mutation.key);
+        let began = Instant::now();
         self.store.apply(table, mutation).await?;
+        self.meters.of(table).writes.record(began.elapsed());
         Ok(owned)
     }
 
@@ -82,9 +86,15 @@ impl Replica {
         wants: Wants,
     ) -> Result<Answer, ReplicaError> {
         check_user_table(table)?;
+        let began = Instant::now();
         let record = self.store.get(table, key).await?;
+        let meter = self.meters.of(table);
+        meter.reads.record(began.elapsed());
         if let Some(record) = &record {
             self.clock.observe(record.timestamp);
+            if matches!(record.kind, RecordKind::Tombstone { .. }) {
+                meter.tombstones.fetch_add(1, Ordering::Relaxed);
+            }
         }
         Ok(match wants {
             Wants::Record => Answer::Record(record),

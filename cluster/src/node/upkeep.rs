@@ -1,5 +1,7 @@
 //! What operators have one node do with its own storage.
 
+mod meter;
+
 use std::{
     ops::ControlFlow,
     sync::Arc,
@@ -7,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use helenus_storage::{Engine, Error, ScrubReport, Snapshot, Step, StepOutcome, TableId};
+use helenus_storage::{CompactionKind, Engine, Error, ScrubReport, Snapshot, Step, StepOutcome, TableId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+pub use meter::Meter;
 
 use super::{known_cluster::KnownCluster, local_store::LocalStore};
 
@@ -17,6 +21,8 @@ use super::{known_cluster::KnownCluster, local_store::LocalStore};
 const MOST_TASKS: usize = 16;
 /// Longest rest of a scrub before it looks whether the node stops.
 const NAP: Duration = Duration::from_millis(50);
+/// Time between two looks at how far a merge is.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A task of upkeep. Where a table is named, all tables are meant without a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +37,13 @@ pub enum Upkeep {
         /// Name of the table.
         table: Option<String>,
     },
+    /// Read all SSTables and verify every checksum.
+    Scrub {
+        /// How fast, at most.
+        bytes_per_second: u64,
+    },
+    /// Write all that is in memory to SSTables, in a node that takes no more requests.
+    Drain,
     /// Make a snapshot of all tables.
     MakeSnapshot {
         /// Its name.
@@ -45,6 +58,17 @@ pub enum Upkeep {
     },
 }
 
+/// What came of a task.
+#[derive(Debug, Clone)]
+pub enum UpkeepOutcome {
+    /// What was asked is done.
+    Done,
+    /// The snapshots that were made, or that there are.
+    Snapshots(Vec<Snapshot>),
+    /// What was found.
+    Scrubbed(ScrubReport),
+}
+
 /// Why upkeep was not done, or not to its end.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -55,12 +79,24 @@ pub enum UpkeepError {
     /// Too much of it is under way.
     #[error("{MOST_TASKS} such tasks are under way already")]
     Overloaded,
+    /// Whoever asked for it has ended it.
+    #[error("the task was cancelled")]
+    Cancelled,
     /// Storage refused or failed.
     #[error(transparent)]
-    Storage(#[from] Error),
+    Storage(Error),
     /// The node is being torn down.
     #[error("the task did not end: {0}")]
     Stopped(String),
+}
+
+impl From<Error> for UpkeepError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Cancelled { .. } => Self::Cancelled,
+            error => Self::Storage(error),
+        }
+    }
 }
 
 /// The upkeep of one node.
@@ -77,56 +113,104 @@ impl UpkeepTasks {
         Self { cluster, store, under_way: Semaphore::new(MOST_TASKS), stop }
     }
 
-    /// Does a task and answers the snapshots that it is about. It goes on if nobody waits any more.
-    pub(crate) async fn perform(&self, task: Upkeep) -> Result<Vec<Snapshot>, UpkeepError> {
+    /// Does a task. Whoever may not wait for its end spawns it; dropping the future leaves what is under way to its end.
+    pub(crate) async fn perform(
+        &self,
+        task: Upkeep,
+        meter: &Arc<Meter>,
+    ) -> Result<UpkeepOutcome, UpkeepError> {
         let Ok(_permit) = self.under_way.try_acquire() else { return Err(UpkeepError::Overloaded) };
         match task {
-            Upkeep::Flush { table } => {
-                let tables = self.tables(table)?;
-                self.blocking(move |engine| {
-                    for table in tables {
-                        unless_dropped(flush(engine, table))?;
-                    }
-                    Ok(Vec::new())
-                })
-                .await
-            }
-            Upkeep::Compact { table } => {
-                let tables = self.tables(table)?;
-                self.blocking(move |engine| {
-                    for table in tables {
-                        unless_dropped(engine.compact_table(table))?;
-                    }
-                    Ok(Vec::new())
-                })
-                .await
-            }
+            Upkeep::Flush { table } => self.flush(self.tables(table)?, meter).await,
+            Upkeep::Drain => self.flush(self.tables(None)?, meter).await,
+            Upkeep::Compact { table } => self.compact(self.tables(table)?, meter).await,
+            Upkeep::Scrub { bytes_per_second } => self.scrub(bytes_per_second, Arc::clone(meter)).await,
             Upkeep::MakeSnapshot { name } => {
-                self.blocking(move |engine| engine.snapshot(&name).map(|made| vec![made])).await
+                let made = self.blocking(move |engine| engine.snapshot(&name)).await?;
+                Ok(UpkeepOutcome::Snapshots(vec![made]))
             }
-            Upkeep::ListSnapshots => self.blocking(Engine::snapshots).await,
+            Upkeep::ListSnapshots => Ok(UpkeepOutcome::Snapshots(self.blocking(Engine::snapshots).await?)),
             Upkeep::ClearSnapshot { name } => {
-                self.blocking(move |engine| engine.clear_snapshot(&name).map(|()| Vec::new())).await
+                self.blocking(move |engine| engine.clear_snapshot(&name)).await?;
+                Ok(UpkeepOutcome::Done)
+            }
+        }
+    }
+
+    async fn flush(&self, tables: Vec<TableId>, meter: &Meter) -> Result<UpkeepOutcome, UpkeepError> {
+        let bytes_of =
+            |&table: &TableId| self.store.engine().table_stats(table).map_or(0, |stats| stats.memtable_bytes);
+        let sizes: Vec<u64> = tables.iter().map(bytes_of).collect();
+        meter.expect(sizes.iter().sum());
+        let mut done = 0;
+        for (table, bytes) in tables.into_iter().zip(sizes) {
+            if meter.is_cancelled() {
+                return Err(UpkeepError::Cancelled);
+            }
+            self.blocking(move |engine| unless_dropped(flush(engine, table))).await?;
+            done += bytes;
+            meter.reach(done);
+        }
+        Ok(UpkeepOutcome::Done)
+    }
+
+    async fn compact(&self, tables: Vec<TableId>, meter: &Meter) -> Result<UpkeepOutcome, UpkeepError> {
+        let bytes_of =
+            |&table: &TableId| self.store.engine().table_stats(table).map_or(0, |stats| stats.sstable_bytes);
+        let sizes: Vec<u64> = tables.iter().map(bytes_of).collect();
+        meter.expect(sizes.iter().sum());
+        let mut done = 0;
+        for (table, bytes) in tables.into_iter().zip(sizes) {
+            if meter.is_cancelled() {
+                return Err(UpkeepError::Cancelled);
+            }
+            let merge = self.blocking(move |engine| unless_dropped(engine.compact_table(table)));
+            tokio::pin!(merge);
+            let mut glances = tokio::time::interval(GLANCE);
+            loop {
+                tokio::select! {
+                    biased;
+                    merged = &mut merge => break merged?,
+                    _ = glances.tick() => self.watch_merge(table, done, meter),
+                }
+            }
+            done += bytes;
+            meter.reach(done);
+        }
+        Ok(UpkeepOutcome::Done)
+    }
+
+    /// Notes how far the merge of a whole table is, and ends it if it is not wanted any more.
+    fn watch_merge(&self, table: TableId, done_before: u64, meter: &Meter) {
+        let engine = self.store.engine();
+        let running = engine.compactions();
+        let whole = running.iter().find(|merge| merge.table == table && merge.kind == CompactionKind::Major);
+        if let Some(merge) = whole {
+            meter.reach(done_before + merge.done_bytes);
+            if meter.is_cancelled() {
+                engine.cancel_compaction(merge.id);
             }
         }
     }
 
     /// Reads all SSTables and verifies every checksum, so many bytes a second at most. Ends early when the node stops.
-    pub(crate) async fn scrub(&self, bytes_per_second: u64) -> Result<ScrubReport, UpkeepError> {
-        let Ok(_permit) = self.under_way.try_acquire() else { return Err(UpkeepError::Overloaded) };
+    async fn scrub(&self, bytes_per_second: u64, meter: Arc<Meter>) -> Result<UpkeepOutcome, UpkeepError> {
         let stop = self.stop.clone();
-        self.blocking(move |engine| {
+        meter.expect(self.store.engine().counters().sstable_bytes);
+        let report = self.blocking(move |engine| {
             let began = Instant::now();
+            let is_over = || stop.is_cancelled() || meter.is_cancelled();
             engine.scrub(|report| {
+                meter.reach(report.bytes);
                 let due = Duration::from_secs_f64(report.bytes as f64 / bytes_per_second.max(1) as f64);
                 // In short naps, so that a stop is noticed.
-                while began.elapsed() < due && !stop.is_cancelled() {
+                while began.elapsed() < due && !is_over() {
                     thread::sleep((due - began.elapsed().min(due)).min(NAP));
                 }
-                if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
-        })
-        .await
+        });
+        Ok(UpkeepOutcome::Scrubbed(report.await?))
     }
 
     fn tables(&self, name: Option<String>) -> Result<Vec<TableId>, UpkeepError> {

@@ -15,13 +15,18 @@ use super::{
     output::{self, Format, FormatArgs},
 };
 
+mod compaction_stats;
 mod describe_cluster;
 mod failure_detector;
 mod gossip_info;
 mod handoff;
+mod histograms;
 mod info;
 mod ring;
+mod settings;
 mod status;
+mod table_stats;
+mod tasks;
 mod upkeep;
 
 /// Which node is asked, and in which form its answer is shown.
@@ -81,6 +86,41 @@ pub enum Command {
     /// Show whom the node takes for alive, suspected or dead, and why
     #[command(before_help = "Example: helenus admin failure-detector")]
     FailureDetector(Asked),
+    /// Show what the node stores of each table, and what its own reads and writes of it take
+    #[command(before_help = "Example: helenus admin table-stats users")]
+    TableStats {
+        /// Name of the table; all tables without one
+        #[arg(value_parser = super::client::table_name)]
+        table: Option<String>,
+        /// Which node, and in which form.
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Show which merges of SSTables are under way, how far they are and what waits
+    #[command(before_help = "Example: helenus admin compaction-stats")]
+    CompactionStats(Asked),
+    /// Show how long the requests of clients take, or with a table the node's own reads and writes
+    #[command(before_help = "Example: helenus admin histograms users")]
+    Histograms {
+        /// Name of the table, for what the node does as a replica
+        #[arg(value_parser = super::client::table_name)]
+        table: Option<String>,
+        /// Which node, and in which form.
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// List, watch and cancel what takes long
+    #[command(subcommand)]
+    Tasks(tasks::Tasks),
+    /// List and change settings of a running node
+    #[command(subcommand)]
+    Settings(settings::Settings),
+    /// Change what the log of a running node shows, until it stops
+    #[command(before_help = "Example: helenus admin set-log-level debug --target helenus_cluster")]
+    SetLogLevel(settings::SetLogLevel),
+    /// Take no more requests, finish those under way and write everything to SSTables; then the node can be stopped
+    #[command(before_help = "Example: helenus admin drain && helenus local down")]
+    Drain(upkeep::Drain),
     /// Write what is in memory to SSTables; returns when that is done
     #[command(before_help = "Example: helenus admin flush users")]
     Flush(upkeep::OfTables),
@@ -98,18 +138,10 @@ pub enum Command {
     Hints(Asked),
     /// Keep hints, but deliver none until `resume-handoff` or the next start of the node
     #[command(before_help = "Example: helenus admin pause-handoff")]
-    PauseHandoff {
-        /// Which node.
-        #[command(flatten)]
-        endpoint: EndpointArgs,
-    },
+    PauseHandoff(tasks::How),
     /// Deliver hints again
     #[command(before_help = "Example: helenus admin resume-handoff")]
-    ResumeHandoff {
-        /// Which node.
-        #[command(flatten)]
-        endpoint: EndpointArgs,
-    },
+    ResumeHandoff(tasks::How),
     /// Drop the writes that the node keeps for members that missed them; those have to be repaired then
     #[command(before_help = "Example: helenus admin truncate-hints 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d")]
     TruncateHints(handoff::Truncate),
@@ -124,9 +156,9 @@ pub enum Command {
         /// Remove it even though the node sees no majority of the members: only if all that it misses are dead, not cut off
         #[arg(long)]
         force: bool,
-        /// Which node.
+        /// Where.
         #[command(flatten)]
-        endpoint: EndpointArgs,
+        how: tasks::How,
     },
 }
 
@@ -165,10 +197,27 @@ impl Command {
             Self::Flush(tables) => tables.run("flush", "flushed")?,
             Self::Compact(tables) => tables.run("compact", "compacted")?,
             Self::Scrub(command) => command.run()?,
+            Self::Drain(command) => command.run()?,
+            Self::Tasks(command) => command.run()?,
+            Self::Settings(command) => command.run()?,
+            Self::SetLogLevel(command) => command.run()?,
+            Self::TableStats { table, asked } => {
+                let query = table.map(|table| format!("?table={table}")).unwrap_or_default();
+                asked.show(&format!("/admin/v1/table-stats{query}"), table_stats::render)?;
+            }
+            Self::CompactionStats(asked) => {
+                asked.show("/admin/v1/compaction-stats", compaction_stats::render)?;
+            }
+            Self::Histograms { table: None, asked } => {
+                asked.show("/admin/v1/histograms", histograms::render)?;
+            }
+            Self::Histograms { table: Some(table), asked } => {
+                asked.show(&format!("/admin/v1/histograms/{table}"), histograms::render_table)?;
+            }
             Self::Snapshot(command) => command.run()?,
             Self::Hints(asked) => asked.show("/admin/v1/hints", handoff::render)?,
-            Self::PauseHandoff { endpoint } => handoff::pause(&endpoint, true)?,
-            Self::ResumeHandoff { endpoint } => handoff::pause(&endpoint, false)?,
+            Self::PauseHandoff(how) => handoff::pause(&how, true)?,
+            Self::ResumeHandoff(how) => handoff::pause(&how, false)?,
             Self::TruncateHints(command) => command.run()?,
             Self::Status(asked) => asked.show(STATUS_PATH, status::render)?,
             Self::Ring { table, asked } => {
@@ -185,15 +234,15 @@ impl Command {
             Self::FailureDetector(asked) => {
                 asked.show("/admin/v1/failure-detector", failure_detector::render)?;
             }
-            Self::Assassinate { host_id, yes, force, endpoint } => {
+            Self::Assassinate { host_id, yes, force, how } => {
                 if !yes {
                     confirm(host_id)?;
                 }
                 let force = if force { "?force=true" } else { "" };
                 let path = format!("{ASSASSINATE_PATH}/{host_id}{force}");
-                let answer = endpoint::post(&endpoint.endpoint, &path)?;
+                let answer = endpoint::post(&how.endpoint.endpoint, &path)?;
                 let note = answer["note"].as_str().unwrap_or_default();
-                output::answer(&format!("removed host {host_id}: {note}"))?;
+                how.answer(&answer, &format!("removed host {host_id}: {note}"))?;
             }
             Self::Endpoints { table, key, asked } => {
                 let key = URL_SAFE_NO_PAD.encode(key.as_bytes());

@@ -1,28 +1,54 @@
 //! The node as the routes ask it, and what only its transport knows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, LookUp, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
-        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome,
-        WriteRequest,
+        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
+        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, UpkeepOutcome,
+        WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
 };
-use helenus_storage::{ScrubReport, Snapshot};
 use tokio::time::Instant;
 
-use crate::{http::Coordinate, peer::TcpTransport};
+use crate::{
+    http::Coordinate,
+    peer::{PeerListener, TcpTransport},
+};
 
 /// A node that is not ready says also which nodes refuse it: waiting for a seed ends, but not for one of another cluster.
 pub(super) struct Coordinator {
     pub(super) node: Arc<Node>,
     pub(super) transport: Arc<TcpTransport>,
+    pub(super) peers: Arc<PeerListener>,
+    /// How long requests under way may take to end when the node is drained.
+    pub(super) grace: Duration,
+}
+
+/// How long requests of other nodes may take to end when the node stops.
+const PEER_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for replicas that were sent a write and have not answered, though the client has its reply.
+const LATE_COPIES_GRACE: Duration = Duration::from_secs(2);
+
+/// Time between two looks at whether requests of clients are under way.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Takes no more requests of clients, lets those under way end by `end`, and leaves the cluster: the others keep hints
+/// for this node as for a dead one. A second time nothing is left to do.
+pub(super) async fn leave(node: &Node, peers: &PeerListener, transport: &TcpTransport, end: Instant) {
+    node.drain();
+    while node.counters().requests_in_flight > 0 && Instant::now() < end {
+        tokio::time::sleep(GLANCE).await;
+    }
+    peers.stop(Instant::now() + PEER_GRACE).await;
+    node.stop(end.min(Instant::now() + LATE_COPIES_GRACE)).await;
+    transport.stop().await;
 }
 
 impl Coordinate for Coordinator {
@@ -85,12 +111,18 @@ impl Coordinate for Coordinator {
         Box::pin(self.node.handoff(command))
     }
 
-    fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
-        Box::pin(self.node.upkeep(task))
-    }
-
-    fn scrub(&self, bytes_per_second: u64) -> BoxFuture<'_, Result<ScrubReport, UpkeepError>> {
-        Box::pin(self.node.scrub(bytes_per_second))
+    fn upkeep<'a>(
+        &'a self,
+        task: Upkeep,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>> {
+        Box::pin(async move {
+            if task == Upkeep::Drain {
+                tracing::info!("draining: no more requests are taken");
+                leave(&self.node, &self.peers, &self.transport, Instant::now() + self.grace).await;
+            }
+            self.node.upkeep(task, meter).await
+        })
     }
 
     fn host_id(&self) -> HostId {

@@ -3,9 +3,10 @@
 //! Standard output is for answers, standard error for everything else. The exit status is 0 only on success, 1 when
 //! something failed and 2 when the program was used wrongly.
 //!
-//! Reading order: [`serve`] is the node itself, `entrance` what answers before it; [`local`] runs several of them on this
-//! machine; [`client`], [`scan`], [`table`] and [`admin`] talk to one over HTTP ([`endpoint`]); [`inspect`] looks into its files;
-//! [`config`] explains settings; [`output`] is how answers look.
+//! Reading order: [`serve`] is the node itself, `entrance` what answers before it, `supervisor` who started it; [`local`]
+//! runs several of them on this machine; [`client`], [`scan`], [`table`] and [`admin`] talk to one over HTTP ([`endpoint`]);
+//! [`inspect`] looks into its files; [`config`] explains settings; [`papers`] writes all of it down; [`output`] is how answers
+//! look.
 
 pub mod admin;
 pub mod client;
@@ -17,8 +18,10 @@ pub mod inspect;
 pub mod local;
 mod open_files;
 pub mod output;
+pub mod papers;
 pub mod scan;
 pub mod serve;
+mod supervisor;
 pub mod table;
 
 use std::{ffi::OsString, fmt, io, process::ExitCode};
@@ -66,6 +69,10 @@ enum Command {
     /// Look into the files of a node, which may be running or not
     #[command(subcommand)]
     Inspect(inspect::Command),
+    /// Print the completions of a shell
+    Completions(papers::Completions),
+    /// Write the manual pages
+    Man(papers::Pages),
 }
 
 /// The program was used wrongly.
@@ -105,11 +112,15 @@ pub struct SettingsArgs {
 
 impl SettingsArgs {
     fn load(&self) -> Result<Effective, Report> {
-        Effective::load(&Sources {
+        Effective::load(&self.sources())
+    }
+
+    fn sources(&self) -> Sources {
+        Sources {
             file: self.config.clone(),
             environment: std::env::vars_os().collect(),
             overrides: self.set.clone(),
-        })
+        }
     }
 }
 
@@ -140,6 +151,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Table(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

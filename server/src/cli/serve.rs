@@ -3,7 +3,7 @@
 //! ```text
 //!   bind all addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
 //!     ─▶ listen to peers ─▶ serve clients
-//!   close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
+//!   flush, close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
 //! ```
 //!
 //! A signal during the start ends the process at once, which is what a crash would do: nothing was acknowledged yet.
@@ -26,7 +26,7 @@ use helenus_cluster::{
     time::{SystemClock, WallClock},
 };
 use helenus_storage::{
-    Engine, Step,
+    Engine, Step, StepOutcome,
     background::{Background, FailureListener},
     disk::OsDisk,
 };
@@ -41,15 +41,16 @@ use tokio::{
 
 use super::{
     Logged, SettingsArgs,
-    coordinator::Coordinator,
+    coordinator::{self, Coordinator},
     entrance::{Doors, Entrance, PeerAddress},
-    open_files,
+    open_files, supervisor,
 };
 use crate::{
-    config::{Config, SnitchKind},
+    config::{Config, LiveSettings, SnitchKind},
+    http::{Controls, Obey},
     peer::{GreetingProvider, PeerListener, TcpTransport},
     snitch::{self, watch::Watch},
-    telemetry::{self, Counters, Seldom},
+    telemetry::{self, Counters, DiskSpace, LogFilter, Seldom},
 };
 
 /// How often storage is asked whether it still works. Clients get errors from the first moment on; this is how late
@@ -58,12 +59,6 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often the log says that flushes or merges fail.
 const FAILURE_PAUSE: Duration = Duration::from_secs(60);
-
-/// How long requests of other nodes may take to end when the node stops.
-const PEER_GRACE: Duration = Duration::from_secs(1);
-
-/// How long a stop waits for replicas that were sent a write and have not answered, though the client has its reply.
-const LATE_COPIES_GRACE: Duration = Duration::from_secs(2);
 
 /// `helenus serve`.
 #[derive(Debug, clap::Args)]
@@ -88,8 +83,9 @@ impl Serve {
         if self.new_session {
             rustix::process::setsid().context("cannot leave the session")?;
         }
-        let mut config = self.settings.load()?.config;
-        telemetry::start_logs(config.log.format, &config.log.filter)?;
+        let (settings, effective) = LiveSettings::load(self.settings.sources())?;
+        let mut config = effective.config;
+        let log = Arc::new(telemetry::start_logs(config.log.format, &config.log.filter)?);
         open_files::share_out(&mut config);
         let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
         // Gossip and probes go on, both ways, while requests keep every other thread busy: a busy node is not taken for
@@ -98,7 +94,7 @@ impl Serve {
             Builder::new_multi_thread().worker_threads(1).thread_name("membership").enable_all().build()?;
         let spawners =
             Spawners { requests: requests.handle().clone(), membership: membership.handle().clone() };
-        let outcome = requests.block_on(serve(&config, spawners, self.ready_file.as_deref()));
+        let outcome = requests.block_on(serve(&config, spawners, self.ready_file.as_deref(), settings, log));
         requests.shutdown_background();
         membership.shutdown_background();
         outcome.map_err(|error| {
@@ -108,7 +104,13 @@ impl Serve {
     }
 }
 
-async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    spawners: Spawners,
+    ready_file: Option<&Path>,
+    settings: LiveSettings,
+    log: Arc<LogFilter>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let (entrance, peers) = Entrance::open(config).await?;
     let started = tokio::select! {
@@ -116,6 +118,10 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
         () = signals.told_to_stop() => None,
         started = RunningNode::start(config, spawners, &entrance, peers) => Some(started?),
     };
+    if let Some(node) = &started {
+        let obey = node.obey(Arc::clone(&log));
+        entrance.api.control(Controls { settings, log, obey });
+    }
     let doors = entrance.doors;
     let Some(node) = started else {
         tracing::info!("stopping before the node has started");
@@ -125,6 +131,7 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
     if let Some(path) = ready_file {
         node.write_ready_file(path, &doors)?;
     }
+    supervisor::tell_ready();
     let reason = tokio::select! {
         biased;
         reason = node.broken() => Some(reason),
@@ -137,6 +144,7 @@ async fn serve(config: &Config, spawners: Spawners, ready_file: Option<&Path>) -
     if let Some(reason) = reason {
         anyhow::bail!("storage failed, and what it has not synced is unknown until a restart: {reason}");
     }
+    supervisor::tell_stopping();
     tracing::info!("stopping; a second signal stops at once");
     tokio::select! {
         biased;
@@ -216,15 +224,24 @@ impl RunningNode {
         let peers = Arc::new(peers);
         // Before the node answers, since the metrics ask then.
         let parts = (Arc::clone(&engine), Arc::clone(&node), Arc::clone(&peers));
+        let directory = config.node.data_directory.clone();
         entrance.counters.get_or_init(|| {
             let (engine, node, peers) = parts;
             Box::new(move || Counters {
                 storage: engine.counters(),
                 node: node.counters(),
                 peers: peers.counts(),
+                replica: Some(node.replica_counters()),
+                detector: Some(node.failure_detector()),
+                disk: DiskSpace::of(&directory),
             })
         });
-        let coordinator = Coordinator { node: Arc::clone(&node), transport: Arc::clone(&transport) };
+        let coordinator = Coordinator {
+            node: Arc::clone(&node),
+            transport: Arc::clone(&transport),
+            peers: Arc::clone(&peers),
+            grace: config.http.drain_timeout.get(),
+        };
         entrance.api.begin(Arc::new(coordinator));
         tracing::info!(
             host_id = %node.host_id(),
@@ -235,6 +252,23 @@ impl RunningNode {
             "serving"
         );
         Ok(Self { engine, background, node, transport, peers, advertised, watch })
+    }
+
+    /// What obeys the settings that change while the node runs.
+    fn obey(&self, log: Arc<LogFilter>) -> Obey {
+        let node = Arc::clone(&self.node);
+        Box::new(move |name, config| match name {
+            "coordinator.read_timeout" => node.set_read_timeout(config.coordinator.read_timeout.get()),
+            "coordinator.write_timeout" => node.set_write_timeout(config.coordinator.write_timeout.get()),
+            "storage.compaction_throughput" => {
+                node.set_compaction_throughput(config.storage.compaction_throughput.bytes());
+            }
+            _ => {
+                if let Err(error) = log.set(&config.log.filter) {
+                    tracing::warn!(%error, "the log keeps its filter");
+                }
+            }
+        })
     }
 
     fn write_ready_file(&self, path: &Path, doors: &Doors) -> anyhow::Result<()> {
@@ -276,12 +310,14 @@ impl RunningNode {
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut before their replies were through");
         }
-        self.peers.stop(Instant::now() + PEER_GRACE).await;
-        self.node.stop(end.min(Instant::now() + LATE_COPIES_GRACE)).await;
-        self.transport.stop().await;
+        coordinator::leave(&self.node, &self.peers, &self.transport, end).await;
         let (engine, background) = (self.engine, self.background);
         tokio::task::spawn_blocking(move || {
-            // First: a merge in progress gives up when the engine closes, and would run to its end otherwise.
+            // The next start has less to replay. What could not be written is in the log.
+            if let Err(error) = flush(&engine) {
+                tracing::warn!(%error, "what is in memory could not be written to SSTables");
+            }
+            // Before the threads: a merge in progress gives up when the engine closes, and would run to its end otherwise.
             let closed = engine.close();
             background.stop();
             closed
@@ -289,6 +325,12 @@ impl RunningNode {
         .await?
         .context("cannot close storage")
     }
+}
+
+fn flush(engine: &Engine) -> Result<(), helenus_storage::Error> {
+    engine.switch_memtables()?;
+    while engine.step(Step::Flush)? == StepOutcome::Worked {}
+    Ok(())
 }
 
 /// The settings, with datacenter and rack as the snitch says.

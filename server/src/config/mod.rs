@@ -13,11 +13,12 @@
 //! numbers when they merge; `serde` was rejected for the sections because it stops at the first error.
 //!
 //! Reading order: [`schema`] lists every setting with default and range, [`value`] and [`quantity`] say how a value
-//! is written, [`overlay`] merges the sources, `rules` holds what settings demand of each other, [`diagnostics`]
-//! prints, [`parts`] hands the result to storage, cluster, HTTP and peers. `config/node.toml` is the same list for
+//! is written, [`overlay`] merges the sources, `rules` holds what settings demand of each other, [`live`] changes some while the node runs,
+//! [`diagnostics`] prints, [`parts`] hands the result to storage, cluster, HTTP and peers. `config/node.toml` is the same list for
 //! people.
 
 pub mod diagnostics;
+pub mod live;
 pub mod overlay;
 pub mod parts;
 pub mod quantity;
@@ -28,6 +29,7 @@ pub mod value;
 mod written;
 
 pub use diagnostics::Report;
+pub use live::LiveSettings;
 pub use overlay::{Effective, Origin, Sources};
 pub(crate) use rules::is_loopback;
 pub use schema::Config;

@@ -1,18 +1,19 @@
 //! What the routes ask of a node.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, LookUp, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
-        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, WriteOutcome,
-        WriteRequest,
+        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
+        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, UpkeepOutcome,
+        WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
 };
-use helenus_storage::{ScrubReport, Snapshot};
 use tokio::time::Instant;
 
 /// A coordinator: the node in production; in tests a scripted one too, because most errors that a reply must tell
@@ -50,9 +51,11 @@ pub trait Coordinate: Send + Sync + 'static {
     /// Does what an operator wants with the hints that it keeps; how many it has dropped.
     fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>>;
     /// Does upkeep of its storage.
-    fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>>;
-    /// Reads all its SSTables and verifies every checksum.
-    fn scrub(&self, bytes_per_second: u64) -> BoxFuture<'_, Result<ScrubReport, UpkeepError>>;
+    fn upkeep<'a>(
+        &'a self,
+        task: Upkeep,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>>;
     /// Who it is.
     fn host_id(&self) -> HostId;
 }
@@ -111,12 +114,12 @@ impl Coordinate for Node {
         Box::pin(Node::handoff(self, command))
     }
 
-    fn upkeep(&self, task: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
-        Box::pin(Node::upkeep(self, task))
-    }
-
-    fn scrub(&self, bytes_per_second: u64) -> BoxFuture<'_, Result<ScrubReport, UpkeepError>> {
-        Box::pin(Node::scrub(self, bytes_per_second))
+    fn upkeep<'a>(
+        &'a self,
+        task: Upkeep,
+        meter: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>> {
+        Box::pin(Node::upkeep(self, task, meter))
     }
 
     fn host_id(&self) -> HostId {

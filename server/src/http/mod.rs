@@ -21,7 +21,7 @@
 //!
 //! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`session`], [`reply`], [`problem`],
 //! [`edge`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
-//! [`upkeep`], [`admin`].
+//! [`tasks`], [`upkeep`], [`settings`], [`admin`], [`openapi`].
 
 mod admin;
 mod batch;
@@ -34,6 +34,7 @@ mod health;
 mod key;
 mod kv;
 mod metrics;
+mod openapi;
 mod parameters;
 pub(crate) mod problem;
 mod replicas;
@@ -41,7 +42,9 @@ mod reply;
 mod reports;
 mod scan;
 mod session;
+mod settings;
 mod tables;
+mod tasks;
 mod upkeep;
 
 use std::{
@@ -57,13 +60,16 @@ use axum::{
 use helenus_cluster::time::WallClock;
 use hyper::{Uri, header::HeaderValue};
 
-pub use self::coordinate::Coordinate;
 use self::{
     body::Bodies,
     edge::Numbers,
     problem::{Access, Kind, Problem},
 };
-use crate::{console, listen::Refuse, telemetry::Metrics};
+pub use self::{
+    coordinate::Coordinate,
+    settings::{Controls, Obey},
+};
+use crate::{console, listen::Refuse, tasks::Tasks, telemetry::Metrics};
 
 /// Bounds of requests.
 #[derive(Debug, Clone)]
@@ -108,6 +114,9 @@ pub struct Api {
     bodies: Bodies,
     numbers: Numbers,
     started: Instant,
+    tasks: Tasks,
+    /// Absent in a process that cannot be changed while it runs.
+    controls: OnceLock<Controls>,
 }
 
 /// A started node.
@@ -136,6 +145,8 @@ impl Api {
             bodies,
             numbers,
             started: Instant::now(),
+            tasks: Tasks::default(),
+            controls: OnceLock::new(),
         })
     }
 
@@ -143,6 +154,19 @@ impl Api {
     pub fn begin(&self, node: Arc<dyn Coordinate>) {
         let coordinator = HeaderValue::from_str(&node.host_id().to_string()).expect("a UUID has only ASCII");
         self.at_work.get_or_init(|| AtWork { node, coordinator });
+    }
+
+    /// Lets operators change what can be changed. A second call changes nothing.
+    pub fn control(&self, controls: Controls) {
+        // One is as good as the other.
+        let _ = self.controls.set(controls);
+    }
+
+    /// The node, for work that goes on without its request.
+    fn shared_node(&self) -> Result<Arc<dyn Coordinate>, Problem> {
+        self.node()?;
+        let at_work = self.at_work.get().map(|at_work| Arc::clone(&at_work.node));
+        at_work.ok_or_else(|| Problem::new(Kind::Starting, "the node is starting"))
     }
 
     /// The node, if it has started.
@@ -180,6 +204,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/version", get(health::version))
+        .route("/openapi.json", get(openapi::page))
         .route("/metrics", get(metrics::page));
     if surface != Surface::Admin {
         let item = || put(kv::put).post(kv::put).get(kv::get).delete(kv::delete);
@@ -192,8 +217,10 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/v1/batch", post(batch::run))
             .route("/v1/tables", get(tables::list))
             .route("/v1/tables/", any(tables::without_table))
-            .route("/v1/tables/{table}", get(tables::describe).put(tables::define).delete(tables::drop_table))
-            .route("/openapi.json", get(|| missing("the OpenAPI description")));
+            .route(
+                "/v1/tables/{table}",
+                get(tables::describe).put(tables::define).delete(tables::drop_table),
+            );
     }
     routes = match surface {
         Surface::Client => routes
@@ -210,6 +237,16 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/admin/v1/failure-detector", get(reports::failure_detector))
             .route("/admin/v1/assassinate/{host_id}", post(admin::assassinate))
             .route("/admin/v1/endpoints/{table}/{*key}", get(reports::endpoints))
+            .route("/admin/v1/table-stats", get(reports::tables))
+            .route("/admin/v1/compaction-stats", get(reports::compactions))
+            .route("/admin/v1/histograms", get(reports::histograms))
+            .route("/admin/v1/histograms/{table}", get(reports::table_histograms))
+            .route("/admin/v1/settings", get(settings::list))
+            .route("/admin/v1/settings/{name}", put(settings::change).delete(settings::reset))
+            .route("/admin/v1/log-level", get(settings::log_level).put(settings::set_log_level))
+            .route("/admin/v1/tasks", get(tasks::list))
+            .route("/admin/v1/tasks/{id}", get(tasks::get).delete(tasks::cancel))
+            .route("/admin/v1/drain", post(upkeep::drain))
             .route("/admin/v1/flush", post(upkeep::flush))
             .route("/admin/v1/compact", post(upkeep::compact))
             .route("/admin/v1/hints", get(reports::hints).delete(handoff::truncate))
@@ -225,10 +262,6 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(Arc::clone(api), edge::pass))
         .with_state(Arc::clone(api))
-}
-
-async fn missing(what: &'static str) -> Problem {
-    Problem::new(Kind::NotImplemented, format!("this build lacks {what}"))
 }
 
 async fn no_such_route(uri: Uri) -> Problem {

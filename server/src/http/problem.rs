@@ -48,11 +48,13 @@ pub(crate) enum Kind {
     NoSuchMember,
     NoSuchSnapshot,
     Conflict,
+    NoSuchTask,
+    NoSuchSetting,
 }
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -80,6 +82,8 @@ impl Kind {
         Self::NoSuchMember,
         Self::NoSuchSnapshot,
         Self::Conflict,
+        Self::NoSuchTask,
+        Self::NoSuchSetting,
     ];
 
     fn row(self) -> (&'static str, u16, &'static str) {
@@ -114,6 +118,8 @@ impl Kind {
             Self::StorageFull => ("storage-full", 507, "The storage of too many replicas is full"),
             Self::NoSuchSnapshot => ("no-such-snapshot", 404, "The node has no such snapshot"),
             Self::NoSuchMember => ("no-such-member", 404, "The cluster has no such member"),
+            Self::NoSuchTask => ("no-such-task", 404, "The node has no such task"),
+            Self::NoSuchSetting => ("no-such-setting", 404, "The node has no such live setting"),
             Self::Conflict => ("conflict", 409, "The state of the cluster does not allow it"),
         }
     }

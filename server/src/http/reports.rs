@@ -1,6 +1,7 @@
 //! `GET /admin/v1/…`: what the node knows, for operators. Nothing here waits for another node.
 //!
 //! ```text
+//! table-stats[?table=t]  histograms[/{table}]  compaction-stats
 //! status  ring[?table=t]  info  describe-cluster  gossip-info  failure-detector  hints  endpoints/{table}/{key}
 //! ```
 
@@ -8,16 +9,16 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::State,
+    extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use helenus_cluster::node::{Readiness, Report, Topic};
+use helenus_cluster::node::{Readiness, Report, Topic, reports::tables::PERCENTILES};
 use hyper::{HeaderMap, Uri};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Api, key,
-    parameters::{self, OF_ENDPOINTS, Parameters},
+    parameters::{self, OF_ENDPOINTS, Parameters, Query},
     problem::{Access, Kind, Problem},
     tables::shown_replication,
     upkeep::table_of,
@@ -51,8 +52,44 @@ fn plain(api: &Api, uri: &Uri, topic: &Topic) -> Result<Response, Problem> {
 
 /// All tokens, and what each member owns.
 pub(super) async fn ring(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let table = table_of(&uri)?;
+    let table = table_of(&Query::parse(uri.query(), &["table"])?)?;
     Ok(Json(report(&api, &Topic::Ring { table })?).into_response())
+}
+
+/// What it stores of each table.
+pub(super) async fn tables(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let table = table_of(&Query::parse(uri.query(), &["table"])?)?;
+    Ok(Json(report(&api, &Topic::Tables { table })?).into_response())
+}
+
+/// Which merges of SSTables are under way.
+pub(super) async fn compactions(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    plain(&api, &uri, &Topic::Compactions)
+}
+
+/// How long requests of clients take.
+pub(super) async fn histograms(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    api.node_for(Access::Read)?;
+    let of_operation = api.metrics.latencies().map(|(operation, latencies)| {
+        let percentiles = PERCENTILES.map(|(name, share)| (name, json!(latencies.quantile_us(share))));
+        let percentiles: Map<String, Value> =
+            percentiles.into_iter().map(|(name, us)| (name.to_owned(), us)).collect();
+        (operation.to_owned(), json!({ "requests": latencies.count, "percentiles_us": percentiles }))
+    });
+    let operations: Map<String, Value> = of_operation.into_iter().collect();
+    Ok(Json(json!({ "operations": operations })).into_response())
+}
+
+/// How long its own reads and writes of a table take, and what reads look into.
+pub(super) async fn table_histograms(
+    State(api): State<Arc<Api>>,
+    Path(table): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    let table = key::table(&table)?;
+    Ok(Json(report(&api, &Topic::Histograms { table })?).into_response())
 }
 
 /// Where the replicas of a key are, the key as in `/v1/kv`.
@@ -98,7 +135,10 @@ pub(super) async fn describe_cluster(State(api): State<Arc<Api>>, uri: Uri) -> R
 fn report(api: &Api, topic: &Topic) -> Result<Report, Problem> {
     let report = api.node_for(Access::Read)?.report(topic);
     report.ok_or_else(|| match topic {
-        Topic::Ring { table: Some(table) } | Topic::Endpoints { table, .. } => {
+        Topic::Ring { table: Some(table) }
+        | Topic::Tables { table: Some(table) }
+        | Topic::Histograms { table }
+        | Topic::Endpoints { table, .. } => {
             Problem::new(Kind::NoSuchTable, format!("there is no table `{table}`")).about("table")
         }
         _ => Problem::new(Kind::NotFound, "the node has no such report"),

@@ -1,11 +1,13 @@
-//! `/admin/v1/flush`, `compact`, `scrub` and `snapshots`: what operators have a node do with its own storage.
+//! `/admin/v1/flush`, `compact`, `scrub`, `drain` and `snapshots`: what operators have a node do with its own storage. What
+//! may take long is a task, see [`super::tasks`].
 //!
 //! ```text
-//! POST   /admin/v1/flush[?table=t]       answered when what was in memory is in SSTables
-//! POST   /admin/v1/compact[?table=t]     answered when the SSTables of a table are merged, which may take long
-//! POST   /admin/v1/scrub[?mib_per_second=64]  every SSTable read and verified: {"tables", "bytes", "damages", …}
-//! GET    /admin/v1/snapshots             {"snapshots": [{"name", "directory", "tables", "bytes"}, …]}
-//! POST   /admin/v1/snapshots/{name}      201 and the snapshot
+//! POST   /admin/v1/flush[?table=t]            what is in memory goes to SSTables
+//! POST   /admin/v1/compact[?table=t]          the SSTables of a table are merged into as few as there can be
+//! POST   /admin/v1/scrub[?mib_per_second=64]  every SSTable is read and verified
+//! POST   /admin/v1/drain                      no more requests; what was begun ends; then as flush
+//! GET    /admin/v1/snapshots                  {"snapshots": [{"name", "directory", "tables", "bytes"}, …]}
+//! POST   /admin/v1/snapshots/{name}
 //! DELETE /admin/v1/snapshots/{name}
 //! ```
 
@@ -17,16 +19,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use helenus_cluster::{
-    node::{Upkeep, UpkeepError},
+    node::{Meter, Upkeep, UpkeepError, UpkeepOutcome},
     table::is_table_name,
 };
 use helenus_storage::{Error, Snapshot};
-use hyper::{StatusCode, Uri};
+use hyper::Uri;
 use serde_json::{Value, json};
 
 use super::{
-    Api, key, parameters,
+    Api, key,
+    parameters::{self, Query},
     problem::{Access, Kind, Problem},
+    tasks,
 };
 
 /// MiB that a scrub reads in a second, if nothing else is said, and what may be said.
@@ -34,45 +38,33 @@ const SCRUB_RATE: u64 = 64;
 const SCRUB_RATES: RangeInclusive<u64> = 1..=100_000;
 
 pub(super) async fn flush(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let table = table_of(&uri)?;
-    perform(&api, Upkeep::Flush { table }).await?;
-    Ok(Json(json!({ "flushed": true })).into_response())
+    let query = Query::parse(uri.query(), &["table", "wait_ms"])?;
+    tasks::begin(&api, Upkeep::Flush { table: table_of(&query)? }, &query).await
 }
 
 pub(super) async fn compact(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let table = table_of(&uri)?;
-    perform(&api, Upkeep::Compact { table }).await?;
-    Ok(Json(json!({ "compacted": true })).into_response())
+    let query = Query::parse(uri.query(), &["table", "wait_ms"])?;
+    tasks::begin(&api, Upkeep::Compact { table: table_of(&query)? }, &query).await
 }
 
 pub(super) async fn scrub(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let mib_per_second = match uri.query().unwrap_or_default().split_once('=') {
-        Some(("mib_per_second", number)) => {
-            let rate = number.parse().ok().filter(|rate| SCRUB_RATES.contains(rate));
-            rate.ok_or_else(|| {
-                let (least, most) = (SCRUB_RATES.start(), SCRUB_RATES.end());
-                Problem::bad_field("mib_per_second", format!("must be a whole number from {least} to {most}"))
-            })?
-        }
-        _ => parameters::none(uri.query()).map(|()| SCRUB_RATE)?,
-    };
-    let scrubbed = api.node_for(Access::Read)?.scrub(mib_per_second << 20).await;
-    let report = scrubbed.map_err(|error| problem(&error))?;
-    let damages: Vec<String> = report.first_damages.iter().map(ToString::to_string).collect();
-    Ok(Json(json!({
-        "tables": report.tables,
-        "bytes": report.bytes,
-        "vanished": report.vanished,
-        "damages": report.damages,
-        "first_damages": damages,
-        "cancelled": report.cancelled,
-    }))
-    .into_response())
+    let query = Query::parse(uri.query(), &["mib_per_second", "wait_ms"])?;
+    let mib_per_second = query.number("mib_per_second", SCRUB_RATES)?.unwrap_or(SCRUB_RATE);
+    tasks::begin(&api, Upkeep::Scrub { bytes_per_second: mib_per_second << 20 }, &query).await
+}
+
+pub(super) async fn drain(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let query = Query::parse(uri.query(), &["wait_ms"])?;
+    tasks::begin(&api, Upkeep::Drain, &query).await
 }
 
 pub(super) async fn list_snapshots(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     parameters::none(uri.query())?;
-    let snapshots: Vec<Value> = perform(&api, Upkeep::ListSnapshots).await?.iter().map(shown).collect();
+    let snapshots = match perform(&api, Upkeep::ListSnapshots).await? {
+        UpkeepOutcome::Snapshots(snapshots) => snapshots,
+        UpkeepOutcome::Done | UpkeepOutcome::Scrubbed(_) => Vec::new(),
+    };
+    let snapshots: Vec<Value> = snapshots.iter().map(shown_snapshot).collect();
     Ok(Json(json!({ "snapshots": snapshots })).into_response())
 }
 
@@ -81,9 +73,8 @@ pub(super) async fn make_snapshot(
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
-    let made = perform(&api, Upkeep::MakeSnapshot { name }).await?;
-    Ok((StatusCode::CREATED, Json(made.first().map(shown))).into_response())
+    let query = Query::parse(uri.query(), &["wait_ms"])?;
+    tasks::begin(&api, Upkeep::MakeSnapshot { name }, &query).await
 }
 
 pub(super) async fn clear_snapshot(
@@ -96,20 +87,21 @@ pub(super) async fn clear_snapshot(
     Ok(Json(json!({ "cleared": name })).into_response())
 }
 
-/// The one parameter `table`.
-pub(super) fn table_of(uri: &Uri) -> Result<Option<String>, Problem> {
-    match uri.query().unwrap_or_default().split_once('=') {
-        Some(("table", name)) if is_table_name(name) => Ok(Some(name.to_owned())),
-        Some(("table", _)) => Err(key::no_such_name()),
-        _ => parameters::none(uri.query()).map(|()| None),
+/// The parameter `table`.
+pub(super) fn table_of(query: &Query) -> Result<Option<String>, Problem> {
+    match query.get("table") {
+        Some(name) if is_table_name(name) => Ok(Some(name.to_owned())),
+        Some(_) => Err(key::no_such_name()),
+        None => Ok(None),
     }
 }
 
-async fn perform(api: &Api, task: Upkeep) -> Result<Vec<Snapshot>, Problem> {
-    api.node_for(Access::Read)?.upkeep(task).await.map_err(|error| problem(&error))
+async fn perform(api: &Api, task: Upkeep) -> Result<UpkeepOutcome, Problem> {
+    let done = api.node_for(Access::Read)?.upkeep(task, &Arc::<Meter>::default()).await;
+    done.map_err(|error| problem_of(&error))
 }
 
-fn shown(snapshot: &Snapshot) -> Value {
+pub(super) fn shown_snapshot(snapshot: &Snapshot) -> Value {
     json!({
         "name": snapshot.name,
         "directory": snapshot.directory.display().to_string(),
@@ -118,11 +110,12 @@ fn shown(snapshot: &Snapshot) -> Value {
     })
 }
 
-fn problem(error: &UpkeepError) -> Problem {
+pub(super) fn problem_of(error: &UpkeepError) -> Problem {
     let detail = error.to_string();
     match error {
         UpkeepError::NoSuchTable(_) => Problem::new(Kind::NoSuchTable, detail).about("table"),
         UpkeepError::Overloaded => Problem::new(Kind::Overloaded, detail),
+        UpkeepError::Cancelled => Problem::new(Kind::Conflict, detail),
         UpkeepError::Storage(Error::SnapshotName { .. }) => Problem::bad_field("name", detail),
         UpkeepError::Storage(Error::SnapshotExists { .. }) => {
             Problem::new(Kind::Conflict, detail).about("name")

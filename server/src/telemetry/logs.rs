@@ -1,8 +1,16 @@
-//! Structured logs on standard error.
+//! Structured logs on standard error, whose filter can be changed while the process runs.
 
 use std::io;
 
-use tracing_subscriber::{EnvFilter, filter::ParseError, util::TryInitError};
+use parking_lot::Mutex;
+use tracing_subscriber::{
+    EnvFilter, Registry,
+    filter::ParseError,
+    fmt,
+    layer::{Layer, SubscriberExt},
+    reload,
+    util::{SubscriberInitExt, TryInitError},
+};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,7 +22,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Why logging did not start.
+/// Why logging did not start, or its filter was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
     /// The filter is not of the form `info,helenus_cluster=debug`.
@@ -23,23 +31,85 @@ pub enum LogsError {
     /// This process logs already.
     #[error("logging is already set up: {0}")]
     AlreadyStarted(#[from] TryInitError),
+    /// The subscriber is gone.
+    #[error("the log filter cannot be changed: {0}")]
+    Gone(#[from] reload::Error),
+}
+
+/// The filter of the process's log.
+#[derive(Debug)]
+pub struct LogFilter {
+    handle: reload::Handle<EnvFilter, Registry>,
+    directives: Mutex<String>,
+}
+
+impl LogFilter {
+    /// The directives that hold now.
+    pub fn directives(&self) -> String {
+        self.directives.lock().clone()
+    }
+
+    /// Replaces all directives.
+    ///
+    /// # Errors
+    /// [`LogsError`]; the old ones hold.
+    pub fn set(&self, directives: &str) -> Result<(), LogsError> {
+        let mut held = self.directives.lock();
+        self.handle.reload(EnvFilter::try_new(directives)?)?;
+        directives.clone_into(&mut held);
+        Ok(())
+    }
+
+    /// Gives one target another level, or without a target all that have no directive of their own; the directives that
+    /// hold now.
+    ///
+    /// # Errors
+    /// [`LogsError`]; the old ones hold.
+    pub fn set_level(&self, target: Option<&str>, level: &str) -> Result<String, LogsError> {
+        let next = with_level(&self.directives(), target, level);
+        self.set(&next)?;
+        Ok(next)
+    }
+}
+
+fn with_level(directives: &str, target: Option<&str>, level: &str) -> String {
+    let is_replaced = |directive: &str| match target {
+        Some(target) => directive.split_once('=').is_some_and(|(of, _)| of == target),
+        None => !directive.contains('='),
+    };
+    let kept = directives.split(',').map(str::trim).filter(|one| !one.is_empty() && !is_replaced(one));
+    let new = target.map_or_else(|| level.to_owned(), |target| format!("{target}={level}"));
+    kept.chain([new.as_str()]).collect::<Vec<_>>().join(",")
 }
 
 /// Starts the logs of this process. `filter` is a level (`info`) or directives (`info,helenus_cluster=debug`).
 ///
 /// # Errors
 /// [`LogsError`]; nothing was started.
-pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), LogsError> {
-    use tracing_subscriber::util::SubscriberInitExt;
-
-    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(io::stderr);
-    match format {
+pub fn start_logs(format: LogFormat, filter: &str) -> Result<LogFilter, LogsError> {
+    let (reloadable, handle) = reload::Layer::new(EnvFilter::try_new(filter)?);
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match format {
         LogFormat::Text => {
             let coloured =
                 io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-            logs.with_ansi(coloured).finish().try_init()?;
+            lines.with_ansi(coloured).boxed()
         }
-        LogFormat::Json => logs.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(reloadable).with(lines).try_init()?;
+    Ok(LogFilter { handle, directives: Mutex::new(filter.to_owned()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_replaces_that_of_its_target_alone() {
+        assert_eq!(with_level("info", None, "debug"), "debug");
+        assert_eq!(with_level("info,a=warn", Some("b"), "trace"), "info,a=warn,b=trace");
+        assert_eq!(with_level("info, a=warn,b=trace", Some("a"), "off"), "info,b=trace,a=off");
+        assert_eq!(with_level("info,a=warn", None, "error"), "a=warn,error");
     }
-    Ok(())
 }

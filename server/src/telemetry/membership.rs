@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use helenus_cluster::node::NodeCounters;
+use helenus_cluster::node::{FailureDetectorReport, NodeCounters};
 use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
@@ -10,6 +10,9 @@ use prometheus_client::{
 };
 
 use crate::peer::listener::ListenerCounts;
+
+/// Beyond it nobody looks at the number any more.
+const MOST_PHI: f64 = 1e6;
 
 /// Writes all of them.
 pub(super) fn encode(
@@ -60,6 +63,24 @@ pub(super) fn encode(
         connections
             .encode_family(&[("result", result)])?
             .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+    }
+    Ok(())
+}
+
+/// Writes what the node believes of each peer.
+pub(super) fn encode_peers(
+    encoder: &mut DescriptorEncoder<'_>,
+    detector: &FailureDetectorReport,
+) -> fmt::Result {
+    let help = "Suspicion of a peer: its silence, by what it was before, as a power of ten";
+    let mut phi = encoder.encode_descriptor("peer_phi", help, None, MetricType::Gauge)?;
+    for peer in &detector.peers {
+        let suspicion = peer.health.phi.min(MOST_PHI);
+        phi.encode_family(&[("peer", peer.address.as_str())])?.encode_gauge(&suspicion)?;
+    }
+    let mut up = encoder.encode_descriptor("peer_up", "Whether a peer is up", None, MetricType::Gauge)?;
+    for peer in &detector.peers {
+        up.encode_family(&[("peer", peer.address.as_str())])?.encode_gauge(&i64::from(peer.health.up))?;
     }
     Ok(())
 }

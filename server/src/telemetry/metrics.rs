@@ -1,7 +1,8 @@
 //! The numbers of one node.
 //!
-//! `helenus_coordinator_…` is what this node did for clients; what it did as a replica, for itself and for other
-//! coordinators alike, shows in the numbers of its storage (`helenus_commit_log_…`, `helenus_memtable_bytes`, …).
+//! `helenus_coordinator_…` is what this node did for clients; `helenus_replica_…`, and the numbers of its storage
+//! (`helenus_commit_log_…`, `helenus_memtable_bytes`, …), what it did as a replica, for itself and for other coordinators
+//! alike.
 
 use std::{
     fmt,
@@ -12,8 +13,12 @@ use std::{
     time::Duration,
 };
 
-use helenus_cluster::{consistency::Consistency, node::NodeCounters};
-use helenus_storage::{Step, engine::EngineCounters};
+use helenus_cluster::{
+    consistency::Consistency,
+    histogram::{Histogram, Snapshot},
+    node::{FailureDetectorReport, NodeCounters, ReplicaCounters},
+};
+use helenus_storage::engine::EngineCounters;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet, text},
@@ -21,7 +26,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{COMMIT, VERSION, handoff, histogram::Histogram, membership, replication};
+use super::{
+    COMMIT, VERSION, handoff, membership,
+    process::{self, DiskSpace},
+    replication, storage,
+};
 use crate::{http::problem::Kind, peer::listener::ListenerCounts};
 
 /// Content type of [`Metrics::page`].
@@ -59,7 +68,7 @@ const LEVELS: [&str; 13] = [
 const RESULTS: usize = 1 + Kind::ALL.len();
 
 /// What the parts of a node count themselves.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Counters {
     /// Its storage.
     pub storage: EngineCounters,
@@ -67,6 +76,12 @@ pub struct Counters {
     pub node: NodeCounters,
     /// Its listener for other nodes.
     pub peers: ListenerCounts,
+    /// What it did as a replica.
+    pub replica: Option<ReplicaCounters>,
+    /// Whom it takes for dead.
+    pub detector: Option<FailureDetectorReport>,
+    /// The file system of its data directory.
+    pub disk: Option<DiskSpace>,
 }
 
 /// A node's metrics.
@@ -109,6 +124,11 @@ impl Metrics {
         text::encode(&mut page, &self.registry)
             .expect("writing to a String cannot fail, nor can the collectors");
         in_text_format(&page)
+    }
+
+    /// How long requests took, by operation.
+    pub(crate) fn latencies(&self) -> [(&'static str, Snapshot); OPERATIONS.len()] {
+        std::array::from_fn(|place| (OPERATIONS[place], self.requests.latencies[place].snapshot()))
     }
 
     /// Counts a request until the guard is dropped.
@@ -256,63 +276,18 @@ impl fmt::Debug for Parts {
 
 impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Counters { storage: now, node, peers } = (self.0)();
+        let Counters { storage: now, node, peers, replica, detector, disk } = (self.0)();
         membership::encode(&mut encoder, &node, &peers)?;
         replication::encode(&mut encoder, &node.requests)?;
         handoff::encode(&mut encoder, &node)?;
-        let sync_seconds = Duration::from_nanos(now.commit_log_sync_nanos).as_secs_f64();
-        encoder
-            .encode_descriptor(
-                "commit_log_sync",
-                "Time spent in syncs of the commit log",
-                Some(&Unit::Seconds),
-                MetricType::Counter,
-            )?
-            .encode_counter::<NoLabelSet, _, u64>(&sync_seconds, None)?;
-        let counters = [
-            ("commit_log_syncs", "Syncs of the commit log", None, now.commit_log_syncs),
-            ("commit_log_groups", "Groups written to the commit log", None, now.commit_log_groups),
-            ("commit_log_mutations", "Mutations written to the commit log", None, now.commit_log_mutations),
-            (
-                "commit_log_written",
-                "Bytes written to the commit log",
-                Some(Unit::Bytes),
-                now.commit_log_written_bytes,
-            ),
-            ("flushes", "Memtables flushed to SSTables", None, now.flushes),
-            ("compactions", "Merges of SSTables", None, now.compactions),
-            ("block_cache_hits", "Blocks found in the cache", None, now.block_cache_hits),
-            ("block_cache_misses", "Blocks looked for in the cache in vain", None, now.block_cache_misses),
-        ];
-        for (name, help, unit, value) in counters {
-            encoder
-                .encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?
-                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        process::encode(&mut encoder)?;
+        if let Some(detector) = &detector {
+            membership::encode_peers(&mut encoder, detector)?;
         }
-        let mut failures = encoder.encode_descriptor(
-            "background_failures",
-            "Work of the storage that failed, by its kind",
-            None,
-            MetricType::Counter,
-        )?;
-        for (step, count) in Step::ALL.iter().zip(&now.failures) {
-            failures
-                .encode_family(&[("step", step.name())])?
-                .encode_counter::<NoLabelSet, _, u64>(count, None)?;
+        if let Some(replica) = &replica {
+            replication::encode_replica(&mut encoder, replica)?;
         }
-        let gauges = [
-            ("memtable", "Bytes accounted to memtables", Some(Unit::Bytes), now.memtable_bytes),
-            ("sstables", "Live SSTables", None, now.sstables),
-            ("sstable", "Bytes of live SSTables", Some(Unit::Bytes), now.sstable_bytes),
-            ("sstable_index", "Memory of SSTable indexes", Some(Unit::Bytes), now.index_bytes),
-            ("sstable_filter", "Memory of bloom filters", Some(Unit::Bytes), now.filter_bytes),
-            ("block_cache", "Memory of the block cache", Some(Unit::Bytes), now.block_cache_bytes),
-        ];
-        for (name, help, unit, value) in gauges {
-            let value = i64::try_from(value).unwrap_or(i64::MAX);
-            encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?.encode_gauge(&value)?;
-        }
-        Ok(())
+        storage::encode(&mut encoder, &now, disk)
     }
 }
 
@@ -343,7 +318,7 @@ mod tests {
             ..NodeCounters::default()
         };
         let peers = ListenerCounts { damaged: 9, ..ListenerCounts::default() };
-        let metrics = Metrics::new(move || Counters { storage, node, peers });
+        let metrics = Metrics::new(move || Counters { storage, node, peers, ..Counters::default() });
         let ms = Duration::from_millis(1);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
@@ -369,6 +344,7 @@ mod tests {
             "helenus_background_failures_total{step=\"compact\"} 3",
             "helenus_members{state=\"down\"} 2",
             "helenus_clock_offset_seconds -2.5",
+            "helenus_pending_flushes 0",
             "helenus_gossip_rejected_facts_total 5",
             "helenus_peer_connections_total{result=\"cut\"} 9",
             "helenus_http_in_flight_requests 1",

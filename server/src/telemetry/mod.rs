@@ -5,21 +5,21 @@
 //! table of atomics indexed by operation, level and result, its latencies a [`histogram`] of atomics; both are
 //! turned into text only when someone asks. Labels come from closed lists, never from keys.
 //!
-//! Reading order: [`logs`], [`metrics`], [`membership`], [`replication`], [`histogram`], [`process`], [`seldom`].
+//! Reading order: [`logs`], [`metrics`], [`membership`], [`replication`], [`process`], [`seldom`].
 
 mod handoff;
-mod histogram;
 mod logs;
 mod membership;
 mod metrics;
 mod process;
 mod replication;
 mod seldom;
+mod storage;
 
-pub use logs::{LogFormat, LogsError, start_logs};
+pub use logs::{LogFilter, LogFormat, LogsError, start_logs};
 pub(crate) use metrics::Operation;
 pub use metrics::{Counters, METRICS_CONTENT_TYPE, Metrics};
-pub use process::resident_bytes;
+pub use process::{DiskSpace, resident_bytes};
 pub(crate) use seldom::Seldom;
 
 /// Version of the build.

@@ -2,11 +2,28 @@
 
 use std::fmt;
 
-use helenus_cluster::node::RequestCounters;
+use helenus_cluster::node::{ReplicaCounters, RequestCounters};
 use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
+    registry::Unit,
 };
+
+/// Appends what it did as a replica.
+pub(super) fn encode_replica(encoder: &mut DescriptorEncoder<'_>, replica: &ReplicaCounters) -> fmt::Result {
+    for (name, help, took) in [
+        ("replica_read_duration", "Time of a read by this replica", &replica.reads),
+        ("replica_write_duration", "Time of a write by this replica, its sync included", &replica.writes),
+    ] {
+        encoder
+            .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(took.sum_seconds, took.count, &took.buckets, None)?;
+    }
+    let help = "Reads by this replica that found a tombstone";
+    encoder
+        .encode_descriptor("replica_tombstone_reads", help, None, MetricType::Counter)?
+        .encode_counter::<NoLabelSet, _, u64>(&replica.tombstones, None)
+}
 
 /// Appends them to a page.
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counted: &RequestCounters) -> fmt::Result {

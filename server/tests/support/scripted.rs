@@ -14,9 +14,9 @@ use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Change, Failure, Handoff, HeldBy, LookUp, Met, ReadOutcome, ReadRequest, Readiness, RemovalError,
-        Report, RequestOptions, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, TraceEvent,
-        Upkeep, UpkeepError, WriteOutcome, WriteRequest,
+        Change, Failure, Handoff, HeldBy, LookUp, Met, Meter, ReadOutcome, ReadRequest, Readiness,
+        RemovalError, Report, RequestOptions, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic,
+        TraceEvent, Upkeep, UpkeepError, UpkeepOutcome, WriteOutcome, WriteRequest,
         reports::{ClusterStatus, Endpoints},
     },
     node_id::HostId,
@@ -29,7 +29,7 @@ use helenus_server::{
     listen::{Listener, Server, Settings},
     telemetry::Metrics,
 };
-use helenus_storage::{Record, ScrubReport, Snapshot};
+use helenus_storage::Record;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -239,11 +239,11 @@ impl Coordinate for Scripted {
         ready(Ok(0)).boxed()
     }
 
-    fn scrub(&self, _: u64) -> BoxFuture<'_, Result<ScrubReport, UpkeepError>> {
-        ready(Err(UpkeepError::Overloaded)).boxed()
-    }
-
-    fn upkeep(&self, _: Upkeep) -> BoxFuture<'_, Result<Vec<Snapshot>, UpkeepError>> {
+    fn upkeep<'a>(
+        &'a self,
+        _: Upkeep,
+        _: &'a Arc<Meter>,
+    ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>> {
         ready(Err(UpkeepError::Overloaded)).boxed()
     }
 

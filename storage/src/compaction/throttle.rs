@@ -1,6 +1,9 @@
 //! How fast merges may write.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::AtomicU64,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 
@@ -14,6 +17,8 @@ const BURST: Duration = Duration::from_millis(100);
 /// A rate that all merges of an engine share.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
+    /// What all of them together may write while there is no pressure; 0 for no limit.
+    pub(crate) bytes_per_second: AtomicU64,
     /// When what was granted so far is used up.
     paid_until: Mutex<Option<Instant>>,
 }

@@ -40,6 +40,18 @@ impl Engine {
         self.compactions.list()
     }
 
+    /// Bytes that merges may write in a second; 0 for no limit.
+    pub fn compaction_throughput(&self) -> u64 {
+        self.throttle.bytes_per_second.load(Ordering::Relaxed)
+    }
+
+    /// Changes it, also for merges that are under way. [`Options::compaction_bytes_per_second`] is what it is at first.
+    ///
+    /// [`Options::compaction_bytes_per_second`]: crate::Options::compaction_bytes_per_second
+    pub fn set_compaction_throughput(&self, bytes_per_second: u64) {
+        self.throttle.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
+    }
+
     /// Ends a merge that is under way, as soon as it notices; nothing of it is left. What it was to merge is taken up
     /// again after the next flush. False if there is none with this id.
     pub fn cancel_compaction(&self, id: u64) -> bool {
@@ -192,7 +204,7 @@ impl Engine {
     /// Whether to go on, after a rest if the merge was too fast.
     fn pace(&self, claim: &Claim<'_>, written: u64) -> Result<()> {
         let pressure = self.compaction_debt().pressure(&self.options);
-        if let (Some(limit), 1..) = (limit(self.options.compaction_bytes_per_second, pressure), written) {
+        if let (Some(limit), 1..) = (limit(self.compaction_throughput(), pressure), written) {
             let now = Instant::now();
             let wait = self.throttle.wait_after(written, limit, now);
             if !wait.is_zero() {

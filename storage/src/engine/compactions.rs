@@ -59,6 +59,8 @@ pub struct Compaction {
     pub input_bytes: u64,
     /// How many of them are done; an estimate.
     pub done_bytes: u64,
+    /// Time since it began.
+    pub elapsed: Duration,
 }
 
 /// What a merge is to do.
@@ -102,6 +104,7 @@ pub(super) struct Running {
     inputs: BTreeSet<FileId>,
     input_bytes: u64,
     pub(super) done_bytes: AtomicU64,
+    began: Instant,
     is_cancelled: AtomicBool,
     /// Woken by a cancellation.
     waiting: Mutex<()>,
@@ -180,6 +183,7 @@ impl Compactions {
             inputs: plan.inputs.iter().map(|input| input.file().id).collect(),
             input_bytes: plan.input_bytes(),
             done_bytes: AtomicU64::new(0),
+            began: Instant::now(),
             is_cancelled: AtomicBool::new(false),
             waiting: Mutex::default(),
             woken: Condvar::new(),
@@ -271,6 +275,7 @@ impl Compactions {
             input_tables: running.inputs.len(),
             input_bytes: running.input_bytes,
             done_bytes: running.done_bytes.load(Ordering::Relaxed).min(running.input_bytes),
+            elapsed: running.began.elapsed(),
         });
         shown.collect()
     }

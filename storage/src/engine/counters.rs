@@ -2,7 +2,10 @@
 
 use std::sync::atomic::AtomicU64;
 
+use parking_lot::Mutex;
+
 use super::Step;
+use crate::read_costs::ReadCosts;
 
 /// Monotonic counters since the engine was opened, for metrics, and gauges of the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,10 +26,34 @@ pub struct EngineCounters {
     pub segments_recycled: u64,
     /// Memtables flushed to SSTables.
     pub flushes: u64,
+    /// Bytes of the SSTables that flushes wrote.
+    pub flush_written_bytes: u64,
     /// Merges of SSTables.
     pub compactions: u64,
     /// Bytes of the SSTables that merges wrote.
     pub compaction_written_bytes: u64,
+    /// Gauge: merges that are under way.
+    pub compactions_running: u64,
+    /// Gauge: bytes of SSTables that are due to be merged.
+    pub compaction_pending_bytes: u64,
+    /// Writes that were held up because flushes or merges are behind.
+    pub writes_slowed: u64,
+    /// Writes that were refused for that reason.
+    pub writes_refused: u64,
+    /// Gauge: bytes that wait for the commit log.
+    pub commit_queue_bytes: u64,
+    /// Gauge: segments of the commit log that hold what is in no SSTable.
+    pub commit_log_segments: u64,
+    /// Gauge: memtables that wait for their flush.
+    pub pending_flushes: u64,
+    /// SSTables that reads of single keys have looked into.
+    pub sstables_read: u64,
+    /// Reads of single keys.
+    pub reads: u64,
+    /// SSTables that such reads were spared by bounds and filters.
+    pub sstables_spared: u64,
+    /// SSTables that such reads have looked into in vain.
+    pub sstables_in_vain: u64,
     /// Gauge: damaged SSTables that merges leave out.
     pub set_aside: u64,
     /// Steps that failed, in the order of [`Step::ALL`].
@@ -64,10 +91,18 @@ pub(super) struct Counted {
     pub(super) segments_recycled: AtomicU64,
     /// Memtables flushed.
     pub(super) flushes: AtomicU64,
+    /// Bytes that they wrote.
+    pub(super) flush_written_bytes: AtomicU64,
     /// Merges.
     pub(super) compactions: AtomicU64,
     /// Bytes that they wrote.
     pub(super) compaction_written_bytes: AtomicU64,
+    /// Writes held up.
+    pub(super) writes_slowed: AtomicU64,
+    /// Writes refused.
+    pub(super) writes_refused: AtomicU64,
+    /// What reads of tables have cost that are dropped.
+    pub(super) dropped_reads: Mutex<ReadCosts>,
     /// Steps that failed, by kind.
     pub(super) failures: [AtomicU64; Step::ALL.len()],
 }

@@ -42,6 +42,7 @@ impl Engine {
     pub fn drop_table(&self, table: TableId) -> Result<()> {
         let _turn = self.dropping.lock();
         let Some((tree, files)) = self.take_away(table)? else { return Ok(()) };
+        self.counted.dropped_reads.lock().add(&tree.read_costs());
         drop(self.log.lock());
         self.compactions.cancel_table(table);
         self.compactions.forget(&files);

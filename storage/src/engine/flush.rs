@@ -70,6 +70,8 @@ impl Engine {
         tree.flushed(&oldest.memtable, written.as_ref());
         self.memtable_bytes.fetch_sub(oldest.memtable.release(), Ordering::Relaxed);
         self.counted.flushes.fetch_add(1, Ordering::Relaxed);
+        let written_bytes = written.as_ref().map_or(0, |reader| reader.file().length_bytes);
+        self.counted.flush_written_bytes.fetch_add(written_bytes, Ordering::Relaxed);
         self.measure_debt();
         self.tell_flushed(table, oldest.end);
         self.listener.tell(Step::Compact);

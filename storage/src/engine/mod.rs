@@ -40,7 +40,7 @@
 //! sync; log; manifest; queue, spares, and others that are held for a moment.
 //!
 //! Reading order: this page, `tables`, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`;
-//! `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`.
+//! `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
 
 use std::{
     collections::BTreeMap,
@@ -89,6 +89,7 @@ mod pressure;
 mod read;
 mod scrub;
 mod snapshot;
+mod table_stats;
 mod tables;
 
 pub use crate::{
@@ -102,6 +103,7 @@ pub use counters::EngineCounters;
 pub use debt::CompactionDebt;
 pub use listener::WorkListener;
 pub use pressure::Pressure;
+pub use table_stats::TableStats;
 
 use compactions::Compactions;
 use condition::Condition;
@@ -243,6 +245,7 @@ impl Engine {
             remarks: recovered.remarks,
             options,
         };
+        engine.set_compaction_throughput(engine.options.compaction_bytes_per_second);
         engine.measure_debt();
         engine.note_switched(engine.oldest_switched().is_some());
         engine.relieve(&engine.log.lock());
@@ -297,6 +300,7 @@ impl Engine {
     pub fn apply_batch(&self, batch: Vec<(TableId, Mutation)>) -> Result<Ticket> {
         self.check_batch(&batch)?;
         if let Pressure::Refused { what } = self.pressure() {
+            self.counted.writes_refused.fetch_add(1, Ordering::Relaxed);
             return Err(Error::Overloaded { what });
         }
         let batch = batch.into_iter().map(|(table, mutation)| (table, mutation.detached()));
@@ -462,8 +466,12 @@ impl Engine {
     pub fn counters(&self) -> EngineCounters {
         let (mut sstables, mut sstable_bytes) = (0, 0);
         let mut memory = TableMemory::default();
+        let (mut costs, mut pending_flushes) = (self.counted.dropped_reads.lock().clone(), 0);
         for tree in self.trees.load().values() {
-            for table in &tree.view().tables {
+            let view = tree.view();
+            costs.add(&tree.read_costs());
+            pending_flushes += view.switched.len() as u64;
+            for table in &view.tables {
                 sstables += 1;
                 sstable_bytes += table.file().length_bytes;
                 let TableMemory { index, filter } = table.memory_bytes();
@@ -481,8 +489,20 @@ impl Engine {
             segments_prepared: count(&self.counted.segments_prepared),
             segments_recycled: count(&self.counted.segments_recycled),
             flushes: count(&self.counted.flushes),
+            flush_written_bytes: count(&self.counted.flush_written_bytes),
             compactions: count(&self.counted.compactions),
             compaction_written_bytes: count(&self.counted.compaction_written_bytes),
+            compactions_running: self.compactions.list().len() as u64,
+            compaction_pending_bytes: self.compaction_debt().pending_bytes,
+            writes_slowed: count(&self.counted.writes_slowed),
+            writes_refused: count(&self.counted.writes_refused),
+            commit_queue_bytes: self.queue.bytes() as u64,
+            commit_log_segments: count(&self.log_newest).saturating_sub(count(&self.log_oldest)) + 1,
+            pending_flushes,
+            sstables_read: costs.sstables_read(),
+            reads: costs.reads(),
+            sstables_spared: costs.spared,
+            sstables_in_vain: costs.in_vain,
             set_aside: self.compactions.aside().len() as u64,
             failures: self.counted.failures.each_ref().map(count),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,

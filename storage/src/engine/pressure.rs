@@ -95,6 +95,7 @@ impl Engine {
         let what = match self.pressure() {
             Pressure::None => return Ok(()),
             Pressure::Slow { delay } => {
+                self.counted.writes_slowed.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(delay);
                 return Ok(());
             }
@@ -105,6 +106,7 @@ impl Engine {
         while let Pressure::Refused { .. } = self.pressure() {
             self.condition.check()?;
             if self.room.changed.wait_until(&mut turn, deadline).timed_out() {
+                self.counted.writes_refused.fetch_add(1, Ordering::Relaxed);
                 return Err(Error::Overloaded { what });
             }
         }

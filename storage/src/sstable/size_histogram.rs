@@ -26,6 +26,11 @@ impl SizeHistogram {
         self.classes[class.min(Self::CLASSES - 1)] += 1;
     }
 
+    /// Counts all that another one has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.classes.iter_mut().zip(other.classes).for_each(|(sum, records)| *sum += records);
+    }
+
     /// The smallest size of each class that has records, and how many, ascending.
     pub fn classes(&self) -> impl Iterator<Item = (u64, u64)> {
         let classes = self.classes.iter().enumerate();

@@ -35,7 +35,7 @@ impl Coordinator {
     /// Coordinates a read.
     pub(crate) async fn read(self: &Arc<Self>, request: ReadRequest) -> Result<ReadOutcome, Failure> {
         let mut trace = Trace::begin(self.host_id(), request.options.trace);
-        let begun = self.begin(&request.table, &request.options, self.read_timeout).await;
+        let begun = self.begin(&request.table, &request.options, self.read_timeout.get()).await;
         let planned = begun
             .and_then(|(permit, patience)| Ok((permit, self.plan_read(&request, patience, &mut trace)?)));
         match planned {

@@ -82,8 +82,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     max_requests: usize,
-    write_timeout: Duration,
-    read_timeout: Duration,
+    pub(crate) write_timeout: LiveDuration,
+    pub(crate) read_timeout: LiveDuration,
     scan_timeout: Duration,
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
@@ -112,6 +112,26 @@ pub(crate) struct Coordinator {
     tasks: TaskTracker,
     runtime: Handle,
     stop: CancellationToken,
+}
+
+/// A time that operators may change while the node runs.
+#[derive(Debug)]
+pub(crate) struct LiveDuration(AtomicU64);
+
+impl LiveDuration {
+    fn new(duration: Duration) -> Self {
+        let live = Self(AtomicU64::new(0));
+        live.store(duration);
+        live
+    }
+
+    pub(crate) fn store(&self, duration: Duration) {
+        self.0.store(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// What a coordinator works with.
@@ -166,8 +186,8 @@ impl Coordinator {
         let permits = settings.max_requests.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             max_requests: permits,
-            write_timeout: settings.write_timeout,
-            read_timeout: settings.read_timeout,
+            write_timeout: LiveDuration::new(settings.write_timeout),
+            read_timeout: LiveDuration::new(settings.read_timeout),
             scan_timeout: settings.scan_timeout,
             clock: Arc::clone(&replica.clock),
             cluster: Arc::clone(&replica.cluster),

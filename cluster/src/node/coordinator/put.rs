@@ -97,7 +97,7 @@ impl Coordinator {
     /// Coordinates a write.
     pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome, Failure> {
         let mut trace = Trace::begin(self.host_id(), request.options.trace);
-        let begun = self.begin(&request.table, &request.options, self.write_timeout).await;
+        let begun = self.begin(&request.table, &request.options, self.write_timeout.get()).await;
         let planned = begun
             .and_then(|(permit, patience)| Ok((permit, self.plan_write(request, patience, &mut trace)?)));
         let (permit, plan) = match planned {

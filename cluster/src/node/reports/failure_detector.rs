@@ -34,7 +34,7 @@ pub struct WatchedPeer {
 }
 
 /// What the node believes now.
-pub(super) fn of(source: &Source) -> FailureDetectorReport {
+pub(in crate::node) fn of(source: &Source) -> FailureDetectorReport {
     let gossip = gossip::of(source);
     let peer = |member: GossipedMember| {
         Some(WatchedPeer { host_id: member.host_id, address: member.address, health: member.peer? })

@@ -11,14 +11,18 @@
 //!   FailureDetector    nodetool failuredetector        what this node believes of every peer
 //!   Hints              nodetool listpendinghints       what this node keeps for members that missed it
 //!   Endpoints          nodetool getendpoints           placement of a key
+//!   Tables             nodetool tablestats             what this node stores of each table
+//!   Histograms         nodetool tablehistograms        how its local reads and writes of a table are spread
+//!   Compactions        nodetool compactionstats        merges of SSTables that are under way
 //! ```
 //!
 //! The fields are names for programs and stay; whoever shows them chooses the form.
 //!
 //! Reading order: [`source`], [`status`], [`ring`], [`info`], [`cluster`], [`gossip`], [`failure_detector`],
-//! [`endpoints`], [`topic`]; [`counters`] are the numbers for metrics.
+//! [`endpoints`], [`tables`], [`compactions`], [`topic`]; [`counters`] are the numbers for metrics.
 
 pub mod cluster;
+pub mod compactions;
 pub mod counters;
 pub mod endpoints;
 pub mod failure_detector;
@@ -27,9 +31,11 @@ pub mod info;
 pub mod ring;
 pub(super) mod source;
 pub mod status;
+pub mod tables;
 pub mod topic;
 
 pub use cluster::ClusterDescription;
+pub use compactions::CompactionReport;
 pub use counters::NodeCounters;
 pub use endpoints::Endpoints;
 pub use failure_detector::FailureDetectorReport;
@@ -37,4 +43,5 @@ pub use gossip::{GossipStatus, GossipedMember, PeerHealth};
 pub use info::NodeInfo;
 pub use ring::RingReport;
 pub use status::{ClusterStatus, MemberStatus};
+pub use tables::{TableHistograms, TablesReport};
 pub use topic::{Report, Topic};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     node::{
         clock::NodeClock, coordinator::Coordinator, handoff::Hints, identity::LocalIdentity,
-        known_cluster::KnownCluster, local_store::LocalStore,
+        known_cluster::KnownCluster, local_store::LocalStore, table_meters::TableMeters,
     },
     settings::Settings,
 };
@@ -20,4 +20,5 @@ pub(crate) struct Source {
     pub(crate) store: Arc<LocalStore>,
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) hints: Arc<Hints>,
+    pub(crate) meters: Arc<TableMeters>,
 }

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::{
-    ClusterDescription, ClusterStatus, Endpoints, FailureDetectorReport, GossipStatus, NodeInfo, RingReport,
-    cluster, endpoints, failure_detector, gossip, info, ring, source::Source, status,
+    ClusterDescription, ClusterStatus, CompactionReport, Endpoints, FailureDetectorReport, GossipStatus,
+    NodeInfo, RingReport, TableHistograms, TablesReport, cluster, compactions, endpoints, failure_detector,
+    gossip, info, ring, source::Source, status, tables,
 };
 use crate::node::HintStatus;
 
@@ -28,6 +29,18 @@ pub enum Topic {
     FailureDetector,
     /// What the node keeps for members that missed it.
     Hints,
+    /// What the node stores of all tables, or of one.
+    Tables {
+        /// The one.
+        table: Option<String>,
+    },
+    /// How its local reads and writes of a table are spread.
+    Histograms {
+        /// The table.
+        table: String,
+    },
+    /// Merges of its SSTables.
+    Compactions,
     /// Where the replicas of a key are.
     Endpoints {
         /// The table.
@@ -50,6 +63,9 @@ pub enum Report {
     FailureDetector(FailureDetectorReport),
     Hints(HintStatus),
     Endpoints(Endpoints),
+    Tables(TablesReport),
+    Histograms(TableHistograms),
+    Compactions(CompactionReport),
 }
 
 impl Topic {
@@ -63,6 +79,9 @@ impl Topic {
             Self::Gossip => Report::Gossip(gossip::of(source)),
             Self::FailureDetector => Report::FailureDetector(failure_detector::of(source)),
             Self::Hints => Report::Hints(source.hints.status()),
+            Self::Tables { table } => Report::Tables(tables::of(source, table.as_deref())?),
+            Self::Histograms { table } => Report::Histograms(tables::histograms(source, table)?),
+            Self::Compactions => Report::Compactions(compactions::of(source)),
             Self::Endpoints { table, key } => Report::Endpoints(endpoints::of(source, table, key)?),
         })
     }

@@ -10,10 +10,8 @@ use ureq::http::Method;
 use uuid::Uuid;
 
 use super::{
-    super::{
-        endpoint::{self, EndpointArgs},
-        output,
-    },
+    super::{endpoint, output},
+    tasks::How,
     upkeep::PATIENCE,
 };
 
@@ -28,7 +26,7 @@ pub struct Truncate {
     #[arg(long)]
     marks: bool,
     #[command(flatten)]
-    endpoint: EndpointArgs,
+    how: How,
 }
 
 /// The answer of the node, as far as it is shown.
@@ -61,20 +59,21 @@ impl Truncate {
         let query = self.host_id.map(|host_id| format!("?target={host_id}")).unwrap_or_default();
         let path = if self.marks { "/marks" } else { "" };
         let path = format!("{PATH}{path}{query}");
-        let reply = endpoint::ask(&Method::DELETE, &self.endpoint.endpoint, &path, PATIENCE)?;
-        Ok(output::answer(&match self.marks {
+        let reply = endpoint::ask(&Method::DELETE, &self.how.endpoint.endpoint, &path, PATIENCE)?;
+        let said = match self.marks {
             true => format!("forgot {} repair marks", reply["forgotten"]),
             false => format!("dropped {} hints", reply["dropped"]),
-        })?)
+        };
+        self.how.answer(&reply, &said)
     }
 }
 
 /// Stops the delivery of hints, or lets it go on.
-pub(super) fn pause(endpoint: &EndpointArgs, is_paused: bool) -> anyhow::Result<()> {
+pub(super) fn pause(how: &How, is_paused: bool) -> anyhow::Result<()> {
     let verb = if is_paused { "pause" } else { "resume" };
-    endpoint::post(&endpoint.endpoint, &format!("{PATH}/{verb}"))?;
+    let reply = endpoint::post(&how.endpoint.endpoint, &format!("{PATH}/{verb}"))?;
     let said = if is_paused { "the delivery of hints is paused" } else { "hints are delivered" };
-    Ok(output::answer(said)?)
+    how.answer(&reply, said)
 }
 
 pub(super) fn render(status: &Status) -> String {

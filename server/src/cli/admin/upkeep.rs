@@ -1,17 +1,20 @@
-//! `helenus admin flush|compact|scrub|snapshot`: one node's own storage.
+//! `helenus admin flush|compact|scrub|drain|snapshot`: one node's own storage.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::http::Method;
 
-use super::super::{
-    client::table_name,
-    endpoint::{self, EndpointArgs},
-    output::{self, Format, FormatArgs},
+use super::{
+    super::{
+        client::table_name,
+        endpoint::{self, EndpointArgs},
+        output::{self, Format, FormatArgs},
+    },
+    tasks::{Begin, How},
 };
 
-/// Merging all of a large table takes long; the node goes on whether we wait or not.
+/// Dropping many hints, or a large snapshot, takes long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `helenus admin flush` and `compact`.
@@ -21,7 +24,14 @@ pub struct OfTables {
     #[arg(value_parser = table_name)]
     table: Option<String>,
     #[command(flatten)]
-    endpoint: EndpointArgs,
+    begin: Begin,
+}
+
+/// `helenus admin drain`.
+#[derive(Debug, clap::Args)]
+pub struct Drain {
+    #[command(flatten)]
+    begin: Begin,
 }
 
 /// `helenus admin scrub`.
@@ -31,19 +41,16 @@ pub struct Scrub {
     #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     mib_per_second: u64,
     #[command(flatten)]
-    endpoint: EndpointArgs,
-    #[command(flatten)]
-    output: FormatArgs,
+    begin: Begin,
 }
 
-/// The answer of `/admin/v1/scrub`.
-#[derive(Debug, Deserialize)]
+/// What a scrub has found.
+#[derive(Debug, Default, Deserialize)]
 struct Scrubbed {
     tables: u64,
     bytes: u64,
     damages: u64,
     first_damages: Vec<String>,
-    cancelled: bool,
 }
 
 /// `helenus admin snapshot`.
@@ -53,7 +60,14 @@ struct Scrubbed {
 )]
 pub enum Snapshot {
     /// Make one of all tables
-    Create(Named),
+    Create {
+        /// Its name: letters, digits, '-', '_' and dots
+        #[arg(value_parser = snapshot_name)]
+        name: String,
+        /// How.
+        #[command(flatten)]
+        begin: Begin,
+    },
     /// List them
     List {
         /// Which node.
@@ -64,17 +78,14 @@ pub enum Snapshot {
         output: FormatArgs,
     },
     /// Remove one
-    Clear(Named),
-}
-
-/// A snapshot and where it is.
-#[derive(Debug, clap::Args)]
-pub struct Named {
-    /// Its name: letters, digits, '-', '_' and dots
-    #[arg(value_parser = snapshot_name)]
-    name: String,
-    #[command(flatten)]
-    endpoint: EndpointArgs,
+    Clear {
+        /// Its name
+        #[arg(value_parser = snapshot_name)]
+        name: String,
+        /// Where.
+        #[command(flatten)]
+        how: How,
+    },
 }
 
 /// What can be put into a path as it is; the rest of the rule is the node's.
@@ -90,45 +101,44 @@ fn snapshot_name(text: &str) -> Result<String, String> {
 impl OfTables {
     pub(super) fn run(&self, verb: &str, done: &str) -> anyhow::Result<()> {
         let query = self.table.as_ref().map(|table| format!("?table={table}")).unwrap_or_default();
-        let path = format!("/admin/v1/{verb}{query}");
-        endpoint::ask(&Method::POST, &self.endpoint.endpoint, &path, PATIENCE)?;
         let what =
             self.table.as_ref().map_or_else(|| "all tables".to_owned(), |table| format!("table {table}"));
-        Ok(output::answer(&format!("{done} {what}"))?)
+        self.begin.run(&format!("/admin/v1/{verb}{query}"), |_| format!("{done} {what}"))
+    }
+}
+
+impl Drain {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let said =
+            "drained: the node takes no more requests, and all it holds is in SSTables; it can be stopped";
+        self.begin.run("/admin/v1/drain", |_| said.to_owned())
     }
 }
 
 impl Scrub {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let path = format!("/admin/v1/scrub?mib_per_second={}", self.mib_per_second);
-        let answer = endpoint::ask(&Method::POST, &self.endpoint.endpoint, &path, PATIENCE)?;
-        let scrubbed: Scrubbed = serde_json::from_value(answer.clone())?;
-        match self.output.format {
-            Format::Json => output::answer_json(&answer)?,
-            Format::Table => {
-                let size = bytesize::ByteSize(scrubbed.bytes);
-                let said = if scrubbed.cancelled { "read" } else { "verified all" };
-                output::answer(&format!("{said} {} SSTables, {size}", scrubbed.tables))?;
-            }
-        }
-        scrubbed.first_damages.iter().for_each(|damage| output::error(damage));
-        anyhow::ensure!(scrubbed.damages == 0, "{} places are damaged", scrubbed.damages);
-        anyhow::ensure!(!scrubbed.cancelled, "the node stopped before all was read");
-        Ok(())
+        self.begin.run_checked(&path, |task| {
+            let scrubbed: Scrubbed = serde_json::from_value(task.result.clone().unwrap_or_default())?;
+            scrubbed.first_damages.iter().for_each(|damage| output::error(damage));
+            anyhow::ensure!(scrubbed.damages == 0, "{} places are damaged", scrubbed.damages);
+            let size = bytesize::ByteSize(scrubbed.bytes);
+            Ok(format!("verified all {} SSTables, {size}", scrubbed.tables))
+        })
     }
 }
 
 impl Snapshot {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         match self {
-            Self::Create(named) => {
-                let made = named.ask(&Method::POST)?;
-                let directory = made["directory"].as_str().unwrap_or_default();
-                Ok(output::answer(&format!("made snapshot {}: {directory}", named.name))?)
-            }
-            Self::Clear(named) => {
-                named.ask(&Method::DELETE)?;
-                Ok(output::answer(&format!("removed snapshot {}", named.name))?)
+            Self::Create { name, begin } => begin.run(&path_of(name), |task| {
+                let made = task.result.clone().unwrap_or_default();
+                format!("made snapshot {name}: {}", made["directory"].as_str().unwrap_or_default())
+            }),
+            Self::Clear { name, how } => {
+                let endpoint = &how.endpoint.endpoint;
+                let answer = endpoint::ask(&Method::DELETE, endpoint, &path_of(name), PATIENCE)?;
+                how.answer(&answer, &format!("removed snapshot {name}"))
             }
             Self::List { endpoint, output } => {
                 let reply = endpoint::get_json(&endpoint.endpoint, "/admin/v1/snapshots")?;
@@ -143,11 +153,8 @@ impl Snapshot {
     }
 }
 
-impl Named {
-    fn ask(&self, method: &Method) -> anyhow::Result<serde_json::Value> {
-        let path = format!("/admin/v1/snapshots/{}", self.name);
-        endpoint::ask(method, &self.endpoint.endpoint, &path, PATIENCE)
-    }
+fn path_of(name: &str) -> String {
+    format!("/admin/v1/snapshots/{name}")
 }
 
 fn row(snapshot: &serde_json::Value) -> [String; 4] {

@@ -15,7 +15,7 @@ const BUCKETS: usize = 2 * POWERS as usize;
 
 /// Counts of durations. Recording costs two relaxed additions.
 #[derive(Debug)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     /// The last one is for everything beyond the bounds.
     buckets: [AtomicU64; BUCKETS + 1],
     sum_nanos: AtomicU64,
@@ -28,24 +28,31 @@ impl Default for Histogram {
 }
 
 /// A histogram at one moment.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Snapshot {
-    pub(crate) sum_seconds: f64,
-    pub(crate) count: u64,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Sum of all durations.
+    pub sum_seconds: f64,
+    /// How many there were.
+    pub count: u64,
     /// Upper bound in seconds and count of each bucket, not cumulated; the last bound is infinite.
-    pub(crate) buckets: Vec<(f64, u64)>,
+    pub buckets: Vec<(f64, u64)>,
 }
 
 impl Histogram {
     /// Counts a duration.
-    pub(crate) fn record(&self, duration: Duration) {
+    pub fn record(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.buckets[bucket_of(nanos.div_ceil(1000))].fetch_add(1, Relaxed);
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
+    /// How many were recorded.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
     /// What was recorded so far. The count is the sum of the buckets, so the two always agree.
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> Snapshot {
         let buckets: Vec<_> = self
             .buckets
             .iter()
@@ -59,6 +66,28 @@ impl Histogram {
             count: buckets.iter().map(|(_, count)| count).sum(),
             buckets,
         }
+    }
+}
+
+impl Snapshot {
+    /// Adds the durations of another one.
+    pub fn add(&mut self, other: &Self) {
+        self.sum_seconds += other.sum_seconds;
+        self.count += other.count;
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|((_, sum), (_, count))| *sum += count);
+    }
+
+    /// Microseconds that so great a share of the durations does not exceed; the upper bound of a bucket, at most half of
+    /// itself too large. `None` if nothing was recorded.
+    pub fn quantile_us(&self, share: f64) -> Option<u64> {
+        let rank = ((self.count as f64 * share).ceil() as u64).max(1);
+        let mut seen = 0;
+        let reached = self.buckets.iter().position(|(_, count)| {
+            seen += count;
+            seen >= rank
+        });
+        // Beyond all bounds is told as the last bound.
+        reached.and_then(|index| upper_bound_micros(index.min(BUCKETS - 1)))
     }
 }
 
@@ -107,6 +136,11 @@ mod tests {
         let snapshot = histogram.snapshot();
         assert_eq!((snapshot.count, snapshot.sum_seconds), (4, 3601.001));
         assert_eq!(*snapshot.buckets.last().unwrap(), (f64::INFINITY, 1));
+        assert_eq!(
+            [0.0, 0.75, 1.0].map(|share| snapshot.quantile_us(share)),
+            [Some(16), Some(1 << 20), Some(3 << 24)]
+        );
+        assert_eq!(Histogram::default().snapshot().quantile_us(0.5), None);
         assert!(snapshot.buckets.is_sorted_by(|a, b| a.0 < b.0));
     }
 }
