@@ -46,8 +46,24 @@ pub struct Header {
     pub remaining: Duration,
     /// The sender's hybrid clock.
     pub timestamp: Timestamp,
-    /// Id of the client request, so that logs of several nodes can be put together.
+    /// Id of the client request if it is traced: then its answer tells steps.
     pub trace: Option<u64>,
+    /// What the sender did for a traced request, in order; empty but in its answer. At most [`MAX_STEPS`] are sent.
+    pub steps: Vec<Step>,
+}
+
+/// Most steps that one answer tells.
+pub const MAX_STEPS: usize = 16;
+/// Most bytes of what is told of one step; the rest is cut off.
+pub const MAX_STEP_BYTES: usize = 128;
+
+/// One step of what a node did for a traced request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Microseconds since the request came, by the node's own clock.
+    pub after_us: u64,
+    /// What happened.
+    pub what: String,
 }
 
 /// A request or answer with its header.

@@ -3,7 +3,8 @@
 //! ```text
 //! head     verb u8 │ version of the verb u8 │ header length u16 LE │ header │ fields
 //! header   postcard of: sender, generation, target, ring version, schema version, class u8, remaining µs,
-//!          timestamp µs, trace
+//!          timestamp µs, trace, steps
+//! steps    their count, then of each: µs since the request came, what happened; nothing at all if there are none
 //!
 //! verb              fields (postcard)    payload
 //! 0x01 Exchange                          postcard of the exchange
@@ -36,7 +37,8 @@
 //! of the payload, which is a slice of what was read from the network.
 //!
 //! Two builds must understand each other's refusals. So verb, version and header come first and never change their
-//! encoding (fields added to the header go to its end, and older builds skip them by its length): a verb or version
+//! encoding (fields added to the header go to its end, after a count of steps even if it is 0, and older builds skip
+//! them by its length): a verb or version
 //! that a build does not know can still be answered ([`WireError::Unsupported`]). Fields and payload may change with
 //! the version of their verb. Enums in them are encoded by position: new variants go to the end and need a new version
 //! (not so the states of members, which are numbers: whoever does not know one passes it on).
@@ -52,7 +54,7 @@ use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    message::{Header, Message, Request, Response, TrafficClass},
+    message::{Header, MAX_STEP_BYTES, MAX_STEPS, Message, Request, Response, Step, TrafficClass},
     node_id::{Generation, HostId},
     partitioning::KeyRange,
     quorum::{AsOf, PageLimits, ReplicaPage, Wants},
@@ -321,9 +323,14 @@ impl Parts {
         }
         let header = head.split_to(length);
         // What is left of the header was added by a later build.
-        let (header, _) = postcard::take_from_bytes::<WireHeader>(&header)
-            .map_err(|error| WireError::Malformed(format!("header: {error}")))?;
-        Ok(Self { verb, version, header: header.into(), fields: head, payload })
+        let malformed = |error| WireError::Malformed(format!("header: {error}"));
+        let (known, rest) = postcard::take_from_bytes::<WireHeader>(&header).map_err(malformed)?;
+        let mut header = Header::from(known);
+        if !rest.is_empty() {
+            let (steps, _) = postcard::take_from_bytes::<Vec<WireStep<'_>>>(rest).map_err(malformed)?;
+            header.steps = steps.into_iter().take(MAX_STEPS).map(Step::from).collect();
+        }
+        Ok(Self { verb, version, header, fields: head, payload })
     }
 
     fn fields<T: DeserializeOwned>(&self) -> Result<T, WireError> {
@@ -409,6 +416,26 @@ struct WireHeader {
     trace: Option<u64>,
 }
 
+/// A [`Step`] as it is encoded: when, and what.
+#[derive(Serialize, Deserialize)]
+struct WireStep<'a>(u64, &'a str);
+
+impl<'a> From<&'a Step> for WireStep<'a> {
+    fn from(step: &'a Step) -> Self {
+        Self(step.after_us, cut(&step.what))
+    }
+}
+
+impl From<WireStep<'_>> for Step {
+    fn from(WireStep(after_us, what): WireStep<'_>) -> Self {
+        Self { after_us, what: cut(what).to_owned() }
+    }
+}
+
+fn cut(what: &str) -> &str {
+    &what[..what.floor_char_boundary(MAX_STEP_BYTES)]
+}
+
 const CONTROL_CLASS: u8 = 0;
 const REQUEST_CLASS: u8 = 1;
 const BACKGROUND_CLASS: u8 = 2;
@@ -450,6 +477,7 @@ impl From<WireHeader> for Header {
             remaining: Duration::from_micros(header.remaining_us),
             timestamp: Timestamp(header.timestamp),
             trace: header.trace,
+            steps: Vec::new(),
         }
     }
 }
@@ -473,7 +501,11 @@ fn head(verb: u8, header: &Header, fields: &impl Serialize) -> Bytes {
     let mut head = Vec::with_capacity(128);
     head.extend([verb, VERSION, 0, 0]);
     let mut head = appended(head, &WireHeader::from(header));
-    let length = u16::try_from(head.len() - FIXED).expect("a header takes about a hundred bytes at most");
+    if !header.steps.is_empty() {
+        let steps: Vec<WireStep<'_>> = header.steps.iter().take(MAX_STEPS).map(WireStep::from).collect();
+        head = appended(head, &steps);
+    }
+    let length = u16::try_from(head.len() - FIXED).expect("a header takes a few kilobytes at most");
     head[2..FIXED].copy_from_slice(&length.to_le_bytes());
     appended(head, fields).into()
 }

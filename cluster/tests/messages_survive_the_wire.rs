@@ -12,7 +12,10 @@ use helenus_cluster::{
         Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest, Member, MemberState,
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
-    message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
+    message::{
+        Header, MAX_STEP_BYTES, MAX_STEPS, Message, Relay, ReplicaError, Request, Response, Step,
+        TrafficClass,
+    },
     node_id::{ClusterId, Generation, HostId},
     partitioning::KeyRange,
     quorum::{self, AsOf, PageLimits, ReplicaPage, Wants},
@@ -36,6 +39,7 @@ fn header() -> Header {
         remaining: Duration::from_micros(5),
         timestamp: Timestamp(6),
         trace: Some(7),
+        steps: Vec::new(),
     }
 }
 
@@ -346,9 +350,9 @@ fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_read
 #[test]
 fn a_header_that_a_later_build_has_extended_is_read() {
     let extended = read_with_head(|head| {
-        head[2] += 3;
-        let end = 4 + 0x2c;
-        head.splice(end..end, [1, 2, 3]);
+        let (end, no_steps, added) = (4 + 0x2c, 0, [1, 2, 3]);
+        head[2] += 4;
+        head.splice(end..end, [&[no_steps][..], &added].concat());
     });
     assert_eq!(decode_request(extended).unwrap().header, header());
 }
@@ -408,6 +412,61 @@ fn values_are_slices_of_what_was_read() {
     assert!(buffer.contains(&mutation.rows[0].1.value().unwrap().as_ptr()));
 }
 
+fn step(after_us: u64, what: impl Into<String>) -> Step {
+    Step { after_us, what: what.into() }
+}
+
+/// What was decoded of an answer whose header tells of these steps.
+fn steps_of(steps: Vec<Step>) -> Vec<Step> {
+    let told = Message { header: Header { steps, ..header() }, body: Response::Written { owned: true } };
+    decode_response(encode_response(&told)).expect("bytes of this build").header.steps
+}
+
+#[test]
+fn steps_take_room_only_in_the_answers_that_tell_any() {
+    let answer =
+        |steps| Message { header: Header { steps, ..header() }, body: Response::Written { owned: true } };
+
+    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8204{HEADER}01"));
+    let told = encode_response(&answer(vec![step(300, "x")]));
+    assert_eq!(hex(&told.head), format!("8204{}{}01ac02017801", "3100", &HEADER[4..]));
+}
+
+#[test]
+fn steps_beyond_their_bounds_are_cut() {
+    let long = "é".repeat(MAX_STEP_BYTES);
+    let many: Vec<Step> = (0..100).map(|at| step(at, long.clone())).collect();
+
+    let few: Vec<Step> = (0..MAX_STEPS as u64).map(|at| step(at, "é".repeat(MAX_STEP_BYTES / 2))).collect();
+    assert_eq!(steps_of(many), few);
+    assert_eq!(
+        steps_of(vec![step(1, format!("x{long}"))])[0].what.len(),
+        MAX_STEP_BYTES - 1,
+        "no half letter"
+    );
+}
+
+/// The sender need not keep to the bounds.
+#[test]
+fn steps_that_a_peer_tells_beyond_their_bounds_are_cut() {
+    let steps = 20;
+    let told = [&[steps][..], &[7, 1, b'x'].repeat(usize::from(steps))].concat();
+    let with = |told: &[u8]| {
+        let header = &HEADER.as_bytes()[4..];
+        let header =
+            header.chunks(2).map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap());
+        let header: Vec<u8> = header.chain(told.iter().copied()).collect();
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        let head = [&[0x82, 4][..], &length, &header, &[1]].concat();
+        decode_response(Encoded { head: head.into(), payload: Bytes::new() })
+    };
+
+    assert_eq!(with(&told).unwrap().header.steps, vec![step(7, "x"); MAX_STEPS]);
+    for damaged in [&told[..told.len() - 1], &[0xFF, 0xFF, 0xFF, 0xFF, 0x0F], &[1, 7, 1, 0xFF]] {
+        assert!(matches!(with(damaged), Err(WireError::Malformed(_))), "{damaged:?}");
+    }
+}
+
 /// A length that promises a billion members, tokens or bytes of text must not be believed.
 #[test]
 fn a_length_beyond_the_message_is_malformed() {
@@ -439,13 +498,15 @@ fn records() -> impl Strategy<Value = Record> {
 
 fn headers() -> impl Strategy<Value = Header> {
     let ids = (uuids(), prop::option::of(uuids()), any::<u64>(), any::<u64>(), any::<u64>());
-    (ids, any::<bool>(), any::<u64>(), any::<u64>(), any::<Option<u64>>()).prop_map(
+    let steps = prop::collection::vec((any::<u64>(), ".{0,30}").prop_map(|(at, what)| step(at, what)), 0..4);
+    (ids, any::<bool>(), any::<u64>(), any::<u64>(), any::<Option<u64>>(), steps).prop_map(
         |(
             (sender, target, generation, ring_version, schema_version),
             control,
             remaining,
             timestamp,
             trace,
+            steps,
         )| {
             Header {
                 sender: HostId(sender),
@@ -457,6 +518,7 @@ fn headers() -> impl Strategy<Value = Header> {
                 remaining: Duration::from_micros(remaining),
                 timestamp: Timestamp(timestamp),
                 trace,
+                steps,
             }
         },
     )

@@ -51,6 +51,7 @@ fn every_number_is_a_state_and_stays_the_number_that_it_was() {
             remaining: Duration::from_secs(1),
             timestamp: Timestamp(1),
             trace: None,
+            steps: Vec::new(),
         };
         let digest = Rumors::new(Arc::new(member.clone())).digest(host(2)).unwrap();
         let delta = Delta { digest, description: Some(Arc::new(member.clone())), after: 0, facts: vec![] };

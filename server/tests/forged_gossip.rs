@@ -78,6 +78,7 @@ impl Liar {
             remaining: Duration::from_secs(5),
             timestamp: SystemClock.now(),
             trace: None,
+            steps: Vec::new(),
         };
         Message { header, body: Request::Gossip(GossipRequest { cluster_id, gossip: Gossip::Ack2(deltas) }) }
     }

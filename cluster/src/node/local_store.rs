@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{own_trees::USER_TABLES, room::Room};
+use super::{own_trees::USER_TABLES, room::Room, steps::Steps};
 use crate::{message::ReplicaError, partitioning::KeyRange, settings::Settings};
 
 /// The node's own engine.
@@ -57,12 +57,14 @@ impl BlockingReads {
         &self,
         engine: &Arc<Engine>,
         read: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+        steps: &Steps,
     ) -> Result<T, ReplicaError> {
         let Self::Pool { running, admitted } = self else { return read(engine).map_err(as_answer) };
         let Ok(place) = Arc::clone(admitted).try_acquire_owned() else {
             return Err(ReplicaError::Overloaded("too many reads wait for the disk".to_owned()));
         };
         let turn = Arc::clone(running).acquire_owned().await;
+        steps.note(|| "has its turn to read from disk");
         let engine = Arc::clone(engine);
         let read = tokio::task::spawn_blocking(move || {
             // Held by the thread, not by the future: an abandoned read still occupies its thread.
@@ -162,6 +164,16 @@ impl LocalStore {
     /// Applies a mutation; ready when it is as durable as the sync mode promises. Waits for room, at most as long as a
     /// blocking writer would. Dropping the future does not undo it.
     pub(crate) async fn apply(&self, table: TableId, mutation: Mutation) -> Result<(), ReplicaError> {
+        self.apply_noting(table, mutation, &Steps::default()).await
+    }
+
+    /// As [`LocalStore::apply`], for a request that may be traced.
+    pub(crate) async fn apply_noting(
+        &self,
+        table: TableId,
+        mutation: Mutation,
+        steps: &Steps,
+    ) -> Result<(), ReplicaError> {
         Room::slow_down(&self.engine).await;
         let until = Instant::now() + self.engine.options().stall_limit;
         loop {
@@ -169,7 +181,16 @@ impl LocalStore {
             room.map_err(|what| ReplicaError::Overloaded(what.to_owned()))?;
             match self.engine.apply(table, mutation.clone()) {
                 Err(Error::Overloaded { .. }) if Instant::now() < until => self.room.make_way().await,
-                queued => return queued.map_err(as_answer)?.await.map_err(as_answer),
+                queued => {
+                    let applied = queued.map_err(as_answer)?;
+                    steps.note(|| "queued for the commit log");
+                    applied.await.map_err(as_answer)?;
+                    steps.note(|| match self.engine.options().sync_mode {
+                        SyncMode::Group | SyncMode::Batch => "applied, and synced to disk",
+                        SyncMode::Periodic => "applied; to be synced within the interval",
+                    });
+                    return Ok(());
+                }
             }
         }
     }
@@ -183,15 +204,31 @@ impl LocalStore {
     }
 
     /// The newest record of a storage key, tombstones included.
-    pub(crate) async fn get(&self, table: TableId, key: Bytes) -> Result<Option<Record>, ReplicaError> {
+    pub(crate) async fn get(
+        &self,
+        table: TableId,
+        key: Bytes,
+        steps: &Steps,
+    ) -> Result<Option<Record>, ReplicaError> {
         match self.engine.try_get(table, &key).map_err(as_answer)? {
-            TryGet::Ready(record) => Ok(record),
-            TryGet::Cold => self.get_cold(table, key).await,
+            TryGet::Ready(record) => {
+                steps.note(|| "read from memory");
+                Ok(record)
+            }
+            TryGet::Cold => self.get_cold(table, key, steps).await,
         }
     }
 
-    async fn get_cold(&self, table: TableId, key: Bytes) -> Result<Option<Record>, ReplicaError> {
-        self.cold_reads.read(&self.engine, move |engine| engine.get(table, &key)).await
+    async fn get_cold(
+        &self,
+        table: TableId,
+        key: Bytes,
+        steps: &Steps,
+    ) -> Result<Option<Record>, ReplicaError> {
+        steps.note(|| "not all in memory");
+        let record = self.cold_reads.read(&self.engine, move |engine| engine.get(table, &key), steps).await?;
+        steps.note(|| "read blocks from disk");
+        Ok(record)
     }
 
     /// The newest records of a range of storage keys, tombstones included, up to the first limit that is reached.
@@ -200,11 +237,15 @@ impl LocalStore {
         table: TableId,
         range: KeyRange,
         limits: ScanLimits,
+        steps: &Steps,
     ) -> Result<ScanPage, ReplicaError> {
         if range.is_empty() {
             return Ok(ScanPage::EMPTY);
         }
-        self.scans.read(&self.engine, move |engine| engine.scan_page(table, range.bounds(), &limits)).await
+        let scan = move |engine: &Engine| engine.scan_page(table, range.bounds(), &limits);
+        let page = self.scans.read(&self.engine, scan, steps).await?;
+        steps.note(|| format!("scanned {} records", page.records.len()));
+        Ok(page)
     }
 }
 
@@ -242,19 +283,30 @@ mod tests {
         let store = store(&Settings { cold_reads: 1, cold_read_queue: 1, ..Settings::default() });
         let BlockingReads::Pool { running, .. } = &store.cold_reads else { panic!("not inline") };
         let the_disk_is_busy = Arc::clone(running).acquire_owned().await.expect("never closed");
-        let key = Bytes::from_static(b"key");
+        let (key, untraced) = (Bytes::from_static(b"key"), Steps::default());
 
         // Two are admitted and wait; the third is turned away at once.
         let (first, second, third, ()) = tokio::join!(
-            store.get_cold(TABLE, key.clone()),
-            store.get_cold(TABLE, key.clone()),
-            store.get_cold(TABLE, key.clone()),
+            store.get_cold(TABLE, key.clone(), &untraced),
+            store.get_cold(TABLE, key.clone(), &untraced),
+            store.get_cold(TABLE, key.clone(), &untraced),
             async { drop(the_disk_is_busy) },
         );
 
         assert_eq!((first, second), (Ok(None), Ok(None)));
         assert!(matches!(third, Err(ReplicaError::Overloaded(_))), "{third:?}");
-        assert_eq!(store.get_cold(TABLE, key).await, Ok(None), "there is room again");
+        assert_eq!(store.get_cold(TABLE, key, &untraced).await, Ok(None), "there is room again");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_waits_for_the_disk_says_so_if_it_is_traced() {
+        let (store, steps) = (store(&Settings::default()), Steps::begin(true));
+
+        assert_eq!(store.get_cold(TABLE, Bytes::from_static(b"key"), &steps).await, Ok(None));
+
+        let told: Vec<String> = steps.end().1.into_iter().map(|step| step.what).collect();
+        let cold = ["not all in memory", "has its turn to read from disk", "read blocks from disk"];
+        assert_eq!(told, [&["received"][..], &cold].concat());
     }
 
     #[test]
@@ -270,9 +322,9 @@ mod tests {
     async fn errors_of_the_engine_become_answers() {
         let store = store(&Settings::default());
 
-        let unknown = store.get(TableId(4711), Bytes::from_static(b"key")).await;
+        let unknown = store.get(TableId(4711), Bytes::from_static(b"key"), &Steps::default()).await;
         store.engine().close().expect("a sound disk");
-        let closed = store.get(TABLE, Bytes::from_static(b"key")).await;
+        let closed = store.get(TABLE, Bytes::from_static(b"key"), &Steps::default()).await;
 
         assert_eq!(unknown, Err(ReplicaError::NoSuchTable(4711)));
         assert!(matches!(closed, Err(ReplicaError::NotServing(_))), "{closed:?}");

@@ -51,6 +51,7 @@ mod room;
 mod saved_clock;
 mod saved_cluster;
 mod schema;
+mod steps;
 mod table_meters;
 mod token_choice;
 pub mod transport;
@@ -93,6 +94,7 @@ use self::{
     reports::source::Source,
     saved_clock::SavedClock,
     schema::SchemaKeeper,
+    steps::Steps,
     transport::Transport,
     upkeep::UpkeepTasks,
 };
@@ -229,7 +231,8 @@ pub struct Met {
 /// One step of a traced request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TraceEvent {
-    /// Microseconds since the request began.
+    /// Microseconds since the request began. What a replica did is placed as if it had been asked the moment the request
+    /// was sent to it: the way of the request counts as none.
     pub at_us: u64,
     /// The node where it happened.
     pub node: HostId,
@@ -428,11 +431,13 @@ impl Node {
     /// Answers a message of another node. Never fails: errors are answers.
     pub async fn handle(&self, request: Message<Request>) -> Message<Response> {
         let Message { header, body } = request;
-        let body = self.answer(&header, body).await.unwrap_or_else(Response::Failed);
-        Message { header: self.peers.answer_header(&header), body }
+        let steps = Steps::begin(header.trace.is_some());
+        let body = self.answer(&header, body, &steps).await.unwrap_or_else(Response::Failed);
+        let (_, steps) = steps.end();
+        Message { header: self.peers.answer_header(&header, steps), body }
     }
 
-    async fn answer(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
+    async fn answer(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
         let is_exchange = matches!(body, Request::Exchange(_));
         if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
             helenus_storage::sometimes!("a message was meant for another node");
@@ -450,7 +455,7 @@ impl Node {
         self.clock.observe(header.timestamp);
         // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
         // saved and not published is learned again.
-        match tokio::time::timeout(header.remaining, self.perform(header, body)).await {
+        match tokio::time::timeout(header.remaining, self.perform(header, body, steps)).await {
             Ok(response) => response,
             Err(_) => {
                 helenus_storage::sometimes!("a request expired while it was done");
@@ -460,7 +465,7 @@ impl Node {
         }
     }
 
-    async fn perform(&self, header: &Header, body: Request) -> Result<Response, ReplicaError> {
+    async fn perform(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
         match &body {
             Request::Write { table, .. }
             | Request::Read { table, .. }
@@ -502,21 +507,21 @@ impl Node {
                 let (applied, grant) = self.receiver.receive(header.sender, hints).await;
                 Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
             }
-            Request::Write { table, mutation, relay } => {
-                Response::Written { owned: self.write_and_relay(header, table, mutation, relay).await? }
-            }
+            Request::Write { table, mutation, relay } => Response::Written {
+                owned: self.write_and_relay(header, table, mutation, relay, steps).await?,
+            },
             Request::Acknowledge { ticket, result } => {
                 self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
                 Response::Noted
             }
             Request::Repair { table, mutations } => {
-                Response::Written { owned: self.replica.repair(table, mutations).await? }
+                Response::Written { owned: self.replica.repair(table, mutations, steps).await? }
             }
             Request::Scan { table, range, now, limits } => {
-                Response::Page(self.replica.scan(table, range, now, limits).await?)
+                Response::Page(self.replica.scan(table, range, now, limits, steps).await?)
             }
             Request::Read { table, key, as_of, wants } => {
-                match self.replica.read(table, key, as_of, wants).await? {
+                match self.replica.read(table, key, as_of, wants, steps).await? {
                     Answer::Record(record) => Response::Record(record),
                     Answer::Digest(digest) => Response::Digest(digest),
                 }
@@ -557,15 +562,16 @@ impl Node {
         table: TableId,
         mutation: Mutation,
         relay: Relay,
+        steps: &Steps,
     ) -> Result<bool, ReplicaError> {
         match relay {
-            Relay::None => self.replica.write(table, mutation).await,
+            Relay::None => self.replica.write(table, mutation, steps).await,
             Relay::Forward { to, ticket } => {
                 self.forwarder.forward(header, table, &mutation, to, ticket);
-                self.replica.write(table, mutation).await
+                self.replica.write(table, mutation, steps).await
             }
             Relay::Acknowledge { coordinator, ticket } => {
-                let result = self.replica.write(table, mutation).await;
+                let result = self.replica.write(table, mutation, steps).await;
                 self.forwarder.acknowledge(header, coordinator, ticket, result.clone()).await;
                 result
             }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    message::{Header, Message, Request, Response, TrafficClass},
+    message::{Header, Message, Request, Response, Step, TrafficClass},
     node::{
         clock::NodeClock,
         identity::LocalIdentity,
@@ -75,9 +75,10 @@ impl Peers {
         result
     }
 
-    /// The header of an answer to `request`.
-    pub(crate) fn answer_header(&self, request: &Header) -> Header {
-        self.header(Some(request.sender), request.class, Duration::ZERO, request.trace)
+    /// The header of an answer to `request`, with what was done for it.
+    pub(crate) fn answer_header(&self, request: &Header, steps: Vec<Step>) -> Header {
+        let header = self.header(Some(request.sender), request.class, Duration::ZERO, request.trace);
+        Header { steps, ..header }
     }
 
     fn header(
@@ -98,6 +99,7 @@ impl Peers {
             remaining,
             timestamp: self.clock.reading(),
             trace,
+            steps: Vec::new(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     message::ReplicaError,
     node::{
         clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
-        own_trees, table_meters::TableMeters,
+        own_trees, steps::Steps, table_meters::TableMeters,
     },
     partitioning::{KeyRange, token_of},
     quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
@@ -34,14 +34,19 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// Applies a fresh client write; `true` if this node owns the key.
-    pub(crate) async fn write(&self, table: TableId, mutation: Mutation) -> Result<bool, ReplicaError> {
+    pub(crate) async fn write(
+        &self,
+        table: TableId,
+        mutation: Mutation,
+        steps: &Steps,
+    ) -> Result<bool, ReplicaError> {
         check_user_table(table)?;
         let latest_accepted = self.clock.latest_accepted();
         if mutation.rows.iter().any(|(_, record)| record.timestamp > latest_accepted) {
             helenus_storage::sometimes!("a replica refused a timestamp");
             return Err(ReplicaError::ClockSkew);
         }
-        self.apply(table, mutation).await
+        self.apply(table, mutation, steps).await
     }
 
     /// Applies what another replica holds: it was accepted once, and no clock refuses it now. After an error some may be
@@ -50,20 +55,21 @@ impl Replica {
         &self,
         table: TableId,
         mutations: Vec<Mutation>,
+        steps: &Steps,
     ) -> Result<bool, ReplicaError> {
         check_user_table(table)?;
-        let applied = try_join_all(mutations.into_iter().map(|mutation| self.apply(table, mutation)));
+        let applied = try_join_all(mutations.into_iter().map(|mutation| self.apply(table, mutation, steps)));
         Ok(applied.await?.into_iter().all(|is_owned| is_owned))
     }
 
-    async fn apply(&self, table: TableId, mutation: Mutation) -> Result<bool, ReplicaError> {
+    async fn apply(&self, table: TableId, mutation: Mutation, steps: &Steps) -> Result<bool, ReplicaError> {
         // What it holds, it stamps above.
         mutation.rows.iter().for_each(|(_, record)| self.clock.observe(record.timestamp));
         // Before the apply, so that no joining node is told otherwise once the record exists.
         self.cluster.note_user_record();
         let owned = self.owns(table, &mutation.key);
         let began = Instant::now();
-        self.store.apply(table, mutation).await?;
+        self.store.apply_noting(table, mutation, steps).await?;
         self.meters.of(table).writes.record(began.elapsed());
         Ok(owned)
     }
@@ -84,10 +90,11 @@ impl Replica {
         key: Bytes,
         as_of: AsOf,
         wants: Wants,
+        steps: &Steps,
     ) -> Result<Answer, ReplicaError> {
         check_user_table(table)?;
         let began = Instant::now();
-        let record = self.store.get(table, key).await?;
+        let record = self.store.get(table, key, steps).await?;
         let meter = self.meters.of(table);
         meter.reads.record(began.elapsed());
         if let Some(record) = &record {
@@ -98,7 +105,11 @@ impl Replica {
         }
         Ok(match wants {
             Wants::Record => Answer::Record(record),
-            Wants::Digest => Answer::Digest(Digest::of(record.as_ref(), &as_of)),
+            Wants::Digest => {
+                let digest = Digest::of(record.as_ref(), &as_of);
+                steps.note(|| "computed the digest");
+                Answer::Digest(digest)
+            }
         })
     }
 
@@ -109,6 +120,7 @@ impl Replica {
         range: KeyRange,
         now: Timestamp,
         limits: PageLimits,
+        steps: &Steps,
     ) -> Result<ReplicaPage, ReplicaError> {
         check_user_table(table)?;
         let limits = ScanLimits {
@@ -118,7 +130,7 @@ impl Replica {
             tombstones: limits.tombstones.max(1) as usize,
             now,
         };
-        let page = self.store.scan(table, range, limits).await?;
+        let page = self.store.scan(table, range, limits, steps).await?;
         if let Some(newest) = page.records.iter().map(|(_, record)| record.timestamp).max() {
             self.clock.observe(newest);
         }

@@ -176,6 +176,7 @@ impl Asking<'_> {
             remaining: CALL_TIMEOUT,
             timestamp: self.clock.now(),
             trace: None,
+            steps: Vec::new(),
         };
         let nothing =
             Exchange { cluster_id: None, members: Vec::new(), tables: Vec::new(), has_user_records: false };

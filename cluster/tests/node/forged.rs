@@ -35,6 +35,7 @@ fn header(cluster: &Cluster) -> Header {
         remaining: Duration::from_secs(1),
         timestamp: Timestamp(1),
         trace: None,
+        steps: Vec::new(),
     }
 }
 

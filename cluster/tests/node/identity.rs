@@ -30,6 +30,7 @@ async fn generation_of(cluster: &Cluster, name: &str) -> Generation {
         remaining: Duration::ZERO,
         timestamp: Timestamp(0),
         trace: None,
+        steps: Vec::new(),
     };
     let body = Request::Read {
         table: DEFAULT_TABLE_ID,

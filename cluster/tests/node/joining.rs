@@ -150,6 +150,7 @@ async fn asked_for_a_turn(cluster: &Cluster, new: u128) -> Response {
         remaining: Duration::from_secs(1),
         timestamp: Timestamp(1),
         trace: None,
+        steps: Vec::new(),
     };
     let body = Request::Exchange(Exchange {
         cluster_id: None,

@@ -21,3 +21,4 @@ mod replicas;
 mod scans;
 mod schema;
 mod sessions;
+mod traces;

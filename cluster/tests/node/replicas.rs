@@ -28,6 +28,7 @@ fn header(cluster: &Cluster, target: Option<HostId>) -> Header {
         remaining: Duration::from_secs(1),
         timestamp: cluster.machines["n2"].clock.now(),
         trace: Some(7),
+        steps: Vec::new(),
     }
 }
 

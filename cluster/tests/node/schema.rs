@@ -430,6 +430,7 @@ async fn many_requests_about_an_unknown_table_ask_for_it_once() {
         remaining: Duration::from_secs(1),
         timestamp: Timestamp(1),
         trace: None,
+        steps: Vec::new(),
     };
     let table = first_id("users");
     let body =

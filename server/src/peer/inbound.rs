@@ -283,6 +283,7 @@ fn failed(inbound: &Inbound, theirs: &Header, error: ReplicaError) -> Message<Re
         generation: ours.generation,
         target: Some(theirs.sender),
         remaining: Duration::ZERO,
+        steps: Vec::new(),
         ..theirs.clone()
     };
     Message { header, body: Response::Failed(error) }

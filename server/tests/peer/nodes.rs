@@ -149,6 +149,7 @@ pub(crate) fn request(body: Request) -> Message<Request> {
         remaining: Duration::from_secs(3600),
         timestamp: CLOCK,
         trace: Some(5),
+        steps: Vec::new(),
     };
     Message { header, body }
 }

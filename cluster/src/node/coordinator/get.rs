@@ -10,7 +10,7 @@ use super::{
     fan_out::{missing_answer, missing_call},
     known_table,
     reading::Reading,
-    trace::Trace,
+    trace::{Part, Trace},
 };
 use crate::{
     error::RequestError,
@@ -34,13 +34,13 @@ pub(super) struct Plan {
 impl Coordinator {
     /// Coordinates a read.
     pub(crate) async fn read(self: &Arc<Self>, request: ReadRequest) -> Result<ReadOutcome, Failure> {
-        let mut trace = Trace::begin(self.host_id(), request.options.trace);
+        let trace = self.trace(&request.options);
         let begun = self.begin(&request.table, &request.options, self.read_timeout.get()).await;
-        let planned = begun
-            .and_then(|(permit, patience)| Ok((permit, self.plan_read(&request, patience, &mut trace)?)));
+        let planned =
+            begun.and_then(|(permit, patience)| Ok((permit, self.plan_read(&request, patience, &trace)?)));
         match planned {
             Ok((_permit, (plan, quorum))) => Reading::new(self, plan, quorum, trace).answer().await,
-            Err(error) => Err(failure(error, trace)),
+            Err(error) => Err(failure(error, &trace)),
         }
     }
 
@@ -48,7 +48,7 @@ impl Coordinator {
         &self,
         request: &ReadRequest,
         patience: Patience,
-        trace: &mut Trace,
+        trace: &Trace,
     ) -> Result<(Plan, ReadQuorum), RequestError> {
         self.check_session(&request.options)?;
         let target = self.place(&request.table, &request.key, trace)?;
@@ -67,12 +67,22 @@ impl Coordinator {
     }
 
     /// One replica's answer.
-    pub(super) fn read_at(&self, ask: Ask, plan: &Plan) -> BoxFuture<'static, Result<Answer, Missing>> {
+    pub(super) fn read_at(
+        &self,
+        ask: Ask,
+        plan: &Plan,
+        part: Part,
+    ) -> BoxFuture<'static, Result<Answer, Missing>> {
         let Ask { host_id, wants } = ask;
         let (table, key, as_of, goal) = (plan.target.table, plan.target.key.clone(), plan.as_of, plan.goal);
         if host_id == self.host_id() {
             let replica = Arc::clone(&self.replica);
-            let call = async move { replica.read(table, key, as_of, wants).await.map_err(Missing::Error) };
+            let call = async move {
+                let steps = part.begin();
+                let read = replica.read(table, key, as_of, wants, &steps).await.map_err(Missing::Error);
+                part.end(steps);
+                read
+            };
             return self.timed(host_id, call);
         }
         let Some(to) = plan.target.picture.destination(host_id) else {
@@ -81,7 +91,7 @@ impl Coordinator {
         let peers = Arc::clone(&self.peers);
         let request = Request::Read { table, key, as_of, wants };
         let call = async move {
-            let answer = peers.call(&to, TrafficClass::Request, request, goal.deadline, goal.trace).await;
+            let answer = part.call(&peers, &to, TrafficClass::Request, request, goal.deadline).await;
             match (answer, wants) {
                 (Ok(Response::Record(record)), _) => Ok(Answer::Record(record)),
                 (Ok(Response::Digest(digest)), Wants::Digest) => Ok(Answer::Digest(digest)),
@@ -98,12 +108,18 @@ impl Coordinator {
         host_id: HostId,
         plan: &Plan,
         mutation: Mutation,
+        part: Part,
     ) -> BoxFuture<'static, Result<(), Missing>> {
         let (table, goal) = (plan.target.table, plan.goal);
         if host_id == self.host_id() {
             let replica = Arc::clone(&self.replica);
-            let call = async move { replica.repair(table, vec![mutation]).await.map_err(Missing::Error) };
-            return call.map(|owned| owned.map(drop)).boxed();
+            return async move {
+                let steps = part.begin();
+                let repaired = replica.repair(table, vec![mutation], &steps).await;
+                part.end(steps);
+                repaired.map(drop).map_err(Missing::Error)
+            }
+            .boxed();
         }
         let Some(to) = plan.target.picture.destination(host_id) else {
             return async { Err(Missing::Lost) }.boxed();
@@ -111,7 +127,7 @@ impl Coordinator {
         let peers = Arc::clone(&self.peers);
         let request = Request::Repair { table, mutations: vec![mutation] };
         async move {
-            match peers.call(&to, TrafficClass::Request, request, goal.deadline, goal.trace).await {
+            match part.call(&peers, &to, TrafficClass::Request, request, goal.deadline).await {
                 Ok(Response::Written { .. }) => Ok(()),
                 Ok(other) => Err(missing_answer(other)),
                 Err(error) => Err(missing_call(&error)),

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::RequestError,
     message::{Request, Response, TrafficClass},
-    node::{RequestOptions, clock::earlier},
+    node::{RequestOptions, clock::earlier, steps::Steps},
     node_id::HostId,
     quorum::{Answer, AsOf, Missing, Wants},
 };
@@ -59,7 +59,7 @@ impl Coordinator {
     pub(crate) async fn look_up(&self, table: &str, key: &[u8]) -> Result<LookUp, RequestError> {
         let (_permit, Patience { deadline, .. }) =
             self.begin(table, &RequestOptions::default(), PATIENCE).await?;
-        let target = &self.place(table, key, &mut Trace::begin(self.host_id(), false))?;
+        let target = &self.place(table, key, &Trace::begin(self.host_id(), None))?;
         let now = self.clock.now_of_reads();
         let grace = known_table(&target.picture, table)?.definition.tombstone_grace();
         let as_of = AsOf { now, forgotten_before: earlier(now, grace) };
@@ -92,7 +92,9 @@ impl Coordinator {
     ) -> Result<Option<Record>, Missing> {
         let (table, key) = (target.table, target.key.clone());
         if host_id == self.host_id() {
-            let read = timeout_at(deadline, self.replica.read(table, key, as_of, Wants::Record)).await;
+            let read =
+                timeout_at(deadline, self.replica.read(table, key, as_of, Wants::Record, &Steps::default()))
+                    .await;
             return match read.map_err(|_| Missing::Silence)?.map_err(Missing::Error)? {
                 Answer::Record(record) => Ok(record),
                 Answer::Digest(_) => Err(Missing::Silence),

@@ -148,7 +148,6 @@ struct Goal {
     level: Consistency,
     timeout: Duration,
     deadline: Instant,
-    trace: Option<u64>,
 }
 
 /// A key and where its replicas are, by one picture of the cluster.
@@ -272,8 +271,12 @@ impl Coordinator {
             level: options.consistency.unwrap_or(default_level),
             timeout: patience.timeout,
             deadline: patience.deadline,
-            trace: options.trace.then(|| self.next_trace.fetch_add(1, Ordering::Relaxed)),
         }
+    }
+
+    fn trace(&self, options: &RequestOptions) -> Trace {
+        let id = options.trace.then(|| self.next_trace.fetch_add(1, Ordering::Relaxed));
+        Trace::begin(self.host_id(), id)
     }
 
     /// Room for a request, and how long it has. Of a table that this node does not know others are asked first.
@@ -292,7 +295,7 @@ impl Coordinator {
     }
 
     /// Places a key by the newest picture of the cluster.
-    fn place(&self, table: &str, key: &[u8], trace: &mut Trace) -> Result<Target, RequestError> {
+    fn place(&self, table: &str, key: &[u8], trace: &Trace) -> Result<Target, RequestError> {
         let picture = self.cluster.picture();
         let table = known_table(&picture, table)?;
         let token = self.replica.identity.partitioner().token(key);
@@ -351,13 +354,13 @@ fn known_table<'a>(picture: &'a Picture, name: &str) -> Result<&'a Table, Reques
 }
 
 impl Goal {
-    fn met(self, required: u32, acknowledged: u32, mut trace: Trace) -> Met {
+    fn met(self, required: u32, acknowledged: u32, trace: &Trace) -> Met {
         trace.note(|| format!("level reached: {acknowledged} of {required} required"));
         Met { level: self.level, required, acknowledged, trace: trace.take() }
     }
 }
 
-fn failure(error: RequestError, mut trace: Trace) -> Failure {
+fn failure(error: RequestError, trace: &Trace) -> Failure {
     trace.note(|| error.to_string());
     Failure { error, trace: trace.take(), stamped: None }
 }

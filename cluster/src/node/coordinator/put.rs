@@ -96,16 +96,16 @@ impl Plan {
 impl Coordinator {
     /// Coordinates a write.
     pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        let mut trace = Trace::begin(self.host_id(), request.options.trace);
+        let trace = self.trace(&request.options);
         let begun = self.begin(&request.table, &request.options, self.write_timeout.get()).await;
-        let planned = begun
-            .and_then(|(permit, patience)| Ok((permit, self.plan_write(request, patience, &mut trace)?)));
+        let planned =
+            begun.and_then(|(permit, patience)| Ok((permit, self.plan_write(request, patience, &trace)?)));
         let (permit, plan) = match planned {
             Ok(planned) => planned,
-            Err(error) => return Err(failure(error, trace)),
+            Err(error) => return Err(failure(error, &trace)),
         };
         if let Err(what) = self.await_own_room(&plan).await {
-            return Err(failure(RequestError::Overloaded(what), trace));
+            return Err(failure(RequestError::Overloaded(what), &trace));
         }
         let (reply, outcome) = oneshot::channel();
         let unknown = plan.quorum.error(plan.goal.timeout);
@@ -132,7 +132,7 @@ impl Coordinator {
         &self,
         request: WriteRequest,
         patience: Patience,
-        trace: &mut Trace,
+        trace: &Trace,
     ) -> Result<Plan, RequestError> {
         let picture = self.cluster.picture();
         let table = known_table(&picture, &request.table)?;
@@ -201,7 +201,7 @@ impl Coordinator {
     async fn carry_out(
         self: Arc<Self>,
         plan: Plan,
-        mut trace: Trace,
+        trace: Trace,
         permit: OwnedSemaphorePermit,
         reply: oneshot::Sender<Result<WriteOutcome, Failure>>,
     ) {
@@ -210,7 +210,7 @@ impl Coordinator {
         if let Err(error) = self.save_before_sending(&plan).await {
             helenus_storage::sometimes!("what a write must save first was not saved");
             let stamped = Some(timestamp);
-            let _: Result<(), _> = reply.send(Err(Failure { stamped, ..failure(error, trace) }));
+            let _: Result<(), _> = reply.send(Err(Failure { stamped, ..failure(error, &trace) }));
             return;
         }
         let hint = plan.hint(self.clock.now_of_ages());
@@ -218,7 +218,7 @@ impl Coordinator {
         let kept = self.keep_hints(&hint, plan.dead());
         let mut unheard: BTreeSet<HostId> = plan.alive.iter().copied().collect();
         let mut refused = Refused::default();
-        let mut fan_out = self.send_write(&plan, &mut trace).await;
+        let mut fan_out = self.send_write(&plan, &trace).await;
         let observed = self.observed(&plan.target, goal, timestamp);
         let observed = observed.map(|observed| Observed { is_written: true, ..observed });
         drop(plan);
@@ -255,7 +255,7 @@ impl Coordinator {
         let outcome = match quorum.verdict() {
             Verdict::Reached { acknowledged } => Ok(WriteOutcome {
                 timestamp,
-                met: goal.met(quorum.required(), acknowledged, trace),
+                met: goal.met(quorum.required(), acknowledged, &trace),
                 observed,
             }),
             _ if goal.level == Consistency::Any => {
@@ -266,7 +266,7 @@ impl Coordinator {
                 let observed = observed.map(|observed| Observed { held: Held::BY_NONE, ..observed });
                 settled.map(|met| WriteOutcome { timestamp, met, observed })
             }
-            Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), trace)),
+            Verdict::Pending | Verdict::OutOfReach { .. } => Err(failure(quorum.error(goal.timeout), &trace)),
         };
         let outcome = outcome.map_err(|failure| Failure { stamped: Some(timestamp), ..failure });
         // A client that has hung up does not hear it.
@@ -332,7 +332,7 @@ impl Coordinator {
         quorum: &WriteQuorum,
         hint: &Hint,
         (kept, unheard): (Keeping, BTreeSet<HostId>),
-        mut trace: Trace,
+        trace: Trace,
     ) -> Result<Met, Failure> {
         let of_unheard = self.keep_hints(hint, unheard);
         let deadline = goal.deadline.max(Instant::now() + LAST_RESORT);
@@ -349,13 +349,13 @@ impl Coordinator {
                 let shortages = Vec::new();
                 RequestError::Timeout { level, required, received, silent, lost, timeout, shortages }
             };
-            return Err(failure(error, trace));
+            return Err(failure(error, &trace));
         };
         let kept = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count();
         if kept > 0 {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
             trace.note(|| format!("kept as a hint for {kept} replicas"));
-            return Ok(goal.met(required, 0, trace));
+            return Ok(goal.met(required, 0, &trace));
         }
         let doubt = outcomes.iter().find_map(|(_, outcome)| match outcome {
             Err(NotKept::Doubtful(error)) => Some(error.clone()),
@@ -374,7 +374,7 @@ impl Coordinator {
                 RequestError::Unavailable { level, required, alive: 0, shortages: Vec::new(), down }
             }
         };
-        Err(failure(error, trace))
+        Err(failure(error, &trace))
     }
 
     /// Keeps a write for the replicas that missed it, whether somebody waits for it or not; ready when it is known what
@@ -418,12 +418,12 @@ impl Coordinator {
         }
     }
 
-    async fn send_write(&self, plan: &Plan, trace: &mut Trace) -> FanOut<bool> {
+    async fn send_write(&self, plan: &Plan, trace: &Trace) -> FanOut<bool> {
         let mut fan_out = FanOut::until(plan.goal.deadline, self.stop.clone());
         let (straight, groups) = self.routes(plan);
         for host in straight {
             trace.note(|| format!("sent to {host}"));
-            fan_out.add(host, self.write_at(host, plan, Relay::None)).await;
+            fan_out.add(host, self.write_at(host, plan, Relay::None, trace)).await;
         }
         for group in groups {
             self.send_to_datacenter(&group, plan, trace, &mut fan_out).await;
@@ -452,7 +452,7 @@ impl Coordinator {
         &self,
         group: &[HostId],
         plan: &Plan,
-        trace: &mut Trace,
+        trace: &Trace,
         fan_out: &mut FanOut<bool>,
     ) {
         let Some((&forwarder, others)) = group.split_first() else { return };
@@ -467,7 +467,7 @@ impl Coordinator {
         let patience = now + plan.goal.deadline.saturating_duration_since(now) / 2;
         // Before the forwarder is asked: they may be quicker than it is.
         let expected: Vec<_> = others.iter().map(|host| self.forwarded.expect(ticket, *host)).collect();
-        let call = self.write_at(forwarder, plan, Relay::Forward { to: others.to_vec(), ticket });
+        let call = self.write_at(forwarder, plan, Relay::Forward { to: others.to_vec(), ticket }, trace);
         let on_failure = has_failed.clone();
         let call = async move {
             let result = call.await;
@@ -480,17 +480,30 @@ impl Coordinator {
         for (&host, expected) in others.iter().zip(expected) {
             let resends = Arc::clone(&self.resends);
             let affordable = move || resends.lock().withdraw();
-            let send = self.write_at(host, plan, Relay::None);
+            let send = self.write_at(host, plan, Relay::None, trace);
             fan_out.add(host, expected.or_straight(has_failed.clone(), patience, affordable, send)).await;
         }
     }
 
     /// One replica's part; `true` if it owns the key by its own ring.
-    fn write_at(&self, host: HostId, plan: &Plan, relay: Relay) -> BoxFuture<'static, Result<bool, Missing>> {
+    fn write_at(
+        &self,
+        host: HostId,
+        plan: &Plan,
+        relay: Relay,
+        trace: &Trace,
+    ) -> BoxFuture<'static, Result<bool, Missing>> {
+        let part = trace.part_of(host);
         let (table, mutation, goal) = (plan.table, plan.mutation.clone(), plan.goal);
         if host == self.host_id() {
             let replica = Arc::clone(&self.replica);
-            return async move { replica.write(table, mutation).await.map_err(Missing::Error) }.boxed();
+            return async move {
+                let steps = part.begin();
+                let written = replica.write(table, mutation, &steps).await.map_err(Missing::Error);
+                part.end(steps);
+                written
+            }
+            .boxed();
         }
         let Some(to) = plan.target.picture.destination(host) else {
             return async { Err(Missing::Lost) }.boxed();
@@ -498,7 +511,7 @@ impl Coordinator {
         let peers = Arc::clone(&self.peers);
         let request = Request::Write { table, mutation, relay };
         async move {
-            match peers.call(&to, TrafficClass::Request, request, goal.deadline, goal.trace).await {
+            match part.call(&peers, &to, TrafficClass::Request, request, goal.deadline).await {
                 Ok(Response::Written { owned }) => Ok(owned),
                 Ok(other) => Err(missing_answer(other)),
                 Err(error) => Err(missing_call(&error)),

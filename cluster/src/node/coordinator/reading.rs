@@ -100,12 +100,12 @@ impl Reading {
                     record,
                     now: self.plan.as_of.now,
                     observed,
-                    met: goal.met(self.quorum.required(), acknowledged, self.trace.hand_over()),
+                    met: goal.met(self.quorum.required(), acknowledged, &self.trace),
                 };
                 self.finish();
                 Ok(outcome)
             }
-            Err(error) => Err(failure(error, self.trace)),
+            Err(error) => Err(failure(error, &self.trace)),
         }
     }
 
@@ -153,7 +153,8 @@ impl Reading {
                 Wants::Record => format!("asked {} for the record", ask.host_id),
                 Wants::Digest => format!("asked {} for its digest", ask.host_id),
             });
-            self.reads.add(ask.host_id, self.coordinator.read_at(ask, &self.plan)).await;
+            let part = self.trace.part_of(ask.host_id);
+            self.reads.add(ask.host_id, self.coordinator.read_at(ask, &self.plan, part)).await;
         }
     }
 
@@ -262,7 +263,8 @@ impl Reading {
         for host_id in hosts {
             self.trace.note(|| format!("wrote the newest version to {host_id}"));
             let mutation = Mutation::single(self.plan.target.key.clone(), repair.record().clone());
-            self.repairs.add(host_id, self.coordinator.repair_at(host_id, &self.plan, mutation)).await;
+            let part = self.trace.part_of(host_id);
+            self.repairs.add(host_id, self.coordinator.repair_at(host_id, &self.plan, mutation, part)).await;
         }
     }
 

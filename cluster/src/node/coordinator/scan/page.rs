@@ -61,17 +61,17 @@ struct Progress {
 impl Coordinator {
     /// Coordinates a scan: one page.
     pub(crate) async fn scan(self: &Arc<Self>, request: ScanRequest) -> Result<ScanOutcome, Failure> {
-        let mut trace = Trace::begin(self.host_id(), request.options.trace);
-        match self.page(&request, &mut trace).await {
+        let trace = self.trace(&request.options);
+        match self.page(&request, &trace).await {
             Ok(outcome) => Ok(outcome),
-            Err(error) => Err(failure(error, trace)),
+            Err(error) => Err(failure(error, &trace)),
         }
     }
 
     async fn page(
         self: &Arc<Self>,
         request: &ScanRequest,
-        trace: &mut Trace,
+        trace: &Trace,
     ) -> Result<ScanOutcome, RequestError> {
         let (_permit, patience) = self.begin(&request.table, &request.options, self.scan_timeout).await?;
         let _turn = timeout_at(patience.deadline, self.scans.acquire())
@@ -108,7 +108,7 @@ impl Coordinator {
             next: progress.place.map(|place| token.encode(&place)),
             records: progress.records,
             now,
-            met: goal.met(required, progress.acknowledged.unwrap_or(required), trace.hand_over()),
+            met: goal.met(required, progress.acknowledged.unwrap_or(required), trace),
         })
     }
 
@@ -117,7 +117,7 @@ impl Coordinator {
         self: &Arc<Self>,
         plan: &Arc<Plan>,
         progress: &mut Progress,
-        trace: &mut Trace,
+        trace: &Trace,
     ) -> Result<(), RequestError> {
         // The ring of this moment: what is read by it are keys, wherever they have moved meanwhile.
         let picture = self.cluster.picture();
@@ -132,7 +132,9 @@ impl Coordinator {
             return Ok(());
         }
         let limits = progress.pace.share();
-        let scan = |segment: &Segment| SegmentScan::new(self, plan, &picture, segment.clone(), limits).read();
+        let scan = |segment: &Segment| {
+            SegmentScan::new(self, plan, &picture, segment.clone(), limits, trace.clone()).read()
+        };
         let mut reads: FuturesOrdered<_> = ahead.iter().map(scan).collect();
         for segment in &ahead {
             let Some(read) = reads.next().await else { break };

@@ -14,6 +14,7 @@ use crate::{
         coordinator::{
             Coordinator,
             fan_out::{Answer, FanOut, Next, missing_answer, missing_call},
+            trace::Trace,
         },
         known_cluster::Picture,
     },
@@ -34,6 +35,7 @@ pub(super) struct SegmentScan {
     picture: Arc<Picture>,
     segment: Segment,
     limits: PageLimits,
+    trace: Trace,
     late: Option<Instant>,
 }
 
@@ -44,6 +46,7 @@ impl SegmentScan {
         picture: &Arc<Picture>,
         segment: Segment,
         limits: PageLimits,
+        trace: Trace,
     ) -> Self {
         Self {
             coordinator: Arc::clone(coordinator),
@@ -51,6 +54,7 @@ impl SegmentScan {
             picture: Arc::clone(picture),
             segment,
             limits,
+            trace,
             late: None,
         }
     }
@@ -156,10 +160,12 @@ impl SegmentScan {
         let (table, range, now, limits) =
             (self.plan.table, self.segment.range.clone(), self.plan.as_of.now, self.limits);
         if host_id == self.coordinator.host_id() {
-            let replica = Arc::clone(&self.coordinator.replica);
+            let (replica, part) = (Arc::clone(&self.coordinator.replica), self.trace.part_of(host_id));
             return async move {
-                let page = replica.scan(table, range.clone(), now, limits).await.map_err(Missing::Error)?;
-                checked(page, &range)
+                let steps = part.begin();
+                let page = replica.scan(table, range.clone(), now, limits, &steps).await;
+                part.end(steps);
+                checked(page.map_err(Missing::Error)?, &range)
             }
             .boxed();
         }
@@ -181,8 +187,14 @@ impl SegmentScan {
         let table = self.plan.table;
         if host_id == self.coordinator.host_id() {
             let replica = Arc::clone(&self.coordinator.replica);
-            let repair = async move { replica.repair(table, mutations).await.map_err(Missing::Error) };
-            return repair.map(|owned| owned.map(drop)).boxed();
+            let part = self.trace.part_of(host_id);
+            return async move {
+                let steps = part.begin();
+                let repaired = replica.repair(table, mutations, &steps).await;
+                part.end(steps);
+                repaired.map(drop).map_err(Missing::Error)
+            }
+            .boxed();
         }
         let call = self.call(host_id, Request::Repair { table, mutations });
         async move {
@@ -201,9 +213,10 @@ impl SegmentScan {
     ) -> impl Future<Output = Result<Response, Missing>> + Send + use<> {
         let to = self.picture.destination(host_id);
         let (peers, goal) = (Arc::clone(&self.coordinator.peers), self.plan.goal);
+        let part = self.trace.part_of(host_id);
         async move {
             let to = to.ok_or(Missing::Lost)?;
-            let answer = peers.call(&to, TrafficClass::Background, request, goal.deadline, goal.trace).await;
+            let answer = part.call(&peers, &to, TrafficClass::Background, request, goal.deadline).await;
             answer.map_err(|error| missing_call(&error))
         }
     }
