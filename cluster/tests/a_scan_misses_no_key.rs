@@ -24,7 +24,7 @@ use helenus_cluster::{
     table::Replication,
     time::Timestamp,
 };
-use helenus_storage::{Record, RecordKind, TableId};
+use helenus_storage::{Record, TableId};
 use proptest::prelude::*;
 use setting::{host, joining, normal};
 use uuid::Uuid;
@@ -393,7 +393,7 @@ proptest! {
         let expected: Vec<(Bytes, Record)> = newest
             .into_iter()
             .map(|(letter, record)| (key(&char::from(letter).to_string()), record.as_of(NOW.now)))
-            .filter(|(_, record)| !matches!(record.kind, RecordKind::Tombstone { .. }))
+            .filter(|(_, record)| record.value().is_some())
             .collect();
         prop_assert_eq!(found, expected);
     }
