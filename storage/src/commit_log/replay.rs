@@ -209,7 +209,10 @@ impl<'a> StoredSegment<'a> {
     }
 
     fn frame(&self, at: u64) -> Option<Frame> {
-        frame::read(&self.contents, self.birth.salt, usize::try_from(at).ok()?)
+        match usize::try_from(at).ok()? {
+            HEADER_BYTES => segment::start_frame(&self.contents, self.birth.salt),
+            at => frame::read(&self.contents, self.birth.salt, at),
+        }
     }
 
     /// An error that names this segment.
