@@ -127,6 +127,13 @@ pub(crate) fn start_frame(contents: &Bytes, salt: u64) -> Option<Frame> {
     Some(Frame { next: HEADER_BYTES + START_BYTES, ..frame })
 }
 
+/// Where a frame of the start is not what the other one says.
+pub(crate) fn damaged_start(contents: &Bytes, salt: u64) -> Option<usize> {
+    start_frame(contents, salt)?;
+    let places = [HEADER_BYTES, HEADER_BYTES + START_FRAME_BYTES];
+    places.into_iter().find(|&at| frame::read(contents, salt, at).is_none())
+}
+
 /// The start of a segment; `None` when it has no valid one: then nothing in it was ever durable, unless it rotted.
 ///
 /// # Errors
