@@ -1,10 +1,14 @@
 //! Opening a data directory: what is on disk becomes an engine's state again.
 //!
 //! In this order: lock; remove temporary files; read the manifest; open every live SSTable; replay the commit
-//! log; write a new manifest; start a new segment, whose first frame says where the old log ends; only then remove
-//! what else is left over. Nothing that was there is written to; only a last segment that holds nothing but what
-//! it was born with is replaced by its like. So a crash at any point, and any number of them, leads back here
-//! with the same outcome.
+//! log. Then the engine begins ([`begin`]): write a new manifest; start a new segment, whose first frame says where the
+//! old log ends; only then remove what else is left over. Nothing that was there is written to; only a last segment
+//! that holds nothing but what it was born with is replaced by its like. So a crash at any point, and any number of
+//! them, leads back here with the same outcome.
+//!
+//! What is read takes no room. Where there is none to begin, reads are served from what was found, and the engine
+//! begins before the first write that finds room. Rejected: a file kept in reserve, to be freed at such an opening.
+//! Nobody can promise that its room is not taken by others first.
 //!
 //! # Doubtful mutations
 //!
@@ -56,19 +60,23 @@ const WORTH_A_THREAD: usize = 1024;
 pub(crate) struct Recovered {
     /// Held as long as the engine uses the directory.
     pub(crate) lock: Box<dyn LockGuard>,
-    /// A fresh manifest.
+    /// The one found; a fresh one in a new directory.
     pub(crate) manifest: Manifest,
     /// All tables, with what was replayed in their memtables.
     pub(crate) trees: BTreeMap<TableId, Arc<Tree>>,
-    /// At the start of a fresh segment.
+    /// At the start of a segment that is still to be made.
     pub(crate) log: LogWriter,
+    /// The first segment that is needed.
+    pub(crate) log_first: SegmentId,
+    /// The files that were found.
+    pub(crate) found: Vec<String>,
     /// Bytes that replay put into memtables.
     pub(crate) memtable_bytes: usize,
     /// What an operator may want to know.
     pub(crate) remarks: Vec<String>,
 }
 
-/// Recovers a data directory, or starts one.
+/// Reads a data directory, or starts one.
 ///
 /// # Errors
 /// [`Error::Locked`], [`Error::Corrupt`], [`Error::Io`].
@@ -90,48 +98,56 @@ pub(crate) fn recover(
         |name: &&String| name.ends_with(TEMPORARY_SUFFIX) || name.ends_with(segment::SPARE_SUFFIX);
     remove(&**disk, directory, names.iter().filter(is_temporary))?;
     let segments: BTreeSet<_> = names.iter().filter_map(|name| segment::parse_file_name(name)).collect();
-    let (number, state) = read_manifest(&**disk, directory, &names)?;
+    let manifest = find_manifest(disk, directory, &names)?;
+    let state = manifest.state();
 
-    let trees = open_trees(&**disk, directory, &state, options, cache)?;
-    let mut replay = Replay {
-        state: &state,
-        trees: &trees,
-        options,
-        memtable_bytes: 0,
-        read: Vec::new(),
-        remarks: Vec::new(),
-    };
+    let trees = open_trees(&**disk, directory, state, options, cache)?;
+    let mut replay =
+        Replay { state, trees: &trees, options, memtable_bytes: 0, read: Vec::new(), remarks: Vec::new() };
     let end = replay.run(&**disk, directory, &segments)?;
-    // What the old manifest says may be in the page cache only, like the end of the log, and the new segment
-    // will leave out what it calls flushed: so first the manifest.
-    let opening = number + 1;
-    let mut manifest = Manifest::create(Arc::clone(disk), directory, opening, state.clone())?;
     let segments = Segments {
         disk: Arc::clone(disk),
         directory: directory.into(),
         segment_bytes: options.segment_bytes,
         are_filled: options.sync_mode != SyncMode::Periodic,
-        opening,
+        opening: manifest.opening(),
     };
-    let log = segments.create_first(end.next, end.start, &end.carried.batches)?;
+    let log = segments.first(end.next, end.start, &end.carried.batches);
     replay.insert_carried(log.start(), end.carried.needed);
     let Replay { memtable_bytes, mut remarks, .. } = replay;
 
     let first = trees.values().filter_map(|tree| tree.view().first_position()).map(|at| at.segment).min();
-    let first = first.unwrap_or(log.segment());
-    // One that was prepared may be newer; it is there, and will be made again.
-    let newest = log.segment().max(state.log_newest);
-    manifest.append(&[Edit::Log { first, newest }])?;
-    remove_orphans(&**disk, directory, &names, manifest.state())?;
+    let log_first = first.unwrap_or(log.segment());
     let foreign = snapshot::remove_leftovers(&**disk, directory)?;
     remarks.extend(foreign.iter().map(|path| format!("{} is no snapshot, and left alone", path.display())));
-    Ok(Recovered { lock, manifest, trees, log, memtable_bytes, remarks })
+    Ok(Recovered { lock, manifest, trees, log, log_first, found: names, memtable_bytes, remarks })
+}
+
+/// Makes what writing needs, and removes what is left over then. `found` is what there was before the opening.
+///
+/// # Errors
+/// [`Error::StorageFull`], [`Error::TooManyFiles`]: it can be tried again. [`Error::Io`].
+pub(crate) fn begin(
+    disk: &dyn Disk,
+    directory: &Path,
+    (manifest, log): (&mut Manifest, &mut LogWriter),
+    log_first: SegmentId,
+    found: &[String],
+) -> Result<()> {
+    // What the old manifest says may be in the page cache only, like the end of the log, and the new segment
+    // will leave out what it calls flushed: so first the manifest.
+    manifest.reserve_small()?;
+    log.begin()?;
+    // One that was prepared may be newer; it is there, and will be made again.
+    let newest = log.segment().max(manifest.state().log_newest);
+    manifest.append(&[Edit::Log { first: log_first, newest }])?;
+    remove_orphans(disk, directory, found, manifest.state())
 }
 
 /// The newest manifest; none at all is fine in a directory where nothing was ever stored.
-fn read_manifest(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<(u64, LiveState)> {
+fn find_manifest(disk: &Arc<dyn Disk>, directory: &Path, names: &[String]) -> Result<Manifest> {
     if let Some(number) = names.iter().filter_map(|name| manifest::parse_file_name(name)).max() {
-        return Ok((number, manifest::read(disk, directory, number)?));
+        return Manifest::open(Arc::clone(disk), directory, number);
     }
     // The first manifest is durable before the first segment is created.
     let is_stored =
@@ -139,7 +155,7 @@ fn read_manifest(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<
     let stored = names.iter().find(|name| is_stored(name));
     match stored {
         Some(name) => Err(missing(directory, &format!("a manifest (there is {name})"))),
-        None => Ok((0, LiveState::default())),
+        None => Manifest::create(Arc::clone(disk), directory, 1, LiveState::default()),
     }
 }
 

@@ -509,8 +509,8 @@ fn rot_of_what_was_flushed_is_no_torn_tail_since_another_table_may_have_had_some
     drop(engine);
     let segment =
         disk.files().into_iter().rfind(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
-    // Behind the header of the file and the first frame.
-    let group = 48 + 32;
+    // Behind the header of the file and the two frames of its start.
+    let group = 48 + 2 * 22 + 10;
     disk.flip_bit(&segment, group, 0).unwrap();
     // Then half of the batch is not lost in silence: the manifest says that the log was durable there
     let refused = Engine::open(Arc::new(disk), Path::new("/data"), options());

@@ -26,7 +26,7 @@ use crate::{
 
 /// Where the first frame starts.
 pub(crate) const HEADER_BYTES: usize = 48;
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Tells the kinds of files apart.
 pub(crate) type Magic = [u8; 8];

@@ -30,6 +30,7 @@
 //! commit-<id, 16 hex digits>.log        preallocated; ids are contiguous
 //!   header   magic "HELENLOG", durable, salt, see `header`
 //!   start    kind 4: predecessor's end u64, its predecessor's end u64                       frames, see `frame`
+//!   start    the same once more: one of the two is enough
 //!   group    kind 1: claim, 0..n × (table id, mutation)      what was written with one call, and what was durable then
 //!   …
 //!   seal     kind 3: claim                    the engine was closed: everything before it was durable
@@ -40,7 +41,7 @@
 //! # The next segment
 //!
 //! A segment is made ahead of its use: filled with zeros (unless the mode is periodic) or out of a spare, with a header under a temporary name,
-//! synced, renamed, the directory synced, and known to the manifest; it is used when its start frame is written,
+//! synced, renamed, the directory synced, and known to the manifest; it is used when its start is written,
 //! together with its first group, after its predecessor was synced. So to go on in it costs a writer nothing, and since
 //! all blocks of it were written before, its syncs concern data only. A full disk shows when a segment is made, before
 //! anything of a group is written. A spare keeps its old bytes: each birth of a segment has a salt of its own
@@ -50,7 +51,8 @@
 //! Spares are for load: an engine at rest, with everything flushed, removes them. One that is closed then goes on in a
 //! segment as small as its seal, so that the log of a directory at rest takes no room.
 //!
-//! A segment whose start frame is invalid was never durably used, and its predecessor is the last that counts. The
+//! A segment without a valid start was never durably used, and its predecessor is the last that counts. A damaged byte
+//! cannot make one look like that: the start is written twice. The
 //! next recovery leaves it behind and begins another, whose start frame says that nothing of it counts: hence the two
 //! ends. There is never more than one such segment, since the next is made only once the start frame of the one that
 //! is written to is durable.

@@ -127,6 +127,11 @@ impl<'a> StoredSegment<'a> {
         self.birth
     }
 
+    /// Where one of the two frames of the start is damaged, of which the other one is valid.
+    pub(crate) fn damaged_start(&self) -> Option<u64> {
+        segment::damaged_start(&self.contents, self.birth.salt).map(|at| at as u64)
+    }
+
     /// Whether there is nothing but zeros from an offset on.
     pub(crate) fn is_zero_from(&self, at: u64) -> bool {
         let rest = usize::try_from(at).ok().and_then(|at| self.contents.get(at..));
@@ -209,7 +214,10 @@ impl<'a> StoredSegment<'a> {
     }
 
     fn frame(&self, at: u64) -> Option<Frame> {
-        frame::read(&self.contents, self.birth.salt, usize::try_from(at).ok()?)
+        match usize::try_from(at).ok()? {
+            HEADER_BYTES => segment::start_frame(&self.contents, self.birth.salt),
+            at => frame::read(&self.contents, self.birth.salt, at),
+        }
     }
 
     /// An error that names this segment.

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use bytes::Buf;
+use bytes::{Buf, BufMut, Bytes};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     commit_log::{
-        frame, group,
+        frame::{self, Frame},
+        group,
         header::{self, HEADER_BYTES, Magic},
     },
     disk::Disk,
@@ -21,13 +22,14 @@ pub(crate) const MAGIC: Magic = *b"HELENLOG";
 pub(crate) const GROUP: u8 = 1;
 /// The engine was closed: nothing follows, and everything before was durable when this was written.
 pub(crate) const SEAL: u8 = 3;
-/// The first frame: the log goes on here, and the two segments before end where this says.
+/// The first two frames: the log goes on here, and the two segments before end where this says.
 pub(crate) const START: u8 = 4;
 
-/// Bytes of the start frame: its payload is two ends, u64 each.
-pub(crate) const START_BYTES: usize = frame::size(START_PAYLOAD_BYTES);
-/// Of them its payload.
-pub(crate) const START_PAYLOAD_BYTES: usize = 16;
+/// Bytes of the start: two like frames.
+pub(crate) const START_BYTES: usize = 2 * START_FRAME_BYTES;
+const START_FRAME_BYTES: usize = frame::size(START_PAYLOAD_BYTES);
+/// Two ends, u64 each.
+const START_PAYLOAD_BYTES: usize = 16;
 
 /// Ends the names of segments that wait to be used again.
 pub(crate) const SPARE_SUFFIX: &str = ".spare";
@@ -102,7 +104,37 @@ pub(crate) fn largest_batch(segment_bytes: u64) -> usize {
     room.saturating_sub(HEADER_BYTES + START_BYTES + group::MOST_OVERHEAD_BYTES + group::SEAL_BYTES)
 }
 
-/// The first frame of a segment; `None` when it has no valid one: then nothing in it was ever durable, unless it rotted.
+/// Appends the start of a segment: a frame that is written twice, since one of the two is enough.
+pub(crate) fn append_start(out: &mut Vec<u8>, salt: u64, start: Start) {
+    for _ in 0..2 {
+        frame::append(out, (salt, HEADER_BYTES as u64), START, START_PAYLOAD_BYTES, |out| {
+            out.put_u64_le(start.predecessor_end);
+            out.put_u64_le(start.before_end);
+        });
+    }
+}
+
+/// The start at the head of a segment's contents, from whichever of its frames is valid, as one that reaches behind
+/// both.
+pub(crate) fn start_frame(contents: &Bytes, salt: u64) -> Option<Frame> {
+    let is_start = |frame: &Frame| frame.kind == START && frame.payload.len() == START_PAYLOAD_BYTES;
+    let read = |at| frame::read(contents, salt, at).filter(is_start);
+    let frame = read(HEADER_BYTES).or_else(|| {
+        let second = read(HEADER_BYTES + START_FRAME_BYTES)?;
+        crate::sometimes!("a start was read from its second frame");
+        Some(second)
+    })?;
+    Some(Frame { next: HEADER_BYTES + START_BYTES, ..frame })
+}
+
+/// Where a frame of the start is not what the other one says.
+pub(crate) fn damaged_start(contents: &Bytes, salt: u64) -> Option<usize> {
+    start_frame(contents, salt)?;
+    let places = [HEADER_BYTES, HEADER_BYTES + START_FRAME_BYTES];
+    places.into_iter().find(|&at| frame::read(contents, salt, at).is_none())
+}
+
+/// The start of a segment; `None` when it has no valid one: then nothing in it was ever durable, unless it rotted.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Corrupt`].
@@ -114,11 +146,8 @@ pub(crate) fn read_start(disk: &dyn Disk, directory: &Path, id: SegmentId) -> Re
     let mut start = vec![0; known];
     file.read_exact_at(&mut start, 0).map_err(|e| Error::io("read", &path, e))?;
     let birth = header::check(&path, MAGIC, id.0, &start, file_bytes)?;
-    let first = frame::read(&start.into(), birth.salt, HEADER_BYTES);
-    Ok(first.filter(|first| first.kind == START && first.payload.len() == START_PAYLOAD_BYTES).map(
-        |mut first| Start {
-            predecessor_end: first.payload.get_u64_le(),
-            before_end: first.payload.get_u64_le(),
-        },
-    ))
+    Ok(start_frame(&start.into(), birth.salt).map(|mut frame| Start {
+        predecessor_end: frame.payload.get_u64_le(),
+        before_end: frame.payload.get_u64_le(),
+    }))
 }

@@ -10,15 +10,13 @@ use std::{
     time::Instant,
 };
 
-use bytes::BufMut;
 use parking_lot::Mutex;
 
 use crate::{
     commit_log::{
-        frame,
         group::{self, Batch, SEAL_BYTES},
         header::{self, Birth, HEADER_BYTES},
-        segment::{self, LogPosition, MAGIC, START, START_BYTES, START_PAYLOAD_BYTES, SegmentId, Start},
+        segment::{self, LogPosition, MAGIC, START_BYTES, SegmentId, Start},
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
@@ -51,7 +49,8 @@ pub(crate) struct Segments {
 pub(crate) struct SegmentFile {
     id: SegmentId,
     path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    /// None before [`LogWriter::begin`].
+    file: Option<Arc<dyn DiskFile>>,
     salt: u64,
     /// Everything before this offset is durable.
     durable: AtomicU64,
@@ -66,49 +65,41 @@ impl Segments {
     pub(crate) fn create(&self, id: SegmentId, spare: Option<&Path>) -> Result<SegmentFile> {
         let birth = self.birth(id, 0, self.segment_bytes);
         let (disk, name) = (&*self.disk, segment::file_name(id));
-        let (path, file) = match spare {
+        let (_, file) = match spare {
             Some(old) => header::recycle(disk, &self.directory, &name, (MAGIC, id.0), birth, old)?,
             None => header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], self.are_filled)?,
         };
-        Ok(SegmentFile { id, path, file, salt: birth.salt, durable: AtomicU64::new(birth.durable) })
+        Ok(self.file(id, birth, Some(file)))
     }
 
-    /// Creates the first segment after an opening, with the batches that are carried over from those before, which
-    /// must be durable up to where `start` says that they end. Replaces a segment of that id.
-    ///
-    /// # Errors
-    /// As [`Segments::create`].
-    pub(crate) fn create_first(self, id: SegmentId, start: Start, carried: &[Batch]) -> Result<LogWriter> {
+    fn file(&self, id: SegmentId, birth: Birth, file: Option<Arc<dyn DiskFile>>) -> SegmentFile {
+        let path = self.directory.join(segment::file_name(id));
+        SegmentFile { id, path, file, salt: birth.salt, durable: AtomicU64::new(birth.durable) }
+    }
+
+    /// The log from the first segment after an opening on, with the batches that are carried over from those before,
+    /// which must be durable up to where `start` says that they end. The segment is there after [`LogWriter::begin`].
+    pub(crate) fn first(self, id: SegmentId, start: Start, carried: &[Batch]) -> LogWriter {
         let salt = segment::salt(&self.directory, self.opening, id);
         let mut frames = Vec::new();
-        append_start(&mut frames, salt, start);
+        segment::append_start(&mut frames, salt, start);
         if !carried.is_empty() {
             let at = (HEADER_BYTES + frames.len()) as u64;
             group::append(&mut frames, (salt, HEADER_BYTES as u64), at, carried.iter().flatten());
         }
         let birth = self.birth(id, frames.len() as u64, self.segment_bytes);
-        let name = segment::file_name(id);
-        let (path, file) = header::create(
-            &*self.disk,
-            &self.directory,
-            &name,
-            (MAGIC, id.0),
-            birth,
-            &frames,
-            self.are_filled,
-        )?;
-        let file = SegmentFile { id, path, file, salt, durable: AtomicU64::new(birth.durable) };
-        Ok(LogWriter {
-            segments: Arc::new(self),
+        LogWriter {
             written: birth.durable,
-            file: Arc::new(file),
+            file: Arc::new(self.file(id, birth, None)),
+            first: Some(First { birth, frames }),
+            segments: Arc::new(self),
             predecessor_end: start.predecessor_end,
             start: None,
             next: Next::Absent,
             sealed: false,
             buffer: Vec::new(),
             meter: Arc::default(),
-        })
+        }
     }
 
     /// Creates a segment that has room for its start and a seal only, in the place of one of that id that was prepared.
@@ -118,8 +109,8 @@ impl Segments {
     fn create_last(&self, id: SegmentId) -> Result<SegmentFile> {
         let birth = self.birth(id, 0, LAST_SEGMENT_BYTES as u64);
         let (disk, name) = (&*self.disk, segment::file_name(id));
-        let (path, file) = header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], true)?;
-        Ok(SegmentFile { id, path, file, salt: birth.salt, durable: AtomicU64::new(birth.durable) })
+        let (_, file) = header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], true)?;
+        Ok(self.file(id, birth, Some(file)))
     }
 
     fn birth(&self, id: SegmentId, frames_bytes: u64, segment_bytes: u64) -> Birth {
@@ -130,6 +121,19 @@ impl Segments {
             durable,
             salt: segment::salt(&self.directory, self.opening, id),
         }
+    }
+}
+
+/// The first segment after an opening, before it is there.
+#[derive(Debug)]
+struct First {
+    birth: Birth,
+    frames: Vec<u8>,
+}
+
+impl SegmentFile {
+    fn file(&self) -> io::Result<&dyn DiskFile> {
+        self.file.as_deref().ok_or_else(|| io::Error::other("it was not created yet"))
     }
 }
 
@@ -147,6 +151,8 @@ enum Next {
 pub(crate) struct LogWriter {
     segments: Arc<Segments>,
     file: Arc<SegmentFile>,
+    /// What is to be created before anything is written.
+    first: Option<First>,
     /// Where the next group goes.
     written: u64,
     predecessor_end: u64,
@@ -178,6 +184,32 @@ pub(crate) struct Unsynced {
 }
 
 impl LogWriter {
+    /// Creates the first segment, if it is not there. Replaces one of its id that an earlier opening left.
+    ///
+    /// # Errors
+    /// As [`Segments::create`].
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        let (Some(First { birth, frames }), segments) = (&self.first, &self.segments) else { return Ok(()) };
+        let id = self.file.id;
+        let (_, file) = header::create(
+            &*segments.disk,
+            &segments.directory,
+            &segment::file_name(id),
+            (MAGIC, id.0),
+            *birth,
+            frames,
+            segments.are_filled,
+        )?;
+        self.file = Arc::new(segments.file(id, *birth, Some(file)));
+        self.first = None;
+        Ok(())
+    }
+
+    /// Whether there is a segment to write to.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// Not after any group of this segment.
     pub(crate) fn start(&self) -> LogPosition {
         LogPosition { segment: self.file.id, offset: HEADER_BYTES as u64 }
@@ -291,7 +323,7 @@ impl LogWriter {
         let position = self.end();
         let mut buffer = std::mem::take(&mut self.buffer);
         if let Some(start) = self.start.take() {
-            append_start(&mut buffer, self.file.salt, start);
+            segment::append_start(&mut buffer, self.file.salt, start);
         }
         let durable = self.file.durable.load(Ordering::Acquire);
         group::append(&mut buffer, (self.file.salt, self.written), durable, batches.flatten());
@@ -352,7 +384,8 @@ impl LogWriter {
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let file = &self.file;
-        file.file.write_all_at(bytes, self.written).map_err(|e| Error::io("write", &file.path, e))?;
+        let written = file.file().and_then(|file| file.write_all_at(bytes, self.written));
+        written.map_err(|e| Error::io("write", &file.path, e))?;
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -373,7 +406,7 @@ impl Unsynced {
         let mut failed = self.meter.failed.lock();
         let outcome = match *failed {
             true => Err(io::Error::other("an earlier sync failed")),
-            false => self.file.file.sync_data(),
+            false => self.file.file().and_then(DiskFile::sync_data),
         };
         *failed = outcome.is_err();
         outcome.map_err(|e| Error::io("sync", &self.file.path, e))?;
@@ -383,13 +416,6 @@ impl Unsynced {
         self.meter.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
-}
-
-fn append_start(out: &mut Vec<u8>, salt: u64, start: Start) {
-    frame::append(out, (salt, HEADER_BYTES as u64), START, START_PAYLOAD_BYTES, |out| {
-        out.put_u64_le(start.predecessor_end);
-        out.put_u64_le(start.before_end);
-    });
 }
 
 /// Most bytes that a group of batches takes in a segment.
@@ -423,7 +449,8 @@ mod tests {
             are_filled: true,
             opening: 1,
         };
-        let mut log = segments.create_first(SegmentId(1), Start::default(), &[]).unwrap();
+        let mut log = segments.first(SegmentId(1), Start::default(), &[]);
+        log.begin().unwrap();
         let mutation = Mutation::single("key", Record::plain(Timestamp(1), &b"value"[..]));
         log.write([&[(TableId(1), mutation)][..]].into_iter()).unwrap();
         let elsewhere = log.unsynced().unwrap();

@@ -108,6 +108,7 @@ impl Engine {
     where
         I: Iterator<Item = &'a [(TableId, Mutation)]> + Clone,
     {
+        self.begin()?;
         let (entered, end) = {
             let mut log = self.log.lock();
             self.condition.check()?;

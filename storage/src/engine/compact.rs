@@ -70,6 +70,7 @@ impl Engine {
     /// [`Error::NoSuchTable`], [`Error::Cancelled`], and those of [`Engine::step`].
     pub fn compact_table(&self, table: TableId) -> Result<()> {
         self.condition.check()?;
+        self.begin()?;
         let reservation = self.compactions.reserve(table, || self.condition.check())?;
         let state = self.compactions.lock();
         // Only now: a drop of the table ends what has begun before it.
@@ -92,6 +93,7 @@ impl Engine {
 
     /// Merges once. Reads and flushes go on meanwhile, and readers that still hold an input keep it.
     pub(super) fn compact(&self) -> Result<StepOutcome> {
+        self.begin()?;
         let state = self.compactions.lock();
         let Some(plan) = self.next_merge(&state) else { return Ok(StepOutcome::Idle) };
         let claim = self.compactions.claim(state, plan);

@@ -40,6 +40,7 @@ impl Engine {
     /// poisons the engine, or of a file that could not be removed: then the table is gone, and the next opening removes
     /// the file. [`Error::Poisoned`], [`Error::Closed`].
     pub fn drop_table(&self, table: TableId) -> Result<()> {
+        self.begin()?;
         let _turn = self.dropping.lock();
         let Some((tree, files)) = self.take_away(table)? else { return Ok(()) };
         self.counted.dropped_reads.lock().add(&tree.read_costs());

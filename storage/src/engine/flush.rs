@@ -30,6 +30,7 @@ impl Engine {
     /// As [`Engine::flush`], by whoever has the turn to flush and goes on having it.
     pub(super) fn flush_in_turn(&self, retired: &mut Vec<Arc<Memtable>>) -> Result<StepOutcome> {
         self.condition.check()?;
+        self.begin()?;
         let Some((table, tree, oldest)) = self.oldest_switched() else {
             self.is_flush_due.store(false, Ordering::Relaxed);
             // Unless the last flush could not, or a table was dropped: on a full disk this is what makes room.

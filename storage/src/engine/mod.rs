@@ -34,12 +34,13 @@
 //! A full disk shows where a file is created, since log segments and manifests are preallocated, and a file
 //! that nothing refers to yet can be given up: that is [`Error::StorageFull`], and it does not poison; nor does
 //! [`Error::TooManyFiles`]. What was
-//! applied is certainly not applied then, reads go on, and all works again once there is room.
+//! applied is certainly not applied then, reads go on, and all works again once there is room. So it is from the
+//! opening on, see `begin`.
 //!
 //! Locks, in the order in which one thread may take them: snapshots; dropping; flushing, compactions or committing; the turn of a
 //! sync; log; manifest; queue, spares, and others that are held for a moment.
 //!
-//! Reading order: this page, `tables`, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`;
+//! Reading order: this page, `begin`, `tables`, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`;
 //! `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
 
 use std::{
@@ -75,6 +76,7 @@ use crate::{
     tree::Tree,
 };
 
+mod begin;
 mod commit;
 mod compact;
 mod compactions;
@@ -105,6 +107,7 @@ pub use listener::WorkListener;
 pub use pressure::Pressure;
 pub use table_stats::TableStats;
 
+use begin::Beginning;
 use compactions::Compactions;
 use condition::Condition;
 use counters::Counted;
@@ -165,6 +168,7 @@ pub struct Engine {
     queue: CommitQueue,
     /// Whoever holds its lock writes the log, enters memtables and switches them.
     log: Mutex<LogWriter>,
+    beginning: Beginning,
     group_sync: GroupSync,
     /// The next segment was made, or could not be.
     prepared: Condvar,
@@ -204,7 +208,8 @@ pub struct Engine {
 
 impl Engine {
     /// Opens the data directory, creating it if needed: takes its lock, reads the manifest, replays the
-    /// commit log, removes orphans.
+    /// commit log, removes orphans. On a full disk it opens, unless the directory is new, and refuses all that is to be
+    /// written with [`Error::StorageFull`] until there is room.
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::Corrupt`] for rot (file and offset), [`Error::Io`].
@@ -213,7 +218,7 @@ impl Engine {
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes, options.block_bytes));
         let recovered = recover(&disk, directory, &options, &cache)?;
         let group_bytes = usize::try_from(options.segment_bytes / 4).unwrap_or(usize::MAX);
-        let engine = Self {
+        let mut engine = Self {
             disk,
             cache,
             directory: directory.into(),
@@ -221,7 +226,8 @@ impl Engine {
             trees: ArcSwap::from_pointee(recovered.trees),
             queue: CommitQueue::new(options.commit_queue_bytes, group_bytes),
             log_newest: AtomicU64::new(recovered.log.segment().0),
-            log_oldest: AtomicU64::new(recovered.manifest.state().log_first.0),
+            log_oldest: AtomicU64::new(recovered.log_first.0),
+            beginning: Beginning::new(recovered.found),
             sync_meter: recovered.log.meter(),
             group_sync: GroupSync::new(recovered.log.end()),
             log: Mutex::new(recovered.log),
@@ -245,6 +251,13 @@ impl Engine {
             remarks: recovered.remarks,
             options,
         };
+        match engine.begin() {
+            Err(full @ Error::StorageFull { .. }) => {
+                crate::sometimes!("an engine was opened on a full disk");
+                engine.remarks.push(format!("{full}: nothing is written until there is room"));
+            }
+            begun => begun?,
+        }
         engine.set_compaction_throughput(engine.options.compaction_bytes_per_second);
         engine.measure_debt();
         engine.note_switched(engine.oldest_switched().is_some());

@@ -19,6 +19,7 @@ const EARLY_SYNC_BYTES: u64 = 1 << 20;
 impl Engine {
     /// Makes what is missing.
     pub(super) fn prepare(&self) -> Result<StepOutcome> {
+        self.begin()?;
         let (segments, missing, is_sync_due) = {
             let mut log = self.log.lock();
             self.condition.check()?;
@@ -65,6 +66,11 @@ impl Engine {
         while log.is_next_in_preparation() {
             self.prepared.wait(&mut log);
             self.condition.check()?;
+        }
+        if !log.has_begun() {
+            // There never was room: nothing was written, so all is as it was found.
+            self.condition.close();
+            return Ok(());
         }
         if self.is_all_flushed() {
             // First the room to say that there is one more segment: without, the log is sealed where it is.

@@ -22,6 +22,7 @@ impl Engine {
     pub fn snapshot(&self, name: &str) -> Result<Snapshot> {
         let _turn = self.snapshots.lock();
         snapshot::place(&self.directory, name)?;
+        self.begin()?;
         let (number, state) = {
             // Nobody else flushes until the files are linked: the other half of a later batch would not be among them.
             let mut flushing = self.flushing.lock();

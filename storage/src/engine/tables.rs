@@ -31,6 +31,7 @@ impl Engine {
     }
 
     fn create(&self, table: TableId, options: Option<TableOptions>) -> Result<()> {
+        self.begin()?;
         let mut manifest = self.manifest.lock();
         self.condition.check()?;
         if self.trees.load().contains_key(&table) {
@@ -62,6 +63,7 @@ impl Engine {
     /// [`Error::NoSuchTable`], and as [`Engine::create_table`].
     pub fn set_table_options(&self, table: TableId, options: TableOptions) -> Result<()> {
         let tree = self.tree(table)?;
+        self.begin()?;
         {
             // Until the table goes by them: of two who set options, one is the last on disk and in memory.
             let mut manifest = self.manifest.lock();

@@ -165,7 +165,7 @@ impl InspectedSegment {
                     segment.end = next;
                     if segment.take(at, entry, &mut show)? {
                         segment.ends = SegmentEnd::Sealed;
-                        return Ok(segment);
+                        break;
                     }
                     at = next;
                     continue;
@@ -173,7 +173,7 @@ impl InspectedSegment {
                 Ok(None) if recorded.is_none() && at >= birth.durable && stored.witness(at).is_none() => {
                     let is_open = stored.is_zero_from(at);
                     segment.ends = if is_open { SegmentEnd::Open } else { SegmentEnd::Torn };
-                    return Ok(segment);
+                    break;
                 }
                 Ok(None) => stored.corrupt(at, "no valid frame, though data was durable here"),
                 Err(damage) => damage,
@@ -188,6 +188,12 @@ impl InspectedSegment {
         }
         if let Some(end) = recorded {
             segment.durable = end;
+        }
+        // Of what was not durable a crash may have left a part.
+        if let Some(at) = stored.damaged_start().filter(|_| segment.durable > HEADER_BYTES as u64) {
+            segment
+                .damages
+                .push(stored.corrupt(at, "one of the two frames of the start; the other one is valid"));
         }
         Ok(segment)
     }

@@ -13,8 +13,8 @@
 //!   …          zeros, where further edits will be: preallocated, so that a full disk shows before one is written
 //! ```
 //!
-//! A manifest that is full, and the one found at open, is followed by one with the next number: written
-//! under a temporary name, synced, renamed, directory synced; then the old one is removed. The highest number
+//! A manifest that is full, and the one found at open, is followed by one with the next number before the next edit:
+//! written under a temporary name, synced, renamed, directory synced; then the old one is removed. The highest number
 //! counts.
 //!
 //! Edits are written twice, with one write and one sync, and one of the two is enough: so what was acknowledged
@@ -105,6 +105,33 @@ impl Manifest {
         Self::with_room(disk, directory, number, state, 0)
     }
 
+    /// Manifest `number`, as it was found. What it says may be in the page cache only, so nothing is added to it: it
+    /// has no room.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, number: u64) -> Result<Self> {
+        let (file, state) = load(&*disk, directory, number)?;
+        let path = directory.join(file_name(number));
+        let next_file = state.file_ids_end;
+        Ok(Self {
+            disk,
+            directory: directory.into(),
+            number,
+            path,
+            file,
+            end: 0,
+            length: 0,
+            state,
+            next_file,
+        })
+    }
+
+    /// The number of the first manifest that has room: no other opening of the data directory writes to it.
+    pub(crate) fn opening(&self) -> u64 {
+        if self.length == 0 { self.number + 1 } else { self.number }
+    }
+
     /// As [`Manifest::create`], with room for at least so many bytes of edits.
     fn with_room(
         disk: Arc<dyn Disk>,
@@ -192,8 +219,10 @@ impl Manifest {
         let (disk, state) = (Arc::clone(&self.disk), self.state.clone());
         let next = Self::with_room(disk, &self.directory, self.number + 1, state, room)?;
         let old = std::mem::replace(self, Self { next_file: self.next_file, ..next });
-        // The next recovery removes what cannot be removed now.
-        let _ = self.disk.remove(&old.path);
+        // What was found at open goes with all else that is left over; what cannot be removed goes at the next.
+        if old.length > 0 {
+            let _ = self.disk.remove(&old.path);
+        }
         Ok(())
     }
 }
@@ -214,6 +243,10 @@ pub(crate) fn parse_file_name(name: &str) -> Option<u64> {
 /// # Errors
 /// [`Error::Corrupt`] for rot, [`Error::Io`].
 pub(crate) fn read(disk: &dyn Disk, directory: &Path, number: u64) -> Result<LiveState> {
+    load(disk, directory, number).map(|(_, state)| state)
+}
+
+fn load(disk: &dyn Disk, directory: &Path, number: u64) -> Result<(Arc<dyn DiskFile>, LiveState)> {
     let path = directory.join(file_name(number));
     let file = disk.open_to_read(&path).map_err(|e| Error::io("open", &path, e))?;
     let length_bytes = file.len().map_err(|e| Error::io("measure", &path, e))?;
@@ -222,7 +255,7 @@ pub(crate) fn read(disk: &dyn Disk, directory: &Path, number: u64) -> Result<Liv
     let mut contents = vec![0; length];
     file.read_exact_at(&mut contents, 0).map_err(|e| Error::io("read", &path, e))?;
     header::check(&path, MAGIC, number, &contents, length_bytes)?;
-    fold(&path, number, &contents.into())
+    Ok((file, fold(&path, number, &contents.into())?))
 }
 
 fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {

@@ -221,10 +221,107 @@ fn temporary_files_are_gone_before_recovery_needs_room() {
     disk.restart(1, Damage::ProcessOnly);
     assert_eq!(files(&disk, ".tmp").len(), 1);
     fill(&disk);
-    assert!(matches!(try_open(&disk, small()), Err(Error::StorageFull { .. })));
-    assert_eq!(files(&disk, ".tmp"), Vec::<String>::new());
-    disk.make_room();
     assert_eq!(read(&try_open(&disk, small()).unwrap(), "a"), Some(plain(1, "v")));
+    assert_eq!(files(&disk, ".tmp"), Vec::<String>::new());
+}
+
+/// A disk with records in SSTables and in the log, cut off at any moment; and how many they are.
+fn used(seed: u64) -> (SimulatedDisk, usize) {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, small());
+    for n in 0..60 {
+        write(&engine, &format!("{n:03}"), plain(n, &"v".repeat(100)));
+        if n == 20 {
+            flush(&engine);
+        }
+    }
+    drop(engine);
+    (disk.crash(seed, Damage::Forgotten), 60)
+}
+
+fn is_full<T: std::fmt::Debug>(outcome: &Result<T, Error>) -> bool {
+    matches!(outcome, Err(Error::StorageFull { .. }))
+}
+
+#[test]
+fn an_engine_opens_on_a_full_disk_serves_reads_and_writes_once_there_is_room() {
+    for first in [Step::Commit, Step::Flush, Step::Compact, Step::Prepare] {
+        let (disk, count) = used(1);
+        let before = files(&disk, "");
+        fill(&disk);
+        let engine = try_open(&disk, small()).unwrap();
+        assert!(engine.remarks().iter().any(|remark| remark.contains("No space left")));
+        assert_eq!(everything(&engine).len(), count);
+
+        // Then all that would write is refused, whatever it is
+        let ticket = queue(&engine, "refused", plain(9, "v"));
+        assert!(is_full(&engine.step(Step::Commit)) && is_full(&ticket.wait()));
+        assert!(is_full(&engine.apply_and_wait(TABLE, Mutation::single("refused", plain(9, "v")))));
+        engine.switch_memtables().unwrap();
+        for step in [Step::Flush, Step::Compact, Step::Prepare] {
+            assert!(is_full(&engine.step(step)), "{step:?}");
+        }
+        assert!(is_full(&engine.create_table(TableId(9))));
+        assert!(is_full(&engine.set_table_options(TABLE, small().table)));
+        assert!(is_full(&engine.drop_table(TABLE)));
+        assert!(is_full(&engine.compact_table(TABLE)));
+        assert!(is_full(&engine.snapshot("s")));
+        assert_eq!((engine.poisoned(), everything(&engine).len()), (None, count));
+        assert_eq!(files(&disk, ""), before, "the disk is as it was found");
+
+        // And with room whatever comes first begins
+        disk.make_room();
+        if first != Step::Commit {
+            engine.step(first).unwrap();
+        }
+        write(&engine, "after", plain(1, "v"));
+        while engine.step(Step::Flush).unwrap() == StepOutcome::Worked {}
+        assert_eq!(everything(&engine).len(), count + 1);
+        drop(engine);
+        let recovered = open(&disk.crash(2, Damage::Forgotten), small());
+        assert_eq!((everything(&recovered).len(), read(&recovered, "refused")), (count + 1, None));
+    }
+}
+
+#[test]
+fn an_engine_that_never_found_room_closes_and_loses_nothing() {
+    let (disk, count) = used(1);
+    for _ in 0..3 {
+        fill(&disk);
+        let engine = try_open(&disk, small()).unwrap();
+        engine.close().unwrap();
+    }
+    disk.make_room();
+    assert_eq!(everything(&open(&disk, small())).len(), count);
+}
+
+#[test]
+fn a_power_cut_at_any_moment_of_a_beginning_that_found_no_room_at_first_loses_nothing() {
+    // Given a disk that is full from any operation of the opening on
+    for full_from in 1..10 {
+        for cut_at in 0..24 {
+            let (disk, count) = used(full_from);
+            disk.fail_at(disk.operations() + full_from, Fault::NoSpace, Repeat::Forever);
+            let engine = try_open(&disk, small()).unwrap();
+            assert_eq!(everything(&engine).len(), count);
+            let _ = engine.apply_and_wait(TABLE, Mutation::single("000", plain(0, &"v".repeat(100))));
+            engine.switch_memtables().unwrap();
+            disk.make_room();
+            // When it begins later, and the power is cut meanwhile
+            disk.crash_at(disk.operations() + 1 + cut_at);
+            let acknowledged = engine.apply_and_wait(TABLE, Mutation::single("after", plain(1, "v"))).is_ok();
+            let _ = engine.step(Step::Flush);
+            drop(engine);
+            let seed = full_from * 100 + cut_at;
+            disk.restart(seed, Damage::Forgotten);
+
+            let engine = open(&disk, small());
+            let place = format!("full from {full_from}, cut at {cut_at}");
+            assert!(!acknowledged || read(&engine, "after").is_some(), "{place}");
+            let found = everything(&engine).len() - usize::from(read(&engine, "after").is_some());
+            assert_eq!(found, count, "{place}");
+        }
+    }
 }
 
 #[test]
