@@ -219,6 +219,16 @@ fn a_drained_node_takes_no_requests_and_has_nothing_left_to_replay() {
     for (method, body) in [("PUT", Some(&b"v"[..])), ("GET", None)] {
         assert_eq!(cluster.request(method, 1, "/v1/kv/default/k", body).json()["type"], "/problems/draining");
     }
+    // Nor changes of the schema, which nobody would hear of before it is back.
+    for (method, body) in [("PUT", Some(&b"{}"[..])), ("DELETE", None)] {
+        let reply = cluster.request(method, 1, "/v1/tables/late", body);
+        assert_eq!(
+            (reply.status, reply.json()["type"].clone()),
+            (503, "/problems/draining".into()),
+            "{method}"
+        );
+    }
+
     let stats = told(&cluster, &["table-stats", "default"]);
     let table = &stats["tables"][0];
     assert_eq!((&table["records"], &table["memtable_bytes"]), (&20.into(), &0.into()), "{stats}");

@@ -35,7 +35,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// `GET /console`.
-pub(crate) async fn page() -> Response {
+pub(crate) fn page() -> Response {
     let headers = [(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-cache")];
     (headers, Html(PAGE.as_str())).into_response()
 }

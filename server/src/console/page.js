@@ -125,7 +125,9 @@ async function look() {
 
 /** The question in the page's address, so that one can send it to somebody: #table/key. */
 function readAddress() {
-  const [, table, key] = decodeURIComponent(location.hash).match(/^#([^/]+)\/(.+)$/s) || [];
+  let address = "";
+  try { address = decodeURIComponent(location.hash); } catch { /* no question of ours */ }
+  const [, table, key] = address.match(/^#([^/]+)\/(.+)$/s) || [];
   if (!key) return;
   at("table").value = table;
   at("key").value = key;

@@ -55,6 +55,7 @@ use std::{
 use axum::{
     Router,
     middleware::from_fn_with_state,
+    response::Response,
     routing::{any, delete, get, post, put},
 };
 use helenus_cluster::time::WallClock;
@@ -227,7 +228,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
             .route("/admin/v1/{*operation}", any(admin::elsewhere))
             .route("/console", any(admin::elsewhere)),
         Surface::Admin | Surface::Both => routes
-            .route("/console", get(console::page))
+            .route("/console", get(console_page))
             .route("/admin/v1/replicas/{table}/{*key}", get(replicas::look_up))
             .route("/admin/v1/status", get(reports::status))
             .route("/admin/v1/ring", get(reports::ring))
@@ -262,6 +263,11 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(Arc::clone(api), edge::pass))
         .with_state(Arc::clone(api))
+}
+
+async fn console_page(uri: Uri) -> Result<Response, Problem> {
+    parameters::none(uri.query())?;
+    Ok(console::page())
 }
 
 async fn no_such_route(uri: Uri) -> Problem {

@@ -58,6 +58,7 @@ const OF_WRITES: &[Kind] = &[
     Kind::StorageFull,
 ];
 const OF_SCHEMA: &[Kind] = &[
+    Kind::Draining,
     Kind::InvalidConsistency,
     Kind::NoSuchTable,
     Kind::SchemaConflict,
