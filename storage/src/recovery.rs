@@ -48,7 +48,8 @@ use crate::{
     tree::Tree,
 };
 
-const LOCK_FILE: &str = "lock";
+/// Whose lock is that of the data directory.
+pub(crate) const LOCK_FILE: &str = "lock";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Mutations that replay inserts before it looks whether memtables are full.
 const INSERTED_AT_ONCE: usize = 8192;

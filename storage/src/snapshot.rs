@@ -34,10 +34,11 @@ use std::{
 };
 
 use crate::{
-    commit_log::segment::LogPosition,
+    commit_log::segment::{self, LogPosition, SPARE_SUFFIX},
     disk::Disk,
     error::{Error, Result, SYNC_DIRECTORY},
     manifest::{self, LiveState, Manifest},
+    recovery::LOCK_FILE,
     sstable::{self, TableReader},
 };
 
@@ -185,10 +186,14 @@ fn is_foreign(disk: &dyn Disk, directory: &Path) -> Result<bool> {
     Ok(has_others || !list_directories(disk, directory)?.is_empty())
 }
 
-/// Whether a file is named like those of snapshots.
+/// Whether a file is named like those of snapshots, or like what an engine leaves that has opened one.
 fn is_ours(name: &str) -> bool {
     let name = name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or(name);
-    manifest::parse_file_name(name).is_some() || sstable::parse_name(name).is_some()
+    name == LOCK_FILE
+        || name.ends_with(SPARE_SUFFIX)
+        || manifest::parse_file_name(name).is_some()
+        || sstable::parse_name(name).is_some()
+        || segment::parse_file_name(name).is_some()
 }
 
 fn directories(disk: &dyn Disk, data: &Path) -> Result<Vec<String>> {

@@ -31,7 +31,8 @@ pub use fault::{Fault, FaultEvent, MemberView, Silence, View};
 pub use file::{FileError, Recorder};
 pub use need::{Datacenter, Need};
 pub use operation::{
-    Acknowledgement, Action, Level, Moment, Operation, Outcome, Phase, Seen, Timestamp, ValueId,
+    Acknowledgement, Action, IN_MANY_PAGES, Level, Moment, Operation, Outcome, Phase, Seen, Timestamp,
+    ValueId,
 };
 use serde::{Deserialize, Serialize};
 

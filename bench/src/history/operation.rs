@@ -246,6 +246,9 @@ pub struct Acknowledgement {
     pub acknowledged: u32,
 }
 
+/// The detail of a read that stands for a key which no page of a whole scan had: it took as long as all of them.
+pub const IN_MANY_PAGES: &str = "in the pages of a scan";
+
 /// One operation of one client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -283,7 +286,7 @@ pub struct Operation {
     /// The session that it belongs to, if its client sent back what earlier replies gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
-    /// Why it is not ok, for people.
+    /// Why it is not ok, for people; or [`IN_MANY_PAGES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

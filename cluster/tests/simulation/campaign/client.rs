@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use helenus_bench::history::{
-    Acknowledgement, Action, Level, Moment, Operation, Outcome, Phase, Seen, Timestamp,
+    Acknowledgement, Action, IN_MANY_PAGES, Level, Moment, Operation, Outcome, Phase, Seen, Timestamp,
 };
 use helenus_cluster::{
     consistency::Consistency,
@@ -254,6 +254,11 @@ impl Heard {
         let replicas = Acknowledgement { required: met.required, acknowledged: met.acknowledged };
         let replicas = Some(replicas);
         Self { outcome: Outcome::Ok, timestamp: None, seen, replicas, observed: None, detail: None }
+    }
+
+    /// It took as long as a whole scan, not as one request.
+    pub fn in_many_pages(self) -> Self {
+        Self { detail: Some(IN_MANY_PAGES.to_owned()), ..self }
     }
 
     pub fn not_done<T>(reply: Reply<T>) -> Self {

@@ -99,7 +99,7 @@ impl Clients {
     ) {
         let found: BTreeSet<String> = found.iter().map(text).collect();
         for key in expected.difference(&found) {
-            let absent = Heard::answered(Some(Seen::Absent), &met);
+            let absent = Heard::answered(Some(Seen::Absent), &met).in_many_pages();
             self.note(Done { key: key.clone(), invoked: begun, ..read.clone() }, absent, None);
         }
     }
