@@ -155,7 +155,8 @@ fn of_digests_that_differ_the_records_are_asked_for_and_the_stale_repaired() {
     assert_eq!((read.differing(), read.newest()), (vec![], Some(new())));
 
     let mut repair = read.repair().unwrap();
-    assert_eq!((repair.record(), repair.stale()), (&new(), &[host(1), host(2)][..]));
+    assert_eq!(repair.stale(), [host(1), host(2)]);
+    assert_eq!((repair.lacking(host(1)), repair.lacking(host(3))), (&new(), &new()));
     repair.on_ack(host(1));
     assert_eq!(repair.verdict(), Verdict::Pending);
     repair.on_ack(host(2));
@@ -274,7 +275,7 @@ impl World {
             }
         }
         let Some(mut repair) = read.repair() else { return Some(read.newest()) };
-        let mut written = repair.stale().to_vec();
+        let mut written = repair.stale();
         while repair.verdict() == Verdict::Pending {
             let host_id = written.swap_remove(draws(written.len()));
             // Some die between their answer and their repair.
@@ -284,8 +285,8 @@ impl World {
             } else {
                 let held = self.held.get_mut(&host_id).unwrap();
                 *held = Some(match held.take() {
-                    Some(held) => held.reconcile(repair.record().clone()),
-                    None => repair.record().clone(),
+                    Some(held) => held.reconcile(repair.lacking(host_id).clone()),
+                    None => repair.lacking(host_id).clone(),
                 });
                 repair.on_ack(host_id);
             }

@@ -174,10 +174,9 @@ impl LocalStore {
         mutation: Mutation,
         steps: &Steps,
     ) -> Result<(), ReplicaError> {
-        Room::slow_down(&self.engine).await;
         let until = Instant::now() + self.engine.options().stall_limit;
         loop {
-            let room = self.room.wait(&self.engine, until).await;
+            let room = self.room.enter(&self.engine, until).await;
             room.map_err(|what| ReplicaError::Overloaded(what.to_owned()))?;
             match self.engine.apply(table, mutation.clone()) {
                 Err(Error::Overloaded { .. }) if Instant::now() < until => self.room.make_way().await,

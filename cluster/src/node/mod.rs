@@ -635,6 +635,7 @@ impl Node {
         definition: Definition,
         deadline: Instant,
     ) -> Result<SchemaChange, SchemaError> {
+        self.check_not_draining()?;
         self.schema.define(name, definition, deadline).await
     }
 
@@ -643,7 +644,12 @@ impl Node {
     /// # Errors
     /// [`SchemaError`]; nothing changed unless it says so.
     pub async fn drop_table(&self, name: &str, deadline: Instant) -> Result<SchemaChange, SchemaError> {
+        self.check_not_draining()?;
         self.schema.drop_table(name, deadline).await
+    }
+
+    fn check_not_draining(&self) -> Result<(), SchemaError> {
+        if self.readiness() == Readiness::Draining { Err(SchemaError::Draining) } else { Ok(()) }
     }
 
     /// Coordinates a write.

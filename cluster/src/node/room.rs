@@ -23,13 +23,19 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Waits as long as a writer is to be slowed down.
-    pub(super) async fn slow_down(engine: &Engine) {
-        if let Pressure::Slow { delay } = engine.pressure()
-            && delay >= SHORTEST_DELAY
-        {
-            helenus_storage::sometimes!("a write was slowed down for its storage");
-            sleep(delay).await;
+    /// Returns when a writer may write: after the delay that the pressure asks for, or once there is room again.
+    ///
+    /// # Errors
+    /// As [`Room::wait`].
+    pub(super) async fn enter(&self, engine: &Engine, until: Instant) -> Result<(), &'static str> {
+        match engine.pressure() {
+            Pressure::Slow { delay } if delay >= SHORTEST_DELAY => {
+                helenus_storage::sometimes!("a write was slowed down for its storage");
+                sleep(delay).await;
+                Ok(())
+            }
+            Pressure::None | Pressure::Slow { .. } => Ok(()),
+            Pressure::Refused { what } => self.wait_for(engine, what, until).await,
         }
     }
 
@@ -38,7 +44,18 @@ impl Room {
     /// # Errors
     /// The bound that was hit, when there is no room in time.
     pub(super) async fn wait(&self, engine: &Engine, until: Instant) -> Result<(), &'static str> {
-        let Pressure::Refused { what } = engine.pressure() else { return Ok(()) };
+        match engine.pressure() {
+            Pressure::Refused { what } => self.wait_for(engine, what, until).await,
+            Pressure::None | Pressure::Slow { .. } => Ok(()),
+        }
+    }
+
+    async fn wait_for(
+        &self,
+        engine: &Engine,
+        what: &'static str,
+        until: Instant,
+    ) -> Result<(), &'static str> {
         helenus_storage::sometimes!("a write waited for room in its storage");
         timeout_at(until, self.made(engine)).await.map_err(|_| what)
     }

@@ -62,9 +62,12 @@ pub enum SchemaError {
     /// Another change of the table came at the same time, and holds.
     #[error("table `{0}` was changed by someone else at the same time, and that change holds")]
     Overtaken(String),
-    /// The node does not serve.
+    /// The node does not serve yet.
     #[error("{0}")]
     NotServing(String),
+    /// It serves no more: it would tell nobody before it is back, and then undo what the others have done meanwhile.
+    #[error("the node is draining")]
+    Draining,
     /// It could not be saved; whether it is there after a restart is unknown.
     #[error("the change could not be saved: {0}")]
     NotSaved(ReplicaError),

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use helenus_storage::{CompactionKind, Engine, Error, ScrubReport, Snapshot, Step, StepOutcome, TableId};
+use helenus_storage::{
+    CompactionKind, Engine, Error, ScrubReport, Snapshot, Step, StepOutcome, TableId, TableStats,
+};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -138,40 +140,41 @@ impl UpkeepTasks {
     }
 
     async fn flush(&self, tables: Vec<TableId>, meter: &Meter) -> Result<UpkeepOutcome, UpkeepError> {
-        let bytes_of =
-            |&table: &TableId| self.store.engine().table_stats(table).map_or(0, |stats| stats.memtable_bytes);
-        let sizes: Vec<u64> = tables.iter().map(bytes_of).collect();
-        meter.expect(sizes.iter().sum());
-        let mut done = 0;
-        for (table, bytes) in tables.into_iter().zip(sizes) {
-            if meter.is_cancelled() {
-                return Err(UpkeepError::Cancelled);
-            }
-            self.blocking(move |engine| unless_dropped(flush(engine, table))).await?;
-            done += bytes;
-            meter.reach(done);
-        }
-        Ok(UpkeepOutcome::Done)
+        self.each(tables, |stats| stats.memtable_bytes, flush, meter, |_, _| ()).await
     }
 
     async fn compact(&self, tables: Vec<TableId>, meter: &Meter) -> Result<UpkeepOutcome, UpkeepError> {
-        let bytes_of =
-            |&table: &TableId| self.store.engine().table_stats(table).map_or(0, |stats| stats.sstable_bytes);
-        let sizes: Vec<u64> = tables.iter().map(bytes_of).collect();
+        let watch = |table, done_before| self.watch_merge(table, done_before, meter);
+        self.each(tables, |stats| stats.sstable_bytes, Engine::compact_table, meter, watch).await
+    }
+
+    /// Does work on one table after the other, each of which is worth so many bytes; `watch` is called now and then while
+    /// it lasts, with the table and the bytes that were done before.
+    async fn each(
+        &self,
+        tables: Vec<TableId>,
+        bytes_of: fn(TableStats) -> u64,
+        work: fn(&Engine, TableId) -> Result<(), Error>,
+        meter: &Meter,
+        watch: impl Fn(TableId, u64),
+    ) -> Result<UpkeepOutcome, UpkeepError> {
+        let engine = self.store.engine();
+        let sizes: Vec<u64> =
+            tables.iter().map(|&table| engine.table_stats(table).map_or(0, bytes_of)).collect();
         meter.expect(sizes.iter().sum());
         let mut done = 0;
         for (table, bytes) in tables.into_iter().zip(sizes) {
             if meter.is_cancelled() {
                 return Err(UpkeepError::Cancelled);
             }
-            let merge = self.blocking(move |engine| unless_dropped(engine.compact_table(table)));
-            tokio::pin!(merge);
+            let working = self.blocking(move |engine| unless_dropped(work(engine, table)));
+            tokio::pin!(working);
             let mut glances = tokio::time::interval(GLANCE);
             loop {
                 tokio::select! {
                     biased;
-                    merged = &mut merge => break merged?,
-                    _ = glances.tick() => self.watch_merge(table, done, meter),
+                    worked = &mut working => break worked?,
+                    _ = glances.tick() => watch(table, done),
                 }
             }
             done += bytes;

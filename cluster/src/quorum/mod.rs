@@ -43,7 +43,8 @@
 //! the error: silence and lost connections make it a timeout, since such a replica may still have done it; a
 //! failure is said only if all missing answers were error answers.
 //!
-//! Reading order: [`block_for`], [`overlap`](mod@overlap), [`tally`], [`write`](mod@write), [`read`], [`pages`], [`range`].
+//! Reading order: [`block_for`], [`overlap`](mod@overlap), [`tally`], [`write`](mod@write), [`read`], [`pages`], [`range`],
+//! [`repair`].
 
 pub mod block_for;
 pub mod digest;
@@ -60,7 +61,7 @@ pub use block_for::{BlockFor, Operation, Part};
 pub use digest::{AsOf, Digest};
 pub use overlap::{Overlap, overlap};
 pub use pages::{PageLimits, Reconciled, ReplicaPage};
-pub use range::{RangeQuorum, RangeRepair};
+pub use range::RangeQuorum;
 pub use read::{Answer, Ask, ReadQuorum, Wants};
 pub use repair::RepairQuorum;
 pub use tally::{Missing, Replica, Verdict};

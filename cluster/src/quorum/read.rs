@@ -1,6 +1,6 @@
 //! When a read is answered, and with what.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use helenus_storage::Record;
 
@@ -188,13 +188,13 @@ impl ReadQuorum {
 
     /// What is to be written to whom, so that the result holds; `None` if all who answered hold it. What counts as
     /// nothing is not spread.
-    pub fn repair(&self) -> Option<RepairQuorum> {
+    pub fn repair(&self) -> Option<RepairQuorum<Record>> {
         let newest = self.newest_stored()?;
         self.as_of.see(Some(&newest))?;
         let digest = Digest::of(Some(&newest), &self.as_of);
-        let stale = self.answers.iter().filter(|held| held.digest != digest).map(|held| held.host_id);
-        let stale: Vec<HostId> = stale.collect();
-        (!stale.is_empty()).then(|| RepairQuorum::new(self.tally.clone(), newest, stale))
+        let stale = self.answers.iter().filter(|held| held.digest != digest);
+        let stale: BTreeMap<_, _> = stale.map(|held| (held.host_id, newest.clone())).collect();
+        (!stale.is_empty()).then(|| RepairQuorum::new(self.tally.clone(), stale, newest))
     }
 
     /// A replica has been written the result.

@@ -1,37 +1,40 @@
-//! When a read whose answers differed may be answered.
+//! When a read or a page of a scan whose answers differed may be answered.
 
-use std::time::Duration;
-
-use helenus_storage::Record;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::tally::{Missing, Tally, Verdict};
 use crate::{error::RequestError, node_id::HostId};
 
-/// The replicas of which it is known that they hold the newest version that a read has met.
+/// The replicas of which it is known that they hold the newest versions that a request has met: of one key, or of all
+/// keys of a page.
+///
+/// A page's replicas are counted page by page, not key by key: who lacks one version counts when all that it lacks is
+/// written, and whoever is written to in the place of one that fails is written all versions that somebody lacked. So of
+/// each key, as many hold the newest version as the level requires.
 #[derive(Debug, Clone)]
-pub struct RepairQuorum {
+pub struct RepairQuorum<W> {
     tally: Tally,
-    record: Record,
-    stale: Vec<HostId>,
+    stale: BTreeMap<HostId, W>,
+    differing: W,
 }
 
-impl RepairQuorum {
-    /// Of a read whose answers are counted in `tally`: all of them from holders of `record`, but for those of the `stale`
-    /// replicas.
-    pub(super) fn new(mut tally: Tally, record: Record, stale: Vec<HostId>) -> Self {
+impl<W> RepairQuorum<W> {
+    /// Of a request whose answers are counted in `tally`: all of them from holders of all newest versions, but for those
+    /// of the `stale` replicas, each with what it lacks. `differing` is what any of them lacks.
+    pub(super) fn new(mut tally: Tally, stale: BTreeMap<HostId, W>, differing: W) -> Self {
         tally.forget_asked();
-        stale.iter().for_each(|host_id| tally.ask_again(*host_id));
-        Self { tally, record, stale }
+        stale.keys().for_each(|host_id| tally.ask_again(*host_id));
+        Self { tally, stale, differing }
     }
 
-    /// What is to be written.
-    pub fn record(&self) -> &Record {
-        &self.record
+    /// Those that are to be written to in any case.
+    pub fn stale(&self) -> Vec<HostId> {
+        self.stale.keys().copied().collect()
     }
 
-    /// To whom, in any case.
-    pub fn stale(&self) -> &[HostId] {
-        &self.stale
+    /// What is to be written to a replica.
+    pub fn lacking(&self, host_id: HostId) -> &W {
+        self.stale.get(&host_id).unwrap_or(&self.differing)
     }
 
     /// Who else is to be written to so that the level can be met, in the place of each who fails.
@@ -49,7 +52,7 @@ impl RepairQuorum {
         self.tally.has_another()
     }
 
-    /// A replica has applied it.
+    /// A replica has applied all of it.
     pub fn on_ack(&mut self, host_id: HostId) {
         self.tally.answered(host_id);
     }
@@ -64,12 +67,12 @@ impl RepairQuorum {
         self.tally.all_silent();
     }
 
-    /// Reached when as many replicas as the level requires hold the version.
+    /// Reached when as many replicas as the level requires hold the versions.
     pub fn verdict(&self) -> Verdict {
         self.tally.verdict()
     }
 
-    /// What to tell the client of a read whose repair is not [`Verdict::Reached`].
+    /// What to tell the client of a request whose repair is not [`Verdict::Reached`].
     pub fn error(&self, timeout: Duration) -> RequestError {
         self.tally.error(timeout)
     }

@@ -23,7 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use helenus_cluster::{
-    node::{Readiness, SchemaChange, SchemaError},
+    node::{SchemaChange, SchemaError},
     table::{DEFAULT_TABLE, Refusal, Table},
 };
 use hyper::StatusCode;
@@ -31,7 +31,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::{
-    Api, Coordinate, key,
+    Api, key,
     parameters::{self, Name, Parameters},
     problem::{Access, Kind, Problem},
 };
@@ -69,7 +69,7 @@ pub(super) async fn define(State(api): State<Arc<Api>>, request: Request) -> Res
     let (head, body) = request.into_parts();
     let name = name_of(&head)?;
     let deadline = deadline_of(&head)?;
-    let node = changing(&api)?;
+    let node = api.node_for(Access::Write)?;
     let body = read(&api, body).await?;
     let tables = node.tables();
     let like = |name: &str| tables.iter().find(|table| table.name == name);
@@ -86,19 +86,9 @@ pub(super) async fn drop_table(State(api): State<Arc<Api>>, request: Request) ->
     let head = request.into_parts().0;
     let name = name_of(&head)?;
     let deadline = deadline_of(&head)?;
-    let node = changing(&api)?;
+    let node = api.node_for(Access::Write)?;
     let change = node.drop_table(&name, deadline).await.map_err(|error| problem(&error))?;
     Ok(Json(changed(&change)).into_response())
-}
-
-/// The node, for a change of the schema: one that has left the cluster would tell nobody before it is back, and then it would
-/// undo what the others have done meanwhile.
-fn changing(api: &Api) -> Result<&dyn Coordinate, Problem> {
-    let node = api.node_for(Access::Write)?;
-    if node.readiness() == Readiness::Draining {
-        return Err(Problem::new(Kind::Draining, "the node is draining").not_sent(Access::Write));
-    }
-    Ok(node)
 }
 
 /// A path whose table is empty.
@@ -162,6 +152,7 @@ fn problem(error: &SchemaError) -> Problem {
         SchemaError::Refused(Refusal::NoSuchTable(name)) => no_such_table(name),
         SchemaError::Overtaken(_) => Problem::new(Kind::SchemaConflict, detail),
         SchemaError::NotServing(_) => Problem::new(Kind::Starting, detail).not_sent(Access::Write),
+        SchemaError::Draining => Problem::new(Kind::Draining, detail).not_sent(Access::Write),
         _ => Problem::new(Kind::WriteFailure, detail),
     }
 }

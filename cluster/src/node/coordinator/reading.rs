@@ -30,7 +30,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use helenus_storage::Mutation;
+use helenus_storage::{Mutation, Record};
 use tokio::time::Instant;
 
 use super::{
@@ -221,7 +221,7 @@ impl Reading {
     async fn repair(&mut self) -> Result<(), RequestError> {
         let Some(mut repair) = self.quorum.repair() else { return Ok(()) };
         helenus_storage::sometimes!("a read repaired a replica");
-        let stale = repair.stale().to_vec();
+        let stale = repair.stale();
         let is_blocking = repair.verdict() == Verdict::Pending;
         let counters = &self.coordinator.counters;
         if is_blocking { &counters.blocking_repairs } else { &counters.background_repairs }.add(stale.len());
@@ -259,10 +259,10 @@ impl Reading {
         }
     }
 
-    async fn write(&mut self, hosts: impl IntoIterator<Item = HostId>, repair: &RepairQuorum) {
+    async fn write(&mut self, hosts: impl IntoIterator<Item = HostId>, repair: &RepairQuorum<Record>) {
         for host_id in hosts {
             self.trace.note(|| format!("wrote the newest version to {host_id}"));
-            let mutation = Mutation::single(self.plan.target.key.clone(), repair.record().clone());
+            let mutation = Mutation::single(self.plan.target.key.clone(), repair.lacking(host_id).clone());
             let part = self.trace.part_of(host_id);
             self.repairs.add(host_id, self.coordinator.repair_at(host_id, &self.plan, mutation, part)).await;
         }
@@ -308,7 +308,7 @@ impl Reading {
         }
         if let Some(repair) = self.quorum.repair() {
             helenus_storage::sometimes!("a read repaired a replica in the background");
-            let stale = repair.stale().to_vec();
+            let stale = repair.stale();
             self.coordinator.counters.background_repairs.add(stale.len());
             self.write(stale, &repair).await;
         }

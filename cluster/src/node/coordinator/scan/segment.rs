@@ -20,7 +20,7 @@ use crate::{
     },
     node_id::HostId,
     partitioning::KeyRange,
-    quorum::{Missing, PageLimits, RangeQuorum, RangeRepair, Reconciled, ReplicaPage, Verdict},
+    quorum::{Missing, PageLimits, RangeQuorum, Reconciled, RepairQuorum, ReplicaPage, Verdict},
     scan::Segment,
     table::SpeculativeRetry,
 };
@@ -114,7 +114,7 @@ impl SegmentScan {
     }
 
     /// Writes the newest versions to those who lack them, and waits until as many as the level requires hold them.
-    async fn repair(&mut self, mut repair: RangeRepair) -> Result<(), RequestError> {
+    async fn repair(&mut self, mut repair: RepairQuorum<Vec<Mutation>>) -> Result<(), RequestError> {
         helenus_storage::sometimes!("a scan repaired a replica");
         let goal = self.plan.goal;
         let mut calls = FanOut::until(goal.deadline, self.coordinator.stop.clone());
@@ -125,7 +125,7 @@ impl SegmentScan {
         self.late = self.patience();
         loop {
             for host_id in hosts.drain(..) {
-                let mutations = repair.lacking(host_id).to_vec();
+                let mutations = repair.lacking(host_id).clone();
                 calls.add(host_id, self.repair_of(host_id, mutations)).await;
             }
             match repair.verdict() {
