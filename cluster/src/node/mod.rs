@@ -28,8 +28,9 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `room`, `local_store`,
-//! `table_meters`, `replica`, `handoff`, `coordinator`, `forwarder`, `calls`, `membership_loop`, [`reports`].
+//! `table_meters`, `replica`, `handoff`, `requests`, `coordinator`, `forwarder`, `calls`, `answering`, `membership_loop`, [`reports`].
 
+mod answering;
 mod calls;
 mod clock;
 mod coordinator;
@@ -47,6 +48,7 @@ pub(crate) mod randomness;
 mod replica;
 pub mod reports;
 mod request_counters;
+mod requests;
 mod room;
 mod saved_clock;
 mod saved_cluster;
@@ -63,15 +65,17 @@ pub use reports::{
     ClusterStatus, FailureDetectorReport, GossipStatus, GossipedMember, MemberStatus, NodeCounters,
     PeerHealth, Report, Topic,
 };
+pub use requests::{
+    Change, Failure, Met, ReadOutcome, ReadRequest, RequestOptions, ScanOutcome, ScanRequest, TraceEvent,
+    WriteOutcome, WriteRequest,
+};
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use helenus_storage::{Engine, Mutation, Record, TableId, Timestamp};
+use helenus_storage::{Engine, TableId};
 use parking_lot::Mutex;
-use serde::Serialize;
 use tokio::{
     runtime::Handle,
     sync::Semaphore,
@@ -94,20 +98,14 @@ use self::{
     reports::source::Source,
     saved_clock::SavedClock,
     schema::SchemaKeeper,
-    steps::Steps,
     transport::Transport,
     upkeep::UpkeepTasks,
 };
 use crate::{
-    consistency::Consistency,
     error::RequestError,
     handoff::RepairMark,
-    membership::{Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest},
-    message::{Header, Message, Relay, ReplicaError, Request, Response},
-    node_id::{ClusterId, HostId},
-    quorum::Answer,
-    scan::Bounds,
-    session::{Observed, Session},
+    message::ReplicaError,
+    node_id::HostId,
     settings::Settings,
     table::{Definition, Table},
     time::WallClock,
@@ -145,147 +143,6 @@ pub struct Parts {
     pub spawners: Spawners,
     /// Whether reads of SSTables run inline (simulation) instead of on threads for blocking work.
     pub inline_reads: bool,
-}
-
-/// What a write does to the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Store a value, for ever or for a time.
-    Put {
-        /// The value, envelope included.
-        value: Bytes,
-        /// Time to live, whole seconds.
-        ttl: Option<Duration>,
-    },
-    /// Delete it.
-    Delete,
-}
-
-/// A write as the client asked for it.
-#[derive(Debug, Clone)]
-pub struct WriteRequest {
-    /// Name of the table.
-    pub table: String,
-    /// The client's key.
-    pub key: Bytes,
-    /// What to do.
-    pub change: Change,
-    /// Options that reads have too.
-    pub options: RequestOptions,
-    /// The client's own timestamp.
-    pub timestamp: Option<Timestamp>,
-}
-
-/// A read as the client asked for it.
-#[derive(Debug, Clone)]
-pub struct ReadRequest {
-    /// Name of the table.
-    pub table: String,
-    /// The client's key.
-    pub key: Bytes,
-    /// Options that writes have too.
-    pub options: RequestOptions,
-}
-
-/// A scan as the client asked for it: one page.
-#[derive(Debug, Clone, Default)]
-pub struct ScanRequest {
-    /// Name of the table.
-    pub table: String,
-    /// What of it.
-    pub bounds: Bounds,
-    /// The token of the page before; `None`: the first page.
-    pub page: Option<Bytes>,
-    /// Most items, at least one.
-    pub limit: u32,
-    /// Options that reads have too.
-    pub options: RequestOptions,
-}
-
-/// What every request may choose.
-#[derive(Debug, Clone, Default)]
-pub struct RequestOptions {
-    /// `None`: the table's default.
-    pub consistency: Option<Consistency>,
-    /// `None`: the settings' timeout.
-    pub timeout: Option<Duration>,
-    /// Whether to collect a trace.
-    pub trace: bool,
-    /// What the client has written and read before; `None`: it does not care.
-    pub session: Option<Arc<Session>>,
-}
-
-/// How a request met its level, and its trace if asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Met {
-    /// The level.
-    pub level: Consistency,
-    /// Replicas it required.
-    pub required: u32,
-    /// Replicas that had answered when the reply was made.
-    pub acknowledged: u32,
-    /// Steps of the request, in order; empty unless asked for.
-    pub trace: Vec<TraceEvent>,
-}
-
-/// One step of a traced request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TraceEvent {
-    /// Microseconds since the request began. What a replica did is placed as if it had been asked the moment the request
-    /// was sent to it: the way of the request counts as none.
-    pub at_us: u64,
-    /// The node where it happened.
-    pub node: HostId,
-    /// What happened.
-    pub what: String,
-}
-
-/// A write that met its level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WriteOutcome {
-    /// The timestamp it was stored with.
-    pub timestamp: Timestamp,
-    /// How the level was met.
-    pub met: Met,
-    /// What it tells the session of the client.
-    pub observed: Option<Observed>,
-}
-
-/// A read that met its level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadOutcome {
-    /// The newest record as of `now`, tombstones included.
-    pub record: Option<Record>,
-    /// The read's clock.
-    pub now: Timestamp,
-    /// How the level was met.
-    pub met: Met,
-    /// What it tells the session of the client; `None` if nothing is there.
-    pub observed: Option<Observed>,
-}
-
-/// A page of a scan that met its level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScanOutcome {
-    /// The keys that live and their newest records as of `now`, in the order of the cluster.
-    pub records: Vec<(Bytes, Record)>,
-    /// The page's clock.
-    pub now: Timestamp,
-    /// The token of the next page; `None` behind the last one. A page may be short, or empty, and have a next one.
-    pub next: Option<Bytes>,
-    /// How the level was met, where it was met by the fewest.
-    pub met: Met,
-}
-
-/// A request that failed, with what was traced of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Why.
-    pub error: RequestError,
-    /// Steps of the request; empty unless asked for.
-    pub trace: Vec<TraceEvent>,
-    /// The timestamp of a write that may be applied all the same.
-    pub stamped: Option<Timestamp>,
 }
 
 /// Whether a node serves.
@@ -426,198 +283,6 @@ impl Node {
     /// Who this node is.
     pub fn host_id(&self) -> HostId {
         self.identity.host_id()
-    }
-
-    /// Answers a message of another node. Never fails: errors are answers.
-    pub async fn handle(&self, request: Message<Request>) -> Message<Response> {
-        let Message { header, body } = request;
-        let steps = Steps::begin(header.trace.is_some());
-        let body = self.answer(&header, body, &steps).await.unwrap_or_else(Response::Failed);
-        let (_, steps) = steps.end();
-        Message { header: self.peers.answer_header(&header, steps), body }
-    }
-
-    async fn answer(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
-        let is_exchange = matches!(body, Request::Exchange(_));
-        if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
-            helenus_storage::sometimes!("a message was meant for another node");
-            return Err(ReplicaError::WrongTarget);
-        }
-        if header.remaining.is_zero() {
-            helenus_storage::sometimes!("an expired request was dropped");
-            self.coordinator.counters.expired_before.add(1);
-            return Err(ReplicaError::Expired);
-        }
-        // What it says of the cluster is answered with the exchange that tells it so.
-        if !is_exchange {
-            self.check_ties(header.sender)?;
-        }
-        self.clock.observe(header.timestamp);
-        // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
-        // saved and not published is learned again.
-        match tokio::time::timeout(header.remaining, self.perform(header, body, steps)).await {
-            Ok(response) => response,
-            Err(_) => {
-                helenus_storage::sometimes!("a request expired while it was done");
-                self.coordinator.counters.expired_during.add(1);
-                Err(ReplicaError::Expired)
-            }
-        }
-    }
-
-    async fn perform(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
-        match &body {
-            Request::Write { table, .. }
-            | Request::Read { table, .. }
-            | Request::Repair { table, .. }
-            | Request::Scan { table, .. } => {
-                self.schema.learn_from(header, *table, Instant::now() + header.remaining).await;
-            }
-            Request::Hints { hints } => {
-                let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
-                for table in tables {
-                    self.schema.learn_from(header, table, Instant::now() + header.remaining).await;
-                }
-            }
-            _ => {}
-        }
-        if matches!(body, Request::Write { .. } | Request::Repair { .. } | Request::Hints { .. }) {
-            // In this order, as the proof of `membership` wants it: either the removal of the sender is seen here, or a
-            // joining node that is told of the removal is told of records too.
-            self.cluster.note_user_record();
-            self.check_ties(header.sender)?;
-        }
-        Ok(match body {
-            Request::Schema { facts } => {
-                Response::Schema { facts: self.schema.answer(header.sender, &facts).await? }
-            }
-            Request::Exchange(theirs) => {
-                self.check_turn(header.sender, &theirs)?;
-                Response::Exchange(
-                    self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
-                )
-            }
-            Request::Gossip(GossipRequest { cluster_id, gossip }) => {
-                self.check_cluster(header.sender, cluster_id)?;
-                let received_us = self.clock.now().0;
-                let answer = self.answer_gossip(header, gossip).await?;
-                Response::Gossip(GossipReply { received_us, answered_us: self.clock.now().0, answer })
-            }
-            Request::Hints { hints } => {
-                let (applied, grant) = self.receiver.receive(header.sender, hints).await;
-                Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
-            }
-            Request::Write { table, mutation, relay } => Response::Written {
-                owned: self.write_and_relay(header, table, mutation, relay, steps).await?,
-            },
-            Request::Acknowledge { ticket, result } => {
-                self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
-                Response::Noted
-            }
-            Request::Repair { table, mutations } => {
-                Response::Written { owned: self.replica.repair(table, mutations, steps).await? }
-            }
-            Request::Scan { table, range, now, limits } => {
-                Response::Page(self.replica.scan(table, range, now, limits, steps).await?)
-            }
-            Request::Read { table, key, as_of, wants } => {
-                match self.replica.read(table, key, as_of, wants, steps).await? {
-                    Answer::Record(record) => Response::Record(record),
-                    Answer::Digest(digest) => Response::Digest(digest),
-                }
-            }
-        })
-    }
-
-    /// Nodes that choose their tokens are told the members one after the other.
-    fn check_turn(&self, sender: HostId, theirs: &Exchange) -> Result<(), ReplicaError> {
-        let picture = self.cluster.picture();
-        let view = picture.view();
-        let is_turn = !token_choice::is_question(theirs)
-            || view.cluster_id().is_none()
-            || self.token_turns.take(sender, |host_id| view.known(host_id).is_some());
-        if is_turn {
-            return Ok(());
-        }
-        helenus_storage::sometimes!("a node waited for its turn to choose tokens");
-        Err(ReplicaError::Overloaded("another node chooses its tokens".to_owned()))
-    }
-
-    /// Nobody talks to a removed node, and one that was removed or superseded answers no one.
-    fn check_ties(&self, sender: HostId) -> Result<(), ReplicaError> {
-        if self.cluster.is_over() {
-            helenus_storage::sometimes!("a node that is over turned a message away");
-            return Err(ReplicaError::NotServing(self.cluster.over().unwrap_or_default()));
-        }
-        if self.cluster.is_removed(sender) {
-            helenus_storage::sometimes!("a removed node was turned away");
-            return Err(ReplicaError::Removed);
-        }
-        Ok(())
-    }
-
-    async fn write_and_relay(
-        &self,
-        header: &Header,
-        table: TableId,
-        mutation: Mutation,
-        relay: Relay,
-        steps: &Steps,
-    ) -> Result<bool, ReplicaError> {
-        match relay {
-            Relay::None => self.replica.write(table, mutation, steps).await,
-            Relay::Forward { to, ticket } => {
-                self.forwarder.forward(header, table, &mutation, to, ticket);
-                self.replica.write(table, mutation, steps).await
-            }
-            Relay::Acknowledge { coordinator, ticket } => {
-                let result = self.replica.write(table, mutation, steps).await;
-                self.forwarder.acknowledge(header, coordinator, ticket, result.clone()).await;
-                result
-            }
-        }
-    }
-
-    async fn answer_gossip(&self, header: &Header, gossip: Gossip) -> Result<GossipAnswer, ReplicaError> {
-        Ok(match gossip {
-            Gossip::Syn(syn) => {
-                GossipAnswer::Ack(self.cluster.answer_syn(header.sender, &syn, self.clock.now()))
-            }
-            Gossip::Ack2(deltas) => {
-                self.cluster.learn_ack2(header.sender, &deltas, self.clock.now()).await?;
-                GossipAnswer::Taken
-            }
-            Gossip::Probe(host_id) => {
-                let overloaded = |_| ReplicaError::Overloaded("too many probes at once".to_owned());
-                let _place = self.probes.try_acquire().map_err(overloaded)?;
-                let picture = self.cluster.picture();
-                let is_reached = match picture.destination(host_id) {
-                    // What is left of the time is for the way back.
-                    Some(to) => {
-                        calls::ping(&self.peers, &to, Instant::now() + header.remaining * 3 / 4).await
-                    }
-                    None => false,
-                };
-                GossipAnswer::Probed(is_reached)
-            }
-        })
-    }
-
-    fn check_cluster(&self, sender: HostId, theirs: ClusterId) -> Result<(), ReplicaError> {
-        let own = self.cluster.picture().view().cluster_id();
-        if own == Some(theirs) {
-            return Ok(());
-        }
-        if own.is_none() {
-            // Only early: this node is about to join a cluster, most likely the sender's.
-            return Err(ReplicaError::OtherCluster);
-        }
-        helenus_storage::sometimes!("gossip of another cluster was refused");
-        self.cluster.hearsay.count_foreign();
-        if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
-            tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
-        }
-        Err(ReplicaError::OtherCluster)
     }
 
     /// The live tables, by name.

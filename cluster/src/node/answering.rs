@@ -1,0 +1,209 @@
+//! Answers to other nodes: whether a message is for this node, in time and of its cluster, and then the part of the node
+//! that does what it asks.
+
+use std::collections::BTreeSet;
+
+use helenus_storage::{Mutation, TableId};
+use tokio::time::Instant;
+
+use super::{Node, calls, steps::Steps, token_choice};
+use crate::{
+    membership::{Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest},
+    message::{Header, Message, Relay, ReplicaError, Request, Response},
+    node_id::{ClusterId, HostId},
+    quorum::Answer,
+};
+
+impl Node {
+    /// Answers a message of another node. Never fails: errors are answers.
+    pub async fn handle(&self, request: Message<Request>) -> Message<Response> {
+        let Message { header, body } = request;
+        let steps = Steps::begin(header.trace.is_some());
+        let body = self.answer(&header, body, &steps).await.unwrap_or_else(Response::Failed);
+        let (_, steps) = steps.end();
+        Message { header: self.peers.answer_header(&header, steps), body }
+    }
+
+    async fn answer(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
+        let is_exchange = matches!(body, Request::Exchange(_));
+        if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
+            helenus_storage::sometimes!("a message was meant for another node");
+            return Err(ReplicaError::WrongTarget);
+        }
+        if header.remaining.is_zero() {
+            helenus_storage::sometimes!("an expired request was dropped");
+            self.coordinator.counters.expired_before.add(1);
+            return Err(ReplicaError::Expired);
+        }
+        // What it says of the cluster is answered with the exchange that tells it so.
+        if !is_exchange {
+            self.check_ties(header.sender)?;
+        }
+        self.clock.observe(header.timestamp);
+        // Past the deadline nobody listens. A write that is queued is applied all the same; of an exchange, what was
+        // saved and not published is learned again.
+        match tokio::time::timeout(header.remaining, self.perform(header, body, steps)).await {
+            Ok(response) => response,
+            Err(_) => {
+                helenus_storage::sometimes!("a request expired while it was done");
+                self.coordinator.counters.expired_during.add(1);
+                Err(ReplicaError::Expired)
+            }
+        }
+    }
+
+    async fn perform(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
+        match &body {
+            Request::Write { table, .. }
+            | Request::Read { table, .. }
+            | Request::Repair { table, .. }
+            | Request::Scan { table, .. } => {
+                self.schema.learn_from(header, *table, Instant::now() + header.remaining).await;
+            }
+            Request::Hints { hints } => {
+                let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
+                for table in tables {
+                    self.schema.learn_from(header, table, Instant::now() + header.remaining).await;
+                }
+            }
+            _ => {}
+        }
+        if matches!(body, Request::Write { .. } | Request::Repair { .. } | Request::Hints { .. }) {
+            // In this order, as the proof of `membership` wants it: either the removal of the sender is seen here, or a
+            // joining node that is told of the removal is told of records too.
+            self.cluster.note_user_record();
+            self.check_ties(header.sender)?;
+        }
+        Ok(match body {
+            Request::Schema { facts } => {
+                Response::Schema { facts: self.schema.answer(header.sender, &facts).await? }
+            }
+            Request::Exchange(theirs) => {
+                self.check_turn(header.sender, &theirs)?;
+                Response::Exchange(
+                    self.cluster.answer_exchange(header.sender, &theirs, self.clock.now()).await?,
+                )
+            }
+            Request::Gossip(GossipRequest { cluster_id, gossip }) => {
+                self.check_cluster(header.sender, cluster_id)?;
+                let received_us = self.clock.now().0;
+                let answer = self.answer_gossip(header, gossip).await?;
+                Response::Gossip(GossipReply { received_us, answered_us: self.clock.now().0, answer })
+            }
+            Request::Hints { hints } => {
+                let (applied, grant) = self.receiver.receive(header.sender, hints).await;
+                Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
+            }
+            Request::Write { table, mutation, relay } => Response::Written {
+                owned: self.write_and_relay(header, table, mutation, relay, steps).await?,
+            },
+            Request::Acknowledge { ticket, result } => {
+                self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
+                Response::Noted
+            }
+            Request::Repair { table, mutations } => {
+                Response::Written { owned: self.replica.repair(table, mutations, steps).await? }
+            }
+            Request::Scan { table, range, now, limits } => {
+                Response::Page(self.replica.scan(table, range, now, limits, steps).await?)
+            }
+            Request::Read { table, key, as_of, wants } => {
+                match self.replica.read(table, key, as_of, wants, steps).await? {
+                    Answer::Record(record) => Response::Record(record),
+                    Answer::Digest(digest) => Response::Digest(digest),
+                }
+            }
+        })
+    }
+
+    /// Nodes that choose their tokens are told the members one after the other.
+    fn check_turn(&self, sender: HostId, theirs: &Exchange) -> Result<(), ReplicaError> {
+        let picture = self.cluster.picture();
+        let view = picture.view();
+        let is_turn = !token_choice::is_question(theirs)
+            || view.cluster_id().is_none()
+            || self.token_turns.take(sender, |host_id| view.known(host_id).is_some());
+        if is_turn {
+            return Ok(());
+        }
+        helenus_storage::sometimes!("a node waited for its turn to choose tokens");
+        Err(ReplicaError::Overloaded("another node chooses its tokens".to_owned()))
+    }
+
+    /// Nobody talks to a removed node, and one that was removed or superseded answers no one.
+    fn check_ties(&self, sender: HostId) -> Result<(), ReplicaError> {
+        if self.cluster.is_over() {
+            helenus_storage::sometimes!("a node that is over turned a message away");
+            return Err(ReplicaError::NotServing(self.cluster.over().unwrap_or_default()));
+        }
+        if self.cluster.is_removed(sender) {
+            helenus_storage::sometimes!("a removed node was turned away");
+            return Err(ReplicaError::Removed);
+        }
+        Ok(())
+    }
+
+    async fn write_and_relay(
+        &self,
+        header: &Header,
+        table: TableId,
+        mutation: Mutation,
+        relay: Relay,
+        steps: &Steps,
+    ) -> Result<bool, ReplicaError> {
+        match relay {
+            Relay::None => self.replica.write(table, mutation, steps).await,
+            Relay::Forward { to, ticket } => {
+                self.forwarder.forward(header, table, &mutation, to, ticket);
+                self.replica.write(table, mutation, steps).await
+            }
+            Relay::Acknowledge { coordinator, ticket } => {
+                let result = self.replica.write(table, mutation, steps).await;
+                self.forwarder.acknowledge(header, coordinator, ticket, result.clone()).await;
+                result
+            }
+        }
+    }
+
+    async fn answer_gossip(&self, header: &Header, gossip: Gossip) -> Result<GossipAnswer, ReplicaError> {
+        Ok(match gossip {
+            Gossip::Syn(syn) => {
+                GossipAnswer::Ack(self.cluster.answer_syn(header.sender, &syn, self.clock.now()))
+            }
+            Gossip::Ack2(deltas) => {
+                self.cluster.learn_ack2(header.sender, &deltas, self.clock.now()).await?;
+                GossipAnswer::Taken
+            }
+            Gossip::Probe(host_id) => {
+                let overloaded = |_| ReplicaError::Overloaded("too many probes at once".to_owned());
+                let _place = self.probes.try_acquire().map_err(overloaded)?;
+                let picture = self.cluster.picture();
+                let is_reached = match picture.destination(host_id) {
+                    // What is left of the time is for the way back.
+                    Some(to) => {
+                        calls::ping(&self.peers, &to, Instant::now() + header.remaining * 3 / 4).await
+                    }
+                    None => false,
+                };
+                GossipAnswer::Probed(is_reached)
+            }
+        })
+    }
+
+    fn check_cluster(&self, sender: HostId, theirs: ClusterId) -> Result<(), ReplicaError> {
+        let own = self.cluster.picture().view().cluster_id();
+        if own == Some(theirs) {
+            return Ok(());
+        }
+        if own.is_none() {
+            // Only early: this node is about to join a cluster, most likely the sender's.
+            return Err(ReplicaError::OtherCluster);
+        }
+        helenus_storage::sometimes!("gossip of another cluster was refused");
+        self.cluster.hearsay.count_foreign();
+        if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
+            tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
+        }
+        Err(ReplicaError::OtherCluster)
+    }
+}
