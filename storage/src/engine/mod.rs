@@ -71,7 +71,7 @@ use crate::{
     memtable::Memtable,
     options::Options,
     record::Mutation,
-    recovery::recover,
+    recovery::{self, recover},
     sstable::{BlockCache, TableMemory},
     tree::Tree,
 };
@@ -254,6 +254,8 @@ impl Engine {
         match engine.begin() {
             Err(full @ Error::StorageFull { .. }) => {
                 crate::sometimes!("an engine was opened on a full disk");
+                let found = engine.beginning.found();
+                recovery::sync_found(&*engine.disk, &engine.directory, &found)?;
                 engine.remarks.push(format!("{full}: nothing is written until there is room"));
             }
             begun => begun?,
