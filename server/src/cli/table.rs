@@ -113,7 +113,7 @@ struct Options {
     /// Time until a value expires that was given no other: 30m, 1h; 0s for never
     #[arg(long, value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
-    /// Time until a deletion may be forgotten
+    /// Time until a deletion may be forgotten; hints need more than twice the drift of clocks that is allowed
     #[arg(long, value_parser = humantime::parse_duration)]
     tombstone_grace: Option<Duration>,
     /// When a read asks one replica more than it needs: after a percentile of recent reads (p99) or a time (50ms), none or

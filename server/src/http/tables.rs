@@ -10,6 +10,9 @@
 //! `"agreed"`: every live member knows of the change. `"down"`: how many members were not waited for, being down; they
 //! hear of it when they are back.
 //!
+//! 201: the node that was asked knew no such table. Of many creations through one node one is told so; through several nodes
+//! at once each may be, for they create one table together.
+//!
 //! `"warnings"`: what about the table will not do what people expect, in words.
 //!
 //! A definition that leaves a field out means its default; the default replication is that of the table, or of `default`

@@ -210,6 +210,8 @@ impl Task {
 
 fn row(task: &Task) -> [String; 7] {
     let progress = match task.total_bytes {
+        // There was nothing to do.
+        0 if task.state == "done" => "100%".to_owned(),
         0 => "-".to_owned(),
         total => format!("{:.0}%", task.done_bytes as f64 / total as f64 * 100.0),
     };

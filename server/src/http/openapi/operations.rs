@@ -283,7 +283,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Create a table, or change its definition; what is left out has its default",
         parameters: &["table", "timeout_ms", "Prefer"],
         body: Some(("TableDefinition", false)),
-        replies: &[(200, "ChangedTable", "It was there"), (201, "ChangedTable", "It is new")],
+        replies: &[
+            (200, "ChangedTable", "It was there"),
+            (201, "ChangedTable", "It is new; of creations through several nodes at once each may say so"),
+        ],
         problems: OF_SCHEMA,
         ..NOTHING
     },

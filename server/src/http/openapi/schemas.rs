@@ -193,7 +193,7 @@ pub(super) fn schemas() -> Value {
             "default_read_consistency": level(&LEVELS[1..]),
             "default_write_consistency": level(&LEVELS),
             "default_ttl": count(),
-            "tombstone_grace": count(),
+            "tombstone_grace": said("seconds until a deletion may be forgotten; hints need more than twice the allowed drift"),
             "compaction": { "type": "object", "required": ["class"],
                             "properties": { "class": { "enum": ["unified", "time_window"] } } },
             "speculative_retry": { "type": "string", "description": "such as p99, 20ms, always, never" },
