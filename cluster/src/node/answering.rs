@@ -196,8 +196,8 @@ impl Node {
             return Ok(());
         }
         if own.is_none() {
-            // Only early: this node is about to join a cluster, most likely the sender's.
-            return Err(ReplicaError::OtherCluster);
+            // Only early: this node is about to join a cluster, most likely the sender's, and an exchange tells it more.
+            return Err(ReplicaError::NotServing("it belongs to no cluster yet".to_owned()));
         }
         helenus_storage::sometimes!("gossip of another cluster was refused");
         self.cluster.hearsay.count_foreign();

@@ -74,7 +74,7 @@ pub use upkeep::{Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
 use std::{sync::Arc, time::Duration};
 
-use helenus_storage::{Engine, TableId};
+use helenus_storage::Engine;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -283,6 +283,11 @@ impl Node {
     /// Who this node is.
     pub fn host_id(&self) -> HostId {
         self.identity.host_id()
+    }
+
+    /// What of a table's definition will not do what people expect, in sentences.
+    pub fn warnings(&self, definition: &Definition) -> Vec<String> {
+        self.schema.warnings(definition)
     }
 
     /// The live tables, by name.

@@ -62,7 +62,7 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 /// `helenus serve`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example: helenus serve --config config/node.toml --set http.listen=127.0.0.1:8080")]
+#[command(before_help = "Example: helenus serve --config node.toml --set http.listen=127.0.0.1:8080")]
 pub struct Serve {
     #[command(flatten)]
     settings: SettingsArgs,

@@ -20,8 +20,9 @@
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
 //! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`sessions`],
-//! [`fan_out`], [`trace`]; then [`scan`].
+//! [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
+mod dropped;
 mod fan_out;
 mod forwarding;
 mod get;
