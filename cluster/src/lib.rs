@@ -15,7 +15,6 @@ pub mod consistency;
 pub mod counted;
 pub mod error;
 pub mod handoff;
-pub mod histogram;
 pub mod hybrid_clock;
 pub mod membership;
 pub mod message;
@@ -33,3 +32,5 @@ pub mod snitch;
 pub mod table;
 pub mod time;
 pub mod wire;
+
+pub use helenus_storage::histogram;

@@ -62,7 +62,8 @@ async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
     let (raw_table, _) = key::split(request.uri.path());
     let table = key::table(raw_table)?;
     let query = request.uri.query();
-    let parameters = Parameters::parse(query, &request.headers, parameters::OF_SCAN, Access::Read)?;
+    let parameters =
+        Parameters::parse(query, &request.headers, parameters::OF_SCAN, Access::Read)?.of(request);
     let asked = ScanRequest {
         table: table.clone(),
         bounds: Bounds {

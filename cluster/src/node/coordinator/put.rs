@@ -97,7 +97,7 @@ impl Plan {
 impl Coordinator {
     /// Coordinates a write.
     pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        let trace = self.trace(&request.options);
+        let trace = self.trace("write", &request.table, &request.options);
         let begun = self.begin(&request.table, &request.options, self.write_timeout.get()).await;
         let planned =
             begun.and_then(|(permit, patience)| Ok((permit, self.plan_write(request, patience, &trace)?)));
