@@ -48,7 +48,8 @@ pub struct Header {
     pub timestamp: Timestamp,
     /// Id of the client request if it is traced: then its answer tells steps.
     pub trace: Option<u64>,
-    /// What the sender did for a traced request, in order; empty but in its answer. At most [`MAX_STEPS`] are sent.
+    /// What the sender did for a traced request, in order; empty but in its answer and in its [`Request::Acknowledge`]. At
+    /// most [`MAX_STEPS`] are sent.
     pub steps: Vec<Step>,
 }
 

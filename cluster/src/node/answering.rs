@@ -98,7 +98,7 @@ impl Node {
                 owned: self.write_and_relay(header, table, mutation, relay, steps).await?,
             },
             Request::Acknowledge { ticket, result } => {
-                self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
+                self.coordinator.forwarded.acknowledge(ticket, header.sender, result, header.steps.clone());
                 Response::Noted
             }
             Request::Repair { table, mutations } => {
@@ -159,7 +159,8 @@ impl Node {
             }
             Relay::Acknowledge { coordinator, ticket } => {
                 let result = self.replica.write(table, mutation, steps).await;
-                self.forwarder.acknowledge(header, coordinator, ticket, result.clone()).await;
+                let told = steps.so_far();
+                self.forwarder.acknowledge(header, coordinator, ticket, result.clone(), told).await;
                 result
             }
         }

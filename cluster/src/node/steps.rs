@@ -34,6 +34,11 @@ impl Steps {
         }
     }
 
+    /// Those until now, if they are wanted.
+    pub(crate) fn so_far(&self) -> Vec<Step> {
+        self.0.as_ref().map(|noted| noted.steps.lock().clone()).unwrap_or_default()
+    }
+
     /// When they began, if they were wanted, and all of them.
     pub(crate) fn end(self) -> (Option<Instant>, Vec<Step>) {
         match self.0 {
