@@ -25,7 +25,10 @@ use super::{
     Api, Limits, parameters,
     problem::{Kind, Problem},
 };
-use crate::{listen::Refusal, telemetry::Seldom};
+use crate::{
+    listen::{Overload, Refusal},
+    telemetry::Seldom,
+};
 
 /// Log lines about requests that failed: the log is the process's.
 static FAILURES: Seldom = Seldom::new();
@@ -137,6 +140,9 @@ fn finish(mut reply: Response, request_id: &str) -> Response {
         reply.headers_mut().extend(headers);
         reply.headers_mut().insert(hyper::header::CONTENT_LENGTH, length);
         *reply.body_mut() = Body::from(body);
+        if problem.kind == Kind::Overloaded {
+            reply.extensions_mut().insert(Overload);
+        }
         if reply.status() == StatusCode::INTERNAL_SERVER_ERROR || problem.kind == Kind::StorageFull {
             // A broken disk fails every request: the metrics count them, the log gives examples.
             if let Some(left_out) = FAILURES.may_say(Instant::now()) {
