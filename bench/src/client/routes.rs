@@ -120,10 +120,12 @@ mod tests {
     fn a_key_goes_to_the_next_members_clockwise_and_the_ring_wraps() {
         let (of_k0, of_value) = (token("k0"), token("testvalue"));
         let ring =
-            ring(&[(of_k0 - 1, "a", ""), (of_k0, "b", ""), (of_k0 + 1, "b", ""), (of_k0 + 2, "c", "")]);
+            ring(&[(of_k0 - 1, "a", ""), (of_k0, "b", ""), (of_k0 + 1, "c", ""), (of_k0 + 2, "c", "")]);
         assert!(of_value > of_k0 + 2);
         let routes = Routes::new(&ring, &Replication::Simple(2), &known(&["c", "b", "a"]));
         assert_eq!(routes.replicas("k0"), [1, 0], "the end of a range belongs to it");
+        let of_next = Routes::new(&ring[2..], &Replication::Simple(2), &known(&["c", "b", "a"]));
+        assert_eq!(of_next.replicas("k0"), [0], "two tokens of a member are one replica");
         assert_eq!(routes.replicas("testvalue"), [2, 1], "behind the last token comes the first");
         let only_a = Routes::new(&ring, &Replication::Simple(2), &known(&["a"]));
         assert_eq!(only_a.replicas("k0"), [0; 0]);

@@ -129,6 +129,21 @@ pub(super) struct Servers {
     pub(super) halfway: Option<String>,
 }
 
+/// Names of consistency levels, those included that a server may not have yet.
+const LEVELS: [&str; 11] = [
+    "any",
+    "one",
+    "two",
+    "three",
+    "quorum",
+    "all",
+    "local_one",
+    "local_quorum",
+    "each_quorum",
+    "serial",
+    "local_serial",
+];
+
 /// Loads or runs; true if anything succeeded, and every record of a load.
 pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<bool> {
     let properties = arguments.load.properties()?;
@@ -141,9 +156,13 @@ pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<boo
     let consistency =
         arguments.consistency.clone().or_else(|| properties.text("helenus.consistency").map(str::to_owned));
     if let Some(level) = &consistency {
-        let is_word =
-            !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        ensure!(is_word, "consistency {level:?} is no level");
+        let is_level = LEVELS.contains(&level.to_ascii_lowercase().as_str())
+            || level.parse::<u32>().is_ok_and(|replicas| replicas > 0);
+        ensure!(
+            is_level,
+            "consistency {level:?}: expected a number of replicas, or one of {}",
+            LEVELS.join(", ")
+        );
     }
     let servers = Servers {
         endpoints: arguments.endpoints(&properties),

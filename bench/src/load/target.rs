@@ -132,7 +132,8 @@ fn look(
         return Ok(Ok((target, Json::Null)));
     };
     target.server.version = version["version"].as_str().map(|number| {
-        format!("helenus {number} {}", version["commit"].as_str().unwrap_or_default()).trim_end().to_owned()
+        let commit = version["commit"].as_str().filter(|&commit| commit != "unknown").unwrap_or_default();
+        format!("helenus {number} {commit}").trim_end().to_owned()
     });
     target.table.clone_from(table);
     let url = |table: &str| format!("{endpoint}/v1/tables/{table}");
