@@ -119,7 +119,7 @@ pub(crate) fn recover(
 
     let first = trees.values().filter_map(|tree| tree.view().first_position()).map(|at| at.segment).min();
     let log_first = first.unwrap_or(log.segment());
-    let foreign = snapshot::remove_leftovers(&**disk, directory)?;
+    let foreign = snapshot::tidy(disk, directory)?;
     remarks.extend(foreign.iter().map(|path| format!("{} is no snapshot, and left alone", path.display())));
     Ok(Recovered { lock, manifest, trees, log, log_first, found: names, memtable_bytes, remarks })
 }

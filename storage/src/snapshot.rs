@@ -19,7 +19,8 @@
 //! which is bound to its id. So nothing is read to make a snapshot, and all of it can be verified.
 //!
 //! *Crashes*: first the links and a sync of the directory, then the manifest, which appears whole or not at all. A
-//! directory without a manifest is no snapshot, and removed at the next open. Removal goes the other way, manifest first.
+//! directory without a manifest is no snapshot, and removed at the next open, which writes the manifests of the others once
+//! more, for a sync that failed. Removal goes the other way, manifest first.
 //!
 //! *What else is there*, put there by somebody else, is left alone: no file that is not named like ours is removed, nor a
 //! directory that has one, or a directory, in it; the next open names it.
@@ -159,25 +160,46 @@ pub(crate) fn discard(disk: &dyn Disk, data: &Path, name: &str) -> Result<()> {
     remove(disk, &place(data, name)?)
 }
 
-/// Removes what crashes left of snapshots that were being made or removed, and answers what is not ours.
+/// Removes what crashes left of snapshots that were being made or removed, sees to it that those that are seen are
+/// durable, and answers what is not ours.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(crate) fn remove_leftovers(disk: &dyn Disk, data: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn tidy(disk: &Arc<dyn Disk>, data: &Path) -> Result<Vec<PathBuf>> {
     let mut foreign = Vec::new();
-    for name in directories(disk, data)? {
+    for name in directories(&**disk, data)? {
         let Ok(directory) = place(data, &name) else {
             foreign.push(data.join(SNAPSHOTS_DIRECTORY).join(name));
             continue;
         };
-        if is_foreign(disk, &directory)? {
+        if is_foreign(&**disk, &directory)? {
             foreign.push(directory);
-        } else if newest_manifest(disk, &directory)?.is_none() {
+        } else if let Some(number) = newest_manifest(&**disk, &directory)? {
+            publish_again(disk, &directory, number)?;
+        } else {
             crate::sometimes!("the leftovers of a snapshot were removed");
-            remove(disk, &directory)?;
+            remove(&**disk, &directory)?;
         }
     }
     Ok(foreign)
+}
+
+/// The last step of a snapshot that failed may have left a manifest that is in the page cache only, and a later sync
+/// would not make up for it: so it is written once more. One that an engine has opened is that engine's.
+fn publish_again(disk: &Arc<dyn Disk>, directory: &Path, number: u64) -> Result<()> {
+    if files(&**disk, directory)?.iter().any(|name| name == LOCK_FILE) {
+        return Ok(());
+    }
+    let state = match manifest::read(&**disk, directory, number) {
+        // Whoever lists the snapshots is told.
+        Err(Error::Corrupt { .. }) => return Ok(()),
+        read => read?,
+    };
+    match Manifest::create(Arc::clone(disk), directory, number, state) {
+        // At the next open.
+        Err(failure) if failure.is_harmless() => Ok(()),
+        created => created.map(drop),
+    }
 }
 
 /// Whether a directory has something in it that no snapshot has.
