@@ -44,12 +44,12 @@ impl Forwarder {
                 self.counters.not_forwarded.add(1);
                 continue;
             };
-            let (peers, stop, trace) = (Arc::clone(&self.peers), self.stop.clone(), header.trace);
+            let (peers, stop, about) = (Arc::clone(&self.peers), self.stop.clone(), header.client_request);
             let relay = Relay::Acknowledge { coordinator: header.sender, ticket };
             let request = Request::Write { table, mutation: mutation.clone(), relay };
             self.tasks.spawn_on(
                 async move {
-                    let call = peers.call(&destination, TrafficClass::Request, request, deadline, trace);
+                    let call = peers.call(&destination, TrafficClass::Request, request, deadline, about);
                     // The coordinator hears from the other one itself; that it does not is its business too.
                     tokio::select! {
                         biased;
@@ -75,8 +75,10 @@ impl Forwarder {
         let Some(destination) = self.peers.cluster.picture().destination(coordinator) else { return };
         let request = Request::Acknowledge { ticket, result };
         let deadline = Instant::now() + header.remaining;
-        let told =
-            self.peers.call(&destination, TrafficClass::Request, request, deadline, header.trace).await;
+        let told = self
+            .peers
+            .call(&destination, TrafficClass::Request, request, deadline, header.client_request)
+            .await;
         if told.is_err() {
             helenus_storage::sometimes!("an acknowledgement was lost");
         }

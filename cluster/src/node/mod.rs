@@ -40,7 +40,6 @@ mod hearsay;
 pub mod identity;
 mod known_cluster;
 mod local_store;
-mod log_limit;
 mod membership_loop;
 mod own_trees;
 mod peers;
@@ -74,7 +73,7 @@ pub use upkeep::{Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
 use std::{sync::Arc, time::Duration};
 
-use helenus_storage::{Engine, TableId};
+use helenus_storage::Engine;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -114,7 +113,7 @@ use crate::{
 pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget, StoredHints, StoredRun};
 pub use known_cluster::RemovalError;
 pub use request_counters::RequestCounters;
-pub use table_meters::ReplicaCounters;
+pub use table_meters::{ReplicaCounters, Tombstones};
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
 #[derive(Debug, Clone)]
@@ -285,6 +284,11 @@ impl Node {
         self.identity.host_id()
     }
 
+    /// What of a table's definition will not do what people expect, in sentences.
+    pub fn warnings(&self, definition: &Definition) -> Vec<String> {
+        self.schema.warnings(definition)
+    }
+
     /// The live tables, by name.
     pub fn tables(&self) -> Vec<Table> {
         self.cluster.picture().view().tables().iter().cloned().collect()
@@ -442,6 +446,11 @@ impl Node {
     /// Changes the deadline of reads that name none.
     pub fn set_read_timeout(&self, timeout: Duration) {
         self.coordinator.read_timeout.store(timeout);
+    }
+
+    /// Changes how long a request takes that is logged.
+    pub fn set_slow_request_threshold(&self, threshold: Duration) {
+        self.coordinator.slow_request.store(threshold);
     }
 
     /// Changes how fast merges of SSTables may write; 0 for no limit.

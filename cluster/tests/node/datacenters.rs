@@ -110,7 +110,7 @@ async fn with_the_other_datacenter_gone_local_levels_work_and_the_others_say_why
     }
     let each = cluster.put("n1", "key", "value", EachQuorum).await;
     let lacking = vec![Shortage { datacenter: "dc2".to_owned(), required: 2, had: 0 }];
-    let Err(RequestError::Unavailable { required: 4, alive: 2, shortages, down, .. }) = each else {
+    let Err(RequestError::Unavailable { required: 4, alive: 3, shortages, down, .. }) = each else {
         panic!("{each:?}")
     };
     assert_eq!((shortages, down.len()), (lacking, 3));

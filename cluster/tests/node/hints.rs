@@ -10,11 +10,12 @@ use helenus_cluster::{
     node_id::HostId,
     partitioning::{Partitioner, storage_key},
     table::{DEFAULT_TABLE_ID, Definition, Replication},
+    time::{Timestamp, WallClock},
 };
 use helenus_storage::disk::{Fault, Repeat};
 use tokio::time::Instant;
 
-use crate::support::{Cluster, put, write};
+use crate::support::{Cluster, put, write, write_at};
 
 fn key_of(key: &str) -> Bytes {
     storage_key(Partitioner::Murmur3.token(key.as_bytes()), key.as_bytes())
@@ -124,6 +125,26 @@ async fn what_has_expired_leaves_a_mark_that_survives() {
     assert_eq!(marks.iter().map(|mark| (mark.target, mark.hints)).collect::<Vec<_>>(), [(target, 5)]);
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(held(&cluster, "n3", "key 0"), None, "an expired hint is not delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_writes_were_missed_is_said_by_the_coordinators_clock_whatever_timestamp_a_client_chose() {
+    let mut cluster = Cluster::with(3, |settings| settings.hint_window = Duration::from_secs(20)).await;
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    let now = || cluster.machines["n1"].clock.now().0;
+    let (begun, ahead) = (now(), Timestamp(now() + 50_000_000));
+    cluster.write("n1", write_at("key", put("value"), Quorum, ahead)).await.expect("within the drift");
+    put_all(&cluster, "n1", 0..5).await;
+    cluster.until("all hints are kept", |c| hints(c, "n1").counters.kept == 6).await;
+    let kept = now();
+
+    let oldest = hints(&cluster, "n1").targets[0].oldest_run_us;
+    assert!((begun..=kept).contains(&oldest), "{begun} <= {oldest} <= {kept}");
+    cluster.until("they are given up", |c| hints(c, "n1").targets.is_empty()).await;
+    let mark = hints(&cluster, "n1").marks.remove(0);
+    assert!((begun..=kept).contains(&mark.since_us), "{begun} <= {} <= {kept}", mark.since_us);
+    assert!(mark.until_us <= now(), "{mark:?}");
 }
 
 #[tokio::test(start_paused = true)]

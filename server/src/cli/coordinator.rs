@@ -72,6 +72,10 @@ impl Coordinate for Coordinator {
         self.node.tables()
     }
 
+    fn warnings(&self, definition: &Definition) -> Vec<String> {
+        self.node.warnings(definition)
+    }
+
     fn define_table<'a>(
         &'a self,
         name: &'a str,

@@ -29,6 +29,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>>;
     /// The live tables, by name.
     fn tables(&self) -> Vec<Table>;
+    /// What of a table's definition will not do what people expect.
+    fn warnings(&self, definition: &Definition) -> Vec<String>;
     /// Creates a table or changes its definition.
     fn define_table<'a>(
         &'a self,
@@ -79,6 +81,10 @@ impl Coordinate for Node {
 
     fn tables(&self) -> Vec<Table> {
         Node::tables(self)
+    }
+
+    fn warnings(&self, definition: &Definition) -> Vec<String> {
+        Node::warnings(self, definition)
     }
 
     fn define_table<'a>(

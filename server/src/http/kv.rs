@@ -159,7 +159,7 @@ fn address(
 }
 
 fn of(head: &Parts, accepted: &[parameters::Name], access: Access) -> Result<Parameters, Problem> {
-    Parameters::parse(head.uri.query(), &head.headers, accepted, access)
+    Ok(Parameters::parse(head.uri.query(), &head.headers, accepted, access)?.of(head))
 }
 
 /// A condition on a write needs compare-and-set; reading first and writing then would only look like it.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use helenus_cluster::node::{ReplicaCounters, RequestCounters};
+use helenus_cluster::node::{ReplicaCounters, RequestCounters, Tombstones};
 use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
@@ -19,6 +19,15 @@ pub(super) fn encode_replica(encoder: &mut DescriptorEncoder<'_>, replica: &Repl
             .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?
             .encode_histogram::<NoLabelSet>(took.sum_seconds, took.count, &took.buckets, None)?;
     }
+    let Tombstones { sum, buckets } = &replica.scanned_tombstones;
+    let pages = buckets.iter().map(|(_, pages)| pages).sum();
+    #[expect(clippy::cast_precision_loss, reason = "bounds are small, and no monitoring counts to 2^53")]
+    let number = |count: u64| if count == u64::MAX { f64::INFINITY } else { count as f64 };
+    let buckets: Vec<_> = buckets.iter().map(|(bound, pages)| (number(*bound), *pages)).collect();
+    let help = "Tombstones that a page of a scan by this replica had";
+    encoder
+        .encode_descriptor("replica_scan_tombstones", help, None, MetricType::Histogram)?
+        .encode_histogram::<NoLabelSet>(number(*sum), pages, &buckets, None)?;
     let help = "Reads by this replica that found a tombstone";
     encoder
         .encode_descriptor("replica_tombstone_reads", help, None, MetricType::Counter)?

@@ -46,7 +46,7 @@ async fn every_kind_of_request_brings_its_kind_of_answer() {
     assert_eq!(written.body, Response::Written { owned: true });
     assert_eq!(found.body, Response::Record(Some(Record::plain(CLOCK, "k"))));
     assert_eq!(found.header.sender, ANSWERER);
-    assert_eq!(found.header.trace, Some(5));
+    assert_eq!(found.header.client_request.map(|request| request.id), Some(5));
 }
 
 #[tokio::test]

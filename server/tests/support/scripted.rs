@@ -178,6 +178,10 @@ impl Coordinate for Scripted {
         vec![Table::default_with_factor(3)]
     }
 
+    fn warnings(&self, _: &Definition) -> Vec<String> {
+        Vec::new()
+    }
+
     fn define_table<'a>(
         &'a self,
         name: &'a str,

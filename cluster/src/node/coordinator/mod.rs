@@ -20,8 +20,9 @@
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
 //! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`sessions`],
-//! [`fan_out`], [`trace`]; then [`scan`].
+//! [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
+mod dropped;
 mod fan_out;
 mod forwarding;
 mod get;
@@ -54,10 +55,16 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::look_up::{HeldBy, LookUp};
-use self::{forwarding::Forwarded, nearest::Nearest, speculation::Speculation, trace::Trace};
+use self::{
+    forwarding::Forwarded,
+    nearest::Nearest,
+    speculation::Speculation,
+    trace::{Subject, Trace},
+};
 use crate::{
     consistency::Consistency,
     error::RequestError,
+    message::ClientRequest,
     node::{
         Failure, Met, Readiness, RequestOptions,
         clock::NodeClock,
@@ -85,6 +92,8 @@ pub(crate) struct Coordinator {
     pub(crate) write_timeout: LiveDuration,
     pub(crate) read_timeout: LiveDuration,
     scan_timeout: Duration,
+    /// Requests that take as long are logged.
+    pub(crate) slow_request: LiveDuration,
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
     replica: Arc<Replica>,
@@ -106,8 +115,8 @@ pub(crate) struct Coordinator {
     /// One permit per read that is answered and hears late replicas.
     finishing: Arc<Semaphore>,
     draining: AtomicBool,
-    /// Ids of traced requests.
-    next_trace: AtomicU64,
+    /// Ids of requests that came without one.
+    next_request: AtomicU64,
     /// Owns the tasks of writes.
     tasks: TaskTracker,
     runtime: Handle,
@@ -129,7 +138,7 @@ impl LiveDuration {
         self.0.store(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Duration {
+    pub(crate) fn get(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
@@ -188,6 +197,7 @@ impl Coordinator {
             write_timeout: LiveDuration::new(settings.write_timeout),
             read_timeout: LiveDuration::new(settings.read_timeout),
             scan_timeout: settings.scan_timeout,
+            slow_request: LiveDuration::new(settings.slow_request_threshold),
             clock: Arc::clone(&replica.clock),
             cluster: Arc::clone(&replica.cluster),
             replica,
@@ -204,7 +214,7 @@ impl Coordinator {
             late: Semaphore::new(permits),
             finishing: Arc::new(Semaphore::new(settings.background_repairs.min(Semaphore::MAX_PERMITS))),
             draining: AtomicBool::new(false),
-            next_trace: AtomicU64::new(stream(seed, "trace ids").next_u64()),
+            next_request: AtomicU64::new(stream(seed, "request ids").next_u64()),
             tasks: TaskTracker::new(),
             runtime,
             stop,
@@ -274,9 +284,11 @@ impl Coordinator {
         }
     }
 
-    fn trace(&self, options: &RequestOptions) -> Trace {
-        let id = options.trace.then(|| self.next_trace.fetch_add(1, Ordering::Relaxed));
-        Trace::begin(self.host_id(), id)
+    fn trace(&self, operation: &'static str, table: &str, options: &RequestOptions) -> Trace {
+        let id = options.request_id.unwrap_or_else(|| self.next_request.fetch_add(1, Ordering::Relaxed));
+        let request = ClientRequest { id, is_traced: options.trace };
+        let subject = Subject { operation, table: table.to_owned() };
+        Trace::begin(self.host_id(), request, subject, self.slow_request.get())
     }
 
     /// Room for a request, and how long it has. Of a table that this node does not know others are asked first.
@@ -356,11 +368,11 @@ fn known_table<'a>(picture: &'a Picture, name: &str) -> Result<&'a Table, Reques
 impl Goal {
     fn met(self, required: u32, acknowledged: u32, trace: &Trace) -> Met {
         trace.note(|| format!("level reached: {acknowledged} of {required} required"));
-        Met { level: self.level, required, acknowledged, trace: trace.take() }
+        Met { level: self.level, required, acknowledged, trace: trace.end() }
     }
 }
 
 fn failure(error: RequestError, trace: &Trace) -> Failure {
     trace.note(|| error.to_string());
-    Failure { error, trace: trace.take(), stamped: None }
+    Failure { error, trace: trace.end(), stamped: None }
 }
