@@ -142,6 +142,12 @@ fn throughput(run: &RunResult) -> String {
     }
     let highest =
         series.iter().flat_map(|series| &series.points).fold(0.0_f64, |high, point| high.max(point.1));
+    series.extend(run.events.iter().map(|event| Series {
+        name: escape(&event.command),
+        colour: 2,
+        form: Form::Line,
+        points: vec![(event.at_s, 0.0), (event.at_s, highest)],
+    }));
     chart("Throughput, op/s", &seconds(run), &Axis::linear(highest * 1.08, rate), &series)
 }
 
