@@ -8,42 +8,17 @@
 //! *Source:* Huffman, A Method for the Construction of Minimum-Redundancy Codes, 1952, for trees of more than two
 //! branches; Knuth, The Art of Computer Programming vol. 3, §5.4.9.
 
-use std::{collections::BTreeSet, sync::Arc};
-
-use bytes::Bytes;
-
-use crate::sstable::TableReader;
+use super::candidate::{Candidate, crowd};
+use crate::sstable::FileId;
 
 /// All of the tables if no key is in more than `most` of them, which is at least 2; else some that have a key in common,
 /// at least two. Merged, these overlap no longer, and the others not more than before.
-pub(crate) fn next_pass(mut tables: Vec<Arc<TableReader>>, most: usize) -> Vec<Arc<TableReader>> {
-    let most = most.max(2);
-    let (crowded, overlap) = most_crowded(&mut tables);
-    if overlap > most {
-        tables.retain(|table| {
-            let stats = table.stats();
-            stats.first_key <= crowded && crowded <= stats.last_key
-        });
-        tables.sort_by_key(|table| (table.file().length_bytes, table.file().id));
+pub(crate) fn next_pass(tables: &[Candidate], most: usize) -> Vec<FileId> {
+    let (most, crowd) = (most.max(2), crowd(tables));
+    let id = |table: &Candidate| table.id;
+    match crowd.len() {
         // Each full merge leaves one table of `most`, and the last one is to be full too.
-        tables.truncate(2 + (overlap - 2) % (most - 1));
+        overlap if overlap > most => crowd.into_iter().take(2 + (overlap - 2) % (most - 1)).map(id).collect(),
+        _ => tables.iter().map(id).collect(),
     }
-    tables
-}
-
-/// A key that lies within the bounds of most tables, and of how many.
-fn most_crowded(tables: &mut [Arc<TableReader>]) -> (Bytes, usize) {
-    tables.sort_by(|a, b| a.stats().first_key.cmp(&b.stats().first_key));
-    let (mut open, mut crowded, mut most) = (BTreeSet::new(), Bytes::new(), 0);
-    for table in tables {
-        let stats = table.stats();
-        while open.first().is_some_and(|(end, _)| *end < &stats.first_key) {
-            open.pop_first();
-        }
-        open.insert((&stats.last_key, table.file().id));
-        if open.len() > most {
-            (crowded, most) = (stats.first_key.clone(), open.len());
-        }
-    }
-    (crowded, most)
 }

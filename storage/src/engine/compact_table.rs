@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     compaction::next_pass,
-    engine::{CompactionKind, Engine, Step, TableId, compactions::Plan},
+    engine::{CompactionKind, Engine, Step, TableId, compactions::Plan, debt::candidates},
     error::Result,
     sstable::FileId,
 };
@@ -38,15 +38,14 @@ impl Engine {
             // Only now: a drop of the table ends what has begun before it.
             let tree = self.tree(table)?;
             let begun = tree.view();
-            let is_left = |id: FileId| all.contains(&id) && state.is_free(id);
-            let left = begun.tables.iter().filter(|reader| is_left(reader.file().id));
-            let left: Vec<_> = left.map(Arc::clone).collect();
+            let (left, _) = candidates(&begun, |id| all.contains(&id) && state.is_free(id));
             if left.is_empty() {
                 return Ok(());
             }
-            let tables_left = left.len();
-            let inputs = next_pass(left, self.options.merge_max_tables);
-            let is_last = inputs.len() == tables_left;
+            let chosen = next_pass(&left, self.options.merge_max_tables);
+            let is_last = chosen.len() == left.len();
+            let inputs = begun.tables.iter().filter(|reader| chosen.contains(&reader.file().id));
+            let inputs = inputs.map(Arc::clone).collect();
             let plan = Plan { table, tree, kind: CompactionKind::Major, inputs, begun };
             let claim = self.compactions.claim(state, plan);
             self.condition.check()?;
