@@ -71,7 +71,7 @@ echo "peak      $peak operations/s, resident memory of the largest node $(reside
 echo "before    $(rate before) operations/s asked for and done"
 latencies before
 
-while sleep 1; do resident; echo; counted helenus_coordinator_in_flight_bound >>"$directory/bounds"; done >"$directory/resident" &
+while sleep 1; do resident; echo; done >"$directory/resident" &
 sampler=$!
 # One who asks now and then, over a connection of its own: what a client finds that does not insist.
 while sleep 0.2; do
@@ -90,7 +90,6 @@ sort -n -k 2 "$directory/probes" | awk '{ codes[$1]++; took[NR] = $2 * 1000 }
   END { printf "  one who does not insist: p50 %.1f ms, p90 %.1f ms; answers", took[int((NR + 1) / 2)], took[int((NR * 9 + 9) / 10)]
         for (code in codes) printf " %s: %d", code, codes[code]; print "" }'
 echo "  resident memory of the largest node, MiB, each second: $(xargs <"$directory/resident")"
-echo "  how many requests the nodes let in together, each second: $(xargs <"$directory/bounds")"
 echo "  convictions: $(($(counted helenus_convictions_total) - convictions))"
 for name in helenus_coordinator_unsent_requests_total helenus_replica_expired_requests_total; do
   echo "  $name: $(counted "$name")"

@@ -28,9 +28,8 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `room`, `local_store`,
-//! `table_meters`, `replica`, `handoff`, `requests`, `admission`, `coordinator`, `forwarder`, `calls`, `answering`, `membership_loop`, [`reports`].
+//! `table_meters`, `replica`, `handoff`, `requests`, `coordinator`, `forwarder`, `calls`, `answering`, `membership_loop`, [`reports`].
 
-mod admission;
 mod answering;
 mod calls;
 mod clock;
@@ -187,7 +186,7 @@ pub struct Node {
     receiver: Arc<Receiver>,
     /// What reports are made from.
     source: Source,
-    /// The loops that run as long as the node does: membership, the delivery of hints, and the bound of admission.
+    /// The loops that run as long as the node does: membership, and the delivery of hints.
     loops: Mutex<Vec<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
@@ -251,7 +250,6 @@ impl Node {
         let loops = Mutex::new(vec![
             spawners.membership.spawn(membership.run()),
             spawners.requests.spawn(delivery.run()),
-            spawners.requests.spawn(Arc::clone(&coordinator.admission).follow(stop.clone())),
         ]);
         let source = Source {
             settings,
@@ -327,7 +325,7 @@ impl Node {
 
     /// Whether one more request of a client would be let in at this moment; if not, it need not even be read.
     pub fn has_room(&self) -> bool {
-        self.coordinator.admission.has_room()
+        self.coordinator.has_room()
     }
 
     /// Coordinates a write.
