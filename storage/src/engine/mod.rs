@@ -41,7 +41,7 @@
 //! sync; log; manifest; queue, spares, and others that are held for a moment.
 //!
 //! Reading order: this page, `begin`, `tables`, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`;
-//! `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
+//! `compact_table`, `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
 
 use std::{
     collections::BTreeMap,
@@ -80,6 +80,7 @@ use crate::{
 mod begin;
 mod commit;
 mod compact;
+mod compact_table;
 mod compactions;
 mod condition;
 mod counters;

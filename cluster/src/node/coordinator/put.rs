@@ -489,7 +489,9 @@ impl Coordinator {
             let resends = Arc::clone(&self.resends);
             let affordable = move || resends.lock().withdraw();
             let send = self.write_at(host, plan, Relay::None, trace);
-            fan_out.add(host, expected.or_straight(has_failed.clone(), patience, affordable, send)).await;
+            let part = trace.part_of(host);
+            let acknowledged = expected.or_straight(part, has_failed.clone(), patience, affordable, send);
+            fan_out.add(host, acknowledged).await;
         }
     }
 
