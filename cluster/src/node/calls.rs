@@ -137,10 +137,8 @@ async fn gossip_until(
     compare_clocks(peers, &answered.header, answered.sent, answered.returned);
     if peers.cluster.is_up(sender) {
         peers.clock.measure(sender, answered.measured);
-        if let Some(off) = peers.clock.off(sender)
-            && peers.cluster.log_limit.allows(&format!("the clock of {sender}"))
-        {
-            tracing::warn!(host = %sender, "the clock of this peer is {off}");
+        if let Some(off) = peers.clock.off(sender) {
+            tracing::warn!(host = %sender, why = off, "the clock of this peer is off");
         }
     }
     let wanted = peers.cluster.hearsay.wanted(&ack.wanted);

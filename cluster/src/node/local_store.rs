@@ -261,7 +261,7 @@ pub(super) fn as_answer(error: Error) -> ReplicaError {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, path::Path};
+    use std::{io, path::Path, time::Duration};
 
     use helenus_storage::{Options, disk::SimulatedDisk};
 
@@ -299,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_waits_for_the_disk_says_so_if_it_is_traced() {
-        let (store, steps) = (store(&Settings::default()), Steps::begin(true));
+        let (store, steps) = (store(&Settings::default()), Steps::begin(Duration::ZERO));
 
         assert_eq!(store.get_cold(TABLE, Bytes::from_static(b"key"), &steps).await, Ok(None));
 

@@ -507,7 +507,7 @@ async fn many_requests_about_an_unknown_table_ask_for_it_once() {
         class: TrafficClass::Request,
         remaining: Duration::from_secs(1),
         timestamp: Timestamp(1),
-        trace: None,
+        client_request: None,
         steps: Vec::new(),
     };
     let table = first_id("users");

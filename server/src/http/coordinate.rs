@@ -19,6 +19,8 @@ use tokio::time::Instant;
 /// A coordinator: the node in production; in tests a scripted one too, because most errors that a reply must tell
 /// apart need several nodes and a fault between them.
 pub trait Coordinate: Send + Sync + 'static {
+    /// Whether there is room for one more request of a client at this moment.
+    fn has_room(&self) -> bool;
     /// Coordinates a write.
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>>;
     /// Coordinates a read.
@@ -63,6 +65,10 @@ pub trait Coordinate: Send + Sync + 'static {
 }
 
 impl Coordinate for Node {
+    fn has_room(&self) -> bool {
+        Node::has_room(self)
+    }
+
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>> {
         Box::pin(Node::write(self, request))
     }

@@ -58,11 +58,12 @@ pub(super) async fn page(State(api): State<Arc<Api>>, request: Request) -> Respo
 }
 
 async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let node = api.node_for(Access::Read)?;
+    let node = api.node_with_room(Access::Read)?;
     let (raw_table, _) = key::split(request.uri.path());
     let table = key::table(raw_table)?;
     let query = request.uri.query();
-    let parameters = Parameters::parse(query, &request.headers, parameters::OF_SCAN, Access::Read)?;
+    let parameters =
+        Parameters::parse(query, &request.headers, parameters::OF_SCAN, Access::Read)?.of(request);
     let asked = ScanRequest {
         table: table.clone(),
         bounds: Bounds {

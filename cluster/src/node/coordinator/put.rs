@@ -97,7 +97,7 @@ impl Plan {
 impl Coordinator {
     /// Coordinates a write.
     pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        let trace = self.trace(&request.options);
+        let trace = self.trace("write", &request.table, &request.options);
         let begun = self.begin(&request.table, &request.options, self.write_timeout.get()).await;
         let planned =
             begun.and_then(|(permit, patience)| Ok((permit, self.plan_write(request, patience, &trace)?)));
@@ -489,7 +489,9 @@ impl Coordinator {
             let resends = Arc::clone(&self.resends);
             let affordable = move || resends.lock().withdraw();
             let send = self.write_at(host, plan, Relay::None, trace);
-            fan_out.add(host, expected.or_straight(has_failed.clone(), patience, affordable, send)).await;
+            let part = trace.part_of(host);
+            let acknowledged = expected.or_straight(part, has_failed.clone(), patience, affordable, send);
+            fan_out.add(host, acknowledged).await;
         }
     }
 

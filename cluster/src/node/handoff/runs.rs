@@ -132,6 +132,12 @@ impl Hints {
         state.targets.iter().filter(|(_, runs)| is_due(runs)).map(|(target, _)| *target).collect()
     }
 
+    /// The hints that wait for a target.
+    pub(super) fn pending(&self, target: HostId) -> u64 {
+        let state = self.state.lock();
+        state.targets.get(&target).into_iter().flatten().map(Run::pending).sum()
+    }
+
     /// Ends when there may be something new to deliver.
     pub(super) async fn news(&self) {
         self.news.notified().await;

@@ -64,7 +64,7 @@ struct Progress {
 impl Coordinator {
     /// Coordinates a scan: one page.
     pub(crate) async fn scan(self: &Arc<Self>, request: ScanRequest) -> Result<ScanOutcome, Failure> {
-        let trace = self.trace(&request.options);
+        let trace = self.trace("scan", &request.table, &request.options);
         match self.page(&request, &trace).await {
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(failure(error, &trace)),
