@@ -288,7 +288,7 @@ fn an_unavailable_level_says_what_is_lacking_where() {
     assert_eq!(
         each.to_string(),
         format!(
-            "level each_quorum requires 4 replicas and 3 are alive; in datacenter dc2 it requires 2 and 1 are alive; \
+            "level each_quorum requires 4 replicas and 4 are alive; in datacenter dc2 it requires 2 and 1 is alive; \
              down: {}, {}",
             host(5),
             host(6)
@@ -316,7 +316,7 @@ fn what_one_datacenter_has_too_much_makes_up_for_no_other() {
         RequestError::Timeout {
             level: EachQuorum,
             required: 4,
-            received: 3,
+            received: 4,
             silent: 2,
             lost: 0,
             timeout,

@@ -378,7 +378,7 @@ impl Node {
 
     /// Whether it is a replica of a storage key, by its own ring.
     #[cfg(feature = "simulation")]
-    pub(crate) fn owns(&self, table: TableId, storage_key: &[u8]) -> bool {
+    pub(crate) fn owns(&self, table: helenus_storage::TableId, storage_key: &[u8]) -> bool {
         self.replica.owns(table, storage_key)
     }
 

@@ -97,14 +97,16 @@ impl SchemaKeeper {
         definition: Definition,
         deadline: Instant,
     ) -> Result<SchemaChange, SchemaError> {
-        check_levels(&definition)?;
         let now = self.clock.now();
         let mut is_created = false;
         let define = |view: &View, is_spent: &dyn Fn(TableId) -> bool| {
             check_datacenters(view, name, &definition)?;
             // Here, where no other change comes in between: of many creations one is told that it was it.
             is_created = view.tables().get(name).is_none();
-            view.tables().define(name, definition.clone(), now, is_spent)
+            let fact = view.tables().define(name, definition.clone(), now, is_spent)?;
+            // Of a replication that makes sense.
+            check_levels(&definition)?;
+            Ok(fact)
         };
         self.cluster.change_schema(define).await?;
         let change = self.agreed(name, is_created, deadline).await?;

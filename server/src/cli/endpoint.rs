@@ -180,7 +180,11 @@ pub(super) fn refusal(response: &mut Response<Body>) -> anyhow::Error {
 pub(super) fn describe(status: ureq::http::StatusCode, problem: &Problem) -> anyhow::Error {
     match problem.name() {
         "" => anyhow::anyhow!("the node answered {status}"),
-        name => anyhow::anyhow!("{name} ({}): {problem}", status.as_u16()),
+        name => {
+            let said = problem.to_string();
+            let blank = if said.starts_with('\n') { "" } else { " " };
+            anyhow::anyhow!("{name} ({}):{blank}{said}", status.as_u16())
+        }
     }
 }
 
@@ -201,7 +205,7 @@ mod tests {
         assert_eq!(shown("not a size"), "bad-request (400): not a size [field value]");
         assert_eq!(
             shown("error: not a size\n  1 | x = lots\n    |     ^^^^\n"),
-            "bad-request (400): \nerror: not a size\n  1 | x = lots\n    |     ^^^^\n[field value]"
+            "bad-request (400):\nerror: not a size\n  1 | x = lots\n    |     ^^^^\n[field value]"
         );
     }
 }

@@ -418,7 +418,7 @@ mod tests {
             body(&problem),
             serde_json::json!({
                 "type": "/problems/unavailable", "title": "Too few replicas are alive", "status": 503,
-                "detail": "level quorum requires 2 replicas and 1 are alive", "request_id": "0a1b",
+                "detail": "level quorum requires 2 replicas and 1 is alive", "request_id": "0a1b",
                 "consistency": "quorum", "required": 2, "alive": 1, "outcome": "not-applied"
             })
         );
