@@ -51,8 +51,16 @@ pub struct Header {
     pub timestamp: Timestamp,
     /// The client's request that it belongs to, if to one.
     pub client_request: Option<ClientRequest>,
-    /// What the sender did for a traced request, in order; empty but in its answer. At most [`MAX_STEPS`] are sent.
+    /// What the sender did for a traced request, in order; empty but in its answer and in its [`Request::Acknowledge`]. At
+    /// most [`MAX_STEPS`] are sent.
     pub steps: Vec<Step>,
+}
+
+impl Header {
+    /// Whether the answer is to tell steps.
+    pub fn is_traced(&self) -> bool {
+        self.client_request.is_some_and(|request| request.is_traced)
+    }
 }
 
 /// A client's request, as all nodes that work on it know it.

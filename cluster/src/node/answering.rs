@@ -22,7 +22,7 @@ impl Node {
     /// Answers a message of another node. Never fails: errors are answers.
     pub async fn handle(&self, request: Message<Request>) -> Message<Response> {
         let Message { header, body } = request;
-        let is_traced = header.client_request.is_some_and(|request| request.is_traced);
+        let is_traced = header.is_traced();
         let slow = self.coordinator.slow_request.get();
         let steps = Steps::begin(wanted_after(is_traced, slow));
         let what = body.name();
@@ -116,7 +116,7 @@ impl Node {
                 owned: self.write_and_relay(header, table, mutation, relay, steps).await?,
             },
             Request::Acknowledge { ticket, result } => {
-                self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
+                self.coordinator.forwarded.acknowledge(ticket, header.sender, result, header.steps.clone());
                 Response::Noted
             }
             Request::Repair { table, mutations } => {
@@ -177,7 +177,8 @@ impl Node {
             }
             Relay::Acknowledge { coordinator, ticket } => {
                 let result = self.replica.write(table, mutation, steps).await;
-                self.forwarder.acknowledge(header, coordinator, ticket, result.clone()).await;
+                let told = if header.is_traced() { steps.so_far() } else { Vec::new() };
+                self.forwarder.acknowledge(header, coordinator, ticket, result.clone(), told).await;
                 result
             }
         }
@@ -214,8 +215,8 @@ impl Node {
             return Ok(());
         }
         if own.is_none() {
-            // Only early: this node is about to join a cluster, most likely the sender's.
-            return Err(ReplicaError::OtherCluster);
+            // Only early: this node is about to join a cluster, most likely the sender's, and an exchange tells it more.
+            return Err(ReplicaError::NotServing("it belongs to no cluster yet".to_owned()));
         }
         helenus_storage::sometimes!("gossip of another cluster was refused");
         self.cluster.hearsay.count_foreign();

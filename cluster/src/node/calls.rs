@@ -125,7 +125,7 @@ async fn gossip_until(
     deadline: Instant,
 ) -> Result<Agreement, CallError> {
     let answered = match ask(peers, destination, Gossip::Syn(syn), deadline).await {
-        Err(Refused::Over) => return Ok(Agreement::Missing),
+        Err(Refused::Untied) => return Ok(Agreement::Missing),
         Err(Refused::Call(error)) => return Err(error),
         Ok(answered) => answered,
     };
@@ -156,7 +156,7 @@ async fn tell(
     deadline: Instant,
 ) -> Result<(), CallError> {
     match ask(peers, destination, Gossip::Ack2(deltas), deadline).await {
-        Ok(_) | Err(Refused::Over) => Ok(()),
+        Ok(_) | Err(Refused::Untied) => Ok(()),
         Err(Refused::Call(error)) => Err(error),
     }
 }
@@ -185,8 +185,9 @@ struct Answered {
 
 /// Why gossip was not answered.
 enum Refused {
-    /// One of the two was removed from the cluster, or superseded: only a full exchange can tell why.
-    Over,
+    /// One of the two was removed from the cluster, or superseded, or the other belongs to none yet: only a full exchange
+    /// can tell why, or change it.
+    Untied,
     /// The call failed.
     Call(CallError),
 }
@@ -212,7 +213,7 @@ async fn ask(
             let measured = Measured::of(sent, came, went, returned);
             Ok(Answered { header: answer.header, answer: reply.answer, sent, returned, measured })
         }
-        Response::Failed(ReplicaError::Removed | ReplicaError::NotServing(_)) => Err(Refused::Over),
+        Response::Failed(ReplicaError::Removed | ReplicaError::NotServing(_)) => Err(Refused::Untied),
         body => Err(Refused::Call(unexpected(body))),
     }
 }

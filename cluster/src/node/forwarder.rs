@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    message::{Header, Relay, ReplicaError, Request, TrafficClass},
+    message::{Header, Relay, ReplicaError, Request, Step, TrafficClass},
     node::{peers::Peers, request_counters::Counters},
     node_id::HostId,
     table::replication::MAX_FACTOR,
@@ -63,7 +63,7 @@ impl Forwarder {
         }
     }
 
-    /// Tells the coordinator what became of a write that was forwarded to this node. What is lost on the way looks to it
+    /// Tells the coordinator what became of a write that was forwarded to this node, and by which steps. What is lost on the way looks to it
     /// as if this node had said nothing.
     pub(super) async fn acknowledge(
         &self,
@@ -71,14 +71,12 @@ impl Forwarder {
         coordinator: HostId,
         ticket: u64,
         result: Result<bool, ReplicaError>,
+        steps: Vec<Step>,
     ) {
         let Some(destination) = self.peers.cluster.picture().destination(coordinator) else { return };
         let request = Request::Acknowledge { ticket, result };
         let deadline = Instant::now() + header.remaining;
-        let told = self
-            .peers
-            .call(&destination, TrafficClass::Request, request, deadline, header.client_request)
-            .await;
+        let told = self.peers.call_telling(&destination, request, deadline, header, steps).await;
         if told.is_err() {
             helenus_storage::sometimes!("an acknowledgement was lost");
         }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{own_trees::USER_TABLES, room::Room, steps::Steps};
-use crate::{message::ReplicaError, partitioning::KeyRange, settings::Settings};
+use crate::{counted::counted, message::ReplicaError, partitioning::KeyRange, settings::Settings};
 
 /// The node's own engine.
 #[derive(Debug)]
@@ -243,7 +243,7 @@ impl LocalStore {
         }
         let scan = move |engine: &Engine| engine.scan_page(table, range.bounds(), &limits);
         let page = self.scans.read(&self.engine, scan, steps).await?;
-        steps.note(|| format!("scanned {} records", page.records.len()));
+        steps.note(|| format!("scanned {}", counted(page.records.len(), "record")));
         Ok(page)
     }
 }

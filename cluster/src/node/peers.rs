@@ -40,6 +40,21 @@ impl Peers {
         self.call_anyone(to, class, body, deadline, client_request).await.map(|answer| answer.body)
     }
 
+    /// As [`Peers::call`], telling what was done for the request that it belongs to.
+    pub(crate) async fn call_telling(
+        &self,
+        to: &Destination,
+        body: Request,
+        deadline: Instant,
+        request: &Header,
+        steps: Vec<Step>,
+    ) -> Result<Response, CallError> {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let header = self.header(to.host_id, request.class, remaining, request.client_request);
+        let told = Message { header: Header { steps, ..header }, body };
+        self.send(to, told, deadline).await.map(|answer| answer.body)
+    }
+
     /// As [`Peers::call`], with the header that says who answered: for a seed nobody has met yet.
     pub(crate) async fn call_anyone(
         &self,
@@ -49,10 +64,19 @@ impl Peers {
         deadline: Instant,
         client_request: Option<ClientRequest>,
     ) -> Result<Message<Response>, CallError> {
-        let began = Instant::now();
-        let remaining = deadline.saturating_duration_since(began);
+        let remaining = deadline.saturating_duration_since(Instant::now());
         let header = self.header(to.host_id, class, remaining, client_request);
-        let result = self.transport.call(to, Message { header, body }, deadline).await;
+        self.send(to, Message { header, body }, deadline).await
+    }
+
+    async fn send(
+        &self,
+        to: &Destination,
+        message: Message<Request>,
+        deadline: Instant,
+    ) -> Result<Message<Response>, CallError> {
+        let began = Instant::now();
+        let result = self.transport.call(to, message, deadline).await;
         let result = result.and_then(|answer| match to.host_id {
             Some(expected) if expected != answer.header.sender => Err(CallError::WrongHost {
                 address: to.address.clone(),

@@ -80,6 +80,11 @@ impl Steps {
         self.begun.elapsed()
     }
 
+    /// Those until now.
+    pub(crate) fn so_far(&self) -> Vec<Step> {
+        self.steps.lock().clone()
+    }
+
     /// When they began, and all that were noted.
     pub(crate) fn end(self) -> (Instant, Vec<Step>) {
         (self.begun, self.steps.into_inner())

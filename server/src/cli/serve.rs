@@ -59,7 +59,7 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// `helenus serve`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example: helenus serve --config config/node.toml --set http.listen=127.0.0.1:8080")]
+#[command(before_help = "Example: helenus serve --config node.toml --set http.listen=127.0.0.1:8080")]
 pub struct Serve {
     #[command(flatten)]
     settings: SettingsArgs,
@@ -229,15 +229,16 @@ impl RunningNode {
         let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &answering)?;
         let peers = Arc::new(peers);
         // Before the node answers, since the metrics ask then.
-        let parts = (Arc::clone(&engine), Arc::clone(&node), Arc::clone(&peers));
+        let parts = (Arc::clone(&engine), Arc::clone(&node), Arc::clone(&peers), Arc::clone(&transport));
         let directory = config.node.data_directory.clone();
         entrance.counters.get_or_init(|| {
-            let (engine, node, peers) = parts;
+            let (engine, node, peers, transport) = parts;
             Box::new(move || Counters {
                 storage: engine.counters(),
                 syncs: Some(engine.sync_durations()),
                 node: node.counters(),
                 peers: peers.counts(),
+                unsent: transport.unsent(),
                 replica: Some(node.replica_counters()),
                 detector: Some(node.failure_detector()),
                 disk: DiskSpace::of(&directory),

@@ -25,7 +25,7 @@ use super::{
     Api, Limits, parameters,
     problem::{Kind, Problem},
 };
-use crate::listen::Refusal;
+use crate::listen::{Overload, Refusal};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("helenus-request-id");
 
@@ -140,6 +140,9 @@ fn finish(mut reply: Response, request_id: &str) -> Response {
         reply.headers_mut().extend(headers);
         reply.headers_mut().insert(hyper::header::CONTENT_LENGTH, length);
         *reply.body_mut() = Body::from(body);
+        if problem.kind == Kind::Overloaded {
+            reply.extensions_mut().insert(Overload);
+        }
         if reply.status() == StatusCode::INTERNAL_SERVER_ERROR || problem.kind == Kind::StorageFull {
             tracing::error!(%request_id, detail = problem.detail, "request failed");
         }

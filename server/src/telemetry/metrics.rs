@@ -31,7 +31,10 @@ use super::{
     process::{self, DiskSpace},
     replication, storage,
 };
-use crate::{http::problem::Kind, peer::listener::ListenerCounts};
+use crate::{
+    http::problem::Kind,
+    peer::{UnsentCounts, listener::ListenerCounts},
+};
 
 /// Content type of [`Metrics::page`].
 pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -78,6 +81,8 @@ pub struct Counters {
     pub node: NodeCounters,
     /// Its listener for other nodes.
     pub peers: ListenerCounts,
+    /// Its calls to other nodes.
+    pub unsent: UnsentCounts,
     /// What it did as a replica.
     pub replica: Option<ReplicaCounters>,
     /// Whom it takes for dead.
@@ -278,9 +283,9 @@ impl fmt::Debug for Parts {
 
 impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Counters { storage: now, syncs, node, peers, replica, detector, disk } = (self.0)();
+        let Counters { storage: now, syncs, node, peers, unsent, replica, detector, disk } = (self.0)();
         membership::encode(&mut encoder, &node, &peers)?;
-        replication::encode(&mut encoder, &node.requests)?;
+        replication::encode(&mut encoder, &node.requests, &unsent)?;
         handoff::encode(&mut encoder, &node)?;
         process::encode(&mut encoder)?;
         if let Some(detector) = &detector {
@@ -319,6 +324,7 @@ mod tests {
             ..NodeCounters::default()
         };
         let peers = ListenerCounts { damaged: 9, ..ListenerCounts::default() };
+        let unsent = UnsentCounts { expired: 4, abandoned: 6 };
         let syncs = Histogram::default();
         syncs.record(Duration::from_millis(1500));
         let metrics = Metrics::new(move || Counters {
@@ -326,6 +332,7 @@ mod tests {
             syncs: Some(syncs.snapshot()),
             node,
             peers,
+            unsent,
             ..Counters::default()
         });
         let ms = Duration::from_millis(1);
@@ -345,6 +352,8 @@ mod tests {
             "helenus_coordinator_request_duration_seconds_bucket{le=\"+Inf\",op=\"delete\"} 0",
             "helenus_coordinator_digest_mismatches_total 8",
             "helenus_coordinator_read_repairs_total{when=\"background\"} 9",
+            "helenus_coordinator_unsent_requests_total{why=\"expired\"} 4",
+            "helenus_coordinator_unsent_requests_total{why=\"abandoned\"} 6",
             "helenus_replica_expired_requests_total{when=\"before\"} 0",
             "helenus_commit_log_groups_total 7",
             "helenus_commit_log_sync_duration_seconds_sum 1.5",

@@ -9,6 +9,8 @@ use prometheus_client::{
     registry::Unit,
 };
 
+use crate::peer::UnsentCounts;
+
 /// Appends what it did as a replica.
 pub(super) fn encode_replica(encoder: &mut DescriptorEncoder<'_>, replica: &ReplicaCounters) -> fmt::Result {
     for (name, help, took) in [
@@ -35,7 +37,11 @@ pub(super) fn encode_replica(encoder: &mut DescriptorEncoder<'_>, replica: &Repl
 }
 
 /// Appends them to a page.
-pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counted: &RequestCounters) -> fmt::Result {
+pub(super) fn encode(
+    encoder: &mut DescriptorEncoder<'_>,
+    counted: &RequestCounters,
+    unsent: &UnsentCounts,
+) -> fmt::Result {
     for (name, help, value) in [
         ("coordinator_digest_mismatches", "Reads whose replicas did not agree", counted.digest_mismatches),
         (
@@ -70,6 +76,12 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counted: &RequestCount
             "Late replicas that another one was asked for, or not for lack of budget",
             "result",
             [("sent", counted.speculative_retries), ("refused", counted.refused_speculative_retries)],
+        ),
+        (
+            "coordinator_unsent_requests",
+            "Requests to other nodes that expired while they waited to be sent, or that nobody waited for any more",
+            "why",
+            [("expired", unsent.expired), ("abandoned", unsent.abandoned)],
         ),
         (
             "replica_expired_requests",

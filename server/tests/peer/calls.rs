@@ -14,7 +14,9 @@ use helenus_cluster::{
     node_id::{ClusterId, HostId},
     wire::{Encoded, decode_request, decode_response, encode_request},
 };
-use helenus_server::peer::{PeerListener, client::TcpTransport, frame::FrameKind, settings::PeerSettings};
+use helenus_server::peer::{
+    PeerListener, UnsentCounts, client::TcpTransport, frame::FrameKind, settings::PeerSettings,
+};
 use helenus_storage::Record;
 use parking_lot::Mutex;
 use tokio::{
@@ -166,6 +168,7 @@ async fn a_request_that_nobody_waits_for_when_its_turn_comes_is_not_sent() {
     assert_eq!(expired, Err(CallError::TimedOut));
     let request = decode_request(Encoded { head: sent.head, payload: sent.payload }).unwrap();
     assert!(matches!(request.body, Request::Read { key, .. } if key == "waiting"));
+    assert_eq!(transport.unsent(), UnsentCounts { expired: 1, abandoned: 1 });
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the vocabulary")]
 
+pub mod load;
 pub mod namespaces;
 
 use std::{

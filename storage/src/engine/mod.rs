@@ -41,7 +41,7 @@
 //! sync; log; manifest; queue, spares, and others that are held for a moment.
 //!
 //! Reading order: this page, `begin`, `tables`, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`;
-//! `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
+//! `compact_table`, `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
 
 use std::{
     collections::BTreeMap,
@@ -72,7 +72,7 @@ use crate::{
     memtable::Memtable,
     options::Options,
     record::Mutation,
-    recovery::recover,
+    recovery::{self, recover},
     sstable::{BlockCache, TableMemory},
     tree::Tree,
 };
@@ -80,6 +80,7 @@ use crate::{
 mod begin;
 mod commit;
 mod compact;
+mod compact_table;
 mod compactions;
 mod condition;
 mod counters;
@@ -255,6 +256,8 @@ impl Engine {
         match engine.begin() {
             Err(full @ Error::StorageFull { .. }) => {
                 crate::sometimes!("an engine was opened on a full disk");
+                let found = engine.beginning.found();
+                recovery::sync_found(&*engine.disk, &engine.directory, &found)?;
                 engine.remarks.push(format!("{full}: nothing is written until there is room"));
             }
             begun => begun?,

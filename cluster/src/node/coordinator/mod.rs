@@ -14,14 +14,16 @@
 //! A read runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were asked beyond the need
 //! does a task hear them after the reply, to repair them if they are behind; `background_repairs` such at once.
 //!
-//! Two bounds, apart: `max_requests` requests that wait for their reply, and as many again whose reply is made
+//! Two bounds, apart: `max_requests` requests that wait for their reply, or fewer while the processor has no time for so
+//! many ([`super::admission`]), and as many again whose reply is made
 //! and whose late replicas are still awaited. One bound for both would let a single paused peer, whose calls all
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
 //! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`sessions`],
-//! [`fan_out`], [`trace`]; then [`scan`].
+//! [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
+mod dropped;
 mod fan_out;
 mod forwarding;
 mod get;
@@ -66,6 +68,7 @@ use crate::{
     message::ClientRequest,
     node::{
         Failure, Met, Readiness, RequestOptions,
+        admission::Admission,
         clock::NodeClock,
         forwarder::Forwarder,
         handoff::Hints,
@@ -105,8 +108,8 @@ pub(crate) struct Coordinator {
     resends: Arc<Mutex<Budget>>,
     pub(crate) counters: Arc<Counters>,
     hints: Arc<Hints>,
-    /// One permit per request that waits for its reply.
-    waiting: Arc<Semaphore>,
+    /// The places of requests that wait for their reply.
+    pub(crate) admission: Arc<Admission>,
     /// One permit per scan that is read.
     scans: Semaphore,
     /// One permit per write that is answered and waits for late replicas.
@@ -208,7 +211,7 @@ impl Coordinator {
             forwarded: Arc::new(Forwarded::new(stream(seed, "tickets").next_u64())),
             resends: Arc::default(),
             counters: Arc::default(),
-            waiting: Arc::new(Semaphore::new(permits)),
+            admission: Arc::new(Admission::new(permits)),
             scans: Semaphore::new(settings.max_scans.clamp(1, Semaphore::MAX_PERMITS)),
             late: Semaphore::new(permits),
             finishing: Arc::new(Semaphore::new(settings.background_repairs.min(Semaphore::MAX_PERMITS))),
@@ -253,11 +256,6 @@ impl Coordinator {
         self.tasks.wait().await;
     }
 
-    /// Requests that wait for their reply.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.max_requests - self.waiting.available_permits()
-    }
-
     fn host_id(&self) -> HostId {
         self.replica.identity.host_id()
     }
@@ -269,10 +267,7 @@ impl Coordinator {
             Readiness::Starting(reason) => return Err(RequestError::Starting(reason)),
             Readiness::Draining => return Err(RequestError::Draining),
         }
-        Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
-            helenus_storage::sometimes!("a coordinator was full");
-            RequestError::Overloaded("too many requests are under way")
-        })
+        self.admission.enter().ok_or(RequestError::Overloaded("too many requests are under way"))
     }
 
     fn goal(&self, options: &RequestOptions, default_level: Consistency, patience: Patience) -> Goal {
