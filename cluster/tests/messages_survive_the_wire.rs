@@ -128,7 +128,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Length and bytes of [`header`].
 const HEADER: &str = concat!(
-    "2c00",
+    "2d00",
     "1000000000000000000000000000000001",
     "ac02",
     "011000000000000000000000000000000002",
@@ -137,7 +137,7 @@ const HEADER: &str = concat!(
     "01",
     "05",
     "06",
-    "0107",
+    "010701",
 );
 
 /// Payload of [`exchange`].
@@ -350,7 +350,7 @@ fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_read
 #[test]
 fn a_header_that_a_later_build_has_extended_is_read() {
     let extended = read_with_head(|head| {
-        let (end, no_steps, added) = (4 + 0x2c, 0, [1, 2, 3]);
+        let (end, no_steps, added) = (4 + 0x2d, 0, [1, 2, 3]);
         head[2] += 4;
         head.splice(end..end, [&[no_steps][..], &added].concat());
     });
@@ -429,7 +429,7 @@ fn steps_take_room_only_in_the_answers_that_tell_any() {
 
     assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8204{HEADER}01"));
     let told = encode_response(&answer(vec![step(300, "x")]));
-    assert_eq!(hex(&told.head), format!("8204{}{}01ac02017801", "3100", &HEADER[4..]));
+    assert_eq!(hex(&told.head), format!("8204{}{}01ac02017801", "3200", &HEADER[4..]));
 }
 
 #[test]
