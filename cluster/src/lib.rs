@@ -4,7 +4,7 @@
 //! Two floors. Below, pure decisions in folders named after the techniques: given `now` and an event they say
 //! what to do. Above, [`node`] is async and touches clock, randomness, storage and peers.
 //!
-//! Reading order (and dependency order): [`settings`], [`node_id`], [`time`], [`hybrid_clock`], [`histogram`] and
+//! Reading order (and dependency order): [`settings`], [`node_id`], [`time`], [`hybrid_clock`] and
 //! [`consistency`] are the words; [`table`] and [`membership`] are what nodes know of the cluster; [`partitioning`]
 //! puts keys and members on a ring, [`placement`] picks the replicas, [`snitch`] says who of them is near; [`message`]
 //! is what nodes say to each other, [`error`] what they say to clients, [`counted`] how counts are said; [`quorum`]
