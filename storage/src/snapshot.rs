@@ -19,7 +19,8 @@
 //! which is bound to its id. So nothing is read to make a snapshot, and all of it can be verified.
 //!
 //! *Crashes*: first the links and a sync of the directory, then the manifest, which appears whole or not at all. A
-//! directory without a manifest is no snapshot, and removed at the next open. Removal goes the other way, manifest first.
+//! directory without a manifest is no snapshot, and removed at the next open, which writes the manifests of the others once
+//! more, for a sync that failed. Removal goes the other way, manifest first.
 //!
 //! *What else is there*, put there by somebody else, is left alone: no file that is not named like ours is removed, nor a
 //! directory that has one, or a directory, in it; the next open names it.
@@ -62,6 +63,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether a snapshot can have this name.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotName`]: a name has 1 to 64 letters, digits, `-`, `_` and dots, no dot first. So it is one
+    /// component of a path, whatever a client says.
+    pub fn check_name(name: &str) -> Result<()> {
+        let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        let is_name = (1..=LONGEST_NAME).contains(&name.len()) && !name.starts_with('.');
+        if is_name && name.bytes().all(is_plain) {
+            return Ok(());
+        }
+        Err(Error::SnapshotName { name: name.chars().take(LONGEST_NAME).collect() })
+    }
+
     fn of(name: &str, directory: PathBuf, state: &LiveState) -> Self {
         let files = || state.tables.values().flat_map(|table| table.files.values());
         Self { name: name.to_owned(), directory, tables: files().count() as u64, bytes: files().sum() }
@@ -71,13 +86,9 @@ impl Snapshot {
 /// Where a snapshot of this name is.
 ///
 /// # Errors
-/// [`Error::SnapshotName`]: a name has 1 to 64 letters, digits, `-`, `_` and dots, no dot first. So it is one
-/// component of a path, whatever a client says.
+/// Of [`Snapshot::check_name`].
 pub(crate) fn place(data: &Path, name: &str) -> Result<PathBuf> {
-    let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-    if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with('.') || !name.bytes().all(is_plain) {
-        return Err(Error::SnapshotName { name: name.chars().take(LONGEST_NAME).collect() });
-    }
+    Snapshot::check_name(name)?;
     Ok(data.join(SNAPSHOTS_DIRECTORY).join(name))
 }
 
@@ -159,25 +170,46 @@ pub(crate) fn discard(disk: &dyn Disk, data: &Path, name: &str) -> Result<()> {
     remove(disk, &place(data, name)?)
 }
 
-/// Removes what crashes left of snapshots that were being made or removed, and answers what is not ours.
+/// Removes what crashes left of snapshots that were being made or removed, sees to it that those that are seen are
+/// durable, and answers what is not ours.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(crate) fn remove_leftovers(disk: &dyn Disk, data: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn tidy(disk: &Arc<dyn Disk>, data: &Path) -> Result<Vec<PathBuf>> {
     let mut foreign = Vec::new();
-    for name in directories(disk, data)? {
+    for name in directories(&**disk, data)? {
         let Ok(directory) = place(data, &name) else {
             foreign.push(data.join(SNAPSHOTS_DIRECTORY).join(name));
             continue;
         };
-        if is_foreign(disk, &directory)? {
+        if is_foreign(&**disk, &directory)? {
             foreign.push(directory);
-        } else if newest_manifest(disk, &directory)?.is_none() {
+        } else if let Some(number) = newest_manifest(&**disk, &directory)? {
+            publish_again(disk, &directory, number)?;
+        } else {
             crate::sometimes!("the leftovers of a snapshot were removed");
-            remove(disk, &directory)?;
+            remove(&**disk, &directory)?;
         }
     }
     Ok(foreign)
+}
+
+/// The last step of a snapshot that failed may have left a manifest that is in the page cache only, and a later sync
+/// would not make up for it: so it is written once more. One that an engine has opened is that engine's.
+fn publish_again(disk: &Arc<dyn Disk>, directory: &Path, number: u64) -> Result<()> {
+    if files(&**disk, directory)?.iter().any(|name| name == LOCK_FILE) {
+        return Ok(());
+    }
+    let state = match manifest::read(&**disk, directory, number) {
+        // Whoever lists the snapshots is told.
+        Err(Error::Corrupt { .. }) => return Ok(()),
+        read => read?,
+    };
+    match Manifest::create(Arc::clone(disk), directory, number, state) {
+        // At the next open.
+        Err(failure) if failure.is_harmless() => Ok(()),
+        created => created.map(drop),
+    }
 }
 
 /// Whether a directory has something in it that no snapshot has.

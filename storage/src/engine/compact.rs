@@ -16,7 +16,7 @@ use crate::{
         is_worth_rewriting, limit, merge_tables, merged_density, shards,
     },
     engine::{
-        Compaction, CompactionKind, Engine, Step, StepOutcome,
+        Compaction, CompactionKind, Engine, Event, Step, StepOutcome,
         compactions::{Claim, Plan, State},
         debt::candidates,
     },
@@ -207,8 +207,17 @@ impl Engine {
         tree.merged(&ids, outputs);
         crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
-        let written = outputs.iter().map(|output| output.file().length_bytes).sum();
-        self.counted.compaction_written_bytes.fetch_add(written, Ordering::Relaxed);
+        let output_bytes = outputs.iter().map(|output| output.file().length_bytes).sum();
+        self.counted.compaction_written_bytes.fetch_add(output_bytes, Ordering::Relaxed);
+        self.listener.tell_done(&Event::Compacted {
+            table,
+            kind: claim.plan.kind,
+            input_tables: inputs.len(),
+            input_bytes: claim.plan.input_bytes(),
+            output_tables: outputs.len(),
+            output_bytes,
+            elapsed: claim.running.elapsed(),
+        });
         self.compactions.forget(&ids);
         self.measure_debt();
         // Only now: until the manifest was durable, a crash would have needed them.
