@@ -35,7 +35,8 @@ fn stored(keys: &[&[u8]]) -> Stored {
         let timestamp = Timestamp(1_700_000_000_000_000 + number as u64);
         let record = match number % 3 {
             0 => Record::tombstone(timestamp, timestamp),
-            _ => Record::plain(timestamp, [b"value of ", *key].concat()),
+            // As a client puts it, with nothing said of it.
+            _ => Record::plain(timestamp, [b"\0value of ", *key].concat()),
         };
         let ticket = engine
             .apply(TABLE, Mutation::single(storage_key(Partitioner::Murmur3.token(key), key), record))
@@ -249,7 +250,50 @@ fn damage_in_the_commit_log_is_named_with_file_and_offset_and_the_rest_is_shown(
     let other = directory.join(format!("commit-{:016x}.log", 9));
     fs::copy(path, &other).expect("room");
     let told = inspect(&["commit-log"], directory);
-    assert!(text(&told.stderr).contains("missing"), "{}", text(&told.stderr));
+    let stderr = text(&told.stderr);
+    assert!(stderr.contains(" of the commit log are missing in "), "{stderr}");
+    assert!(text(&told.stdout).ends_with('\n'));
+}
+
+#[test]
+fn a_value_is_shown_with_what_was_said_of_it_and_without_its_envelope() {
+    let stored = stored(&[b"none"]);
+    let described = [&b"\x01\x0a\0text/plain\0\0\x01\0\x05\0owner\x02\0me"[..], b"said"].concat();
+    for (number, (key, value)) in
+        (1..).zip([("described", &described[..]), ("bare", b"\0plain"), ("strange", b"\x09?")])
+    {
+        let record = Record::plain(Timestamp(1_700_000_000_000_000 + number), value.to_vec());
+        let key = storage_key(Partitioner::Murmur3.token(key.as_bytes()), key.as_bytes());
+        stored.engine.apply_and_wait(TABLE, Mutation::single(key, record)).expect("a sound disk");
+    }
+    stored.engine.switch_memtables().expect("a sound disk");
+    while stored.engine.step(Step::Flush).expect("a sound disk") == StepOutcome::Worked {}
+    let files = fs::read_dir(stored.directory.path()).expect("a directory");
+    let table = files
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "sst"))
+        .max()
+        .expect("two");
+
+    let one = |key: &str| lines(&inspect(&["sstable", "--key", key, "-o", "json"], &table)).remove(0);
+    let (described, bare, strange) = (one("described"), one("bare"), one("strange"));
+    let shown = text(&inspect(&["sstable", "--key", "described"], &table).stdout);
+
+    assert_eq!(
+        (&described["content_type"], &described["value_base64"]),
+        (&"text/plain".into(), &"c2FpZA==".into())
+    );
+    assert_eq!(described["helenus_meta_owner"], "me", "{described}");
+    assert_eq!(bare["value_base64"], "cGxhaW4=", "{bare}");
+    assert_eq!(
+        (&strange["stored_base64"], &strange["value_base64"]),
+        (&"CT8=".into(), &Value::Null),
+        "an envelope of another build"
+    );
+    assert!(
+        shown.contains("    content-type text/plain\n") && shown.contains("    value      said\n"),
+        "{shown}"
+    );
 }
 
 /// Looks at a copy of a file with one byte after the other flipped, a sample of them; answers how many were told.

@@ -67,13 +67,16 @@ impl Findings {
     fn note(&mut self, error: &Error) {
         match error {
             Error::Io { path, cause, .. } if cause.kind() == ErrorKind::NotFound => {
-                output::error(&format!(
-                    "{} is gone: a running node has merged it, or it never was",
-                    path.display()
-                ));
+                let path = path.display();
+                self.tell(&format!("{path} is gone: a running node has merged it, or it never was"));
             }
-            error => output::error(&format!("error: {error}")),
+            error => self.tell(&format!("error: {error}")),
         }
+    }
+
+    /// As [`Findings::note`], of what is no error of a file.
+    fn tell(&mut self, text: &str) {
+        output::error(text);
         self.failed += 1;
     }
 

@@ -28,7 +28,7 @@ mod batch;
 mod body;
 mod coordinate;
 mod edge;
-mod envelope;
+pub(crate) mod envelope;
 mod handoff;
 mod health;
 mod key;

@@ -10,6 +10,9 @@ use crate::{
     varint,
 };
 
+/// Most bytes of the three lengths that an entry begins with.
+const MOST_LENGTHS_BYTES: usize = 3 * varint::len(u32::MAX as u64);
+
 /// Collects the entries of one block.
 #[derive(Debug)]
 pub(super) struct BlockBuilder {
@@ -48,6 +51,8 @@ impl BlockBuilder {
         } else {
             self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count()
         };
+        // At once: a large record would take twice its size otherwise.
+        self.contents.reserve(MOST_LENGTHS_BYTES + key.len() - shared + record.encoded_len());
         varint::put(&mut self.contents, shared as u64);
         varint::put(&mut self.contents, (key.len() - shared) as u64);
         varint::put(&mut self.contents, record.encoded_len() as u64);
@@ -58,9 +63,11 @@ impl BlockBuilder {
         self.last_key.extend_from_slice(key);
     }
 
-    /// The contents of the block; the builder is empty afterwards.
-    pub(super) fn finish(&mut self) -> Vec<u8> {
-        let mut contents = std::mem::take(&mut self.contents);
+    /// Puts the contents of the block in the place of what is in a buffer, and takes that to build the next in; the
+    /// builder is empty afterwards.
+    pub(super) fn finish(&mut self, contents: &mut Vec<u8>) {
+        contents.clear();
+        std::mem::swap(&mut self.contents, contents);
         for restart in &self.restarts {
             contents.extend_from_slice(&restart.to_le_bytes());
         }
@@ -68,7 +75,6 @@ impl BlockBuilder {
         self.restarts.clear();
         self.entries = 0;
         self.last_key.clear();
-        contents
     }
 }
 

@@ -46,6 +46,8 @@ pub struct TableWriter {
     /// Bytes that follow them.
     buffer: Vec<u8>,
     block: BlockBuilder,
+    /// The contents of the block before: room for those of the next.
+    finished: Vec<u8>,
     index: IndexBuilder,
     hashes: Vec<KeyHash>,
     log: Option<LogSpan>,
@@ -81,6 +83,7 @@ impl TableWriter {
             contents: 0,
             buffer: Vec::new(),
             block: BlockBuilder::new(options.restart_interval),
+            finished: Vec::new(),
             index: IndexBuilder::default(),
             hashes: Vec::new(),
             log: None,
@@ -168,12 +171,13 @@ impl TableWriter {
     }
 
     fn finish_block(&mut self) -> Result<()> {
-        let contents = self.block.finish();
-        self.contents += contents.len() as u64;
         let (start, offset) = (self.buffer.len(), self.offset());
+        let contents = &mut self.finished;
+        self.block.finish(contents);
+        self.contents += contents.len() as u64;
         let compression = match self.compression {
-            Compression::Lz4 => compress(&contents, &mut self.buffer),
-            Compression::None => store(&contents, &mut self.buffer),
+            Compression::Lz4 => compress(contents, &mut self.buffer),
+            Compression::None => store(contents, &mut self.buffer),
         };
         self.buffer.push(compression);
         self.buffer.extend_from_slice(&(contents.len() as u32).to_le_bytes());
@@ -212,12 +216,17 @@ impl fmt::Debug for TableWriter {
 
 /// Appends the contents of a block, compressed if that saves an eighth of them; else unpacking is not worth it.
 fn compress(contents: &[u8], out: &mut Vec<u8>) -> u8 {
-    let packed = lz4_flex::block::compress(contents);
-    if packed.len() <= contents.len() - contents.len() / 8 {
-        out.extend_from_slice(&packed);
-        LZ4
-    } else {
-        store(contents, out)
+    let start = out.len();
+    out.resize(start + lz4_flex::block::get_maximum_output_size(contents.len()), 0);
+    match lz4_flex::block::compress_into(contents, &mut out[start..]) {
+        Ok(packed) if packed <= contents.len() - contents.len() / 8 => {
+            out.truncate(start + packed);
+            LZ4
+        }
+        _ => {
+            out.truncate(start);
+            store(contents, out)
+        }
     }
 }
 

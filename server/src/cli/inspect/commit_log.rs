@@ -52,7 +52,7 @@ impl CommitLog {
         }
         match (self.dump, self.output.format) {
             (true, _) => {}
-            (false, Format::Table) => write!(out, "{}", overview(&segments))?,
+            (false, Format::Table) => writeln!(out, "{}", overview(&segments))?,
             (false, Format::Json) => {
                 let segments: Vec<_> = segments.iter().map(as_json).collect();
                 writeln!(out, "{}", json!({ "segments": segments }))?;
@@ -73,11 +73,11 @@ impl CommitLog {
             let mut expected = manifest.log_first;
             for (id, _) in ids.iter().filter(|(id, _)| *id >= manifest.log_first) {
                 if *id > expected {
-                    findings.note(&Error::Corrupt {
-                        path: self.place.clone(),
-                        offset: 0,
-                        what: format!("segments {expected} to {} of the commit log are missing", id - 1),
-                    });
+                    let missing = match id - 1 {
+                        last if last == expected => format!("segment {last} of the commit log is"),
+                        last => format!("segments {expected} to {last} of the commit log are"),
+                    };
+                    findings.tell(&format!("error: {missing} missing in {}", self.place.display()));
                 }
                 expected = id.saturating_add(1);
             }
@@ -122,7 +122,7 @@ impl CommitLog {
             Format::Table => {
                 let (kind, _) = key::kind(record);
                 let text = key::text(&key::take_apart(storage_key).1);
-                let value = record.value().map(|value| key::text(value)).unwrap_or_default();
+                let value = key::value(storage_key, record).map(|(_, value)| value).unwrap_or_default();
                 let timestamp = record.timestamp.0;
                 writeln!(
                     out,

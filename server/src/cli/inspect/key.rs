@@ -6,7 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use helenus_cluster::partitioning::split_storage_key;
 use helenus_storage::{Record, RecordKind, Timestamp};
+use hyper::HeaderMap;
 use serde_json::{Map, Value, json};
+
+use crate::http::envelope;
 
 /// The first moment that RFC 3339 cannot write, the year 10000, in microseconds since 1970.
 const END_OF_RFC_3339: u64 = 253_402_300_800_000_000;
@@ -73,10 +76,49 @@ pub(super) fn record(storage_key: &Bytes, record: &Record) -> Value {
     if let Some((name, end)) = end {
         object.insert(name.into(), json!(end.0));
     }
-    if let Some(value) = record.value() {
-        object.insert("value_base64".into(), STANDARD.encode(value).into());
+    match shown(storage_key, record) {
+        None => {}
+        Some(Shown::Stored(bytes)) => {
+            object.insert("stored_base64".into(), STANDARD.encode(bytes).into());
+        }
+        Some(Shown::Value(headers, value)) => {
+            for (name, text) in &headers {
+                let name = name.as_str().replace('-', "_");
+                insert(&mut object, &name, text.as_bytes());
+            }
+            object.insert("value_base64".into(), STANDARD.encode(value).into());
+        }
     }
     object.into()
+}
+
+/// The value of a record for people, and before it what a client said of it.
+pub(super) fn value(storage_key: &Bytes, record: &Record) -> Option<(Vec<(String, String)>, String)> {
+    Some(match shown(storage_key, record)? {
+        Shown::Stored(bytes) => (Vec::new(), text(&bytes)),
+        Shown::Value(headers, value) => {
+            let said = headers.iter().map(|(name, said)| (name.to_string(), text(said.as_bytes())));
+            (said.collect(), text(&value))
+        }
+    })
+}
+
+/// What of a value is shown.
+enum Shown {
+    /// A client's, with the headers that describe it.
+    Value(HeaderMap, Bytes),
+    /// The stored bytes: those of a table of the node itself, or of an envelope that cannot be opened.
+    Stored(Bytes),
+}
+
+fn shown(storage_key: &Bytes, record: &Record) -> Option<Shown> {
+    let stored = record.value()?;
+    let is_of_client = split_storage_key(storage_key).is_ok();
+    let opened = is_of_client.then(|| envelope::open(stored.clone()));
+    Some(match opened {
+        Some(Ok((headers, value))) => Shown::Value(headers, value),
+        _ => Shown::Stored(stored.clone()),
+    })
 }
 
 /// The kind of a record, and its end of life if it has one.

@@ -249,10 +249,11 @@ impl Sstable {
                 if let Some((name, end)) = end {
                     writeln!(out, "    {name} {}", key::time(end))?;
                 }
-                match record.value() {
-                    Some(value) => writeln!(out, "    value      {}", key::text(value)),
-                    None => Ok(()),
+                let Some((said, value)) = key::value(storage_key, record) else { return Ok(()) };
+                for (name, text) in said {
+                    writeln!(out, "    {name:<10} {text}")?;
                 }
+                writeln!(out, "    value      {value}")
             }
         }
     }
