@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     consistency::Consistency,
+    counted::{counted, is_or_are},
     message::ReplicaError,
     node_id::HostId,
     scan::{BoundsError, PageTokenError},
@@ -18,6 +19,9 @@ pub enum RequestError {
     /// Nothing was sent.
     #[error("there is no table `{0}`")]
     NoSuchTable(String),
+    /// The table is gone, with all that the request may have done.
+    #[error("the table `{0}` was dropped while the request was under way")]
+    TableDropped(String),
     /// Nothing was sent.
     #[error("{detail}")]
     InvalidConsistency {
@@ -59,8 +63,9 @@ pub enum RequestError {
     },
     /// The level was met, but no replica that answered holds what the session has seen, or may have seen.
     #[error(
-        "the session has met what none of the {heard} replicas that answered holds for certain; the key has {replicas} \
-         replicas"
+        "the session has met what none of the {} that answered holds for certain; the key has {}",
+        counted(*heard, "replica"),
+        counted(*replicas, "replica")
     )]
     SessionUnavailable {
         /// The level.
@@ -74,8 +79,10 @@ pub enum RequestError {
     },
     /// Nothing was sent: too few replicas are alive.
     #[error(
-        "level {level} requires {required} replicas and {alive} are alive{}{}",
-        where_short(shortages, "are alive"),
+        "level {level} requires {} and {alive} {} alive{}{}",
+        counted(*required, "replica"),
+        is_or_are(*alive),
+        where_short(shortages, |had| format!("{} alive", is_or_are(had))),
         who_is_down(down)
     )]
     Unavailable {
@@ -107,7 +114,7 @@ pub enum RequestError {
     #[error(
         "{}{}",
         too_few_answers(*level, *required, *received, *silent, *lost, *timeout),
-        where_short(shortages, "answered")
+        where_short(shortages, |_| "answered".to_owned())
     )]
     Timeout {
         /// The level.
@@ -127,9 +134,10 @@ pub enum RequestError {
     },
     /// All missing answers were error answers. A write may or may not be applied.
     #[error(
-        "level {level} requires {required} replicas, {received} answered and {} failed{}",
+        "level {level} requires {}, {received} answered and {} failed{}",
+        counted(*required, "replica"),
         failures.len(),
-        where_short(shortages, "answered")
+        where_short(shortages, |_| "answered".to_owned())
     )]
     Failed {
         /// The level.
@@ -156,9 +164,9 @@ pub struct Shortage {
     pub had: u32,
 }
 
-fn where_short(shortages: &[Shortage], what: &str) -> String {
+fn where_short(shortages: &[Shortage], what: impl Fn(u32) -> String) -> String {
     let one = |Shortage { datacenter, required, had }: &Shortage| {
-        format!("; in datacenter {datacenter} it requires {required} and {had} {what}")
+        format!("; in datacenter {datacenter} it requires {required} and {had} {}", what(*had))
     };
     shortages.iter().map(one).collect()
 }
@@ -177,12 +185,12 @@ fn too_few_answers(
     lost: u32,
     timeout: Duration,
 ) -> String {
-    let in_time =
-        format!("level {level} requires {required} replicas and {received} answered in time ({timeout:?})");
+    let required = counted(required, "replica");
+    let in_time = format!("level {level} requires {required} and {received} answered in time ({timeout:?})");
     match (silent, lost) {
         (_, 0) => in_time,
         (0, _) => format!(
-            "level {level} requires {required} replicas, {received} answered, and {lost} could not be reached or lost \
+            "level {level} requires {required}, {received} answered, and {lost} could not be reached or lost \
              the connection"
         ),
         (_, _) => format!("{in_time}; {lost} could not be reached or lost the connection"),

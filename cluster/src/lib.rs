@@ -7,14 +7,16 @@
 //! Reading order (and dependency order): [`settings`], [`node_id`], [`time`], [`hybrid_clock`], [`histogram`] and [`consistency`]
 //! are the words; [`table`] and [`membership`] are what nodes know of the cluster; [`partitioning`] puts keys and
 //! members on a ring, [`placement`] picks the replicas, [`snitch`] says who of them is near; [`message`] is what nodes say to each other, [`error`] what
-//! they say to clients; [`quorum`] counts replicas' answers, [`session`] remembers what a client saw, [`handoff`] keeps
-//! what a replica missed, [`scan`] goes through the ring in order; [`wire`] makes messages bytes; [`node`] runs it all;
+//! they say to clients, [`counted`] how counts are said; [`quorum`] counts replicas' answers, [`session`] remembers what
+//! a client saw, [`handoff`] keeps what a replica missed, [`scan`] goes through the ring in order, [`admission`] says how
+//! much is too much; [`wire`] makes messages bytes; [`node`] runs it all;
 //! `simulation`, behind the feature of that name, runs whole clusters of them in one process.
 
+pub mod admission;
 pub mod consistency;
+pub mod counted;
 pub mod error;
 pub mod handoff;
-pub mod histogram;
 pub mod hybrid_clock;
 pub mod membership;
 pub mod message;
@@ -32,3 +34,5 @@ pub mod snitch;
 pub mod table;
 pub mod time;
 pub mod wire;
+
+pub use helenus_storage::histogram;

@@ -1,6 +1,9 @@
 //! The whole conversation between nodes.
 
-use std::time::Duration;
+use std::{
+    fmt::{self, Display, Formatter},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use helenus_storage::{Mutation, Record, TableId};
@@ -46,10 +49,34 @@ pub struct Header {
     pub remaining: Duration,
     /// The sender's hybrid clock.
     pub timestamp: Timestamp,
-    /// Id of the client request if it is traced: then its answer tells steps.
-    pub trace: Option<u64>,
-    /// What the sender did for a traced request, in order; empty but in its answer. At most [`MAX_STEPS`] are sent.
+    /// The client's request that it belongs to, if to one.
+    pub client_request: Option<ClientRequest>,
+    /// What the sender did for a traced request, in order; empty but in its answer and in its [`Request::Acknowledge`]. At
+    /// most [`MAX_STEPS`] are sent.
     pub steps: Vec<Step>,
+}
+
+impl Header {
+    /// Whether the answer is to tell steps.
+    pub fn is_traced(&self) -> bool {
+        self.client_request.is_some_and(|request| request.is_traced)
+    }
+}
+
+/// A client's request, as all nodes that work on it know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRequest {
+    /// Names it in the logs of all of them.
+    pub id: u64,
+    /// Whether answers tell steps.
+    pub is_traced: bool,
+}
+
+/// As replies and logs have it: 16 hexadecimal digits.
+impl Display for ClientRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.id)
+    }
 }
 
 /// Most steps that one answer tells.
@@ -138,6 +165,23 @@ pub enum Request {
         /// What ends the answer.
         limits: PageLimits,
     },
+}
+
+impl Request {
+    /// Its name, for logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Exchange(_) => "exchange",
+            Self::Gossip(_) => "gossip",
+            Self::Schema { .. } => "schema",
+            Self::Write { .. } => "write",
+            Self::Read { .. } => "read",
+            Self::Hints { .. } => "hints",
+            Self::Acknowledge { .. } => "acknowledge",
+            Self::Repair { .. } => "repair",
+            Self::Scan { .. } => "scan",
+        }
+    }
 }
 
 /// What a replica does with a write besides applying it: so that a write crosses to another datacenter once.

@@ -44,6 +44,8 @@ pub struct Settings {
     pub read_timeout: Duration,
     /// Deadline of scans that name none: of one page.
     pub scan_timeout: Duration,
+    /// Requests that take as long, and parts of others' requests, are logged.
+    pub slow_request_threshold: Duration,
     /// How far ahead of its own clock a node accepts a timestamp, and how far its clock may be off the median of the
     /// live nodes' before it coordinates no writes.
     pub allowed_drift: Duration,
@@ -95,6 +97,7 @@ impl Default for Settings {
             write_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
             scan_timeout: Duration::from_secs(10),
+            slow_request_threshold: Duration::from_millis(500),
             allowed_drift: Duration::from_secs(60),
             gossip_interval: Duration::from_secs(1),
             phi_threshold: 8.0,

@@ -3,7 +3,7 @@
 //! ```text
 //! head     verb u8 │ version of the verb u8 │ header length u16 LE │ header │ fields
 //! header   postcard of: sender, generation, target, ring version, schema version, class u8, remaining µs,
-//!          timestamp µs, trace, steps
+//!          timestamp µs, id of the client's request and whether it is traced, steps
 //! steps    their count, then of each: µs since the request came, what happened; nothing at all if there are none
 //!
 //! verb              fields (postcard)    payload
@@ -54,7 +54,9 @@ use helenus_storage::{Mutation, Record, TableId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    message::{Header, MAX_STEP_BYTES, MAX_STEPS, Message, Request, Response, Step, TrafficClass},
+    message::{
+        ClientRequest, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Request, Response, Step, TrafficClass,
+    },
     node_id::{Generation, HostId},
     partitioning::KeyRange,
     quorum::{AsOf, PageLimits, ReplicaPage, Wants},
@@ -413,7 +415,7 @@ struct WireHeader {
     class: u8,
     remaining_us: u64,
     timestamp: u64,
-    trace: Option<u64>,
+    client_request: Option<ClientRequest>,
 }
 
 /// A [`Step`] as it is encoded: when, and what.
@@ -455,7 +457,7 @@ impl From<&Header> for WireHeader {
             },
             remaining_us: u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX),
             timestamp: header.timestamp.0,
-            trace: header.trace,
+            client_request: header.client_request,
         }
     }
 }
@@ -476,7 +478,7 @@ impl From<WireHeader> for Header {
             },
             remaining: Duration::from_micros(header.remaining_us),
             timestamp: Timestamp(header.timestamp),
-            trace: header.trace,
+            client_request: header.client_request,
             steps: Vec::new(),
         }
     }

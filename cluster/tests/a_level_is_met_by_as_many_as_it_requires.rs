@@ -280,7 +280,7 @@ fn an_unavailable_level_says_what_is_lacking_where() {
         RequestError::Unavailable {
             level: EachQuorum,
             required: 4,
-            alive: 3,
+            alive: 4,
             shortages,
             down: vec![host(5), host(6)]
         }

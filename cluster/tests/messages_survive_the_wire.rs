@@ -13,8 +13,8 @@ use helenus_cluster::{
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
     message::{
-        Header, MAX_STEP_BYTES, MAX_STEPS, Message, Relay, ReplicaError, Request, Response, Step,
-        TrafficClass,
+        ClientRequest, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Relay, ReplicaError, Request, Response,
+        Step, TrafficClass,
     },
     node_id::{ClusterId, Generation, HostId},
     partitioning::KeyRange,
@@ -38,7 +38,7 @@ fn header() -> Header {
         class: TrafficClass::Request,
         remaining: Duration::from_micros(5),
         timestamp: Timestamp(6),
-        trace: Some(7),
+        client_request: Some(ClientRequest { id: 7, is_traced: true }),
         steps: Vec::new(),
     }
 }
@@ -499,13 +499,13 @@ fn records() -> impl Strategy<Value = Record> {
 fn headers() -> impl Strategy<Value = Header> {
     let ids = (uuids(), prop::option::of(uuids()), any::<u64>(), any::<u64>(), any::<u64>());
     let steps = prop::collection::vec((any::<u64>(), ".{0,30}").prop_map(|(at, what)| step(at, what)), 0..4);
-    (ids, any::<bool>(), any::<u64>(), any::<u64>(), any::<Option<u64>>(), steps).prop_map(
+    (ids, any::<bool>(), any::<u64>(), any::<u64>(), any::<Option<(u64, bool)>>(), steps).prop_map(
         |(
             (sender, target, generation, ring_version, schema_version),
             control,
             remaining,
             timestamp,
-            trace,
+            client_request,
             steps,
         )| {
             Header {
@@ -517,7 +517,7 @@ fn headers() -> impl Strategy<Value = Header> {
                 class: if control { TrafficClass::Control } else { TrafficClass::Request },
                 remaining: Duration::from_micros(remaining),
                 timestamp: Timestamp(timestamp),
-                trace,
+                client_request: client_request.map(|(id, is_traced)| ClientRequest { id, is_traced }),
                 steps,
             }
         },

@@ -50,7 +50,7 @@ fn every_number_is_a_state_and_stays_the_number_that_it_was() {
             class: TrafficClass::Control,
             remaining: Duration::from_secs(1),
             timestamp: Timestamp(1),
-            trace: None,
+            client_request: None,
             steps: Vec::new(),
         };
         let digest = Rumors::new(Arc::new(member.clone())).digest(host(2)).unwrap();

@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use helenus_cluster::{
     consistency::Consistency, error::RequestError, message::ReplicaError, node::Readiness,
@@ -274,6 +277,27 @@ async fn each_error_of_a_coordinator_has_its_status_and_says_what_became_of_the_
     let reply = f.get("/v1/kv/default/k").await;
     assert_eq!((&reply.json()["required"], &reply.json()["received"]), (&2.into(), &1.into()));
     assert_eq!(reply.header("helenus-consistency"), "quorum; required=2; acknowledged=1");
+}
+
+#[tokio::test]
+async fn a_full_node_refuses_before_it_reads_anything_and_serves_again_on_the_same_connection() {
+    let f = Fixture::new().await;
+    f.node.is_full.store(true, Ordering::Relaxed);
+    let mut client = Client::connect(f.served.address).await;
+    for _ in 0..3 {
+        let reply = client
+            .send("PUT /v1/kv/default/k HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+            .await
+            .reply()
+            .await;
+        assert_eq!((reply.status, reply.problem().as_str()), (503, "overloaded"));
+        assert_eq!((reply.header("retry-after"), &reply.json()["outcome"]), ("1", &"not-applied".into()));
+    }
+    assert!(f.node.asked.lock().is_none(), "nothing was asked of the coordinator");
+
+    f.node.is_full.store(false, Ordering::Relaxed);
+    let reply = client.send("GET /v1/kv/default/k HTTP/1.1\r\nHost: h\r\n\r\n").await.reply().await;
+    assert_eq!(reply.status, 404);
 }
 
 #[tokio::test]

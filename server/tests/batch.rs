@@ -76,6 +76,7 @@ async fn a_bad_operation_is_its_own_error_and_the_others_are_done() {
     let long = "k".repeat(4097);
     let large = "v".repeat((64 << 10) + 1);
     let cases = [
+        (json!({ "op": "increment", "table": "default", "key": "k" }), 400, "op"),
         (json!({ "op": "get", "table": "T", "key": "k" }), 400, "table"),
         (json!({ "op": "get", "table": "other", "key": "k" }), 404, "table"),
         (json!({ "op": "get", "table": "default" }), 400, "key"),
@@ -131,7 +132,7 @@ async fn a_body_that_is_no_batch_changes_nothing_and_names_the_place() {
         (json!({ "operations": [put], "consistency": "most" }).to_string(), "consistency"),
         (with("ttl", json!("60")), "operations[1].ttl"),
         (with("ttl", json!(-1)), "operations[1].ttl"),
-        (with("op", json!("increment")), "operations[1].op"),
+        (with("op", json!(1)), "operations[1].op"),
         (with("key", json!(1)), "operations[1].key"),
         (with("vlaue", json!("v")), "operations[1].vlaue"),
     ];

@@ -77,7 +77,7 @@ impl Liar {
             class: TrafficClass::Control,
             remaining: Duration::from_secs(5),
             timestamp: SystemClock.now(),
-            trace: None,
+            client_request: None,
             steps: Vec::new(),
         };
         Message { header, body: Request::Gossip(GossipRequest { cluster_id, gossip: Gossip::Ack2(deltas) }) }

@@ -130,7 +130,7 @@ fn an_up_that_fails_stops_what_it_has_started_and_says_where_the_logs_are() {
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("node 2 ended"), "{errors}");
-    assert!(errors.contains("are stopped again; the logs are "), "{errors}");
+    assert!(errors.contains(" stopped again; the logs are "), "{errors}");
     assert_eq!(local.states(), ["stopped", "stopped", "stopped"]);
     let why = errors.lines().find(|line| line.contains("os error")).expect("the reason");
     assert_eq!(why.matches("os error").count(), 1, "said once: {why}");

@@ -3,15 +3,10 @@
 
 mod processes;
 
-use std::{collections::BTreeSet, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, process::Command};
 
-use helenus_bench::{
-    client::{Endpoint, Protocol},
-    load::{self, Plan, Target},
-    properties::Properties,
-    workload::{Phase, Workload},
-};
-use processes::{Reply, TestCluster};
+use helenus_bench::{load::Routing, workload::Phase};
+use processes::{Reply, TestCluster, load::Load};
 use serde_json::{Value, json};
 
 /// Does operations in batches, each of which must succeed.
@@ -181,34 +176,10 @@ fn a_byte_ordered_cluster_scans_in_key_order_within_bounds_and_past_any_number_o
 #[test]
 fn the_workload_of_scans_runs_against_real_nodes() {
     let cluster = TestCluster::start(3);
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/workloads/workloade");
-    let smaller = ["recordcount=500".to_owned(), "operationcount=400".to_owned()];
-    let properties = Properties::read(&[file], &smaller).expect("they are properties");
-    let workload = Arc::new(Workload::new(&properties).expect("it is a workload"));
-    let urls: Vec<String> = (1..=3).map(|number| cluster.url(number)).collect();
-    let endpoints: Result<Arc<[Endpoint]>, _> = urls.iter().map(|url| Endpoint::resolve(url)).collect();
-    let protocol = Protocol::Helenus { table: "usertable".to_owned(), consistency: None };
-    let target = Target::prepare(&urls, &protocol).expect("it creates its table");
-    let mut plan = Plan {
-        phase: Phase::Load,
-        workload: Arc::clone(&workload),
-        protocol: Arc::new(protocol),
-        endpoints: endpoints.expect("they are addresses"),
-        clients: 4,
-        threads: 1,
-        target: None,
-        operations: Some(500),
-        duration: None,
-        warmup: Duration::ZERO,
-        timeout: Duration::from_secs(30),
-        seed: 1,
-    };
-    for (phase, operations) in [(Phase::Load, 500), (Phase::Run, 400)] {
-        plan.phase = phase;
-        plan.operations = Some(operations);
-        let run = load::run(&plan, &target, plan.settings(&target.table), |_| {}).expect("it runs");
-        assert_eq!((run.succeeded, run.failed), (operations, 0), "{:?}", run.operations);
-    }
+    let smaller = ["recordcount=500", "operationcount=400"];
+    let mut load = Load::new(&cluster, "workloade", &smaller, Routing::RoundRobin);
+    load.carry_out(Phase::Load, 500);
+    load.carry_out(Phase::Run, 400);
     let scanned = page(&cluster, 2, "/v1/kv/usertable?limit=3", None);
     assert_eq!(keys_of(&scanned).len(), 3);
 }

@@ -188,3 +188,38 @@ async fn the_command_line_does_the_same() {
     let (status, why) = fails(&["table", "create", "t", "--factor", "0"]).await;
     assert!(status == Some(1) && why.contains("at least 1"), "{why}");
 }
+
+#[tokio::test]
+async fn a_member_that_is_said_twice_is_refused_at_any_depth() {
+    let f = ServedNode::start().await;
+    for (body, name) in [
+        (r#"{"default_ttl": 60, "default_ttl": 0}"#, "`default_ttl`"),
+        (r#"{"replication": {"class": "simple", "factor": 1, "factor": 1}}"#, "`factor`"),
+    ] {
+        let reply = f.ask("PUT", "/v1/tables/users", body).await;
+        let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+        assert!(reply.status == 400 && detail.contains(name), "{detail}");
+    }
+    assert_eq!(f.ask("GET", "/v1/tables/users", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_table_whose_grace_leaves_no_time_for_hints_says_so_wherever_it_is_shown() {
+    let f = ServedNode::start().await;
+    let created = f.run(&["table", "create", "short", "--tombstone-grace", "2m"]).await;
+    assert!(created.status.success());
+    assert!(text(&created.stderr).starts_with("warning: its tombstone grace of 120s"), "{created:?}");
+    let described = f.must(&["table", "describe", "short"]).await;
+    assert!(described.contains("\nwarning: its tombstone grace of 120s"), "{described}");
+    let listed = f.ask("GET", "/v1/tables", "").await.json();
+    let warnings: Vec<usize> = listed["tables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["warnings"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(warnings, [0, 1], "default, short");
+
+    let altered = f.run(&["table", "alter", "short", "--tombstone-grace", "121s"]).await;
+    assert!(altered.status.success() && altered.stderr.is_empty(), "{altered:?}");
+}

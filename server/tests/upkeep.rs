@@ -54,7 +54,7 @@ async fn a_scrub_names_what_has_rotted() {
     assert_eq!(f.ask("PUT", "/v1/kv/default/k", &"v".repeat(5000)).await.status, 200);
     f.must(&["admin", "flush"]).await;
     let sound = f.must(&["admin", "scrub", "--mib-per-second", "1000"]).await;
-    assert!(sound.starts_with("verified all "), "{sound}");
+    assert!(sound.starts_with("verified 1 SSTable, "), "{sound}");
 
     let data = f.node.directory.path();
     let tables = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
@@ -94,4 +94,37 @@ async fn nonsense_is_refused_and_named() {
     for arguments in [&["admin", "snapshot", "create", "a/b"][..], &["admin", "flush", "No"]] {
         assert_eq!(f.run(arguments).await.status.code(), Some(2), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn what_no_task_could_do_is_refused_before_one_begins() {
+    let f = ServedNode::start().await;
+    for (method, target, status, field) in [
+        ("POST", "/admin/v1/flush?table=nope&wait_ms=0", 404, "table"),
+        ("POST", "/admin/v1/compact?table=nope&wait_ms=0", 404, "table"),
+        ("POST", "/admin/v1/snapshots/%1b%5B2J?wait_ms=0", 400, "name"),
+        ("POST", "/admin/v1/snapshots/.hidden?wait_ms=0", 400, "name"),
+        ("DELETE", "/admin/v1/hints?target=5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d", 404, "target"),
+        ("DELETE", "/admin/v1/hints/marks?target=5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d", 404, "target"),
+    ] {
+        let reply = f.ask(method, target, "").await;
+        let problem = reply.json();
+        assert_eq!((reply.status, problem["field"].as_str()), (status, Some(field)), "{target}: {problem}");
+    }
+    assert_eq!(f.ask("GET", "/admin/v1/tasks", "").await.json(), serde_json::json!({ "tasks": [] }));
+    let own = f.node.node.host_id();
+    assert_eq!(f.ask("DELETE", &format!("/admin/v1/hints?target={own}"), "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_task_that_is_done_shows_that_all_is() {
+    let f = ServedNode::start().await;
+    let nothing = f.must(&["admin", "scrub"]).await;
+    assert!(nothing.starts_with("verified "), "{nothing}");
+    assert_eq!(f.ask("PUT", "/v1/kv/default/k", &"v".repeat(5000)).await.status, 200);
+    f.must(&["admin", "flush"]).await;
+    f.must(&["admin", "scrub", "--mib-per-second", "1000"]).await;
+
+    let listed = f.must(&["admin", "tasks", "list"]).await;
+    assert_eq!(listed.matches(" 100% ").count(), 3, "{listed}");
 }

@@ -7,7 +7,7 @@
 //! says which SSTables are live; `compaction` makes fewer of them; `scan` cuts a range into pages; `tree` puts memtables and SSTables of one
 //! table together, and `read_costs` counts what its reads cost; `recovery` opens a data directory; `snapshot` makes another of it; `scrub` verifies
 //! what is live and [`inspect`] shows what the files of a data directory hold; [`engine`] is the door; [`background`] the threads that
-//! loop on [`Engine::step`]. [`marks`] are assertions for all of them, `varint` the numbers of all formats.
+//! loop on [`Engine::step`]. [`marks`] are assertions for all of them, [`histogram`] counts durations, `varint` the numbers of all formats.
 
 pub mod background;
 pub mod commit_log;
@@ -15,6 +15,7 @@ mod compaction;
 pub mod disk;
 pub mod engine;
 pub mod error;
+pub mod histogram;
 pub mod inspect;
 mod manifest;
 pub mod marks;
@@ -34,7 +35,7 @@ mod tree;
 mod varint;
 
 pub use engine::{
-    Compaction, CompactionDebt, CompactionKind, Engine, Pressure, ScanEnd, ScanLimits, ScanPage, Step,
+    Compaction, CompactionDebt, CompactionKind, Engine, Event, Pressure, ScanEnd, ScanLimits, ScanPage, Step,
     StepOutcome, TableId, TableStats, Ticket, TryGet,
 };
 pub use error::Error;

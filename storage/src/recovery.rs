@@ -37,7 +37,7 @@ use crate::{
         writer::{LogWriter, Segments},
     },
     disk::{Disk, LockGuard},
-    error::{Error, Result},
+    error::{Error, Result, SYNC_DIRECTORY},
     manifest::{self, Edit, LiveState, Manifest},
     memtable::Writer,
     options::{Options, SyncMode},
@@ -143,6 +143,23 @@ pub(crate) fn begin(
     let newest = log.segment().max(manifest.state().log_newest);
     manifest.append(&[Edit::Log { first: log_first, newest }])?;
     remove_orphans(disk, directory, found, manifest.state())
+}
+
+/// Makes durable what was found, for an opening that has no room to write it anew: what is read from here on may be in
+/// the page cache only, and must not go with the power.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn sync_found(disk: &dyn Disk, directory: &Path, found: &[String]) -> Result<()> {
+    let is_log = |name: &&String| {
+        segment::parse_file_name(name).is_some() || manifest::parse_file_name(name).is_some()
+    };
+    for name in found.iter().filter(is_log) {
+        let path = directory.join(name);
+        let file = disk.open_to_read(&path).map_err(|e| Error::io("open", &path, e))?;
+        file.sync_data().map_err(|e| Error::io("sync", path, e))?;
+    }
+    disk.sync_dir(directory).map_err(|e| Error::io(SYNC_DIRECTORY, directory, e))
 }
 
 /// The newest manifest; none at all is fine in a directory where nothing was ever stored.

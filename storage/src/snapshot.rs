@@ -63,6 +63,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether a snapshot can have this name.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotName`]: a name has 1 to 64 letters, digits, `-`, `_` and dots, no dot first. So it is one
+    /// component of a path, whatever a client says.
+    pub fn check_name(name: &str) -> Result<()> {
+        let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        let is_name = (1..=LONGEST_NAME).contains(&name.len()) && !name.starts_with('.');
+        if is_name && name.bytes().all(is_plain) {
+            return Ok(());
+        }
+        Err(Error::SnapshotName { name: name.chars().take(LONGEST_NAME).collect() })
+    }
+
     fn of(name: &str, directory: PathBuf, state: &LiveState) -> Self {
         let files = || state.tables.values().flat_map(|table| table.files.values());
         Self { name: name.to_owned(), directory, tables: files().count() as u64, bytes: files().sum() }
@@ -72,13 +86,9 @@ impl Snapshot {
 /// Where a snapshot of this name is.
 ///
 /// # Errors
-/// [`Error::SnapshotName`]: a name has 1 to 64 letters, digits, `-`, `_` and dots, no dot first. So it is one
-/// component of a path, whatever a client says.
+/// Of [`Snapshot::check_name`].
 pub(crate) fn place(data: &Path, name: &str) -> Result<PathBuf> {
-    let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-    if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with('.') || !name.bytes().all(is_plain) {
-        return Err(Error::SnapshotName { name: name.chars().take(LONGEST_NAME).collect() });
-    }
+    Snapshot::check_name(name)?;
     Ok(data.join(SNAPSHOTS_DIRECTORY).join(name))
 }
 

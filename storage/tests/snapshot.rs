@@ -10,7 +10,7 @@ use std::{
 
 use helenus_storage::{
     Engine, Error, Mutation, Options, Record, Step, StepOutcome, TableId, TableOptions, Timestamp,
-    disk::{Damage, Disk, OsDisk, SimulatedDisk},
+    disk::{Damage, Disk, Fault, OsDisk, Repeat, SimulatedDisk},
 };
 
 const DATA: &str = "/data";
@@ -47,7 +47,10 @@ fn timestamp(engine: &Engine, key: &str) -> Option<u64> {
 
 /// A disk with an engine that has one table, flushed in part.
 fn used() -> (SimulatedDisk, Engine) {
-    let disk = SimulatedDisk::new(1);
+    used_on(SimulatedDisk::new(1))
+}
+
+fn used_on(disk: SimulatedDisk) -> (SimulatedDisk, Engine) {
     let engine = open(&disk, Path::new(DATA)).unwrap();
     engine.create_table(TABLE).unwrap();
     write(&engine, "flushed", 1).unwrap();
@@ -187,6 +190,36 @@ fn a_power_cut_anywhere_leaves_a_whole_snapshot_or_nothing() {
         }
     }
     assert!(whole > 0 && none > 0, "the cuts met both sides of the moment: {whole} whole, {none} none");
+}
+
+#[test]
+fn a_snapshot_that_the_next_process_lists_survives_a_power_cut() {
+    // Whatever sync fails as it is made, and with it all that could clean up
+    let operations = {
+        let (disk, engine) = used();
+        let before = disk.operations();
+        engine.snapshot("s").unwrap();
+        disk.operations() - before
+    };
+    let mut listed = 0;
+    for (number, seed) in (1..=operations).flat_map(|number| (0..8).map(move |seed| (number, seed))) {
+        let (disk, engine) = used_on(SimulatedDisk::new(seed));
+        disk.fail_at(disk.operations() + number, Fault::Io, Repeat::Forever);
+        engine.snapshot("s").unwrap_err();
+        drop(engine);
+        disk.repair();
+        let image = disk.crash(number, Damage::ProcessOnly);
+        let names = |engine: &Engine| -> Vec<String> {
+            engine.snapshots().unwrap().into_iter().map(|snapshot| snapshot.name).collect()
+        };
+        let engine = open(&image, Path::new(DATA)).unwrap();
+        let seen = names(&engine);
+        listed += seen.len();
+        drop(engine);
+        let engine = open(&image.crash(number, Damage::Forgotten), Path::new(DATA)).unwrap();
+        assert_eq!(names(&engine), seen, "seed {seed}: operation {number} of {operations} failed");
+    }
+    assert!(listed > 0, "a snapshot whose last step failed was seen");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! A keep-alive connection.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,19 +20,21 @@ use super::{
 pub(super) struct Connection {
     stream: TcpStream,
     input: Vec<u8>,
+    used: Instant,
 }
 
 impl Connection {
     pub(super) async fn open(endpoint: &Endpoint) -> io::Result<Self> {
         let stream = TcpStream::connect(endpoint.address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, input: Vec::with_capacity(16 << 10) })
+        Ok(Self { stream, input: Vec::with_capacity(16 << 10), used: Instant::now() })
     }
 
     /// Sends a request and receives its reply. After an error the connection is of no more use; dropped before the end,
     /// neither.
     pub(super) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply> {
         self.input.clear();
+        self.used = Instant::now();
         self.stream.write_all(request).await?;
         let mut head = None;
         loop {
@@ -49,6 +54,11 @@ impl Connection {
                 ));
             }
         }
+    }
+
+    /// Since it was opened, or last sent a request.
+    pub(super) fn idle(&self) -> Duration {
+        self.used.elapsed()
     }
 
     /// The body of the last reply.

@@ -14,24 +14,44 @@ use super::{
     outcome::Judgement,
     protocol::{Protocol, Request},
     reply::Reply,
+    routes::Routes,
 };
 
 /// How long a client stays away from an endpoint that refused it.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// One client of a cluster. It has a home among the endpoints, so that clients are spread evenly; while home does not take
-/// connections it goes to the next endpoint that does, and returns after a second.
+/// A connection that was idle for longer is not used again: the server may be about to close it.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// One client of a cluster. It has a home among the endpoints, so that clients are spread evenly; with [`Routes`] it goes to
+/// replicas of the key: home if that is one, else the first. While an endpoint does not take connections it goes to the
+/// next that does, and comes back after a second.
 #[derive(Debug)]
 pub struct Client {
     protocol: Arc<Protocol>,
     endpoints: Arc<[Endpoint]>,
+    routes: Option<Arc<Routes>>,
     home: usize,
+    /// One for each endpoint.
+    links: Vec<Link>,
+    /// The endpoint of the last operation.
     at: usize,
-    connection: Option<Connection>,
-    left_home: Option<Instant>,
     request: Vec<u8>,
     reply: Option<Reply>,
     patience: Duration,
+}
+
+/// What a client has with an endpoint.
+#[derive(Debug, Default)]
+struct Link {
+    connection: Option<Connection>,
+    refused: Option<Instant>,
+}
+
+impl Link {
+    fn is_away(&self) -> bool {
+        self.refused.is_some_and(|refused| refused.elapsed() < AWAY)
+    }
 }
 
 impl Client {
@@ -40,65 +60,41 @@ impl Client {
     pub fn new(
         protocol: Arc<Protocol>,
         endpoints: Arc<[Endpoint]>,
+        routes: Option<Arc<Routes>>,
         number: usize,
         patience: Duration,
     ) -> Self {
         let home = number % endpoints.len();
-        let (connection, left_home, reply) = (None, None, None);
+        let links = endpoints.iter().map(|_| Link::default()).collect();
         Self {
             protocol,
             endpoints,
+            routes,
             home,
+            links,
             at: home,
-            connection,
-            left_home,
             request: Vec::new(),
-            reply,
+            reply: None,
             patience,
         }
     }
 
-    /// Connects, so that the first operation need not.
+    /// Connects to home, so that the first operation need not.
     ///
     /// # Errors
     /// If no endpoint takes the connection in time.
     pub async fn connect(&mut self) -> Result<(), Judgement> {
-        if self.left_home.is_some_and(|left| left.elapsed() >= AWAY) {
-            self.left_home = None;
-            if self.at != self.home {
-                self.connection = None;
-            }
-        }
-        if self.connection.is_some() {
-            return Ok(());
-        }
-        let count = self.endpoints.len();
-        let first = if self.left_home.is_some() { self.at } else { self.home };
-        let mut refusal = Judgement::silence();
-        for at in (0..count).map(|step| (first + step) % count) {
-            match timeout(self.patience, Connection::open(&self.endpoints[at])).await {
-                Ok(Ok(connection)) => {
-                    self.connection = Some(connection);
-                    self.at = at;
-                    return Ok(());
-                }
-                Ok(Err(error)) => refusal = Judgement::broken(&error),
-                Err(_) => refusal = Judgement::silence(),
-            }
-            if at == self.home {
-                self.left_home = Some(Instant::now());
-            }
-        }
-        Err(refusal)
+        self.reach(self.home).await
     }
 
     /// Does an operation, once.
     pub async fn perform(&mut self, request: Request<'_>) -> Judgement {
         self.reply = None;
-        if let Err(refusal) = self.connect().await {
+        if let Err(refusal) = self.reach(self.preferred(request.key())).await {
             return refusal;
         }
-        let Some(connection) = &mut self.connection else { return Judgement::silence() };
+        let place = &mut self.links[self.at].connection;
+        let Some(connection) = place else { return Judgement::silence() };
         self.protocol.write(&self.endpoints[self.at].authority, request, &mut self.request);
         match timeout(self.patience, connection.exchange(&self.request)).await {
             Ok(Ok(reply)) => {
@@ -106,25 +102,60 @@ impl Client {
                 if reply.keeps_alive {
                     self.reply = Some(reply);
                 } else {
-                    self.connection = None;
+                    *place = None;
                 }
                 judgement
             }
             Ok(Err(error)) => {
-                self.connection = None;
+                *place = None;
                 Judgement::broken(&error)
             }
             Err(_) => {
-                self.connection = None;
+                *place = None;
                 Judgement::silence()
             }
         }
     }
 
+    /// The endpoint for a key.
+    fn preferred(&self, key: &str) -> usize {
+        let replicas = self.routes.as_ref().map_or(&[][..], |routes| routes.replicas(key));
+        if replicas.contains(&self.home) { self.home } else { *replicas.first().unwrap_or(&self.home) }
+    }
+
+    /// Has a connection to `first`, or else to the next endpoint that takes one.
+    async fn reach(&mut self, first: usize) -> Result<(), Judgement> {
+        self.at = first;
+        if self.links[first].connection.as_ref().is_some_and(|connection| connection.idle() < FRESH) {
+            return Ok(());
+        }
+        let count = self.endpoints.len();
+        let mut order: Vec<usize> = (0..count).map(|step| (first + step) % count).collect();
+        order.sort_by_key(|&at| self.links[at].is_away());
+        let mut refusal = Judgement::silence();
+        for at in order {
+            self.at = at;
+            let link = &mut self.links[at];
+            if link.connection.as_ref().is_some_and(|connection| connection.idle() < FRESH) {
+                return Ok(());
+            }
+            match timeout(self.patience, Connection::open(&self.endpoints[at])).await {
+                Ok(Ok(connection)) => {
+                    *link = Link { connection: Some(connection), refused: None };
+                    return Ok(());
+                }
+                Ok(Err(error)) => refusal = Judgement::broken(&error),
+                Err(_) => refusal = Judgement::silence(),
+            }
+            *link = Link { connection: None, refused: Some(Instant::now()) };
+        }
+        Err(refusal)
+    }
+
     /// The value in the reply to the last operation, if that was a get; nothing if there is none.
     #[must_use]
     pub fn value(&self) -> Cow<'_, [u8]> {
-        match (&self.connection, &self.reply) {
+        match (&self.links[self.at].connection, &self.reply) {
             (Some(connection), Some(reply)) => self.protocol.value(connection.body(reply)),
             _ => Cow::Borrowed(&[]),
         }

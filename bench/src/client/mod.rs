@@ -6,7 +6,7 @@
 //! before it is judged, and what is not a success by the protocol's own words is never one.
 //!
 //! Reading order: [`Endpoint`], `connection` (bytes), `reply` (their framing), [`Protocol`] (requests, and what a reply
-//! means), [`Outcome`], [`Client`].
+//! means), [`Outcome`], [`Routes`] (which endpoints hold a key), [`Client`].
 
 mod connection;
 mod endpoint;
@@ -14,8 +14,10 @@ mod exchange;
 mod outcome;
 mod protocol;
 mod reply;
+mod routes;
 
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use exchange::Client;
 pub use outcome::{Judgement, Outcome};
 pub use protocol::{Protocol, Request};
+pub use routes::{Replication, RingToken, Routes};

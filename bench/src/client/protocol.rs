@@ -31,6 +31,15 @@ pub enum Request<'a> {
     },
 }
 
+impl<'a> Request<'a> {
+    /// The key, of a scan the first.
+    pub(super) fn key(self) -> &'a str {
+        match self {
+            Self::Get { key } | Self::Put { key, .. } | Self::Scan { start: key, .. } => key,
+        }
+    }
+}
+
 /// A server's language.
 #[derive(Debug, Clone)]
 pub enum Protocol {

@@ -18,6 +18,7 @@ use helenus_bench::{
 };
 
 use super::{
+    interrupt::Interrupt,
     load::{Load, Servers},
     output,
     progress::Observer,
@@ -50,10 +51,11 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
     ensure!(arguments.load.duration.is_some(), "a comparison needs --duration");
     let mut results: Vec<(String, Vec<Figures>)> =
         lineup.targets.iter().map(|target| (target.name.clone(), Vec::new())).collect();
+    let interrupt = Interrupt::listen().context("signals")?;
     let mut is_complete = true;
     for round in 1..=arguments.rounds {
         for (target, (name, figures)) in lineup.targets.iter().zip(&mut results) {
-            match turn(arguments, target) {
+            match turn(arguments, target, &interrupt) {
                 Ok(turn) => {
                     eprintln!(
                         "round {round}, {name}: {:.0} op/s, p50 {:.2} ms, p99 {:.2} ms, {} failed",
@@ -69,22 +71,23 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
                     is_complete = false;
                 }
             }
+            ensure!(!interrupt.is_set(), "interrupted");
         }
     }
     output::print(&(ratios(&results) + "\n"))?;
     Ok(is_complete)
 }
 
-fn turn(arguments: &Arguments, target: &TargetSpec) -> anyhow::Result<Figures> {
+fn turn(arguments: &Arguments, target: &TargetSpec, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let started = target.start.as_deref().map_or(Ok(()), |command| shell(command).map(drop)).context("start");
-    let figures = started.and_then(|()| measure(arguments, target));
+    let figures = started.and_then(|()| measure(arguments, target, interrupt));
     let stopped = target.stop.as_deref().map_or(Ok(()), |command| shell(command).map(drop)).context("stop");
     let figures = figures?;
     stopped?;
     Ok(figures)
 }
 
-fn measure(arguments: &Arguments, target: &TargetSpec) -> anyhow::Result<Figures> {
+fn measure(arguments: &Arguments, target: &TargetSpec, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let load = &arguments.load;
     if target.kind == Kind::Command {
         let seconds = load.duration.unwrap_or_default().as_secs();
@@ -106,11 +109,14 @@ fn measure(arguments: &Arguments, target: &TargetSpec) -> anyhow::Result<Figures
         },
         sync_mode: target.sync_mode.clone(),
         label: Some(target.name.clone()),
+        halfway: None,
     };
     let mut observer = Observer::new(None, None, &target.name);
-    let loaded = load.without_pace().carry_out(&properties, Phase::Load, servers(), &mut observer)?;
+    let loaded =
+        load.without_pace().carry_out(&properties, Phase::Load, servers(), &mut observer, interrupt)?;
     ensure!(loaded.failed == 0, "{} records could not be inserted", loaded.failed);
-    let run = load.carry_out(&properties, Phase::Run, servers(), &mut observer)?;
+    let run = load.carry_out(&properties, Phase::Run, servers(), &mut observer, interrupt)?;
+    ensure!(!interrupt.is_set(), "interrupted");
     observer.finish()?;
     Ok(Figures::of_run(&run))
 }

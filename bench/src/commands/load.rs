@@ -6,14 +6,14 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use helenus_bench::{
     client::{Endpoint, Protocol},
-    load::{self, Plan, Target},
+    load::{self, Plan, Routing, Target},
     measurement::RunResult,
     properties::Properties,
     report::Intervals,
     workload::{Phase, Workload},
 };
 
-use super::{output::Output, progress::Observer};
+use super::{halfway::Halfway, interrupt::Interrupt, output::Output, progress::Observer};
 
 /// What a load is made of.
 #[derive(Args, Clone)]
@@ -50,6 +50,11 @@ pub(crate) struct Load {
     #[arg(long)]
     workers: Option<usize>,
 
+    /// How clients choose among the endpoints: each goes to a replica of the key, or keeps to one endpoint [default:
+    /// property helenus.routing, else round-robin]
+    #[arg(long, value_enum)]
+    routing: Option<RoutingFlag>,
+
     /// Of all random choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -80,12 +85,32 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MODE")]
     sync_mode: Option<String>,
 
+    /// A command for the shell, run when half of --duration is over, such as one that kills a node
+    #[arg(long, value_name = "COMMAND", requires = "duration")]
+    halfway: Option<String>,
+
     /// A name for the run, for the report
     #[arg(short, long)]
     label: Option<String>,
 
     #[command(flatten)]
     output: Output,
+}
+
+/// `--routing`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RoutingFlag {
+    RoundRobin,
+    TokenAware,
+}
+
+impl From<RoutingFlag> for Routing {
+    fn from(flag: RoutingFlag) -> Self {
+        match flag {
+            RoutingFlag::RoundRobin => Self::RoundRobin,
+            RoutingFlag::TokenAware => Self::TokenAware,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,7 +125,24 @@ pub(super) struct Servers {
     pub(super) protocol: Protocol,
     pub(super) sync_mode: Option<String>,
     pub(super) label: Option<String>,
+    /// What is done to them in the middle of the run.
+    pub(super) halfway: Option<String>,
 }
+
+/// Names of consistency levels, those included that a server may not have yet.
+const LEVELS: [&str; 11] = [
+    "any",
+    "one",
+    "two",
+    "three",
+    "quorum",
+    "all",
+    "local_one",
+    "local_quorum",
+    "each_quorum",
+    "serial",
+    "local_serial",
+];
 
 /// Loads or runs; true if anything succeeded, and every record of a load.
 pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<bool> {
@@ -114,9 +156,13 @@ pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<boo
     let consistency =
         arguments.consistency.clone().or_else(|| properties.text("helenus.consistency").map(str::to_owned));
     if let Some(level) = &consistency {
-        let is_word =
-            !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        ensure!(is_word, "consistency {level:?} is no level");
+        let is_level = LEVELS.contains(&level.to_ascii_lowercase().as_str())
+            || level.parse::<u32>().is_ok_and(|replicas| replicas > 0);
+        ensure!(
+            is_level,
+            "consistency {level:?}: expected a number of replicas, or one of {}",
+            LEVELS.join(", ")
+        );
     }
     let servers = Servers {
         endpoints: arguments.endpoints(&properties),
@@ -126,12 +172,14 @@ pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<boo
         },
         sync_mode: arguments.sync_mode.clone(),
         label: arguments.label.clone().or_else(|| properties.text("label").map(str::to_owned)),
+        halfway: arguments.halfway.clone(),
     };
+    let interrupt = Interrupt::listen().context("signals")?;
     let mut observer = output.observer(phase)?;
-    let run = arguments.load.carry_out(&properties, phase, servers, &mut observer)?;
+    let run = arguments.load.carry_out(&properties, phase, servers, &mut observer, &interrupt)?;
     observer.finish()?;
     output.tell(&run)?;
-    Ok(run.succeeded > 0 && (phase == Phase::Run || run.failed == 0))
+    Ok(run.succeeded > 0 && (phase == Phase::Run || run.failed == 0) && !interrupt.is_set())
 }
 
 impl Arguments {
@@ -166,13 +214,17 @@ impl Load {
         phase: Phase,
         servers: Servers,
         observer: &mut Observer,
+        interrupt: &Interrupt,
     ) -> anyhow::Result<RunResult> {
         let workload = Arc::new(Workload::new(properties)?);
         let resolved: Result<Arc<[Endpoint]>, _> =
             servers.endpoints.iter().map(|text| Endpoint::resolve(text)).collect();
         let endpoints = resolved?;
         ensure!(!endpoints.is_empty(), "there is no endpoint");
-        let mut target = Target::prepare(&servers.endpoints, &servers.protocol)?;
+        let words = [("round-robin", Routing::RoundRobin), ("token-aware", Routing::TokenAware)];
+        let configured = properties.choice("helenus.routing", Routing::RoundRobin, &words)?;
+        let routing = self.routing.map_or(configured, Into::into);
+        let mut target = Target::prepare(&servers.endpoints, &servers.protocol, routing)?;
         for note in &target.notes {
             eprintln!("{note}");
         }
@@ -183,14 +235,25 @@ impl Load {
             }
             Protocol::Etcd => Protocol::Etcd,
         };
-        let plan = self.plan(properties, phase, workload, protocol, endpoints)?;
+        let mut plan = self.plan(properties, phase, workload, protocol, endpoints)?;
+        plan.routes.clone_from(&target.routes);
+        plan.interrupt = interrupt.flag();
         let mut settings = plan.settings(&target.table);
         settings.label = servers.label;
         settings.properties =
             properties.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         observer.begin(&plan);
-        load::run(&plan, &target, settings, |progress| observer.observe(progress))
-            .context("the load generator")
+        let halfway = servers.halfway.as_deref().zip(plan.duration);
+        let halfway = halfway
+            .map(|(command, duration)| Halfway::schedule(command, plan.warmup, duration))
+            .transpose()?;
+        let run = load::run(&plan, &target, settings, |progress| observer.observe(progress));
+        let mut run = run.context("the load generator")?;
+        run.events.extend(halfway.and_then(Halfway::finish));
+        if interrupt.is_set() {
+            run.generator.warnings.insert(0, "the run was interrupted".to_owned());
+        }
+        Ok(run)
     }
 
     fn plan(
@@ -236,6 +299,7 @@ impl Load {
             workload,
             protocol: Arc::new(protocol),
             endpoints,
+            routes: None,
             clients,
             threads: workers,
             target: (target > 0.0).then_some(target),
@@ -244,6 +308,7 @@ impl Load {
             warmup: self.warmup,
             timeout: self.timeout,
             seed: self.seed,
+            interrupt: Arc::default(),
         })
     }
 }

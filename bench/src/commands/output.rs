@@ -73,6 +73,13 @@ pub(super) struct Checked {
 impl Output {
     /// Reads what is needed later, so that a slip of the pen is known before the load and not after it.
     pub(super) fn check(&self, properties: &Properties) -> anyhow::Result<Checked> {
+        let files = [&self.json, &self.report].into_iter().flatten().cloned();
+        let logs = self.hdr_log.iter().map(PathBuf::from);
+        for path in files.chain(logs).chain(properties.text("exportfile").map(PathBuf::from)) {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let is_there = directory.is_none_or(Path::is_dir);
+            ensure!(is_there, "cannot write {}: there is no such directory", path.display());
+        }
         let words =
             [("op", Intervals::Operation), ("intended", Intervals::Intended), ("both", Intervals::Both)];
         let configured = properties.choice("measurement.interval", Intervals::Operation, &words)?;

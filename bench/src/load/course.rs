@@ -48,7 +48,7 @@ impl Course {
             workload: Arc::clone(&plan.workload),
             shared,
             session: Session::new(Arc::clone(&plan.workload), plan.seed, number as u64),
-            client: Client::new(protocol, endpoints, number, plan.timeout),
+            client: Client::new(protocol, endpoints, plan.routes.clone(), number, plan.timeout),
             schedule,
             timer: Timer::new()?,
             recorder,

@@ -21,7 +21,7 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time to open connections before the first operation is due.
-const HEAD_START: Duration = Duration::from_millis(100);
+pub const HEAD_START: Duration = Duration::from_millis(100);
 
 /// What an observer sees after each interval.
 #[derive(Debug)]
@@ -100,6 +100,7 @@ pub fn run(
         generator,
         operations,
         intervals,
+        events: Vec::new(),
     })
 }
 
@@ -157,6 +158,7 @@ impl Plan {
                 .iter()
                 .map(|endpoint| format!("http://{}", endpoint.authority))
                 .collect(),
+            routing: if self.routes.is_some() { "token-aware" } else { "round-robin" }.to_owned(),
             protocol: protocol.to_owned(),
             table: table.to_owned(),
             consistency,

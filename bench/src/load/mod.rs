@@ -9,14 +9,15 @@
 //! Threads share nothing but counters of what is inserted and left to do: a client's whole life is on one thread.
 //!
 //! Reading order: [`Plan`], `course` (one client), `worker` (one thread), [`run`], `target` (what the server is, and its
-//! table).
+//! table), `ring` (where keys are).
 
 mod course;
 mod engine;
 mod plan;
+mod ring;
 mod target;
 mod worker;
 
-pub use engine::{Progress, run};
+pub use engine::{HEAD_START, Progress, run};
 pub use plan::Plan;
-pub use target::{Target, TargetError};
+pub use target::{Routing, Target, TargetError};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    client::{Endpoint, Protocol},
+    client::{Endpoint, Protocol, Routes},
     workload::{Phase, Workload},
 };
 
@@ -24,6 +24,8 @@ pub struct Plan {
     pub protocol: Arc<Protocol>,
     /// Of whom; not empty.
     pub endpoints: Arc<[Endpoint]>,
+    /// Where keys are; without, each client keeps to one endpoint.
+    pub routes: Option<Arc<Routes>>,
     /// By how many at once, above 0.
     pub clients: usize,
     /// On how many threads, above 0.
@@ -40,6 +42,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// Of the random streams.
     pub seed: u64,
+    /// Once set, nothing more is sent.
+    pub interrupt: Arc<AtomicBool>,
 }
 
 /// What clients share while a plan is carried out.
@@ -51,6 +55,7 @@ pub(super) struct Shared {
     /// Nothing is sent from then on.
     pub(super) end: Option<Instant>,
     left: AtomicU64,
+    interrupt: Arc<AtomicBool>,
     stopped: AtomicBool,
     pub(super) late: AtomicU64,
     pub(super) held_up: AtomicU64,
@@ -65,6 +70,7 @@ impl Shared {
             measured_from,
             end: plan.duration.map(|duration| measured_from + duration),
             left: AtomicU64::new(plan.operations.unwrap_or(u64::MAX)),
+            interrupt: Arc::clone(&plan.interrupt),
             stopped: AtomicBool::new(false),
             late: AtomicU64::new(0),
             held_up: AtomicU64::new(0),
@@ -83,6 +89,6 @@ impl Shared {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.stopped.load(Ordering::Relaxed) || self.interrupt.load(Ordering::Relaxed)
     }
 }

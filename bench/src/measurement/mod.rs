@@ -23,6 +23,7 @@ pub use latencies::{Latencies, PERCENTILES};
 pub use machine::{Host, ProcessorTime};
 pub use recorder::{Measured, Recorder};
 pub use result::{
-    Generator, IntervalResult, OperationResult, OperationRow, RESULT_FORMAT, RunResult, Server, Settings,
+    Event, Generator, IntervalResult, OperationResult, OperationRow, RESULT_FORMAT, RunResult, Server,
+    Settings,
 };
 pub use tally::{Interval, Tally};

@@ -41,6 +41,8 @@ pub struct RunResult {
     pub operations: Vec<OperationResult>,
     /// By time.
     pub intervals: Vec<IntervalResult>,
+    /// What was done to the servers meanwhile.
+    pub events: Vec<Event>,
 }
 
 impl RunResult {
@@ -57,6 +59,17 @@ impl RunResult {
     }
 }
 
+/// A command that was run while the load was measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    /// When it began, since the measurement began.
+    pub at_s: f64,
+    /// The command.
+    pub command: String,
+    /// Whether it did.
+    pub succeeded: bool,
+}
+
 /// What was asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settings {
@@ -68,6 +81,8 @@ pub struct Settings {
     pub properties: BTreeMap<String, String>,
     /// Servers.
     pub endpoints: Vec<String>,
+    /// `token-aware` if clients went to replicas of each key, else `round-robin`.
+    pub routing: String,
     /// `helenus` or `etcd`.
     pub protocol: String,
     /// The table.

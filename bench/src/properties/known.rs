@@ -20,6 +20,7 @@ const USED: &[&str] = &[
     "hdrhistogram.percentiles",
     "helenus.consistency",
     "helenus.endpoints",
+    "helenus.routing",
     "helenus.update",
     "hotspotdatafraction",
     "hotspotopnfraction",

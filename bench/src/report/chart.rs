@@ -46,14 +46,24 @@ impl Axis {
         Self { low, high, is_logarithmic: true, ticks }
     }
 
+    /// Where labels stand.
+    pub(super) fn ticks(&self) -> &[(f64, String)] {
+        &self.ticks
+    }
+
     /// From 0 to [`SIDE`].
     fn place(&self, value: f64) -> f64 {
+        self.share(value) * SIDE
+    }
+
+    /// From 0 to 1.
+    pub(super) fn share(&self, value: f64) -> f64 {
         let share = if self.is_logarithmic {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
         } else {
             (value - self.low) / (self.high - self.low)
         };
-        share.clamp(0.0, 1.0) * SIDE
+        share.clamp(0.0, 1.0)
     }
 }
 

@@ -95,17 +95,27 @@ fn figures(run: &RunResult, page: &mut String) {
     page.push_str("</div>");
 }
 
+/// All rows, without a last one of which less than half lies within the run: the few answers that ended in it are no rate.
+fn drawn(run: &RunResult) -> &[IntervalResult] {
+    match run.intervals.split_last() {
+        Some((last, others)) if !others.is_empty() && run.seconds - last.start_s < last.length_s / 2.0 => {
+            others
+        }
+        _ => &run.intervals,
+    }
+}
+
 /// Rows joined so that at most [`MOST_POINTS`] are left, with the middle of each group.
 fn grouped(run: &RunResult) -> Vec<(f64, &[IntervalResult])> {
     let size = run.intervals.len().div_ceil(MOST_POINTS).max(1);
-    run.intervals
+    drawn(run)
         .chunks(size)
         .map(|rows| (rows[0].start_s + rows[0].length_s * rows.len() as f64 / 2.0, rows))
         .collect()
 }
 
 fn seconds(run: &RunResult) -> Axis {
-    Axis::linear(run.intervals.last().map_or(1.0, |row| row.start_s + row.length_s), |s| format!("{s} s"))
+    Axis::linear(drawn(run).last().map_or(1.0, |row| row.start_s + row.length_s), |s| format!("{s} s"))
 }
 
 fn throughput(run: &RunResult) -> String {
@@ -132,6 +142,12 @@ fn throughput(run: &RunResult) -> String {
     }
     let highest =
         series.iter().flat_map(|series| &series.points).fold(0.0_f64, |high, point| high.max(point.1));
+    series.extend(run.events.iter().map(|event| Series {
+        name: escape(&event.command),
+        colour: 2,
+        form: Form::Line,
+        points: vec![(event.at_s, 0.0), (event.at_s, highest)],
+    }));
     chart("Throughput, op/s", &seconds(run), &Axis::linear(highest * 1.08, rate), &series)
 }
 
@@ -271,16 +287,22 @@ fn facts(run: &RunResult, page: &mut String) {
     };
     fact("server", or_unknown(&run.server.version));
     fact("endpoints", escape(&settings.endpoints.join(" ")));
+    fact("routing", escape(&settings.routing));
     fact("table", escape(&settings.table));
     fact("factor", or_unknown(&run.server.factor));
     fact("level", escape(settings.consistency.as_deref().unwrap_or("the table's")));
     fact("sync mode", or_unknown(&run.server.sync_mode));
-    fact("clients", format!("{} on {} threads", settings.clients, settings.threads));
+    let plural = if settings.threads == 1 { "" } else { "s" };
+    fact("clients", format!("{} on {} thread{plural}", settings.clients, settings.threads));
     fact(
         "update",
         if settings.update == "merge" { "read, replace a field, write" } else { "whole value" }.to_owned(),
     );
     fact("warm-up", format!("{} s, {} operations left out", settings.warmup_s, count(run.warmup_operations)));
+    for event in &run.events {
+        let outcome = if event.succeeded { "" } else { ", which failed" };
+        fact("meanwhile", format!("{} at {:.1} s{outcome}", escape(&event.command), event.at_s));
+    }
     let properties = settings.properties.iter().map(|(name, value)| format!("{name}={value}"));
     fact("properties", escape(&properties.collect::<Vec<_>>().join("  ")));
     fact(
@@ -302,7 +324,7 @@ fn facts(run: &RunResult, page: &mut String) {
     page.push_str("</table></div>");
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,16 +1,18 @@
 //! The command line against a server that stands in for a cluster: workloads, failures, reports.
 
+mod reports;
 mod stall;
 mod stand_in;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
-    process::{Command, Output},
+    io::{BufRead, BufReader},
+    process::{Command, Output, Stdio},
 };
 
 use helenus_bench::{client::Outcome, measurement::RunResult};
+use rustix::process::{Pid, Signal, kill_process};
 use stand_in::StandIn;
 
 fn workload_file(letter: char) -> String {
@@ -177,6 +179,20 @@ fn a_dead_endpoint_leaves_its_clients_to_the_others() {
 }
 
 #[test]
+fn where_the_ring_is_not_to_be_had_clients_keep_to_their_endpoints() {
+    let server = StandIn::start();
+    let line = "load -p recordcount=100 --routing token-aware --format json";
+    let output = bench(&server, line);
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        notes.contains("clients keep to their endpoints") && notes.contains("/admin/v1/status"),
+        "{notes}"
+    );
+    let run: RunResult = serde_json::from_slice(&output.stdout).expect("a result");
+    assert_eq!((run.succeeded, run.settings.routing.as_str()), (100, "round-robin"));
+}
+
+#[test]
 fn targets_are_compared_in_one_table() {
     let server = StandIn::start();
     let directory = tempfile::tempdir().expect("a directory");
@@ -249,43 +265,38 @@ fn warm_up_operations_do_not_come_out_of_the_operation_count() {
 }
 
 #[test]
-fn results_can_be_read_again_compared_and_drawn() {
+fn a_command_is_run_half_way_and_told() {
     let server = StandIn::start();
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    output(&server, &format!("load -P {}", workload_file('a')));
-    let files = format!("--json {} --report {} --hdr-log {}", path("a.json"), path("a.html"), path("log-"));
-    output(&server, &format!("run -P {} -label <first> {files}", workload_file('a')));
-    let text = output(&server, &format!("run -P {} --baseline {}", workload_file('a'), path("a.json")));
-    assert!(text.contains("BESIDE THE BASELINE") && text.contains("READ p99"), "{text}");
-    let page = fs::read_to_string(path("a.html")).expect("a page");
-    assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark"));
-    assert!(page.contains("&lt;first&gt;") && !page.contains("<first>"), "texts are escaped");
-    assert!(!page.contains("<script") && !page.contains("src="), "nothing is fetched");
-    check_hdr_log(&directory.path().join("log-READ.hdr"), &path("a.json"));
+    output(&server, &format!("load -P {}", workload_file('c')));
+    for (command, succeeded) in [("true", true), ("false", false)] {
+        let line = format!("run -P {} --duration 1s --halfway {command}", workload_file('c'));
+        let run = result(&server, &line);
+        let [event] = run.events.as_slice() else { panic!("{:?}", run.events) };
+        assert_eq!((event.command.as_str(), event.succeeded), (command, succeeded));
+        assert!(event.at_s >= 0.5, "{}", event.at_s);
+    }
 }
 
-fn check_hdr_log(log: &Path, result: &str) {
-    use hdrhistogram::serialization::{
-        Deserializer,
-        interval_log::{IntervalLogIterator, LogEntry},
-    };
-    let text = fs::read(log).expect("a log");
-    let mut logged = 0;
-    for entry in IntervalLogIterator::new(&text) {
-        if let LogEntry::Interval(interval) = entry.expect("a line of a log") {
-            use base64::Engine;
-            let bytes = base64::engine::general_purpose::STANDARD
-                .decode(interval.encoded_histogram())
-                .expect("base64");
-            let histogram: hdrhistogram::Histogram<u64> =
-                Deserializer::new().deserialize(&mut bytes.as_slice()).expect("a histogram");
-            logged += histogram.len();
-        }
-    }
-    let run: RunResult = serde_json::from_slice(&fs::read(result).expect("a file")).expect("a result");
-    let read = run.operations.iter().find(|operation| operation.operation.name() == "READ").expect("reads");
-    assert_eq!(logged, read.latency.count);
+#[test]
+fn an_interrupted_run_tells_what_it_has() {
+    let server = StandIn::start();
+    output(&server, &format!("load -P {}", workload_file('c')));
+    let line = format!("run -P {} --duration 1h --format json -s -p status.interval=1", workload_file('c'));
+    let mut run = Command::new(env!("CARGO_BIN_EXE_helenus-bench"))
+        .args(line.split_whitespace())
+        .args(["--endpoints", &server.url()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("helenus-bench runs");
+    let mut lines = BufReader::new(run.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    lines.find(|line| line.contains(" operations; ")).expect("it measures");
+    kill_process(Pid::from_child(&run), Signal::INT).expect("it lives");
+    let output = run.wait_with_output().expect("it ends");
+    assert!(!output.status.success());
+    let run: RunResult = serde_json::from_slice(&output.stdout).expect("a result");
+    assert!(run.succeeded > 0 && run.failed == 0);
+    assert_eq!(run.generator.warnings[0], "the run was interrupted");
 }
 
 #[test]
@@ -297,6 +308,11 @@ fn a_bad_property_names_its_line_and_unknown_ones_are_listed() {
     let errors = |line: &str| String::from_utf8(bench(&server, line).stderr).expect("text");
     let refused = errors(&format!("load -P {}", file.display()));
     assert!(refused.contains(&format!("{}:2: operationcount=ten", file.display())), "{refused}");
+    let refused = errors("run -p recordcount=1 -p operationcount=1 --consistency quorom");
+    assert!(refused.contains("\"quorom\"") && refused.contains("local_quorum"), "{refused}");
+    let missing = directory.path().join("missing/x.json").display().to_string();
+    let refused = errors(&format!("run -p recordcount=1 -p operationcount=1 --json {missing}"));
+    assert!(refused.contains(&format!("cannot write {missing}")), "{refused}");
     let listed = errors("load -p recordcount=1 -p cassandra.username=me");
     assert!(listed.contains("cassandra.username (command line)"), "{listed}");
 }

@@ -4,8 +4,6 @@ use std::{
     env,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
 };
 
 use helenus_bench::measurement::{Latencies, RunResult};
@@ -83,23 +81,26 @@ fn a_stall_shows_in_intended_latencies_and_not_in_plain_ones() {
     ];
     let loaded = Command::new(bench).arg("load").args(common).output().expect("a load");
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
-    let run = Command::new(bench)
+    let mut run = Command::new(bench)
         .arg("run")
         .args(common)
         .args(["--threads", "4", "--target", "400", "--duration", "5s", "--format", "json"])
+        .args(["-s", "-p", "status.interval=1"])
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("a run");
-    // A stall is a stretch of time; it lies well within the run, wherever the machine puts its edges.
-    thread::sleep(Duration::from_millis(1_500));
+    // Held to the end: a program that cannot tell its status would fail.
+    let mut statuses = BufReader::new(run.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    statuses.find(|line| line.contains(" operations; ")).expect("the run measures");
     server.signal(Signal::STOP);
-    thread::sleep(Duration::from_secs(1));
+    statuses.find(|line| line.contains("; 0.00 current ops/sec")).expect("a second without any answer");
     server.signal(Signal::CONT);
     let output = run.wait_with_output().expect("it ends");
     let run: RunResult = serde_json::from_slice(&output.stdout).expect("a result");
     let [read] = run.operations.as_slice() else { panic!("{:?}", run.operations) };
     let intended = read.intended.as_ref().expect("a run with a target");
-    // Of five seconds' operations those due in the first three quarters of the stalled second wait over a quarter: 15 %.
+    // Of five seconds' operations those due in the first three quarters of a stalled second wait over a quarter: 15 %.
     let (honest, plain) = (above_a_quarter_second(intended), above_a_quarter_second(&read.latency));
     assert!(honest > 0.1, "{honest} of the intended latencies show the stall");
     assert!(plain < 0.01, "{plain} of the plain latencies show it: one for each client");

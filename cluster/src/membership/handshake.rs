@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::node_id::{ClusterId, Generation, HostId};
 
 /// Version of the peer protocol this build speaks.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// What a node says of itself before anything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

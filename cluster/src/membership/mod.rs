@@ -86,9 +86,18 @@
 //! after M said that it has none. So a removal makes all that was said before worthless: J asks again, and counts an
 //! answer only if it lists every removal that J knows. M sets "has user records" before it looks whether the sender of a
 //! write was removed, and M lists the removal before it reads the flag: by Dekker's argument once more, either M turns the
-//! write away, or it says that it has records. What only the removed member itself stored is lost with it. The chain
-//! above leads through removed members too: whom one of them introduced to nobody else, before it died, is unknown to
-//! all, and its writes may be missed until it has met any other member.
+//! write away, or it says that it has records. What only the removed member itself stored is lost with it.
+//!
+//! *What this leaves open.* The chain above leads through removed members too, and a removed one answers J no more. Let R
+//! introduce X, and die before it has told anybody of X; let R be removed, and J join. Nobody lists X to J. If a replica M
+//! has given J its clean answer, and X then writes to M without having heard of J, J misses that write. It takes all of
+//! this: X knows, from R, every member that R knew, asks each of them for an exchange in its first round, and serves only
+//! when a call to each has ended, or after two seconds; the first exchange that is answered tells it of J, and tells J of
+//! it. So *no* member may have answered X by then, though its writes reach M a moment later, and all of it after the
+//! removal and before X's next round, an interval later. Rejected: a replica that turns away the writes of senders that it
+//! does not list. It closes this only if gossip with them is turned away too (a message of gossip may have no room for J),
+//! and a joining node, which lists few at first, would refuse writes that count on it. An operator who removes a member that
+//! has just introduced another is on the safe side once `admin status` of any other member shows the new one.
 //!
 //! Gossip may tell M of J, or J of M, before they meet: it changes views, durably and in one direction, and answers
 //! nothing that this argument counts. Whoever belongs to no cluster does not gossip.

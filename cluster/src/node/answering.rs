@@ -6,7 +6,11 @@ use std::collections::BTreeSet;
 use helenus_storage::{Mutation, TableId};
 use tokio::time::Instant;
 
-use super::{Node, calls, steps::Steps, token_choice};
+use super::{
+    Node, calls,
+    steps::{Steps, millis, told, wanted_after},
+    token_choice,
+};
 use crate::{
     membership::{Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest},
     message::{Header, Message, Relay, ReplicaError, Request, Response},
@@ -18,9 +22,23 @@ impl Node {
     /// Answers a message of another node. Never fails: errors are answers.
     pub async fn handle(&self, request: Message<Request>) -> Message<Response> {
         let Message { header, body } = request;
-        let steps = Steps::begin(header.trace.is_some());
+        let is_traced = header.is_traced();
+        let slow = self.coordinator.slow_request.get();
+        let steps = Steps::begin(wanted_after(is_traced, slow));
+        let what = body.name();
         let body = self.answer(&header, body, &steps).await.unwrap_or_else(Response::Failed);
+        let elapsed = steps.elapsed();
         let (_, steps) = steps.end();
+        if let Some(request_id) = header.client_request {
+            let (sender, elapsed_ms) = (header.sender, millis(elapsed));
+            if elapsed >= slow {
+                let trace = told(steps.iter().map(|step| (step.after_us, None, step.what.as_str())));
+                tracing::warn!(%request_id, %sender, what, elapsed_ms, trace, "slow part of a request");
+            } else {
+                tracing::debug!(%request_id, %sender, what, elapsed_ms, "part of a request");
+            }
+        }
+        let steps = if is_traced { steps } else { Vec::new() };
         Message { header: self.peers.answer_header(&header, steps), body }
     }
 
@@ -98,7 +116,7 @@ impl Node {
                 owned: self.write_and_relay(header, table, mutation, relay, steps).await?,
             },
             Request::Acknowledge { ticket, result } => {
-                self.coordinator.forwarded.acknowledge(ticket, header.sender, result);
+                self.coordinator.forwarded.acknowledge(ticket, header.sender, result, header.steps.clone());
                 Response::Noted
             }
             Request::Repair { table, mutations } => {
@@ -159,7 +177,8 @@ impl Node {
             }
             Relay::Acknowledge { coordinator, ticket } => {
                 let result = self.replica.write(table, mutation, steps).await;
-                self.forwarder.acknowledge(header, coordinator, ticket, result.clone()).await;
+                let told = if header.is_traced() { steps.so_far() } else { Vec::new() };
+                self.forwarder.acknowledge(header, coordinator, ticket, result.clone(), told).await;
                 result
             }
         }
@@ -196,14 +215,12 @@ impl Node {
             return Ok(());
         }
         if own.is_none() {
-            // Only early: this node is about to join a cluster, most likely the sender's.
-            return Err(ReplicaError::OtherCluster);
+            // Only early: this node is about to join a cluster, most likely the sender's, and an exchange tells it more.
+            return Err(ReplicaError::NotServing("it belongs to no cluster yet".to_owned()));
         }
         helenus_storage::sometimes!("gossip of another cluster was refused");
         self.cluster.hearsay.count_foreign();
-        if self.cluster.log_limit.allows(&format!("other cluster of {sender}")) {
-            tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
-        }
+        tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
         Err(ReplicaError::OtherCluster)
     }
 }

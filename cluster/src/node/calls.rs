@@ -125,7 +125,7 @@ async fn gossip_until(
     deadline: Instant,
 ) -> Result<Agreement, CallError> {
     let answered = match ask(peers, destination, Gossip::Syn(syn), deadline).await {
-        Err(Refused::Over) => return Ok(Agreement::Missing),
+        Err(Refused::Untied) => return Ok(Agreement::Missing),
         Err(Refused::Call(error)) => return Err(error),
         Ok(answered) => answered,
     };
@@ -137,10 +137,8 @@ async fn gossip_until(
     compare_clocks(peers, &answered.header, answered.sent, answered.returned);
     if peers.cluster.is_up(sender) {
         peers.clock.measure(sender, answered.measured);
-        if let Some(off) = peers.clock.off(sender)
-            && peers.cluster.log_limit.allows(&format!("the clock of {sender}"))
-        {
-            tracing::warn!(host = %sender, "the clock of this peer is {off}");
+        if let Some(off) = peers.clock.off(sender) {
+            tracing::warn!(host = %sender, why = off, "the clock of this peer is off");
         }
     }
     let wanted = peers.cluster.hearsay.wanted(&ack.wanted);
@@ -158,7 +156,7 @@ async fn tell(
     deadline: Instant,
 ) -> Result<(), CallError> {
     match ask(peers, destination, Gossip::Ack2(deltas), deadline).await {
-        Ok(_) | Err(Refused::Over) => Ok(()),
+        Ok(_) | Err(Refused::Untied) => Ok(()),
         Err(Refused::Call(error)) => Err(error),
     }
 }
@@ -187,8 +185,9 @@ struct Answered {
 
 /// Why gossip was not answered.
 enum Refused {
-    /// One of the two was removed from the cluster, or superseded: only a full exchange can tell why.
-    Over,
+    /// One of the two was removed from the cluster, or superseded, or the other belongs to none yet: only a full exchange
+    /// can tell why, or change it.
+    Untied,
     /// The call failed.
     Call(CallError),
 }
@@ -214,7 +213,7 @@ async fn ask(
             let measured = Measured::of(sent, came, went, returned);
             Ok(Answered { header: answer.header, answer: reply.answer, sent, returned, measured })
         }
-        Response::Failed(ReplicaError::Removed | ReplicaError::NotServing(_)) => Err(Refused::Over),
+        Response::Failed(ReplicaError::Removed | ReplicaError::NotServing(_)) => Err(Refused::Untied),
         body => Err(Refused::Call(unexpected(body))),
     }
 }

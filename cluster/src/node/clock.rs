@@ -100,6 +100,13 @@ impl NodeClock {
         last.0
     }
 
+    /// What the wall clock showed, or would have by what it shows now, when this was read from the clock of ages, which a
+    /// client's own timestamps may have put ahead.
+    pub(crate) fn wall_time_of(&self, read: Timestamp) -> Timestamp {
+        let age = Duration::from_micros(self.now_of_ages().0.saturating_sub(read.0));
+        earlier(self.wall.now(), age)
+    }
+
     /// How far two clocks may be apart that are both within the drift of the others' median.
     pub(crate) fn margin(&self) -> Duration {
         2 * self.allowed_drift

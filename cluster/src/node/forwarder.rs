@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    message::{Header, Relay, ReplicaError, Request, TrafficClass},
+    message::{Header, Relay, ReplicaError, Request, Step, TrafficClass},
     node::{peers::Peers, request_counters::Counters},
     node_id::HostId,
     table::replication::MAX_FACTOR,
@@ -44,12 +44,12 @@ impl Forwarder {
                 self.counters.not_forwarded.add(1);
                 continue;
             };
-            let (peers, stop, trace) = (Arc::clone(&self.peers), self.stop.clone(), header.trace);
+            let (peers, stop, about) = (Arc::clone(&self.peers), self.stop.clone(), header.client_request);
             let relay = Relay::Acknowledge { coordinator: header.sender, ticket };
             let request = Request::Write { table, mutation: mutation.clone(), relay };
             self.tasks.spawn_on(
                 async move {
-                    let call = peers.call(&destination, TrafficClass::Request, request, deadline, trace);
+                    let call = peers.call(&destination, TrafficClass::Request, request, deadline, about);
                     // The coordinator hears from the other one itself; that it does not is its business too.
                     tokio::select! {
                         biased;
@@ -63,7 +63,7 @@ impl Forwarder {
         }
     }
 
-    /// Tells the coordinator what became of a write that was forwarded to this node. What is lost on the way looks to it
+    /// Tells the coordinator what became of a write that was forwarded to this node, and by which steps. What is lost on the way looks to it
     /// as if this node had said nothing.
     pub(super) async fn acknowledge(
         &self,
@@ -71,12 +71,12 @@ impl Forwarder {
         coordinator: HostId,
         ticket: u64,
         result: Result<bool, ReplicaError>,
+        steps: Vec<Step>,
     ) {
         let Some(destination) = self.peers.cluster.picture().destination(coordinator) else { return };
         let request = Request::Acknowledge { ticket, result };
         let deadline = Instant::now() + header.remaining;
-        let told =
-            self.peers.call(&destination, TrafficClass::Request, request, deadline, header.trace).await;
+        let told = self.peers.call_telling(&destination, request, deadline, header, steps).await;
         if told.is_err() {
             helenus_storage::sometimes!("an acknowledgement was lost");
         }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{own_trees::USER_TABLES, room::Room, steps::Steps};
-use crate::{message::ReplicaError, partitioning::KeyRange, settings::Settings};
+use crate::{counted::counted, message::ReplicaError, partitioning::KeyRange, settings::Settings};
 
 /// The node's own engine.
 #[derive(Debug)]
@@ -243,7 +243,7 @@ impl LocalStore {
         }
         let scan = move |engine: &Engine| engine.scan_page(table, range.bounds(), &limits);
         let page = self.scans.read(&self.engine, scan, steps).await?;
-        steps.note(|| format!("scanned {} records", page.records.len()));
+        steps.note(|| format!("scanned {}", counted(page.records.len(), "record")));
         Ok(page)
     }
 }
@@ -261,7 +261,7 @@ pub(super) fn as_answer(error: Error) -> ReplicaError {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, path::Path};
+    use std::{io, path::Path, time::Duration};
 
     use helenus_storage::{Options, disk::SimulatedDisk};
 
@@ -299,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_waits_for_the_disk_says_so_if_it_is_traced() {
-        let (store, steps) = (store(&Settings::default()), Steps::begin(true));
+        let (store, steps) = (store(&Settings::default()), Steps::begin(Duration::ZERO));
 
         assert_eq!(store.get_cold(TABLE, Bytes::from_static(b"key"), &steps).await, Ok(None));
 

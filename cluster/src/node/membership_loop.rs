@@ -309,9 +309,7 @@ impl MembershipLoop {
         match self.peers.clock.skew() {
             Some(why) => {
                 self.is_clock_off = true;
-                if self.cluster.log_limit.allows("the clock is off") {
-                    tracing::warn!("the clock of this node is off, so it coordinates no writes: {why}");
-                }
+                tracing::warn!(why, "the clock of this node is off, so it coordinates no writes");
             }
             None if self.is_clock_off => {
                 self.is_clock_off = false;
@@ -437,9 +435,7 @@ impl MembershipLoop {
                 return;
             }
         };
-        if self.cluster.log_limit.allows(&line) {
-            tracing::warn!("{line}");
-        }
+        tracing::warn!("{line}");
     }
 
     async fn form_if_due(&mut self) {

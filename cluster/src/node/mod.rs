@@ -28,8 +28,9 @@
 //! thousand times for each time it changes.
 //!
 //! Reading order: [`identity`], `own_trees`, `known_cluster`, `hearsay`, [`transport`], `peers`, `room`, `local_store`,
-//! `table_meters`, `replica`, `handoff`, `requests`, `coordinator`, `forwarder`, `calls`, `answering`, `membership_loop`, [`reports`].
+//! `table_meters`, `replica`, `handoff`, `requests`, `admission`, `coordinator`, `forwarder`, `calls`, `answering`, `membership_loop`, [`reports`].
 
+mod admission;
 mod answering;
 mod calls;
 mod clock;
@@ -40,7 +41,6 @@ mod hearsay;
 pub mod identity;
 mod known_cluster;
 mod local_store;
-mod log_limit;
 mod membership_loop;
 mod own_trees;
 mod peers;
@@ -74,7 +74,9 @@ pub use upkeep::{Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
 use std::{sync::Arc, time::Duration};
 
-use helenus_storage::{Engine, TableId};
+use helenus_storage::Engine;
+#[cfg(feature = "simulation")]
+use helenus_storage::TableId;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -114,7 +116,7 @@ use crate::{
 pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget, StoredHints, StoredRun};
 pub use known_cluster::RemovalError;
 pub use request_counters::RequestCounters;
-pub use table_meters::ReplicaCounters;
+pub use table_meters::{ReplicaCounters, Tombstones};
 
 /// Where a node's tasks run, per class, so that one runtime or several is the caller's choice.
 #[derive(Debug, Clone)]
@@ -185,7 +187,7 @@ pub struct Node {
     receiver: Arc<Receiver>,
     /// What reports are made from.
     source: Source,
-    /// The loops that run as long as the node does: membership, and the delivery of hints.
+    /// The loops that run as long as the node does: membership, the delivery of hints, and the bound of admission.
     loops: Mutex<Vec<JoinHandle<()>>>,
     /// Pings on behalf of other nodes.
     probes: Semaphore,
@@ -249,6 +251,7 @@ impl Node {
         let loops = Mutex::new(vec![
             spawners.membership.spawn(membership.run()),
             spawners.requests.spawn(delivery.run()),
+            spawners.requests.spawn(Arc::clone(&coordinator.admission).follow(stop.clone())),
         ]);
         let source = Source {
             settings,
@@ -285,6 +288,11 @@ impl Node {
         self.identity.host_id()
     }
 
+    /// What of a table's definition will not do what people expect, in sentences.
+    pub fn warnings(&self, definition: &Definition) -> Vec<String> {
+        self.schema.warnings(definition)
+    }
+
     /// The live tables, by name.
     pub fn tables(&self) -> Vec<Table> {
         self.cluster.picture().view().tables().iter().cloned().collect()
@@ -315,6 +323,11 @@ impl Node {
 
     fn check_not_draining(&self) -> Result<(), SchemaError> {
         if self.readiness() == Readiness::Draining { Err(SchemaError::Draining) } else { Ok(()) }
+    }
+
+    /// Whether one more request of a client would be let in at this moment; if not, it need not even be read.
+    pub fn has_room(&self) -> bool {
+        self.coordinator.admission.has_room()
     }
 
     /// Coordinates a write.
@@ -442,6 +455,11 @@ impl Node {
     /// Changes the deadline of reads that name none.
     pub fn set_read_timeout(&self, timeout: Duration) {
         self.coordinator.read_timeout.store(timeout);
+    }
+
+    /// Changes how long a request takes that is logged.
+    pub fn set_slow_request_threshold(&self, threshold: Duration) {
+        self.coordinator.slow_request.store(threshold);
     }
 
     /// Changes how fast merges of SSTables may write; 0 for no limit.

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    message::{Header, Message, Request, Response, Step, TrafficClass},
+    message::{ClientRequest, Header, Message, Request, Response, Step, TrafficClass},
     node::{
         clock::NodeClock,
         identity::LocalIdentity,
@@ -35,9 +35,24 @@ impl Peers {
         class: TrafficClass,
         body: Request,
         deadline: Instant,
-        trace: Option<u64>,
+        client_request: Option<ClientRequest>,
     ) -> Result<Response, CallError> {
-        self.call_anyone(to, class, body, deadline, trace).await.map(|answer| answer.body)
+        self.call_anyone(to, class, body, deadline, client_request).await.map(|answer| answer.body)
+    }
+
+    /// As [`Peers::call`], telling what was done for the request that it belongs to.
+    pub(crate) async fn call_telling(
+        &self,
+        to: &Destination,
+        body: Request,
+        deadline: Instant,
+        request: &Header,
+        steps: Vec<Step>,
+    ) -> Result<Response, CallError> {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let header = self.header(to.host_id, request.class, remaining, request.client_request);
+        let told = Message { header: Header { steps, ..header }, body };
+        self.send(to, told, deadline).await.map(|answer| answer.body)
     }
 
     /// As [`Peers::call`], with the header that says who answered: for a seed nobody has met yet.
@@ -47,12 +62,21 @@ impl Peers {
         class: TrafficClass,
         body: Request,
         deadline: Instant,
-        trace: Option<u64>,
+        client_request: Option<ClientRequest>,
+    ) -> Result<Message<Response>, CallError> {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let header = self.header(to.host_id, class, remaining, client_request);
+        self.send(to, Message { header, body }, deadline).await
+    }
+
+    async fn send(
+        &self,
+        to: &Destination,
+        message: Message<Request>,
+        deadline: Instant,
     ) -> Result<Message<Response>, CallError> {
         let began = Instant::now();
-        let remaining = deadline.saturating_duration_since(began);
-        let header = self.header(to.host_id, class, remaining, trace);
-        let result = self.transport.call(to, Message { header, body }, deadline).await;
+        let result = self.transport.call(to, message, deadline).await;
         let result = result.and_then(|answer| match to.host_id {
             Some(expected) if expected != answer.header.sender => Err(CallError::WrongHost {
                 address: to.address.clone(),
@@ -77,7 +101,7 @@ impl Peers {
 
     /// The header of an answer to `request`, with what was done for it.
     pub(crate) fn answer_header(&self, request: &Header, steps: Vec<Step>) -> Header {
-        let header = self.header(Some(request.sender), request.class, Duration::ZERO, request.trace);
+        let header = self.header(Some(request.sender), request.class, Duration::ZERO, request.client_request);
         Header { steps, ..header }
     }
 
@@ -86,7 +110,7 @@ impl Peers {
         target: Option<HostId>,
         class: TrafficClass,
         remaining: Duration,
-        trace: Option<u64>,
+        client_request: Option<ClientRequest>,
     ) -> Header {
         let picture = self.cluster.picture();
         Header {
@@ -98,7 +122,7 @@ impl Peers {
             class,
             remaining,
             timestamp: self.clock.reading(),
-            trace,
+            client_request,
             steps: Vec::new(),
         }
     }

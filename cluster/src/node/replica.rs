@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use helenus_storage::{Mutation, RecordKind, ScanEnd, ScanLimits, TableId};
+use helenus_storage::{Mutation, Record, RecordKind, ScanEnd, ScanLimits, TableId};
 use tokio::time::Instant;
 
 use crate::{
@@ -134,6 +134,9 @@ impl Replica {
         if let Some(newest) = page.records.iter().map(|(_, record)| record.timestamp).max() {
             self.clock.observe(newest);
         }
+        let is_tombstone = |record: &Record| matches!(record.kind, RecordKind::Tombstone { .. });
+        let tombstones = page.records.iter().filter(|(_, record)| is_tombstone(record)).count();
+        self.meters.of(table).scanned.record(tombstones as u64);
         Ok(ReplicaPage { is_whole: page.end == ScanEnd::Finished, records: page.records })
     }
 

@@ -76,6 +76,8 @@ pub struct RequestOptions {
     pub consistency: Option<Consistency>,
     /// `None`: the settings' timeout.
     pub timeout: Option<Duration>,
+    /// What the client and the logs call it; `None`: the node draws an id.
+    pub request_id: Option<u64>,
     /// Whether to collect a trace.
     pub trace: bool,
     /// What the client has written and read before; `None`: it does not care.

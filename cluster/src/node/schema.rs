@@ -27,6 +27,7 @@ use crate::{
     membership::View,
     message::{Header, ReplicaError, Request, Response, TrafficClass},
     node_id::HostId,
+    quorum::{BlockFor, Operation},
     table::{Definition, Refusal, Replication, Table},
 };
 
@@ -96,14 +97,17 @@ impl SchemaKeeper {
         definition: Definition,
         deadline: Instant,
     ) -> Result<SchemaChange, SchemaError> {
-        let existed = self.cluster.picture().table(name).is_some();
+        check_levels(&definition)?;
         let now = self.clock.now();
+        let mut is_created = false;
         let define = |view: &View, is_spent: &dyn Fn(TableId) -> bool| {
             check_datacenters(view, name, &definition)?;
+            // Here, where no other change comes in between: of many creations one is told that it was it.
+            is_created = view.tables().get(name).is_none();
             view.tables().define(name, definition.clone(), now, is_spent)
         };
         self.cluster.change_schema(define).await?;
-        let change = self.agreed(name, !existed, deadline).await?;
+        let change = self.agreed(name, is_created, deadline).await?;
         // Another node may have changed it at the same time: the later change holds, and only its client is told so.
         match self.cluster.picture().table(name) {
             Some(table) if table.definition == definition => {
@@ -114,6 +118,18 @@ impl SchemaKeeper {
                 Err(SchemaError::Overtaken(name.to_owned()))
             }
         }
+    }
+
+    /// What of a definition will not do what people expect, in sentences.
+    pub(crate) fn warnings(&self, definition: &Definition) -> Vec<String> {
+        let (grace, margin) = (definition.tombstone_grace(), self.clock.margin());
+        if grace > margin {
+            return Vec::new();
+        }
+        vec![format!(
+            "its tombstone grace of {grace:?} is not longer than twice the allowed drift of clocks, {margin:?}: no hint is \
+             delivered, and a replica that misses a write has to be repaired"
+        )]
     }
 
     /// Drops a table with all its records, and tells the live members until the deadline.
@@ -166,6 +182,24 @@ impl SchemaKeeper {
         helenus_storage::sometimes!("a request was about a table that its replica did not know");
         // If it fails, the request does: the table is still unknown.
         let _: Result<(), _> = self.swap(&sender, deadline).await.map(drop);
+    }
+
+    /// Whether a table is gone. Asks a member, who says that there is no such table, what it knows.
+    pub(crate) async fn is_gone(&self, table: TableId, says_so: Option<HostId>, deadline: Instant) -> bool {
+        let is_gone = || self.cluster.picture().view().tables().by_id(table).is_none();
+        if is_gone() {
+            return true;
+        }
+        let picture = self.cluster.picture();
+        let Some(member) = says_so.and_then(|host_id| picture.destination(host_id)) else { return false };
+        let Ok(_turn) = timeout_at(deadline, self.asked.lock()).await else { return false };
+        // Whoever had the turn before may have asked already.
+        if !is_gone() {
+            helenus_storage::sometimes!("a replica knew before its coordinator that a table is gone");
+            // If it fails, nobody knows more than before.
+            let _: Result<(), _> = self.swap(&member, deadline).await.map(drop);
+        }
+        is_gone()
     }
 
     /// Tells every live member what there is to know of a table.
@@ -224,6 +258,29 @@ impl SchemaKeeper {
         let others = picture.view().others().filter(|member| self.cluster.is_up(member.host_id));
         others.filter_map(|member| picture.destination(member.host_id)).collect()
     }
+}
+
+/// A default level that no request can have would only be found out by the first one without a level of its own.
+fn check_levels(definition: &Definition) -> Result<(), Refusal> {
+    let Definition { replication, default_read_consistency: read, default_write_consistency: write, .. } =
+        definition;
+    // A local level is one for coordinators in a datacenter that has replicas.
+    let datacenter = match replication {
+        Replication::Simple { .. } => "",
+        Replication::NetworkTopology { factors } => {
+            factors.iter().find(|(_, factor)| **factor > 0).map_or("", |(datacenter, _)| datacenter.as_str())
+        }
+    };
+    let levels = [
+        ("default_read_consistency", Operation::Read, *read),
+        ("default_write_consistency", Operation::Write, *write),
+    ];
+    for (field, operation, level) in levels {
+        if let Err(error) = BlockFor::of(operation, level, replication, datacenter) {
+            return Err(Refusal::InvalidConsistency { field, detail: format!("{field}: {error}") });
+        }
+    }
+    Ok(())
 }
 
 /// A new table's replicas are where there are members: a misspelt datacenter would hold none (Apache Cassandra refuses

@@ -175,7 +175,7 @@ impl Asking<'_> {
             class: TrafficClass::Control,
             remaining: CALL_TIMEOUT,
             timestamp: self.clock.now(),
-            trace: None,
+            client_request: None,
             steps: Vec::new(),
         };
         let nothing =

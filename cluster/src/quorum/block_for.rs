@@ -1,6 +1,6 @@
 //! How many replicas a level requires, and where.
 
-use crate::{consistency::Consistency, error::RequestError, table::Replication};
+use crate::{consistency::Consistency, counted::counted, error::RequestError, table::Replication};
 
 /// What is asked of the replicas: some levels are for one of the two only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,8 +136,10 @@ fn anywhere(level: Consistency, factor: u32) -> Result<u32, RequestError> {
         return Err(invalid(level, detail));
     }
     if required > factor {
-        let detail =
-            format!("level {level} requires {required} replicas, more than the replication factor {factor}");
+        let detail = format!(
+            "level {level} requires {}, more than the replication factor {factor}",
+            counted(required, "replica")
+        );
         return Err(invalid(level, detail));
     }
     Ok(required)

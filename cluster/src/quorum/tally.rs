@@ -218,7 +218,7 @@ impl Tally {
 
     /// Candidates that have answered.
     pub(super) fn answers(&self) -> u32 {
-        count(self.counted_ones().filter(|candidate| candidate.word == Word::Answered).count())
+        self.counted(|word| *word == Word::Answered)
     }
 
     /// Those of which the level counts the answers.
@@ -263,14 +263,10 @@ impl Tally {
         had.filter(|(part, had)| *had < part.required).collect()
     }
 
-    /// Such candidates; what a part of the level has beyond its need does not make up for another one.
+    /// Such candidates of which the level counts the answers. Of a level that looks at datacenters they may be as many as it
+    /// requires in all: what one has beyond its need does not make up for another one, see [`Tally::shortages`].
     fn counted(&self, is_it: impl Fn(&Word) -> bool) -> u32 {
-        let parts = self.block_for.parts.iter().enumerate();
-        let of_need = parts.map(|(place, part)| match &part.datacenter {
-            Some(_) => self.of_part(place, &is_it).min(part.required),
-            None => self.of_part(place, &is_it),
-        });
-        of_need.sum()
+        count(self.counted_ones().filter(|candidate| is_it(&candidate.word)).count())
     }
 
     fn errors(&self) -> Vec<(HostId, ReplicaError)> {

@@ -39,6 +39,14 @@ pub enum Refusal {
         /// What is wrong with it.
         detail: String,
     },
+    /// A default level that no request can have.
+    #[error("{detail}")]
+    InvalidConsistency {
+        /// The part of the definition.
+        field: &'static str,
+        /// What is wrong with it, naming the part.
+        detail: String,
+    },
     /// It contradicts what there is.
     #[error("{0}")]
     Conflict(String),

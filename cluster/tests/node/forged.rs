@@ -34,7 +34,7 @@ fn header(cluster: &Cluster) -> Header {
         class: TrafficClass::Control,
         remaining: Duration::from_secs(1),
         timestamp: Timestamp(1),
-        trace: None,
+        client_request: None,
         steps: Vec::new(),
     }
 }

@@ -10,11 +10,12 @@ use helenus_cluster::{
     node_id::HostId,
     partitioning::{Partitioner, storage_key},
     table::{DEFAULT_TABLE_ID, Definition, Replication},
+    time::{Timestamp, WallClock},
 };
 use helenus_storage::disk::{Fault, Repeat};
 use tokio::time::Instant;
 
-use crate::support::{Cluster, put, write};
+use crate::support::{Cluster, put, write, write_at};
 
 fn key_of(key: &str) -> Bytes {
     storage_key(Partitioner::Murmur3.token(key.as_bytes()), key.as_bytes())
@@ -124,6 +125,26 @@ async fn what_has_expired_leaves_a_mark_that_survives() {
     assert_eq!(marks.iter().map(|mark| (mark.target, mark.hints)).collect::<Vec<_>>(), [(target, 5)]);
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(held(&cluster, "n3", "key 0"), None, "an expired hint is not delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_writes_were_missed_is_said_by_the_coordinators_clock_whatever_timestamp_a_client_chose() {
+    let mut cluster = Cluster::with(3, |settings| settings.hint_window = Duration::from_secs(20)).await;
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    let now = || cluster.machines["n1"].clock.now().0;
+    let (begun, ahead) = (now(), Timestamp(now() + 50_000_000));
+    cluster.write("n1", write_at("key", put("value"), Quorum, ahead)).await.expect("within the drift");
+    put_all(&cluster, "n1", 0..5).await;
+    cluster.until("all hints are kept", |c| hints(c, "n1").counters.kept == 6).await;
+    let kept = now();
+
+    let oldest = hints(&cluster, "n1").targets[0].oldest_run_us;
+    assert!((begun..=kept).contains(&oldest), "{begun} <= {oldest} <= {kept}");
+    cluster.until("they are given up", |c| hints(c, "n1").targets.is_empty()).await;
+    let mark = hints(&cluster, "n1").marks.remove(0);
+    assert!((begun..=kept).contains(&mark.since_us), "{begun} <= {} <= {kept}", mark.since_us);
+    assert!(mark.until_us <= now(), "{mark:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,6 +284,18 @@ async fn a_hint_satisfies_level_any_when_no_replica_lives_and_is_delivered() {
         .await;
 }
 
+/// A key whose only replica is down, so that a write at level any is satisfied by a hint. One was just kept.
+async fn hinted_key(cluster: &Cluster) -> String {
+    for number in 0..30 {
+        let key = format!("key {number}");
+        let outcome = cluster.put("n1", &key, "value", Any).await.expect("a hint will do");
+        if outcome.met.acknowledged == 0 {
+            return key;
+        }
+    }
+    panic!("the dead node owns none of thirty keys");
+}
+
 #[tokio::test(start_paused = true)]
 async fn level_any_without_hints_and_without_replicas_is_unavailable() {
     let mut cluster = Cluster::with(2, |settings| {
@@ -289,20 +322,26 @@ async fn a_hint_that_fails_on_its_way_to_the_log_may_be_kept_and_is_no_unavailab
     let mut cluster = Cluster::with(2, |settings| settings.default_replication_factor = Some(1)).await;
     cluster.kill("n2").await;
     cluster.until("n1 has noticed", |c| c.sees_down("n1", "n2")).await;
-    let mut hinted = Vec::new();
-    for number in 0..30 {
-        let outcome =
-            cluster.put("n1", &format!("key {number}"), "value", Any).await.expect("a hint will do");
-        if outcome.met.acknowledged == 0 {
-            hinted.push(format!("key {number}"));
-        }
-    }
+    let hinted = hinted_key(&cluster).await;
     let disk = &cluster.machines["n1"].disk;
     disk.fail_at(disk.operations() + 1, Fault::Sync, Repeat::Once);
 
-    let outcome = cluster.put("n1", &hinted[0], "another value", Any).await;
+    let outcome = cluster.put("n1", &hinted, "another value", Any).await;
 
     assert!(matches!(outcome, Err(RequestError::Failed { received: 0, .. })), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn level_any_is_not_met_by_a_hint_that_is_not_on_the_disk_yet() {
+    let mut cluster = Cluster::with(2, |settings| settings.default_replication_factor = Some(1)).await;
+    cluster.kill("n2").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n2")).await;
+    let hinted = hinted_key(&cluster).await;
+    cluster.processes["n1"].storage.stall();
+
+    let outcome = cluster.put("n1", &hinted, "another value", Any).await;
+
+    assert!(matches!(outcome, Err(RequestError::Timeout { received: 0, .. })), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]

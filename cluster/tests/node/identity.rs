@@ -29,7 +29,7 @@ async fn generation_of(cluster: &Cluster, name: &str) -> Generation {
         class: TrafficClass::Request,
         remaining: Duration::ZERO,
         timestamp: Timestamp(0),
-        trace: None,
+        client_request: None,
         steps: Vec::new(),
     };
     let body = Request::Read {

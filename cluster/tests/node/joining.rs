@@ -149,7 +149,7 @@ async fn asked_for_a_turn(cluster: &Cluster, new: u128) -> Response {
         class: TrafficClass::Control,
         remaining: Duration::from_secs(1),
         timestamp: Timestamp(1),
-        trace: None,
+        client_request: None,
         steps: Vec::new(),
     };
     let body = Request::Exchange(Exchange {

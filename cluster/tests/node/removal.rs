@@ -233,7 +233,7 @@ fn asked_by(cluster: &Cluster, sender: &str, of: &str) -> Message<Request> {
         class: TrafficClass::Request,
         remaining: Duration::from_secs(1),
         timestamp: Timestamp(1),
-        trace: None,
+        client_request: None,
         steps: Vec::new(),
     };
     let (table, key, as_of) = (DEFAULT_TABLE_ID, Bytes::from_static(b"k"), AsOf::default());

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     membership::{Exchange, MemberState},
-    message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
+    message::{ClientRequest, Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
     node_id::{Generation, HostId},
     partitioning::{Partitioner, storage_key},
     quorum::{AsOf, Wants},
@@ -27,7 +27,7 @@ fn header(cluster: &Cluster, target: Option<HostId>) -> Header {
         class: TrafficClass::Request,
         remaining: Duration::from_secs(1),
         timestamp: cluster.machines["n2"].clock.now(),
-        trace: Some(7),
+        client_request: Some(ClientRequest { id: 7, is_traced: true }),
         steps: Vec::new(),
     }
 }
@@ -54,7 +54,10 @@ async fn an_answer_carries_the_header_of_the_one_who_answers() {
 
     assert_eq!(answer.body, Response::Written { owned: true });
     assert_eq!((answer.header.sender, answer.header.target), (node.host_id(), Some(header.sender)));
-    assert_eq!((answer.header.trace, answer.header.remaining), (Some(7), Duration::ZERO));
+    assert_eq!(
+        (answer.header.client_request.map(|request| request.id), answer.header.remaining),
+        (Some(7), Duration::ZERO)
+    );
 }
 
 #[tokio::test(start_paused = true)]

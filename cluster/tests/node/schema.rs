@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use helenus_cluster::{
-    consistency::Consistency::{All, Count, One, Quorum},
+    consistency::Consistency::{
+        All, Any, Count, EachQuorum, LocalQuorum, LocalSerial, One, Quorum, Serial, Three, Two,
+    },
     error::RequestError,
     message::{Header, Message, Request, Response, TrafficClass},
-    node::{ReadRequest, Readiness, SchemaChange, SchemaError, WriteRequest},
+    node::{ReadRequest, Readiness, ScanRequest, SchemaChange, SchemaError, WriteRequest},
     node_id::Generation,
     quorum::{AsOf, Wants},
     table::{DEFAULT_TABLE_ID, Definition, Refusal, Replication, Table},
@@ -17,7 +19,7 @@ use helenus_cluster::{
 use helenus_storage::{RecordKind, Step, StepOutcome, TableId};
 use tokio::time::Instant;
 
-use crate::support::{Cluster, put, read, write};
+use crate::support::{Cluster, at, put, read, write};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -285,6 +287,82 @@ async fn a_write_to_a_table_that_is_dropped_meanwhile_is_an_error_with_a_name() 
     assert!(matches!(read, RequestError::Failed { .. }), "{read:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_table_is_dropped_under_way_is_told_so_by_a_coordinator_that_had_not_heard() {
+    for what in ["write", "read", "scan"] {
+        let cluster = Cluster::of(3).await;
+        define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
+        cluster.cut("n1", "n3");
+        drop_table(&cluster, "n1", "users").await.expect("it is there");
+        assert!(knows(&cluster, "n3", "users"), "nobody told it yet");
+
+        let node = cluster.node("n3");
+        let outcome = match what {
+            "write" => node.write(write_to("users")).await.map(drop),
+            "read" => node.read(read_from("users")).await.map(drop),
+            _ => node
+                .scan(ScanRequest {
+                    table: "users".to_owned(),
+                    options: at(Quorum),
+                    ..ScanRequest::default()
+                })
+                .await
+                .map(drop),
+        };
+
+        let error = outcome.map_err(|failure| failure.error);
+        assert_eq!(error, Err(RequestError::TableDropped("users".to_owned())), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_creations_through_one_node_one_is_told_that_it_was_it() {
+    let cluster = Cluster::of(3).await;
+
+    let created = (0..3).map(|_| define(&cluster, "n1", "users", of_factor(3)));
+    let created = join_all(created).await.into_iter().map(|change| change.expect("all ask for the same"));
+
+    assert_eq!(created.filter(|change| change.is_created).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_default_level_that_no_request_can_have_is_refused() {
+    let cluster = Cluster::of(3).await;
+    let with = |read, write, replication| Definition {
+        default_read_consistency: read,
+        default_write_consistency: write,
+        ..Definition::replicated(replication)
+    };
+    let in_dc1 = || Replication::NetworkTopology { factors: [("dc1".to_owned(), 2)].into() };
+    let (of_reads, of_writes) = ("default_read_consistency", "default_write_consistency");
+    for (definition, refused) in [
+        (with(Any, One, 2.into()), of_reads),
+        (with(Three, One, 2.into()), of_reads),
+        (with(One, Count(3), 2.into()), of_writes),
+        (with(One, Count(3), in_dc1()), of_writes),
+        (with(Serial, One, 2.into()), of_reads),
+        (with(LocalSerial, One, 2.into()), of_reads),
+        (with(One, Serial, 2.into()), of_writes),
+    ] {
+        let outcome = define(&cluster, "n1", "users", definition.clone()).await;
+        let Err(SchemaError::Refused(Refusal::InvalidConsistency { field, detail })) = outcome else {
+            panic!("{definition:?}: {outcome:?}");
+        };
+        assert!(field == refused && detail.starts_with(refused), "{definition:?}: {detail}");
+    }
+    assert!(!knows(&cluster, "n1", "users"));
+    for (name, definition) in [
+        ("with_hints", with(One, Any, 2.into())),
+        ("local", with(LocalQuorum, EachQuorum, in_dc1())),
+        ("all", with(Count(2), Two, in_dc1())),
+    ] {
+        define(&cluster, "n1", name, definition).await.expect("requests can have these");
+    }
+    // What is right for one factor is not for another.
+    let altered = define(&cluster, "n1", "with_hints", with(Three, One, 2.into())).await;
+    assert!(matches!(altered, Err(SchemaError::Refused(Refusal::InvalidConsistency { .. }))), "{altered:?}");
+}
+
 /// The id that the first table of a name has.
 fn first_id(name: &str) -> TableId {
     let definition = of_factor(3);
@@ -429,7 +507,7 @@ async fn many_requests_about_an_unknown_table_ask_for_it_once() {
         class: TrafficClass::Request,
         remaining: Duration::from_secs(1),
         timestamp: Timestamp(1),
-        trace: None,
+        client_request: None,
         steps: Vec::new(),
     };
     let table = first_id("users");

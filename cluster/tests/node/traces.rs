@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use helenus_cluster::{
     consistency::Consistency::{All, Quorum},
-    message::{Header, Message, Request, Response, TrafficClass},
+    message::{ClientRequest, Header, Message, Request, Response, TrafficClass},
     node::{ScanRequest, TraceEvent},
     node_id::{Generation, HostId},
     partitioning::{Partitioner, storage_key},
@@ -119,7 +119,7 @@ async fn a_traced_scan_tells_the_steps_of_each_replica() {
 async fn a_replica_tells_steps_only_if_the_request_is_traced() {
     let cluster = Cluster::of(3).await;
     let node = cluster.node("n1");
-    for trace in [None, Some(7)] {
+    for is_traced in [false, true] {
         let header = Header {
             sender: cluster.node("n2").host_id(),
             generation: Generation(1),
@@ -129,7 +129,7 @@ async fn a_replica_tells_steps_only_if_the_request_is_traced() {
             class: TrafficClass::Request,
             remaining: Duration::from_secs(1),
             timestamp: cluster.machines["n2"].clock.now(),
-            trace,
+            client_request: Some(ClientRequest { id: 7, is_traced }),
             steps: Vec::new(),
         };
         let key = storage_key(Partitioner::Murmur3.token(b"key"), b"key");
@@ -140,7 +140,7 @@ async fn a_replica_tells_steps_only_if_the_request_is_traced() {
 
         assert_eq!(answer.body, Response::Record(None));
         let told: Vec<_> = answer.header.steps.iter().map(|step| step.what.as_str()).collect();
-        let expected: &[&str] = if trace.is_some() { &["received", "read from memory"] } else { &[] };
+        let expected: &[&str] = if is_traced { &["received", "read from memory"] } else { &[] };
         assert_eq!(told, expected);
     }
 }

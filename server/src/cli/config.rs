@@ -19,9 +19,7 @@ pub enum Command {
         settings: SettingsArgs,
     },
     /// Show every setting that a node would use, and where it comes from
-    #[command(
-        before_help = "Example: HELENUS_LOG__FORMAT=json helenus config show --set http.listen=127.0.0.1:8080"
-    )]
+    #[command(before_help = "Example: HELENUS_LOG__FORMAT=json helenus config show")]
     Show {
         /// Which settings.
         #[command(flatten)]

@@ -52,6 +52,10 @@ pub(super) async fn leave(node: &Node, peers: &PeerListener, transport: &TcpTran
 }
 
 impl Coordinate for Coordinator {
+    fn has_room(&self) -> bool {
+        self.node.has_room()
+    }
+
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>> {
         Box::pin(self.node.write(request))
     }
@@ -70,6 +74,10 @@ impl Coordinate for Coordinator {
 
     fn tables(&self) -> Vec<Table> {
         self.node.tables()
+    }
+
+    fn warnings(&self, definition: &Definition) -> Vec<String> {
+        self.node.warnings(definition)
     }
 
     fn define_table<'a>(

@@ -139,11 +139,14 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// One line: what, why, and the numbers in brackets.
+    /// What, why, and the numbers in brackets: in one line, unless the node says why in several, which begin their own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.detail.is_empty() { &self.title } else { &self.detail };
-        let what: String = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        f.write_str(&what)?;
+        let has_lines = what.contains('\n');
+        if has_lines {
+            f.write_str("\n")?;
+        }
+        f.write_str(what.trim_end())?;
         let facts = [
             ("field", self.field.clone()),
             ("required", self.required.map(|number| number.to_string())),
@@ -154,7 +157,10 @@ impl fmt::Display for Problem {
         ];
         let facts: Vec<String> =
             facts.into_iter().filter_map(|(name, fact)| Some(format!("{name} {}", fact?))).collect();
-        if facts.is_empty() { Ok(()) } else { write!(f, " [{}]", facts.join(", ")) }
+        if facts.is_empty() {
+            return Ok(());
+        }
+        write!(f, "{}[{}]", if has_lines { '\n' } else { ' ' }, facts.join(", "))
     }
 }
 
@@ -164,16 +170,38 @@ pub(super) fn problem(response: &mut Response<Body>) -> Problem {
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
-/// A reply that is no success, as an error of one line.
+/// A reply that is no success, as an error.
 pub(super) fn refusal(response: &mut Response<Body>) -> anyhow::Error {
     let status = response.status();
     describe(status, &problem(response))
 }
 
-/// A status and its problem, as an error of one line.
+/// A status and its problem, as an error.
 pub(super) fn describe(status: ureq::http::StatusCode, problem: &Problem) -> anyhow::Error {
     match problem.name() {
         "" => anyhow::anyhow!("the node answered {status}"),
         name => anyhow::anyhow!("{name} ({}): {problem}", status.as_u16()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_in_lines_keeps_them_and_one_in_a_line_stays_in_it() {
+        let problem = |detail: &str| Problem {
+            r#type: "/problems/bad-request".to_owned(),
+            detail: detail.to_owned(),
+            field: Some("value".to_owned()),
+            ..Problem::default()
+        };
+        let shown =
+            |detail: &str| describe(ureq::http::StatusCode::BAD_REQUEST, &problem(detail)).to_string();
+        assert_eq!(shown("not a size"), "bad-request (400): not a size [field value]");
+        assert_eq!(
+            shown("error: not a size\n  1 | x = lots\n    |     ^^^^\n"),
+            "bad-request (400): \nerror: not a size\n  1 | x = lots\n    |     ^^^^\n[field value]"
+        );
     }
 }

@@ -87,8 +87,7 @@ impl Findings {
     fn outcome(self) -> anyhow::Result<()> {
         match self.failed {
             0 => Ok(()),
-            1 => Err(anyhow::anyhow!("1 thing could not be read")),
-            count => Err(anyhow::anyhow!("{count} things could not be read")),
+            count => Err(anyhow::anyhow!("{} could not be read", output::counted(count, "thing"))),
         }
     }
 }

@@ -36,7 +36,9 @@ use crate::config::{Effective, Report, Sources};
     name = "helenus",
     version,
     propagate_version = true,
-    before_help = "Example: helenus local up && helenus put default greeting --value hello && helenus get default greeting"
+    // Without a terminal it would be a hundred, and on a wide one as wide.
+    max_term_width = 80,
+    before_help = "Example: helenus local up && helenus put default key --value hello"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -48,7 +50,7 @@ enum Command {
     /// Run one node in the foreground; SIGTERM and SIGINT drain and stop it, a second one stops it at once
     Serve(serve::Serve),
     /// Explain settings
-    #[command(subcommand)]
+    #[command(subcommand, before_help = "Example: helenus config check --config config/node.toml")]
     Config(config::Command),
     /// Run a cluster of real processes on this machine
     Local(local::Local),
@@ -64,10 +66,10 @@ enum Command {
     #[command(subcommand)]
     Table(table::Command),
     /// Look at a running cluster
-    #[command(subcommand)]
+    #[command(subcommand, before_help = "Example: helenus admin status")]
     Admin(admin::Command),
     /// Look into the files of a node, which may be running or not
-    #[command(subcommand)]
+    #[command(subcommand, before_help = "Example: helenus inspect data-dir .helenus/node1/data")]
     Inspect(inspect::Command),
     /// Print the completions of a shell
     Completions(papers::Completions),
@@ -169,7 +171,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Prints an error and chooses the exit status.
 fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(report) = error.downcast_ref::<Report>() {
-        output::error(&report.render(output::colours_on_standard_error()));
+        output::coloured(&report.render(output::colours_on_standard_error()));
         return ExitCode::from(if report.is_usage_error() { 2 } else { 1 });
     }
     if error.is::<Logged>() {
@@ -177,4 +179,37 @@ fn report(error: &anyhow::Error) -> ExitCode {
     }
     output::error(&format!("error: {error:#}"));
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// What is wrong with the help of a command and of those below it.
+    fn flaws(command: &mut clap::Command, name: &str, found: &mut Vec<String>) {
+        let help = command.render_long_help().to_string();
+        let mut lines = help.lines();
+        let example = lines.next().unwrap_or_default();
+        // An example that is wrapped is none to copy.
+        if !example.starts_with("Example: ") || !example.contains("helenus ") || lines.next() != Some("") {
+            found.push(format!("{name} does not open with an example in one line: {example}"));
+        }
+        let wide = help.lines().filter(|line| line.chars().count() > 80);
+        found.extend(wide.map(|line| format!("{name} is wider than 80 columns: {line}")));
+        for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {
+            let name = format!("{name} {}", below.get_name());
+            flaws(below, &name, found);
+        }
+    }
+
+    #[test]
+    fn the_help_of_each_command_opens_with_an_example_and_fits_eighty_columns() {
+        let mut command = Cli::command();
+        command.build();
+        let mut found = Vec::new();
+        flaws(&mut command, "helenus", &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+    }
 }

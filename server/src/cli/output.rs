@@ -1,9 +1,13 @@
 //! How answers look: tables for people, JSON for programs.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+};
 
 use clap::ValueEnum;
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
+pub use helenus_cluster::counted::{counted, is_or_are};
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -22,11 +26,19 @@ pub struct FormatArgs {
     pub format: Format,
 }
 
-/// Writes an answer. Not `print!`, which panics when the reader has gone.
+/// Writes an answer in text that is safe to show: see [`printable`].
 ///
 /// # Errors
 /// When standard output cannot be written, [`io::ErrorKind::BrokenPipe`] among others.
 pub fn answer(text: &str) -> io::Result<()> {
+    answer_as_it_is(&printable(text, &['\n', '\t']))
+}
+
+/// Writes an answer that is not for a terminal. Not `print!`, which panics when the reader has gone.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_as_it_is(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {
@@ -45,12 +57,28 @@ pub fn answer_json(value: &serde_json::Value) -> io::Result<()> {
 
 /// Tells whoever watches, on standard error. Whether anybody does changes nothing.
 pub fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    coloured(&printable(text, &['\n', '\t']));
 }
 
 /// Says what went wrong, on standard error.
 pub fn error(text: &str) {
     note(text);
+}
+
+/// As [`error`], of text of our own that may have colours.
+pub fn coloured(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A text that moves no cursor and sets no title: other nodes and old files say what they like, and a terminal would obey.
+/// Control characters, but for those that are meant, are shown as JSON writes them.
+pub fn printable<'a>(text: &'a str, meant: &[char]) -> Cow<'a, str> {
+    let is_shown = |c: char| !c.is_control() || meant.contains(&c);
+    if text.chars().all(is_shown) {
+        return Cow::Borrowed(text);
+    }
+    let show = |c: char| if is_shown(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) };
+    Cow::Owned(text.chars().map(show).collect())
 }
 
 /// Whether standard error is a terminal that may be coloured (<https://no-color.org>).
@@ -59,24 +87,74 @@ pub fn colours_on_standard_error() -> bool {
     io::stderr().is_terminal() && !refused
 }
 
-/// A table without lines, its columns two blanks apart.
+/// A table without lines, its columns two blanks apart. On a terminal it is as wide as that at most, and what is too long
+/// goes on in the next line of its column.
 pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
-    spaced(header, rows, 2)
+    spaced(header, rows, 2, terminal_columns())
 }
 
 /// A table without lines that has no room to spare: its columns are one blank apart.
 pub fn narrow_table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
-    spaced(header, rows, 1)
+    spaced(header, rows, 1, terminal_columns())
 }
 
-fn spaced<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]], blanks: u16) -> String {
+/// Columns of standard output, if it is a terminal that says so.
+fn terminal_columns() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
+}
+
+fn spaced<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: &[[String; COLUMNS]],
+    blanks: u16,
+    width: Option<u16>,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| printable(cell, &[])));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, blanks));
     }
     table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_cannot_command_a_terminal() {
+        let foreign = "a\u{1b}]0;title\u{7}\nb\u{9b}2J".to_owned();
+        let shown = spaced(["NAME", "NEXT"], &[[foreign.clone(), "x".to_owned()]], 2, None);
+        assert_eq!(shown.lines().nth(1), Some("a\\u001b]0;title\\u0007\\u000ab\\u009b2J  x"));
+        assert_eq!(printable(&foreign, &['\n']), "a\\u001b]0;title\\u0007\nb\\u009b2J");
+        assert_eq!(printable("nódos\n", &['\n']), "nódos\n");
+    }
+
+    #[test]
+    fn long_names_leave_a_table_readable_in_eighty_columns() {
+        let row =
+            ["a".repeat(48), "simple factor=3".to_owned(), "local_quorum".to_owned(), "10days".to_owned()];
+        let header = ["NAME", "REPLICATION", "READ", "GRACE"];
+
+        let whole = spaced(header, std::slice::from_ref(&row), 2, None);
+        assert!(whole.contains(&row[0]), "a program reads it as it is:\n{whole}");
+
+        let wrapped = spaced(header, std::slice::from_ref(&row), 2, Some(80));
+        let widest = wrapped.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{wrapped}");
+        // Each column still begins where its header does.
+        let header = wrapped.lines().next().expect("there is one");
+        let first = wrapped.lines().nth(1).expect("there is one");
+        for (name, value) in [("READ", "local"), ("GRACE", "10")] {
+            let place = header.find(name).expect("it is there");
+            assert!(first[place..].starts_with(value), "{wrapped}");
+        }
+    }
 }

@@ -14,9 +14,7 @@ use super::{Cli, output};
 
 /// `helenus completions`.
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Example: helenus completions bash > ~/.local/share/bash-completion/completions/helenus"
-)]
+#[command(before_help = "Example: helenus completions bash > helenus.bash && source helenus.bash")]
 pub struct Completions {
     /// The shell
     shell: Shell,
@@ -34,7 +32,7 @@ impl Completions {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "helenus", &mut script);
-        Ok(output::answer(&String::from_utf8_lossy(&script))?)
+        Ok(output::answer_as_it_is(&String::from_utf8_lossy(&script))?)
     }
 }
 
@@ -45,7 +43,11 @@ impl Pages {
         let mut command = Cli::command();
         command.build();
         let written = write(&self.directory, &command, "helenus")?;
-        Ok(output::answer(&format!("wrote {written} pages to {}", self.directory.display()))?)
+        Ok(output::answer(&format!(
+            "wrote {} to {}",
+            output::counted(written, "page"),
+            self.directory.display()
+        ))?)
     }
 }
 

@@ -35,7 +35,7 @@ const SHOWN_CHARACTERS: usize = 60;
 
 /// `helenus scan`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example: helenus scan default --all --keys-only -o json | jq -r '.items[].key'")]
+#[command(before_help = "Example: helenus scan default --all --keys-only")]
 pub struct Scan {
     /// Name of the table
     #[arg(value_parser = client::table_name)]

@@ -50,19 +50,16 @@ use crate::{
     http::{Controls, Obey},
     peer::{GreetingProvider, PeerListener, TcpTransport},
     snitch::{self, watch::Watch},
-    telemetry::{self, Counters, DiskSpace, LogFilter, Seldom},
+    telemetry::{self, Counters, DiskSpace, LogFilter, StallWatch},
 };
 
 /// How often storage is asked whether it still works. Clients get errors from the first moment on; this is how late
 /// the process ends.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often the log says that flushes or merges fail.
-const FAILURE_PAUSE: Duration = Duration::from_secs(60);
-
 /// `helenus serve`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example: helenus serve --config config/node.toml --set http.listen=127.0.0.1:8080")]
+#[command(before_help = "Example: helenus serve --config node.toml --set http.listen=127.0.0.1:8080")]
 pub struct Serve {
     #[command(flatten)]
     settings: SettingsArgs,
@@ -86,6 +83,7 @@ impl Serve {
         let (settings, effective) = LiveSettings::load(self.settings.sources())?;
         let mut config = effective.config;
         let log = Arc::new(telemetry::start_logs(config.log.format, &config.log.filter)?);
+        tracing::info!(version = telemetry::VERSION, commit = telemetry::COMMIT, "starting");
         open_files::share_out(&mut config);
         let threads = config.request_threads();
         let requests = Builder::new_multi_thread()
@@ -99,13 +97,20 @@ impl Serve {
             Builder::new_multi_thread().worker_threads(1).thread_name("membership").enable_all().build()?;
         let spawners =
             Spawners { requests: requests.handle().clone(), membership: membership.handle().clone() };
+        let told = Arc::clone(&log);
+        requests.spawn({
+            let log = Arc::clone(&log);
+            async move { log.tell_of_repeats().await }
+        });
         let outcome = requests.block_on(serve(&config, spawners, self.ready_file.as_deref(), settings, log));
         requests.shutdown_background();
         membership.shutdown_background();
-        outcome.map_err(|error| {
+        let outcome = outcome.map_err(|error| {
             tracing::error!(error = format!("{error:#}"), "the node ends");
             Logged.into()
-        })
+        });
+        told.end();
+        outcome
     }
 }
 
@@ -213,6 +218,7 @@ impl RunningNode {
             .then(|| Watch::new(config.snitch.file.clone(), &advertised, own))
             .transpose()?;
         let node = Node::start(parts).await?;
+        engine.set_event_listener(telemetry::log_events(&node));
 
         let answer = {
             let node = Arc::clone(&node);
@@ -228,14 +234,16 @@ impl RunningNode {
         let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &answering)?;
         let peers = Arc::new(peers);
         // Before the node answers, since the metrics ask then.
-        let parts = (Arc::clone(&engine), Arc::clone(&node), Arc::clone(&peers));
+        let parts = (Arc::clone(&engine), Arc::clone(&node), Arc::clone(&peers), Arc::clone(&transport));
         let directory = config.node.data_directory.clone();
         entrance.counters.get_or_init(|| {
-            let (engine, node, peers) = parts;
+            let (engine, node, peers, transport) = parts;
             Box::new(move || Counters {
                 storage: engine.counters(),
+                syncs: Some(engine.sync_durations()),
                 node: node.counters(),
                 peers: peers.counts(),
+                unsent: transport.unsent(),
                 replica: Some(node.replica_counters()),
                 detector: Some(node.failure_detector()),
                 disk: DiskSpace::of(&directory),
@@ -264,6 +272,9 @@ impl RunningNode {
         let node = Arc::clone(&self.node);
         Box::new(move |name, config| match name {
             "coordinator.read_timeout" => node.set_read_timeout(config.coordinator.read_timeout.get()),
+            "coordinator.slow_request_threshold" => {
+                node.set_slow_request_threshold(config.coordinator.slow_request_threshold.get());
+            }
             "coordinator.write_timeout" => node.set_write_timeout(config.coordinator.write_timeout.get()),
             "storage.compaction_throughput" => {
                 node.set_compaction_throughput(config.storage.compaction_throughput.bytes());
@@ -292,12 +303,15 @@ impl RunningNode {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Returns when storage has failed for good, with the reason.
+    /// Returns when storage has failed for good, with the reason. Until then says when it holds writers up.
     async fn broken(&self) -> String {
         let mut interval = tokio::time::interval(HEALTH_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stalls = StallWatch::default();
         loop {
             interval.tick().await;
+            let refused = self.engine.counters().writes_refused;
+            stalls.look(self.engine.pressure(), refused, Instant::now().into_std());
             if let Some(reason) = self.engine.poisoned() {
                 return reason;
             }
@@ -363,18 +377,14 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Arc<Engine>, Backgroun
 }
 
 /// Says what storage could not do. Flushes and merges are tried again, but for an SSTable in which a merge met damage: that is
-/// named here and left out from then on. Lines come once in [`FAILURE_PAUSE`], the metrics count each attempt.
+/// named here and left out from then on.
 fn report_failures() -> FailureListener {
-    let lines = Step::ALL.map(|_| Seldom::every(FAILURE_PAUSE));
-    Box::new(move |step, error| match step {
+    Box::new(|step, error| match step {
         Step::Commit | Step::Sync => {
             tracing::error!(step = step.name(), %error, "storage could not do a piece of work");
         }
         Step::Flush | Step::Compact | Step::Prepare => {
-            if let Some(left_out) = lines[step as usize].may_say(std::time::Instant::now()) {
-                let step = step.name();
-                tracing::warn!(step, %error, left_out, "storage could not do a piece of work and tries again");
-            }
+            tracing::warn!(step = step.name(), %error, "storage could not do a piece of work and tries again");
         }
     })
 }

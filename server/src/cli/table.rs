@@ -12,7 +12,7 @@ use super::{
     Usage,
     client::table_name,
     endpoint::{self, EndpointArgs},
-    output::{self, Format, FormatArgs},
+    output::{self, Format, FormatArgs, counted, is_or_are},
 };
 
 /// A node waits so long for the others.
@@ -20,18 +20,17 @@ const AGREEMENT: Duration = Duration::from_secs(10);
 /// What an answer may take besides.
 const TRAVEL: Duration = Duration::from_secs(2);
 
+/// Member of an answer that is not part of the definition.
+const WARNINGS: &str = "warnings";
+
 mod promise;
 
 /// What is done to tables.
 #[derive(Debug, Subcommand)]
-#[command(
-    before_help = "Example: helenus table create users --factor 3 --ttl 1h && helenus table describe users"
-)]
+#[command(before_help = "Example: helenus table create users --factor 3 --ttl 1h")]
 pub enum Command {
     /// Create a table
-    #[command(
-        before_help = "Example: helenus table create sessions --factor 3 --ttl 30m --read-consistency one"
-    )]
+    #[command(before_help = "Example: helenus table create sessions --ttl 30m --read-consistency one")]
     Create(Create),
     /// List all tables
     #[command(before_help = "Example: helenus table list")]
@@ -114,7 +113,7 @@ struct Options {
     /// Time until a value expires that was given no other: 30m, 1h; 0s for never
     #[arg(long, value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
-    /// Time until a deletion may be forgotten
+    /// Time until a deletion may be forgotten; hints need more than twice the drift of clocks that is allowed
     #[arg(long, value_parser = humantime::parse_duration)]
     tombstone_grace: Option<Duration>,
     /// When a read asks one replica more than it needs: after a percentile of recent reads (p99) or a time (50ms), none or
@@ -180,8 +179,9 @@ impl Create {
 impl Alter {
     fn run(self) -> anyhow::Result<()> {
         let mut body = self.table.get()?;
-        body.remove("name");
-        body.remove("id");
+        for said in ["name", "id", WARNINGS] {
+            body.remove(said);
+        }
         self.options.add_to(&mut body)?;
         self.table.change(&Method::PUT, Some(&body), "altered")
     }
@@ -233,16 +233,18 @@ impl Named {
     }
 
     fn describe(&self) -> anyhow::Result<()> {
-        let table = self.get()?;
+        let mut table = self.get()?;
         if self.output.format == Format::Json {
             return Ok(output::answer_json(&Value::Object(table))?);
         }
+        let warnings = warnings(table.remove(WARNINGS).as_ref());
         let width = table.keys().map(String::len).max().unwrap_or_default();
         let mut text = String::new();
         for (name, value) in &table {
             text.push_str(&format!("{name:width$}  {}\n", plain(value)));
         }
         text.push_str(&format!("\n{}\n", promise::of(&table)));
+        warnings.iter().for_each(|warning| text.push_str(&format!("\n{warning}\n")));
         Ok(output::answer(&text)?)
     }
 
@@ -268,11 +270,15 @@ impl Named {
             return Ok(output::answer_json(&reply)?);
         }
         output::answer(&format!("{done} table {}", self.table))?;
+        if *method == Method::PUT {
+            warnings(reply.get(WARNINGS)).iter().for_each(|warning| output::note(warning));
+        }
         if reply["agreed"] == false {
             output::note("note: not every live node knows of it yet; they will hear of it from the others");
         }
         if let Some(down @ 1..) = reply["down"].as_u64() {
-            output::note(&format!("note: {down} members are down; they will hear of it when they are back"));
+            let (members, be) = (counted(down, "member"), is_or_are(down));
+            output::note(&format!("note: {members} {be} down and will hear of it when back"));
         }
         Ok(())
     }
@@ -320,6 +326,12 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// What the node says of a table that will not do what people expect.
+fn warnings(said: Option<&Value>) -> Vec<String> {
+    let said = said.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    said.map(|text| format!("warning: {text}")).collect()
 }
 
 fn seconds(option: &str, duration: Duration) -> anyhow::Result<u64> {

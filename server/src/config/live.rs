@@ -14,8 +14,13 @@ use serde_json::Value;
 use super::{Config, Effective, Report, Sources};
 
 /// Their names.
-pub const LIVE_SETTINGS: [&str; 4] =
-    ["coordinator.read_timeout", "coordinator.write_timeout", "log.filter", "storage.compaction_throughput"];
+pub const LIVE_SETTINGS: [&str; 5] = [
+    "coordinator.read_timeout",
+    "coordinator.slow_request_threshold",
+    "coordinator.write_timeout",
+    "log.filter",
+    "storage.compaction_throughput",
+];
 
 /// The file in the data directory: `section.key=value` a line.
 const FILE_NAME: &str = "live-settings";

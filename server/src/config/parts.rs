@@ -98,6 +98,7 @@ impl Config {
             write_timeout: coordinator.write_timeout.get(),
             read_timeout: coordinator.read_timeout.get(),
             scan_timeout: coordinator.scan_timeout.get(),
+            slow_request_threshold: coordinator.slow_request_threshold.get(),
             allowed_drift: coordinator.allowed_drift.get(),
             gossip_interval: self.gossip.interval.get(),
             phi_threshold: self.gossip.phi_threshold,

@@ -290,6 +290,8 @@ sections! {
         read_timeout: Period = Period::secs(5), between(Period::millis(1), Period::secs(30));
         /// Deadline of pages of scans that name none.
         scan_timeout: Period = Period::secs(10), between(Period::millis(1), Period::secs(30));
+        /// Requests that take as long, and parts of others' requests, are logged with what is known of their course.
+        slow_request_threshold: Period = Period::millis(500), between(Period::millis(1), Period::secs(3600));
         /// How far ahead of its own clock a node accepts a timestamp.
         allowed_drift: Period = Period::secs(60), between(Period::millis(1), Period::secs(86_400));
         /// Requests of clients at once; further ones are answered as overloaded.

@@ -8,7 +8,8 @@ function drawMembers(status, detector, hints) {
   at("members").replaceChildren(...status.members.map((member) => {
     const peer = heard.get(member.host_id), waiting = kept.get(member.host_id);
     const isSuspect = peer && member.up && peer.phi > detector.threshold / 2;
-    const state = member.up ? (member.state === "normal" ? "up" : `up, ${member.state}`) : `down, ${member.state}`;
+    const isUp = member.up ? "up" : "down";
+    const state = member.state === "normal" ? isUp : `${isUp}, ${member.state}`;
     const offset = peer?.clock_offset_us;
     const cell = (text, name) => make("td", { class: name }, text);
     return make("tr", { class: member.host_id === status.host_id ? "self" : null },

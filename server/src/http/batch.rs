@@ -71,8 +71,9 @@ struct Results {
 /// `POST`: do them all.
 pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let parameters = Parameters::parse(head.uri.query(), &head.headers, parameters::OF_BATCH, Access::Write)?;
-    let node = api.node_for(Access::Write)?;
+    let parameters =
+        Parameters::parse(head.uri.query(), &head.headers, parameters::OF_BATCH, Access::Write)?.of(&head);
+    let node = api.node_with_room(Access::Write)?;
     let bodies = api.bodies.of_at_most(MAX_BODY_BYTES.min(api.limits.body_bytes_in_flight));
     let first = bodies.begin(&body)?;
     let mut bytes = Vec::with_capacity(first.bytes());
@@ -88,6 +89,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
         room: AtomicUsize::new(MAX_REPLY_BYTES.max(api.limits.max_value_bytes)),
         after: Mutex::new(session::after(parameters.session.as_deref(), None)),
         before: parameters.session,
+        request_id: parameters.request_id,
     };
     let results = errand.run(batch).await;
     let mut reply = Json(Results { results }).into_response();
@@ -107,6 +109,8 @@ struct Errand<'a> {
     room: AtomicUsize,
     /// The client's session, if it gave one.
     before: Option<Arc<Session>>,
+    /// What the logs call all of its operations.
+    request_id: Option<u64>,
     /// It, with all that was done since.
     after: Mutex<Session>,
 }
@@ -154,6 +158,7 @@ impl Errand<'_> {
         // Otherwise each has the time that the node gives to one read or write.
         asked.options_mut().timeout = self.timeout.map(|_| left);
         asked.options_mut().session.clone_from(session);
+        asked.options_mut().request_id = self.request_id;
         let (operation, level, outcome) = match asked {
             Asked::Read(request) => match self.node.read(request).await {
                 Ok(read) => {

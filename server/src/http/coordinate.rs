@@ -19,6 +19,8 @@ use tokio::time::Instant;
 /// A coordinator: the node in production; in tests a scripted one too, because most errors that a reply must tell
 /// apart need several nodes and a fault between them.
 pub trait Coordinate: Send + Sync + 'static {
+    /// Whether there is room for one more request of a client at this moment.
+    fn has_room(&self) -> bool;
     /// Coordinates a write.
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>>;
     /// Coordinates a read.
@@ -29,6 +31,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>>;
     /// The live tables, by name.
     fn tables(&self) -> Vec<Table>;
+    /// What of a table's definition will not do what people expect.
+    fn warnings(&self, definition: &Definition) -> Vec<String>;
     /// Creates a table or changes its definition.
     fn define_table<'a>(
         &'a self,
@@ -61,6 +65,10 @@ pub trait Coordinate: Send + Sync + 'static {
 }
 
 impl Coordinate for Node {
+    fn has_room(&self) -> bool {
+        Node::has_room(self)
+    }
+
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>> {
         Box::pin(Node::write(self, request))
     }
@@ -79,6 +87,10 @@ impl Coordinate for Node {
 
     fn tables(&self) -> Vec<Table> {
         Node::tables(self)
+    }
+
+    fn warnings(&self, definition: &Definition) -> Vec<String> {
+        Node::warnings(self, definition)
     }
 
     fn define_table<'a>(

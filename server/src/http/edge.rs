@@ -25,10 +25,7 @@ use super::{
     Api, Limits, parameters,
     problem::{Kind, Problem},
 };
-use crate::{listen::Refusal, telemetry::Seldom};
-
-/// Log lines about requests that failed: the log is the process's.
-static FAILURES: Seldom = Seldom::new();
+use crate::listen::{Overload, Refusal};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("helenus-request-id");
 
@@ -51,11 +48,17 @@ impl Numbers {
     }
 }
 
+/// The id of a request, which its reply has in hexadecimal; the node names it so to others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestNumber(pub(super) u64);
+
 /// Lets a request in, and its reply out.
-pub(super) async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let _in_flight = api.metrics.in_flight();
-    let request_id = format!("{:016x}", api.numbers.next());
+    let number = api.numbers.next();
+    let request_id = format!("{number:016x}");
+    request.extensions_mut().insert(RequestNumber(number));
     let method = request.method().clone();
     let reply = match check_head(&request, &api.limits) {
         Ok(()) => next.run(request).await,
@@ -137,11 +140,11 @@ fn finish(mut reply: Response, request_id: &str) -> Response {
         reply.headers_mut().extend(headers);
         reply.headers_mut().insert(hyper::header::CONTENT_LENGTH, length);
         *reply.body_mut() = Body::from(body);
+        if problem.kind == Kind::Overloaded {
+            reply.extensions_mut().insert(Overload);
+        }
         if reply.status() == StatusCode::INTERNAL_SERVER_ERROR || problem.kind == Kind::StorageFull {
-            // A broken disk fails every request: the metrics count them, the log gives examples.
-            if let Some(left_out) = FAILURES.may_say(Instant::now()) {
-                tracing::error!(%request_id, detail = problem.detail, left_out, "request failed");
-            }
+            tracing::error!(%request_id, detail = problem.detail, "request failed");
         }
     }
     label(&mut reply, request_id);

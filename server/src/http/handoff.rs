@@ -8,6 +8,8 @@
 //! DELETE /admin/v1/hints/marks[?target=host id]
 //!                                          {"forgotten": n} such marks, because the member was repaired
 //! ```
+//!
+//! A target that is no member, and of whom nothing is kept, is 404: it is a misspelt one.
 
 use std::sync::Arc;
 
@@ -16,12 +18,16 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use helenus_cluster::{message::ReplicaError, node::Handoff, node_id::HostId};
+use helenus_cluster::{
+    message::ReplicaError,
+    node::{Handoff, Report, Topic},
+    node_id::HostId,
+};
 use hyper::Uri;
 use serde_json::json;
 
 use super::{
-    Api, parameters,
+    Api, Coordinate, parameters,
     problem::{Access, Kind, Problem},
 };
 
@@ -38,24 +44,43 @@ pub(super) async fn resume(State(api): State<Arc<Api>>, uri: Uri) -> Result<Resp
 }
 
 pub(super) async fn truncate(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let dropped = perform(&api, Handoff::Truncate(target(&uri)?)).await?;
+    let dropped = perform(&api, Handoff::Truncate(target(&api, &uri)?)).await?;
     Ok(Json(json!({ "dropped": dropped })).into_response())
 }
 
 pub(super) async fn forget_marks(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let forgotten = perform(&api, Handoff::Repaired(target(&uri)?)).await?;
+    let forgotten = perform(&api, Handoff::Repaired(target(&api, &uri)?)).await?;
     Ok(Json(json!({ "forgotten": forgotten })).into_response())
 }
 
 /// One member, or all of them.
-fn target(uri: &Uri) -> Result<Option<HostId>, Problem> {
-    match uri.query().unwrap_or_default().split_once('=') {
-        Some(("target", text)) => {
-            let host_id = text.parse().map(HostId);
-            host_id.map(Some).map_err(|_| Problem::bad_field("target", "the host id is not a UUID"))
-        }
-        _ => parameters::none(uri.query()).map(|()| None),
+fn target(api: &Api, uri: &Uri) -> Result<Option<HostId>, Problem> {
+    let Some(("target", text)) = uri.query().unwrap_or_default().split_once('=') else {
+        return parameters::none(uri.query()).map(|()| None);
+    };
+    let host_id = text.parse().map(HostId);
+    let host_id = host_id.map_err(|_| Problem::bad_field("target", "the host id is not a UUID"))?;
+    if is_known(api.node_for(Access::Write)?, host_id) {
+        return Ok(Some(host_id));
     }
+    let detail = format!("there is no member {host_id}, nor are there hints or marks of one");
+    Err(Problem::new(Kind::NoSuchMember, detail).about("target"))
+}
+
+/// Whether it is a member, or was one to whom hints or marks are left.
+fn is_known(node: &dyn Coordinate, host_id: HostId) -> bool {
+    let is_member = match node.report(&Topic::Status) {
+        Some(Report::Status(status)) => status.members.iter().any(|member| member.host_id == host_id),
+        _ => false,
+    };
+    is_member
+        || match node.report(&Topic::Hints) {
+            Some(Report::Hints(hints)) => {
+                hints.targets.iter().any(|hinted| hinted.host_id == host_id)
+                    || hints.marks.iter().any(|mark| mark.target == host_id)
+            }
+            _ => false,
+        }
 }
 
 async fn perform(api: &Api, command: Handoff) -> Result<u64, Problem> {

@@ -59,7 +59,7 @@ pub(super) async fn without_table() -> Problem {
 }
 
 async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let node = api.node_for(Access::Read)?;
+    let node = api.node_with_room(Access::Read)?;
     let (table, key, parameters) = address(request, parameters::OF_GET, Access::Read)?;
     let asked = ReadRequest { table, key, options: parameters.options() };
     Ok(match node.read(asked).await {
@@ -101,7 +101,7 @@ async fn write_new(api: &Api, request: Request) -> Result<Ended, Problem> {
 }
 
 async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let node = api.node_for(Access::Write)?;
+    let node = api.node_with_room(Access::Write)?;
     let (table, key, parameters) = address(request, parameters::OF_DELETE, Access::Write)?;
     refuse_conditions(&request.headers)?;
     let asked = WriteRequest {
@@ -129,7 +129,7 @@ async fn store(
     key: Bytes,
     parameters: &Parameters,
 ) -> Result<Result<WriteOutcome, Failure>, Problem> {
-    let node = api.node_for(Access::Write)?;
+    let node = api.node_with_room(Access::Write)?;
     refuse_conditions(headers)?;
     let first = api.bodies.begin(&body)?;
     let mut stored = envelope::begin(headers, first.bytes())?;
@@ -159,7 +159,7 @@ fn address(
 }
 
 fn of(head: &Parts, accepted: &[parameters::Name], access: Access) -> Result<Parameters, Problem> {
-    Parameters::parse(head.uri.query(), &head.headers, accepted, access)
+    Ok(Parameters::parse(head.uri.query(), &head.headers, accepted, access)?.of(head))
 }
 
 /// A condition on a write needs compare-and-set; reading first and writing then would only look like it.

@@ -58,7 +58,7 @@ use axum::{
     response::Response,
     routing::{any, delete, get, post, put},
 };
-use helenus_cluster::time::WallClock;
+use helenus_cluster::{error::RequestError, time::WallClock};
 use hyper::{Uri, header::HeaderValue};
 
 use self::{
@@ -179,6 +179,16 @@ impl Api {
     /// The node, for a request that it would carry out.
     fn node_for(&self, access: Access) -> Result<&dyn Coordinate, Problem> {
         self.node().map_err(|problem| problem.not_sent(access))
+    }
+
+    /// The node, for a request that costs it time; an overloaded one has none, and says so before anything is read.
+    fn node_with_room(&self, access: Access) -> Result<&dyn Coordinate, Problem> {
+        let node = self.node_for(access)?;
+        if node.has_room() {
+            return Ok(node);
+        }
+        let why = RequestError::Overloaded("too many requests are under way");
+        Err(Problem::of_request(&why, access))
     }
 
     /// Answers connections that are refused before they have a request.

@@ -4,12 +4,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::http::request::Parts;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use helenus_cluster::{consistency::Consistency, node::RequestOptions, session::Session, time::Timestamp};
 use hyper::HeaderMap;
 
 use super::{
+    edge::RequestNumber,
     envelope::META_PREFIX,
     key::{self, KeyEncoding, percent_decode},
     problem::{Access, Kind, Problem},
@@ -133,6 +135,7 @@ pub(crate) struct Parameters {
     pub(crate) end: Option<Bytes>,
     pub(crate) keys_only: bool,
     pub(crate) session: Option<Arc<Session>>,
+    pub(crate) request_id: Option<u64>,
 }
 
 impl Parameters {
@@ -170,11 +173,18 @@ impl Parameters {
         Ok(parameters)
     }
 
+    /// For the request with this head.
+    pub(crate) fn of(mut self, head: &Parts) -> Self {
+        self.request_id = head.extensions.get().map(|RequestNumber(number)| *number);
+        self
+    }
+
     /// What the coordinator is asked.
     pub(crate) fn options(&self) -> RequestOptions {
         RequestOptions {
             consistency: self.consistency,
             timeout: self.timeout,
+            request_id: self.request_id,
             trace: self.trace,
             session: self.session.clone(),
         }

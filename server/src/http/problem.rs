@@ -241,7 +241,9 @@ impl Problem {
     pub(crate) fn of_request(error: &RequestError, access: Access) -> Self {
         let detail = error.to_string();
         match error {
-            RequestError::NoSuchTable(_) => Self::new(Kind::NoSuchTable, detail).about("table"),
+            RequestError::NoSuchTable(_) | RequestError::TableDropped(_) => {
+                Self::new(Kind::NoSuchTable, detail).about("table")
+            }
             RequestError::InvalidConsistency { level, .. } => Self {
                 level: Some(*level),
                 ..Self::new(Kind::InvalidConsistency, detail).about("consistency")

@@ -58,11 +58,12 @@ pub(super) async fn page(State(api): State<Arc<Api>>, request: Request) -> Respo
 }
 
 async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let node = api.node_for(Access::Read)?;
+    let node = api.node_with_room(Access::Read)?;
     let (raw_table, _) = key::split(request.uri.path());
     let table = key::table(raw_table)?;
     let query = request.uri.query();
-    let parameters = Parameters::parse(query, &request.headers, parameters::OF_SCAN, Access::Read)?;
+    let parameters =
+        Parameters::parse(query, &request.headers, parameters::OF_SCAN, Access::Read)?.of(request);
     let asked = ScanRequest {
         table: table.clone(),
         bounds: Bounds {
@@ -177,13 +178,25 @@ fn lines(items: &[Item]) -> String {
     lines
 }
 
-/// Whether the client names NDJSON among what it accepts.
+/// Whether the client names NDJSON among what it accepts, and does not name JSON as what it likes better (RFC 9110,
+/// section 12.5.1).
 fn wants_lines(headers: &HeaderMap) -> bool {
+    let lines = weight(headers, NDJSON);
+    lines > 0.0 && lines >= weight(headers, "application/json")
+}
+
+/// How much a client that names a media type likes it; zero: not at all, or it does not say what can be read.
+fn weight(headers: &HeaderMap, media_type: &str) -> f32 {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges = accepted.flat_map(|value| value.split(','));
-    ranges
-        .filter_map(|range| range.split(';').next())
-        .any(|media_type| media_type.trim().eq_ignore_ascii_case(NDJSON))
+    let weights = ranges.filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_it = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+        let quality =
+            parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+        is_it.then(|| quality.map_or(1.0, |(_, weight)| weight.parse().unwrap_or(0.0)))
+    });
+    weights.fold(0.0, f32::max)
 }
 
 /// The next page with the parameters of this one, however they were given. `start` is behind it.
@@ -212,4 +225,27 @@ fn escaped(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_for_clients_that_accept_them_and_like_nothing_better() {
+        for (accept, expected) in [
+            ("application/x-ndjson", true),
+            ("Application/X-NDJSON; q=0.1", true),
+            ("application/x-ndjson;q=0", false),
+            ("application/x-ndjson;q=0.0, application/json", false),
+            ("application/x-ndjson;q=0.5, application/json", false),
+            ("application/json;q=0.5, application/x-ndjson", true),
+            ("application/json, application/x-ndjson", true),
+            ("application/x-ndjson;q=lots", false),
+            ("*/*", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(wants_lines(&headers), expected, "{accept}");
+        }
+    }
 }

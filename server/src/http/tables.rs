@@ -10,6 +10,11 @@
 //! `"agreed"`: every live member knows of the change. `"down"`: how many members were not waited for, being down; they
 //! hear of it when they are back.
 //!
+//! 201: the node that was asked knew no such table. Of many creations through one node one is told so; through several nodes
+//! at once each may be, for they create one table together.
+//!
+//! `"warnings"`: what about the table will not do what people expect, in words.
+//!
 //! A definition that leaves a field out means its default; the default replication is that of the table, or of `default`
 //! if there is no such table yet.
 
@@ -30,13 +35,15 @@ use hyper::StatusCode;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use self::unambiguous::Unambiguous;
 use super::{
-    Api, key,
+    Api, Coordinate, key,
     parameters::{self, Name, Parameters},
     problem::{Access, Kind, Problem},
 };
 
 mod definition;
+mod unambiguous;
 
 pub(super) use definition::shown_replication;
 
@@ -49,8 +56,8 @@ const OF_CHANGE: &[Name] = &[Name::TimeoutMs];
 pub(super) async fn list(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let head = request.into_parts().0;
     refuse_parameters(&head)?;
-    let tables: Vec<Value> =
-        api.node_for(Access::Read)?.tables().iter().map(|table| Value::Object(shown(table))).collect();
+    let node = api.node_for(Access::Read)?;
+    let tables: Vec<Value> = node.tables().iter().map(|table| Value::Object(shown(node, table))).collect();
     Ok(Json(serde_json::json!({ "tables": tables })).into_response())
 }
 
@@ -59,9 +66,10 @@ pub(super) async fn describe(State(api): State<Arc<Api>>, request: Request) -> R
     let head = request.into_parts().0;
     let name = name_of(&head)?;
     refuse_parameters(&head)?;
-    let tables = api.node_for(Access::Read)?.tables();
+    let node = api.node_for(Access::Read)?;
+    let tables = node.tables();
     let table = tables.iter().find(|table| table.name == name).ok_or_else(|| no_such_table(&name))?;
-    Ok(Json(shown(table)).into_response())
+    Ok(Json(shown(node, table)).into_response())
 }
 
 /// `PUT`: create it, or change what can be changed.
@@ -78,7 +86,7 @@ pub(super) async fn define(State(api): State<Arc<Api>>, request: Request) -> Res
     let definition = definition::parse(&body, replication)?;
     let change = node.define_table(&name, definition, deadline).await.map_err(|error| problem(&error))?;
     let status = if change.is_created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(changed(&change))).into_response())
+    Ok((status, Json(changed(node, &change))).into_response())
 }
 
 /// `DELETE`: drop it with all that is in it.
@@ -88,7 +96,7 @@ pub(super) async fn drop_table(State(api): State<Arc<Api>>, request: Request) ->
     let deadline = deadline_of(&head)?;
     let node = api.node_for(Access::Write)?;
     let change = node.drop_table(&name, deadline).await.map_err(|error| problem(&error))?;
-    Ok(Json(changed(&change)).into_response())
+    Ok(Json(changed(node, &change)).into_response())
 }
 
 /// A path whose table is empty.
@@ -119,22 +127,24 @@ async fn read(api: &Api, body: Body) -> Result<Map<String, Value>, Problem> {
         return Ok(Map::new());
     }
     match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Unambiguous(Value::Object(fields))) => Ok(fields),
         Ok(_) => Err(Problem::bad_field("body", "a table is defined by a JSON object")),
-        Err(error) => Err(Problem::bad_field("body", format!("the body is not JSON: {error}"))),
+        Err(error) => Err(Problem::bad_field("body", format!("the body is not JSON of a table: {error}"))),
     }
 }
 
-fn shown(table: &Table) -> Map<String, Value> {
+/// `"warnings"`: what of it will not do what people expect.
+fn shown(node: &dyn Coordinate, table: &Table) -> Map<String, Value> {
     let mut shown = Map::new();
     shown.insert("name".to_owned(), table.name.clone().into());
     shown.insert("id".to_owned(), table.id().0.into());
     shown.extend(definition::shown(&table.definition));
+    shown.insert("warnings".to_owned(), node.warnings(&table.definition).into());
     shown
 }
 
-fn changed(change: &SchemaChange) -> Map<String, Value> {
-    let mut changed = shown(&change.table);
+fn changed(node: &dyn Coordinate, change: &SchemaChange) -> Map<String, Value> {
+    let mut changed = shown(node, &change.table);
     changed.insert("agreed".to_owned(), change.is_agreed.into());
     changed.insert("down".to_owned(), change.down.into());
     changed
@@ -148,6 +158,9 @@ fn problem(error: &SchemaError) -> Problem {
     let detail = error.to_string();
     match error {
         SchemaError::Refused(Refusal::Invalid { field, .. }) => Problem::bad_field(field, detail),
+        SchemaError::Refused(Refusal::InvalidConsistency { field, .. }) => {
+            Problem::new(Kind::InvalidConsistency, detail).about(field)
+        }
         SchemaError::Refused(Refusal::Conflict(_)) => Problem::new(Kind::SchemaConflict, detail),
         SchemaError::Refused(Refusal::NoSuchTable(name)) => no_such_table(name),
         SchemaError::Overtaken(_) => Problem::new(Kind::SchemaConflict, detail),

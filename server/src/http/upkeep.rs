@@ -39,12 +39,12 @@ const SCRUB_RATES: RangeInclusive<u64> = 1..=100_000;
 
 pub(super) async fn flush(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     let query = Query::parse(uri.query(), &["table", "wait_ms"])?;
-    tasks::begin(&api, Upkeep::Flush { table: table_of(&query)? }, &query).await
+    tasks::begin(&api, Upkeep::Flush { table: known_table(&api, &query)? }, &query).await
 }
 
 pub(super) async fn compact(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     let query = Query::parse(uri.query(), &["table", "wait_ms"])?;
-    tasks::begin(&api, Upkeep::Compact { table: table_of(&query)? }, &query).await
+    tasks::begin(&api, Upkeep::Compact { table: known_table(&api, &query)? }, &query).await
 }
 
 pub(super) async fn scrub(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
@@ -74,6 +74,8 @@ pub(super) async fn make_snapshot(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::parse(uri.query(), &["wait_ms"])?;
+    // Here, not by the task: nobody may be waiting for it, and its list shows the name.
+    Snapshot::check_name(&name).map_err(|error| problem_of(&error.into()))?;
     tasks::begin(&api, Upkeep::MakeSnapshot { name }, &query).await
 }
 
@@ -93,6 +95,18 @@ pub(super) fn table_of(query: &Query) -> Result<Option<String>, Problem> {
         Some(name) if is_table_name(name) => Ok(Some(name.to_owned())),
         Some(_) => Err(key::no_such_name()),
         None => Ok(None),
+    }
+}
+
+/// The parameter `table`, of a table that there is: no task begins for one that there is not.
+fn known_table(api: &Api, query: &Query) -> Result<Option<String>, Problem> {
+    let table = table_of(query)?;
+    let tables = api.node_for(Access::Read)?.tables();
+    match table {
+        Some(name) if tables.iter().all(|table| table.name != name) => {
+            Err(problem_of(&UpkeepError::NoSuchTable(name)))
+        }
+        table => Ok(table),
     }
 }
 

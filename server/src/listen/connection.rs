@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
 use super::{
-    Refusal, Refuse, Settings,
+    Overload, Refusal, Refuse, Settings,
     guarded_stream::{Activity, GuardedStream},
 };
 
@@ -95,7 +95,12 @@ async fn serve<S: Served>(stream: TcpStream, terms: &Terms<S>) {
             Either::Right(ready(Ok(last_reply((terms.refuse)(Refusal::Fragment)))))
         };
         let activity = Arc::clone(&activity);
-        async move { reply.await.map(|reply| reply.map(|body| WatchedBody { body, activity })) }
+        async move {
+            reply.await.map(|reply| {
+                activity.replied(reply.extensions().get::<Overload>().is_some());
+                reply.map(|body| WatchedBody { body, activity })
+            })
+        }
     });
     let stream = GuardedStream::new(stream, Arc::clone(&activity), &terms.settings);
     let mut connection = http1::Builder::new()

@@ -36,15 +36,45 @@ enum Phase {
     Done,
 }
 
+/// How long a connection rests after its first refusal in a row, and how often that is doubled at most.
+const FIRST_REST: Duration = Duration::from_millis(10);
+const MOST_DOUBLINGS: u32 = 6;
+
 /// What the stream and the service of a connection tell each other.
 #[derive(Debug)]
 pub(super) struct Activity {
     /// The phase, and when it began.
     phase: Mutex<(Phase, Instant)>,
+    insistence: Mutex<Insistence>,
     /// Requests that have reached the service.
     requests: AtomicU64,
     /// The first request that reaches it with half a target.
     first_cut: OnceLock<u64>,
+}
+
+/// How often the requests of a connection were refused for overload.
+#[derive(Debug, Default)]
+struct Insistence {
+    /// Refusals more than successes.
+    refusals: u32,
+    /// Whether the last reply was one.
+    is_refused: bool,
+}
+
+impl Insistence {
+    fn note(&mut self, is_refused: bool) {
+        self.is_refused = is_refused;
+        self.refusals = match is_refused {
+            true => (self.refusals + 1).min(MOST_DOUBLINGS + 1),
+            false => self.refusals.saturating_sub(1),
+        };
+    }
+
+    /// How long its next request may wait to be read.
+    fn rest(&self) -> Option<Duration> {
+        let doublings = self.refusals.checked_sub(1).filter(|_| self.is_refused)?;
+        Some(FIRST_REST * 2_u32.pow(doublings))
+    }
 }
 
 impl Activity {
@@ -52,6 +82,7 @@ impl Activity {
     pub(super) fn new() -> Self {
         Self {
             phase: Mutex::new((Phase::Head, Instant::now())),
+            insistence: Mutex::default(),
             requests: AtomicU64::new(0),
             first_cut: OnceLock::new(),
         }
@@ -62,6 +93,18 @@ impl Activity {
         self.enter(Phase::Busy);
         let number = self.requests.fetch_add(1, Relaxed) + 1;
         self.first_cut.get().is_none_or(|first| number < *first)
+    }
+
+    /// The service has replied; whether it refuses for overload.
+    pub(super) fn replied(&self, is_refused: bool) {
+        self.insistence.lock().note(is_refused);
+    }
+
+    /// Until when nothing is read, if the connection rests.
+    fn rests_until(&self) -> Option<Instant> {
+        let (phase, since) = *self.phase.lock();
+        let rest = self.insistence.lock().rest().filter(|_| phase == Phase::Idle)?;
+        Some(since + rest).filter(|until| Instant::now() < *until)
     }
 
     /// Hyper has all of the reply.
@@ -227,6 +270,9 @@ impl AsyncRead for GuardedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if let Some(until) = this.activity.rests_until() {
+            ready!(this.read_alarm.poll_at(until, context));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Ready(result) => {
@@ -325,4 +371,24 @@ fn head_and_body(reply: &Response<Bytes>) -> Vec<u8> {
     let _ = write!(bytes, "date: {date}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
     bytes.extend_from_slice(reply.body());
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_rests_longer_the_more_it_insists_and_not_at_all_once_it_is_served() {
+        let mut insistence = Insistence::default();
+        let mut rests_ms = |is_refused| {
+            insistence.note(is_refused);
+            insistence.rest().map(|rest| rest.as_millis())
+        };
+        assert_eq!(rests_ms(false), None);
+        let refused: Vec<_> = (0..9).filter_map(|_| rests_ms(true)).collect();
+        assert_eq!(refused, [10, 20, 40, 80, 160, 320, 640, 640, 640]);
+        assert_eq!(rests_ms(false), None);
+        assert_eq!(rests_ms(false), None);
+        assert_eq!(rests_ms(true), Some(320), "half of its requests are refused: it stays where it is");
+    }
 }

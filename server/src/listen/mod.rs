@@ -23,6 +23,10 @@
 //!   ([`targets`]): the request is refused, and its connection ends.
 //! - Beyond `max_connections`, connections are accepted and answered 503 by at most [`REFUSALS_AT_ONCE`] tasks, and
 //!   beyond those closed at once: leaving them in the backlog would make clients wait for nothing.
+//! - A refusal is cheap, but ten of them cost as much as a request that is served: clients that ignore `Retry-After` could
+//!   take all the time with them. So after a reply that says [`Overload`] the next request of the connection is read
+//!   10 ms later, twice as late after each further one, 640 ms at most, and half as late after each request that is served.
+//!   About half of what insists is refused then, whatever the overload; and a refusal itself is answered at once.
 //! - A close on unread input makes the kernel reset the connection, and a reply already written may be lost. So
 //!   after the last reply the stream is half-closed and read to its end, for `linger_timeout` at most.
 //! - [`Server::stop`] ends idle connections and half-sent heads at once, lets requests under way finish, and cuts
@@ -94,6 +98,10 @@ pub enum Refusal {
     /// The head did not arrive in time.
     SlowHead,
 }
+
+/// An extension of replies: the request was refused, because there was no time for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Overload;
 
 /// Makes the reply to a connection that is refused.
 pub type Refuse = Arc<dyn Fn(Refusal) -> Response<Bytes> + Send + Sync>;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use futures_util::future::BoxFuture;
@@ -24,13 +24,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     backoff::Backoff,
     link::Link,
-    outbox::{Outbox, PendingCall},
+    outbox::{Outbox, PendingCall, Unsent},
     refusals::Refusals,
     settings::PeerSettings,
 };
 
 /// Says how this node greets the others at the moment; it may learn its cluster id between two connections.
 pub type GreetingProvider = Arc<dyn Fn() -> Greeting + Send + Sync>;
+
+/// Requests that a transport took and never sent since its start: under load the first sign that it is too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnsentCounts {
+    /// Their deadline passed while they waited to be sent.
+    pub expired: u64,
+    /// Nobody waited for their answer any more; a write goes out all the same.
+    pub abandoned: u64,
+}
 
 /// Calls to other nodes over TCP. Dropping it ends its tasks.
 #[derive(Debug)]
@@ -45,6 +54,7 @@ pub(super) struct Shared {
     pub(super) refusals: Refusals,
     pub(super) stop: CancellationToken,
     losses: Losses,
+    unsent: Arc<Unsent>,
     /// Calls are submitted under the read lock, links retired under the write lock: no call meets a retired link.
     links: RwLock<Links>,
     tasks: TaskTracker,
@@ -84,6 +94,7 @@ impl TcpTransport {
             refusals: Refusals::default(),
             stop: CancellationToken::new(),
             losses: Losses::default(),
+            unsent: Arc::default(),
             links: RwLock::default(),
             tasks: TaskTracker::new(),
             spawners,
@@ -94,6 +105,12 @@ impl TcpTransport {
     /// Connections to other nodes, those that are being tried included.
     pub fn connections(&self) -> usize {
         self.shared.links.read().count
+    }
+
+    /// What was never sent, because it was too late for it.
+    pub fn unsent(&self) -> UnsentCounts {
+        let Unsent { expired, abandoned } = &*self.shared.unsent;
+        UnsentCounts { expired: expired.load(Relaxed), abandoned: abandoned.load(Relaxed) }
     }
 
     /// Which nodes do not talk to this one when it calls, and why; in the order of their addresses.
@@ -198,7 +215,7 @@ impl Shared {
             class,
             address,
             backoff: Arc::clone(&peer.backoff),
-            outbox: Arc::new(Outbox::new(&self.settings)),
+            outbox: Arc::new(Outbox::new(&self.settings, Arc::clone(&self.unsent))),
         });
         let runtime = match class {
             TrafficClass::Control => &self.spawners.membership,

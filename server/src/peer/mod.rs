@@ -26,7 +26,7 @@
 //!    of the last attempt during the pause after a failure.
 //! 2. The link's task connects if there is no connection: resolve, connect, greet ([`greeting`]). Whoever is refused
 //!    is told so by name on both sides, in one line of log per minute.
-//! 3. It takes what is queued, leaves out what has expired and reads that nobody waits for, writes the time that remains into each
+//! 3. It takes what is queued, leaves out what has expired and reads that nobody waits for (both are counted), writes the time that remains into each
 //!    header, and sends all of it with one system call. From here on the loss of the connection means `Lost` (the
 //!    request may have been done); before, `Unreachable` (certainly not).
 //! 4. The listener takes a place for the request (count and bytes; when there is none it reads no further, and TCP
@@ -73,6 +73,6 @@ mod refusals;
 pub mod settings;
 mod socket;
 
-pub use client::{GreetingProvider, TcpTransport};
+pub use client::{GreetingProvider, TcpTransport, UnsentCounts};
 pub use listener::{Answerer, ListenerCounts, PeerListener};
 pub use settings::PeerSettings;

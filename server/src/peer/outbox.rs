@@ -5,7 +5,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,10 +30,20 @@ use super::{backoff::Backoff, settings::PeerSettings};
 
 type Answer = Result<Encoded, CallError>;
 
+/// Requests of this node that were never sent, of all its connections.
+#[derive(Debug, Default)]
+pub(super) struct Unsent {
+    /// Their deadline had passed when their turn came.
+    pub(super) expired: AtomicU64,
+    /// Nobody waited for their answer any more.
+    pub(super) abandoned: AtomicU64,
+}
+
 /// Requests and calls of one connection, made or to be made.
 #[derive(Debug)]
 pub(super) struct Outbox {
     state: Mutex<State>,
+    unsent: Arc<Unsent>,
     /// Wakes the connection's task when there may be something to send.
     pub(super) work: Notify,
     queue_bytes: usize,
@@ -85,7 +98,7 @@ pub(super) struct PendingCall {
 }
 
 impl Outbox {
-    pub(super) fn new(settings: &PeerSettings) -> Self {
+    pub(super) fn new(settings: &PeerSettings, unsent: Arc<Unsent>) -> Self {
         let state = State {
             connection: Connection::Absent,
             queue: VecDeque::new(),
@@ -96,6 +109,7 @@ impl Outbox {
         };
         Self {
             state: Mutex::new(state),
+            unsent,
             work: Notify::new(),
             queue_bytes: settings.queue_bytes,
             queue_requests: settings.queue_requests,
@@ -156,12 +170,14 @@ impl Outbox {
         while taken < bytes && state.in_flight.len() < self.in_flight {
             let Some(queued) = state.queue.pop_front() else { break };
             state.queued_bytes -= queued.bytes;
-            let is_awaited = !queued.caller.is_closed();
-            if !is_awaited && !matches!(queued.message.body, Request::Write { .. }) {
+            if queued.deadline <= now {
+                self.unsent.expired.fetch_add(1, Ordering::Relaxed);
+                settle(queued.caller, Err(CallError::TimedOut));
                 continue;
             }
-            if queued.deadline <= now {
-                settle(queued.caller, Err(CallError::TimedOut));
+            let is_awaited = !queued.caller.is_closed();
+            if !is_awaited && !matches!(queued.message.body, Request::Write { .. }) {
+                self.unsent.abandoned.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             taken += queued.bytes;

@@ -1,6 +1,7 @@
-//! Structured logs on standard error, whose filter can be changed while the process runs.
+//! Structured logs on standard error, whose filter can be changed while the process runs, and in which lines that repeat
+//! are counted ([`super::repeats`]).
 
-use std::io;
+use std::{io, time::Duration};
 
 use parking_lot::Mutex;
 use tracing_subscriber::{
@@ -11,6 +12,8 @@ use tracing_subscriber::{
     reload,
     util::{SubscriberInitExt, TryInitError},
 };
+
+use super::repeats::Repeats;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,12 +44,27 @@ pub enum LogsError {
 pub struct LogFilter {
     handle: reload::Handle<EnvFilter, Registry>,
     directives: Mutex<String>,
+    repeats: Repeats,
 }
 
 impl LogFilter {
     /// The directives that hold now.
     pub fn directives(&self) -> String {
         self.directives.lock().clone()
+    }
+
+    /// Tells every second of lines that were left out because they repeat, and whose minute is over.
+    pub async fn tell_of_repeats(&self) {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            seconds.tick().await;
+            self.repeats.tell();
+        }
+    }
+
+    /// Tells of all lines that were left out: the process ends.
+    pub fn end(&self) {
+        self.repeats.tell_all();
     }
 
     /// Replaces all directives.
@@ -97,8 +115,9 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<LogFilter, LogsErro
         }
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(reloadable).with(lines).try_init()?;
-    Ok(LogFilter { handle, directives: Mutex::new(filter.to_owned()) })
+    let repeats = Repeats::default();
+    tracing_subscriber::registry().with(reloadable).with(lines.with_filter(repeats.clone())).try_init()?;
+    Ok(LogFilter { handle, directives: Mutex::new(filter.to_owned()), repeats })
 }
 
 #[cfg(test)]

@@ -28,6 +28,11 @@ pub(super) fn encode(
         ("clocks_off", "Live members whose clocks are off by more than the allowed drift", node.clocks_off),
         ("clock_told_off", "Live members that say so of this node's clock", node.told_clock_off),
         ("coordinator_in_flight", "Client requests that wait for their reply", node.requests_in_flight),
+        (
+            "coordinator_in_flight_bound",
+            "How many may wait; fewer than set while there is no time for them",
+            node.requests_bound,
+        ),
     ];
     for (name, help, count) in gauges {
         encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&gauge(count))?;

@@ -31,7 +31,10 @@ use super::{
     process::{self, DiskSpace},
     replication, storage,
 };
-use crate::{http::problem::Kind, peer::listener::ListenerCounts};
+use crate::{
+    http::problem::Kind,
+    peer::{UnsentCounts, listener::ListenerCounts},
+};
 
 /// Content type of [`Metrics::page`].
 pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -72,10 +75,14 @@ const RESULTS: usize = 1 + Kind::ALL.len();
 pub struct Counters {
     /// Its storage.
     pub storage: EngineCounters,
+    /// How long syncs of its commit log took.
+    pub syncs: Option<Snapshot>,
     /// Its part in the cluster.
     pub node: NodeCounters,
     /// Its listener for other nodes.
     pub peers: ListenerCounts,
+    /// Its calls to other nodes.
+    pub unsent: UnsentCounts,
     /// What it did as a replica.
     pub replica: Option<ReplicaCounters>,
     /// Whom it takes for dead.
@@ -276,9 +283,9 @@ impl fmt::Debug for Parts {
 
 impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Counters { storage: now, node, peers, replica, detector, disk } = (self.0)();
+        let Counters { storage: now, syncs, node, peers, unsent, replica, detector, disk } = (self.0)();
         membership::encode(&mut encoder, &node, &peers)?;
-        replication::encode(&mut encoder, &node.requests)?;
+        replication::encode(&mut encoder, &node.requests, &unsent)?;
         handoff::encode(&mut encoder, &node)?;
         process::encode(&mut encoder)?;
         if let Some(detector) = &detector {
@@ -287,7 +294,7 @@ impl Collector for Parts {
         if let Some(replica) = &replica {
             replication::encode_replica(&mut encoder, replica)?;
         }
-        storage::encode(&mut encoder, &now, disk)
+        storage::encode(&mut encoder, &now, syncs.as_ref(), disk)
     }
 }
 
@@ -300,8 +307,7 @@ mod tests {
     #[test]
     fn the_page_tells_operation_level_and_result_apart() {
         let storage = EngineCounters {
-            commit_log_syncs: 7,
-            commit_log_sync_nanos: 1_500_000_000,
+            commit_log_groups: 7,
             failures: [0, 0, 0, 3, 0],
             memtable_bytes: 42,
             ..EngineCounters::default()
@@ -318,7 +324,17 @@ mod tests {
             ..NodeCounters::default()
         };
         let peers = ListenerCounts { damaged: 9, ..ListenerCounts::default() };
-        let metrics = Metrics::new(move || Counters { storage, node, peers, ..Counters::default() });
+        let unsent = UnsentCounts { expired: 4, abandoned: 6 };
+        let syncs = Histogram::default();
+        syncs.record(Duration::from_millis(1500));
+        let metrics = Metrics::new(move || Counters {
+            storage,
+            syncs: Some(syncs.snapshot()),
+            node,
+            peers,
+            unsent,
+            ..Counters::default()
+        });
         let ms = Duration::from_millis(1);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
@@ -328,7 +344,7 @@ mod tests {
         let page = metrics.page();
         for line in [
             "# TYPE helenus_coordinator_requests_total counter",
-            "# HELP helenus_commit_log_syncs_total Syncs of the commit log",
+            "# HELP helenus_commit_log_groups_total Groups written to the commit log",
             "helenus_coordinator_requests_total{op=\"put\",level=\"quorum\",result=\"ok\"} 2",
             "helenus_coordinator_requests_total{op=\"get\",level=\"none\",result=\"overloaded\"} 1",
             "helenus_coordinator_request_duration_seconds_count{op=\"put\"} 2",
@@ -336,9 +352,12 @@ mod tests {
             "helenus_coordinator_request_duration_seconds_bucket{le=\"+Inf\",op=\"delete\"} 0",
             "helenus_coordinator_digest_mismatches_total 8",
             "helenus_coordinator_read_repairs_total{when=\"background\"} 9",
+            "helenus_coordinator_unsent_requests_total{why=\"expired\"} 4",
+            "helenus_coordinator_unsent_requests_total{why=\"abandoned\"} 6",
             "helenus_replica_expired_requests_total{when=\"before\"} 0",
-            "helenus_commit_log_syncs_total 7",
-            "helenus_commit_log_sync_seconds_total 1.5",
+            "helenus_commit_log_groups_total 7",
+            "helenus_commit_log_sync_duration_seconds_sum 1.5",
+            "helenus_commit_log_sync_duration_seconds_bucket{le=\"+Inf\"} 1",
             "helenus_memtable_bytes 42",
             "helenus_background_failures_total{step=\"flush\"} 0",
             "helenus_background_failures_total{step=\"compact\"} 3",

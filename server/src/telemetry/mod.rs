@@ -5,22 +5,23 @@
 //! table of atomics indexed by operation, level and result, its latencies a [`histogram`] of atomics; both are
 //! turned into text only when someone asks. Labels come from closed lists, never from keys.
 //!
-//! Reading order: [`logs`], [`metrics`], [`membership`], [`replication`], [`process`], [`seldom`].
+//! Reading order: [`logs`], [`repeats`], [`metrics`], [`membership`], [`replication`], [`process`], [`storage_events`].
 
 mod handoff;
 mod logs;
 mod membership;
 mod metrics;
 mod process;
+mod repeats;
 mod replication;
-mod seldom;
 mod storage;
+mod storage_events;
 
 pub use logs::{LogFilter, LogFormat, LogsError, start_logs};
 pub(crate) use metrics::Operation;
 pub use metrics::{Counters, METRICS_CONTENT_TYPE, Metrics};
 pub use process::{DiskSpace, resident_bytes};
-pub(crate) use seldom::Seldom;
+pub(crate) use storage_events::{StallWatch, log_events};
 
 /// Version of the build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use helenus_cluster::node::{ReplicaCounters, RequestCounters};
+use helenus_cluster::node::{ReplicaCounters, RequestCounters, Tombstones};
 use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
     registry::Unit,
 };
+
+use crate::peer::UnsentCounts;
 
 /// Appends what it did as a replica.
 pub(super) fn encode_replica(encoder: &mut DescriptorEncoder<'_>, replica: &ReplicaCounters) -> fmt::Result {
@@ -19,6 +21,15 @@ pub(super) fn encode_replica(encoder: &mut DescriptorEncoder<'_>, replica: &Repl
             .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?
             .encode_histogram::<NoLabelSet>(took.sum_seconds, took.count, &took.buckets, None)?;
     }
+    let Tombstones { sum, buckets } = &replica.scanned_tombstones;
+    let pages = buckets.iter().map(|(_, pages)| pages).sum();
+    #[expect(clippy::cast_precision_loss, reason = "bounds are small, and no monitoring counts to 2^53")]
+    let number = |count: u64| if count == u64::MAX { f64::INFINITY } else { count as f64 };
+    let buckets: Vec<_> = buckets.iter().map(|(bound, pages)| (number(*bound), *pages)).collect();
+    let help = "Tombstones that a page of a scan by this replica had";
+    encoder
+        .encode_descriptor("replica_scan_tombstones", help, None, MetricType::Histogram)?
+        .encode_histogram::<NoLabelSet>(number(*sum), pages, &buckets, None)?;
     let help = "Reads by this replica that found a tombstone";
     encoder
         .encode_descriptor("replica_tombstone_reads", help, None, MetricType::Counter)?
@@ -26,7 +37,11 @@ pub(super) fn encode_replica(encoder: &mut DescriptorEncoder<'_>, replica: &Repl
 }
 
 /// Appends them to a page.
-pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counted: &RequestCounters) -> fmt::Result {
+pub(super) fn encode(
+    encoder: &mut DescriptorEncoder<'_>,
+    counted: &RequestCounters,
+    unsent: &UnsentCounts,
+) -> fmt::Result {
     for (name, help, value) in [
         ("coordinator_digest_mismatches", "Reads whose replicas did not agree", counted.digest_mismatches),
         (
@@ -61,6 +76,12 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counted: &RequestCount
             "Late replicas that another one was asked for, or not for lack of budget",
             "result",
             [("sent", counted.speculative_retries), ("refused", counted.refused_speculative_retries)],
+        ),
+        (
+            "coordinator_unsent_requests",
+            "Requests to other nodes that expired while they waited to be sent, or that nobody waited for any more",
+            "why",
+            [("expired", unsent.expired), ("abandoned", unsent.abandoned)],
         ),
         (
             "replica_expired_requests",

@@ -1,8 +1,8 @@
 //! The numbers of a node's storage.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use helenus_storage::{Step, engine::EngineCounters};
+use helenus_storage::{Step, engine::EngineCounters, histogram::Snapshot};
 use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
@@ -15,17 +15,15 @@ use super::process::DiskSpace;
 pub(super) fn encode(
     encoder: &mut DescriptorEncoder<'_>,
     now: &EngineCounters,
+    syncs: Option<&Snapshot>,
     disk: Option<DiskSpace>,
 ) -> fmt::Result {
-    let sync_seconds = Duration::from_nanos(now.commit_log_sync_nanos).as_secs_f64();
-    encoder
-        .encode_descriptor(
-            "commit_log_sync",
-            "Time spent in syncs of the commit log",
-            Some(&Unit::Seconds),
-            MetricType::Counter,
-        )?
-        .encode_counter::<NoLabelSet, _, u64>(&sync_seconds, None)?;
+    if let Some(syncs) = syncs {
+        let help = "Time of a sync of the commit log";
+        encoder
+            .encode_descriptor("commit_log_sync_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(syncs.sum_seconds, syncs.count, &syncs.buckets, None)?;
+    }
     for (name, help, unit, value) in counters(now) {
         encoder
             .encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?
@@ -62,9 +60,8 @@ pub(super) fn encode(
 
 type Number = (&'static str, &'static str, Option<Unit>, u64);
 
-fn counters(now: &EngineCounters) -> [Number; 16] {
+fn counters(now: &EngineCounters) -> [Number; 15] {
     [
-        ("commit_log_syncs", "Syncs of the commit log", None, now.commit_log_syncs),
         ("commit_log_groups", "Groups written to the commit log", None, now.commit_log_groups),
         ("commit_log_mutations", "Mutations written to the commit log", None, now.commit_log_mutations),
         (

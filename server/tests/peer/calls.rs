@@ -14,7 +14,9 @@ use helenus_cluster::{
     node_id::{ClusterId, HostId},
     wire::{Encoded, decode_request, decode_response, encode_request},
 };
-use helenus_server::peer::{PeerListener, client::TcpTransport, frame::FrameKind, settings::PeerSettings};
+use helenus_server::peer::{
+    PeerListener, UnsentCounts, client::TcpTransport, frame::FrameKind, settings::PeerSettings,
+};
 use helenus_storage::Record;
 use parking_lot::Mutex;
 use tokio::{
@@ -46,7 +48,7 @@ async fn every_kind_of_request_brings_its_kind_of_answer() {
     assert_eq!(written.body, Response::Written { owned: true });
     assert_eq!(found.body, Response::Record(Some(Record::plain(CLOCK, "k"))));
     assert_eq!(found.header.sender, ANSWERER);
-    assert_eq!(found.header.trace, Some(5));
+    assert_eq!(found.header.client_request.map(|request| request.id), Some(5));
 }
 
 #[tokio::test]
@@ -166,6 +168,7 @@ async fn a_request_that_nobody_waits_for_when_its_turn_comes_is_not_sent() {
     assert_eq!(expired, Err(CallError::TimedOut));
     let request = decode_request(Encoded { head: sent.head, payload: sent.payload }).unwrap();
     assert!(matches!(request.body, Request::Read { key, .. } if key == "waiting"));
+    assert_eq!(transport.unsent(), UnsentCounts { expired: 1, abandoned: 1 });
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     membership::handshake::{Greeting, PROTOCOL_VERSION},
-    message::{Header, Message, Relay, Request, Response, TrafficClass},
+    message::{ClientRequest, Header, Message, Relay, Request, Response, TrafficClass},
     node::{
         Spawners,
         transport::{CallError, Destination, Transport},
@@ -148,7 +148,7 @@ pub(crate) fn request(body: Request) -> Message<Request> {
         class: TrafficClass::Request,
         remaining: Duration::from_secs(3600),
         timestamp: CLOCK,
-        trace: Some(5),
+        client_request: Some(ClientRequest { id: 5, is_traced: true }),
         steps: Vec::new(),
     };
     Message { header, body }

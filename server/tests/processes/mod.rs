@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the vocabulary")]
 
+pub mod load;
 pub mod namespaces;
 
 use std::{
@@ -373,7 +374,7 @@ pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     assert!(wait(condition), "waited {PATIENCE:?} in vain until {what}");
 }
 
-fn wait(mut condition: impl FnMut() -> bool) -> bool {
+pub fn wait(mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         if condition() {

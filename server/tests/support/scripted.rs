@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,6 +61,8 @@ pub(crate) struct Scripted {
     pub(crate) readiness: Mutex<Option<Readiness>>,
     /// The options of the last request.
     pub(crate) asked: Mutex<Option<RequestOptions>>,
+    /// Whether there is no room for a request.
+    pub(crate) is_full: AtomicBool,
 }
 
 impl Scripted {
@@ -106,6 +111,10 @@ fn failure(error: RequestError) -> Failure {
 }
 
 impl Coordinate for Scripted {
+    fn has_room(&self) -> bool {
+        !self.is_full.load(Ordering::Relaxed)
+    }
+
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>> {
         let max = Timestamp(NOW.0 + DRIFT_MICROS);
         let outcome = self.admit(&request.table, &request.options).and_then(|met| {
@@ -176,6 +185,10 @@ impl Coordinate for Scripted {
 
     fn tables(&self) -> Vec<Table> {
         vec![Table::default_with_factor(3)]
+    }
+
+    fn warnings(&self, _: &Definition) -> Vec<String> {
+        Vec::new()
     }
 
     fn define_table<'a>(

@@ -20,6 +20,7 @@ use crate::{
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
+    histogram::Histogram,
     record::Mutation,
     table_id::TableId,
 };
@@ -169,10 +170,8 @@ pub(crate) struct LogWriter {
 pub(crate) struct SyncMeter {
     /// Held during a sync. After a failed one the next may succeed and mean nothing: there is no next.
     failed: Mutex<bool>,
-    /// Successful ones.
-    pub(crate) syncs: AtomicU64,
-    /// Nanoseconds spent in them.
-    pub(crate) nanos: AtomicU64,
+    /// How long successful ones took, the wait for the one before included.
+    pub(crate) durations: Histogram,
 }
 
 /// What a sync without the writer's lock needs; see [`LogWriter::unsynced`].
@@ -411,9 +410,7 @@ impl Unsynced {
         *failed = outcome.is_err();
         outcome.map_err(|e| Error::io("sync", &self.file.path, e))?;
         self.file.durable.fetch_max(self.written, Ordering::Release);
-        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.meter.nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.meter.syncs.fetch_add(1, Ordering::Relaxed);
+        self.meter.durations.record(began.elapsed());
         Ok(())
     }
 }

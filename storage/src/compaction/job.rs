@@ -5,7 +5,7 @@ use std::{ops::Bound, sync::Arc};
 use super::{KeySpace, Purge};
 use crate::{
     error::Result,
-    merge::merge,
+    merge::merge_lazily,
     sstable::{TableFile, TableReader, TableWriter},
 };
 
@@ -35,7 +35,8 @@ pub(crate) struct Progress {
 }
 
 /// Writes what wins of all inputs, and is not purged, to as many outputs as the cuts make. `go_on` is told now and
-/// then how far it is; its error ends the merge.
+/// then how far it is; its error ends the merge. Holds a block of each input that it stands in, between its first and its
+/// last key.
 ///
 /// # Errors
 /// [`crate::Error::Io`], [`crate::Error::Corrupt`], or that of `new_output` or `go_on`.
@@ -47,7 +48,8 @@ pub(crate) fn merge_tables(
     mut go_on: impl FnMut(Progress) -> Result<()>,
 ) -> Result<Vec<TableFile>> {
     let everything = (Bound::Unbounded, Bound::Unbounded);
-    let sources = inputs.iter().map(|table| table.range_uncached(everything));
+    let sources =
+        inputs.iter().map(|table| (table.stats().first_key.clone(), table.range_uncached(everything)));
     let mut progress = Progress::default();
     let mut finished = Vec::new();
     let mut finish = |output: TableWriter| -> Result<u64> {
@@ -58,7 +60,7 @@ pub(crate) fn merge_tables(
     };
     let (mut output, mut shard, mut before) = (None::<TableWriter>, 0, 0);
     go_on(progress)?;
-    for entry in merge(sources) {
+    for entry in merge_lazily(sources) {
         let (key, record) = entry?;
         progress.records += 1;
         if progress.records % RECORDS_BETWEEN_CHECKS == 0 {

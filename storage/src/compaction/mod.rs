@@ -28,12 +28,13 @@
 //! room again as the table has); separate strategies for levelled and tiered tables, since one parameter leads from
 //! one to the other; purging by a snapshot of the tables when the merge began (see `purge`).
 //!
-//! Reading order: `key_space`, `candidate`, `unified`, `time_window` (what to merge: pure), `purge` (what may go),
-//! `job` (the merge), `throttle`.
+//! Reading order: `key_space`, `candidate`, `unified`, `time_window`, `major` (what to merge: pure), `purge` (what may
+//! go), `job` (the merge), `throttle`.
 
 mod candidate;
 mod job;
 mod key_space;
+mod major;
 mod purge;
 mod throttle;
 mod time_window;
@@ -42,6 +43,7 @@ mod unified;
 pub(crate) use candidate::{Candidate, most_overlapping};
 pub(crate) use job::{Cuts, Progress, merge_tables};
 pub(crate) use key_space::KeySpace;
+pub(crate) use major::next_pass;
 pub(crate) use purge::{Deadlines, Purge, expired, is_worth_rewriting};
 pub(crate) use throttle::{Throttle, limit};
 pub(crate) use unified::{by_level, merged_density, shards};

@@ -41,11 +41,8 @@ mod tests {
 
     /// Tables of equal size, by the seconds of their newest timestamps.
     fn picked(newest: &[u64]) -> Vec<Vec<u64>> {
-        let table = |(number, &seconds): (usize, &u64)| Candidate {
-            id: FileId(number as u64),
-            size_bytes: 1 << 20,
-            span: (0, u64::MAX),
-            max_timestamp: Timestamp(seconds * 1_000_000),
+        let table = |(number, &seconds): (usize, &u64)| {
+            Candidate::at(number as u64, 1 << 20, (0, u64::MAX), Timestamp(seconds * 1_000_000))
         };
         let candidates: Vec<_> = newest.iter().enumerate().map(table).collect();
         let options = TimeWindow { window: Duration::from_secs(100), min_tables: 4 };
@@ -73,8 +70,7 @@ mod tests {
 
     #[test]
     fn odd_windows_do_no_harm() {
-        let table =
-            Candidate { id: FileId(1), size_bytes: 1, span: (0, 0), max_timestamp: Timestamp(u64::MAX) };
+        let table = Candidate::at(1, 1, (0, 0), Timestamp(u64::MAX));
         for window in [Duration::ZERO, Duration::MAX] {
             assert!(due(&[table.clone(), table.clone()], TimeWindow { window, min_tables: 0 }, 0).len() < 2);
         }

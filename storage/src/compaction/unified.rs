@@ -13,7 +13,7 @@
 //! not, each time, with what the size of others gave the lowest level. And small tables count as covering everything,
 //! and as overlapping each other: else a table whose keys only ascend would consist of ever more of them.
 
-use super::candidate::{Candidate, most_overlapping, overlapping};
+use super::candidate::{Candidate, crowd, overlapping};
 use crate::{sstable::FileId, table_options::Unified};
 
 /// Growth of SSTables with the density of their level: shards grow with the two thirds that are left.
@@ -24,7 +24,8 @@ const MOST_LEVELS: i32 = 64;
 /// A bucket that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// What to merge, smallest first.
+    /// What to merge. The first of them are worth merging without the others: those that one key may be in, or small ones;
+    /// each kind smallest first.
     pub(crate) tables: Vec<FileId>,
     /// How many tables one key may be in.
     pub(crate) overlap: usize,
@@ -38,10 +39,15 @@ pub(crate) fn due(candidates: &[Candidate], options: &Unified, flush_bytes: u64)
     for members in by_level(candidates, options, flush_bytes).chunk_by(|(a, _), (b, _)| a == b) {
         let level = members[0].0;
         let tables: Vec<&Candidate> = members.iter().map(|(_, table)| *table).collect();
-        for bucket in overlapping(&tables, |table| levels.is_small(table)) {
+        for mut bucket in overlapping(&tables, |table| levels.is_small(table)) {
             let within = || tables.iter().copied().filter(|table| bucket.contains(&table.id));
             let small = within().filter(|table| levels.is_small(table)).count();
-            let overlap = most_overlapping(within()).max(small);
+            let crowd = crowd(within());
+            let overlap = crowd.len().max(small);
+            if crowd.len() >= small {
+                // Else some that do not overlap could be merged, into what they were, again and again.
+                bucket.sort_by_key(|id| crowd.iter().all(|table| table.id != *id));
+            }
             if overlap >= options.scaling.trigger(level) {
                 due.push(Due { tables: bucket, overlap, level });
             }
@@ -145,11 +151,9 @@ mod tests {
 
     /// Tables of a size, each over a part of the key space in 64ths, both ends inclusive.
     fn tables(sizes_and_spans: &[(u64, u64, u64)]) -> Vec<Candidate> {
-        let table = |(number, &(size_bytes, from, to)): (usize, &(u64, u64, u64))| Candidate {
-            id: FileId(number as u64),
-            size_bytes,
-            span: (from << 58, (to << 58) + ((1 << 58) - 1)),
-            max_timestamp: Timestamp(0),
+        let table = |(number, &(size_bytes, from, to)): (usize, &(u64, u64, u64))| {
+            let span = (from << 58, (to << 58) + ((1 << 58) - 1));
+            Candidate::at(number as u64, size_bytes, span, Timestamp(0))
         };
         sizes_and_spans.iter().enumerate().map(table).collect()
     }
@@ -204,7 +208,7 @@ mod tests {
         assert_eq!(picked(&tables(&quarters), "T4"), [[0; 0]; 0]);
         let mut with_whole = quarters.clone();
         with_whole.extend([(16 * FLUSH, 0, 63); 3]);
-        assert_eq!(picked(&tables(&with_whole), "T4"), [[0, 1, 2, 3, 4, 5, 6]]);
+        assert_eq!(picked(&tables(&with_whole), "T4"), [[0, 4, 5, 6, 1, 2, 3]], "one key may be in four");
     }
 
     #[test]
@@ -225,6 +229,25 @@ mod tests {
         assert_eq!(picked(&tables(&ascending), "T4"), [[0, 1, 2, 3]]);
         let large: Vec<_> = (0..4).map(|n| (4 * FLUSH, n, n)).collect();
         assert_eq!(picked(&tables(&large), "T4"), [[0; 0]; 0]);
+    }
+
+    #[test]
+    fn those_that_overlap_come_before_smaller_ones_that_do_not() {
+        let parts = (0..10).map(|n| (100 * MIB, 6 * n, 6 * n + 5));
+        let overlapping: Vec<_> = parts.chain([(101 * MIB, 12, 17), (1080 * MIB, 0, 63)]).collect();
+        let picked = picked(&tables(&overlapping), "N");
+        assert_eq!(picked[0][..3], [2, 10, 11], "{picked:?}");
+    }
+
+    #[test]
+    fn tables_that_follow_one_another_in_one_place_of_the_key_space_do_not_overlap() {
+        let table = |id: u64, keys: [&'static str; 2]| Candidate {
+            keys: keys.map(Into::into).into(),
+            ..Candidate::at(id, 100 * MIB, (7, 7), Timestamp(0))
+        };
+        let apart = [table(0, ["user1", "user3"]), table(1, ["user4", "user6"])];
+        assert_eq!(picked(&apart, "N"), [[0; 0]; 0]);
+        assert_eq!(picked(&[table(0, ["user1", "user4"]), apart[1].clone()], "N"), [[0, 1]]);
     }
 
     #[test]

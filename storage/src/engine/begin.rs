@@ -22,6 +22,11 @@ impl Beginning {
     pub(super) fn new(found: Vec<String>) -> Self {
         Self { is_done: AtomicBool::new(false), found: Mutex::new(found) }
     }
+
+    /// The files that were found; none once it is done.
+    pub(super) fn found(&self) -> Vec<String> {
+        self.found.lock().clone()
+    }
 }
 
 impl Engine {

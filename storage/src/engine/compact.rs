@@ -16,7 +16,7 @@ use crate::{
         is_worth_rewriting, limit, merge_tables, merged_density, shards,
     },
     engine::{
-        Compaction, CompactionKind, Engine, Step, StepOutcome, TableId,
+        Compaction, CompactionKind, Engine, Event, Step, StepOutcome,
         compactions::{Claim, Plan, State},
         debt::candidates,
     },
@@ -64,33 +64,6 @@ impl Engine {
         self.compactions.aside().into_iter().map(TableReader::file_name).collect()
     }
 
-    /// Merges all SSTables of a table on the calling thread, after the merges of it that are under way.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchTable`], [`Error::Cancelled`], and those of [`Engine::step`].
-    pub fn compact_table(&self, table: TableId) -> Result<()> {
-        self.condition.check()?;
-        self.begin()?;
-        let reservation = self.compactions.reserve(table, || self.condition.check())?;
-        let state = self.compactions.lock();
-        // Only now: a drop of the table ends what has begun before it.
-        let tree = self.tree(table)?;
-        let begun = tree.view();
-        let free = begun.tables.iter().filter(|reader| state.is_free(reader.file().id));
-        let inputs: Vec<_> = free.map(Arc::clone).collect();
-        let done = if inputs.is_empty() {
-            drop(state);
-            Ok(StepOutcome::Idle)
-        } else {
-            let plan = Plan { table, tree, kind: CompactionKind::Major, inputs, begun };
-            let claim = self.compactions.claim(state, plan);
-            self.condition.check().and_then(|()| self.carry_out(&claim))
-        };
-        drop(reservation);
-        self.listener.tell(Step::Compact);
-        done.map(|_| ())
-    }
-
     /// Merges once. Reads and flushes go on meanwhile, and readers that still hold an input keep it.
     pub(super) fn compact(&self) -> Result<StepOutcome> {
         self.begin()?;
@@ -105,7 +78,7 @@ impl Engine {
         match self.carry_out(&claim) {
             // Until something new is there to be merged.
             Err(Error::Cancelled { .. } | Error::NoSuchTable(_)) => Ok(StepOutcome::Idle),
-            outcome => outcome,
+            outcome => outcome.map(|_| StepOutcome::Worked),
         }
     }
 
@@ -114,7 +87,8 @@ impl Engine {
         self.next_merge(&self.compactions.lock()).is_some()
     }
 
-    fn carry_out(&self, claim: &Claim<'_>) -> Result<StepOutcome> {
+    /// Merges, and answers what came of it.
+    pub(super) fn carry_out(&self, claim: &Claim<'_>) -> Result<Vec<Arc<TableReader>>> {
         let deadlines = self.deadlines(&claim.plan.tree);
         let outcome = match (claim.plan.kind, deadlines) {
             (CompactionKind::Expired, Some(deadlines)) => self.drop_expired(claim, deadlines),
@@ -128,18 +102,22 @@ impl Engine {
         })
     }
 
-    fn drop_expired(&self, claim: &Claim<'_>, deadlines: Deadlines) -> Result<StepOutcome> {
+    fn drop_expired(&self, claim: &Claim<'_>, deadlines: Deadlines) -> Result<Vec<Arc<TableReader>>> {
         let Plan { tree, inputs, begun, .. } = &claim.plan;
         // The memtables may have taken something in since the plan was made.
         let still = expired(&tree.view(), deadlines, |table| contains(inputs, table.file().id)).len();
         if still < inputs.len() || self.purge(claim, begun, deadlines).is_undone(&[])? {
-            return Ok(StepOutcome::Worked);
+            return Ok(Vec::new());
         }
         crate::sometimes!("expired tables were dropped unread");
-        self.replace(claim, &[])
+        self.replace(claim, &[]).map(|()| Vec::new())
     }
 
-    fn merge_purging(&self, claim: &Claim<'_>, deadlines: Option<Deadlines>) -> Result<StepOutcome> {
+    fn merge_purging(
+        &self,
+        claim: &Claim<'_>,
+        deadlines: Option<Deadlines>,
+    ) -> Result<Vec<Arc<TableReader>>> {
         let purge = deadlines.map(|deadlines| self.purge(claim, &claim.plan.begun, deadlines));
         let mut outputs = self.build_outputs(claim, purge.as_ref())?;
         if let Some(purge) = &purge {
@@ -149,7 +127,7 @@ impl Engine {
                 outputs = self.build_outputs(claim, None)?;
             }
         }
-        let outcome = self.replace(claim, &outputs)?;
+        self.replace(claim, &outputs)?;
         if let (CompactionKind::Tombstones, Some(deadlines), Some(clock)) =
             (claim.plan.kind, deadlines, &self.options.clock)
         {
@@ -159,7 +137,7 @@ impl Engine {
             let in_vain = outputs.iter().filter(has_many).map(|output| output.file().id);
             self.compactions.note_in_vain(in_vain, clock.now());
         }
-        Ok(outcome)
+        Ok(outputs)
     }
 
     fn purge<'a>(&'a self, claim: &'a Claim<'_>, begun: &'a View, deadlines: Deadlines) -> Purge<'a> {
@@ -218,7 +196,7 @@ impl Engine {
     }
 
     /// Makes the outputs what is live instead of the inputs.
-    fn replace(&self, claim: &Claim<'_>, outputs: &[Arc<TableReader>]) -> Result<StepOutcome> {
+    fn replace(&self, claim: &Claim<'_>, outputs: &[Arc<TableReader>]) -> Result<()> {
         let Plan { table, tree, inputs, .. } = &claim.plan;
         let table = *table;
         let ids: Vec<FileId> = inputs.iter().map(|input| input.file().id).collect();
@@ -229,13 +207,21 @@ impl Engine {
         tree.merged(&ids, outputs);
         crate::sometimes!("tables were merged");
         self.counted.compactions.fetch_add(1, Ordering::Relaxed);
-        let written = outputs.iter().map(|output| output.file().length_bytes).sum();
-        self.counted.compaction_written_bytes.fetch_add(written, Ordering::Relaxed);
+        let output_bytes = outputs.iter().map(|output| output.file().length_bytes).sum();
+        self.counted.compaction_written_bytes.fetch_add(output_bytes, Ordering::Relaxed);
+        self.listener.tell_done(&Event::Compacted {
+            table,
+            kind: claim.plan.kind,
+            input_tables: inputs.len(),
+            input_bytes: claim.plan.input_bytes(),
+            output_tables: outputs.len(),
+            output_bytes,
+            elapsed: claim.running.elapsed(),
+        });
         self.compactions.forget(&ids);
         self.measure_debt();
         // Only now: until the manifest was durable, a crash would have needed them.
-        self.remove_tables(&ids)?;
-        Ok(StepOutcome::Worked)
+        self.remove_tables(&ids)
     }
 
     /// Removes SSTables that the manifest has forgotten, and answers the last failure. One that cannot be removed is an

@@ -112,6 +112,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// Time since it began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     pub(super) fn is_cancelled(&self) -> bool {
         self.is_cancelled.load(Ordering::Acquire)
     }

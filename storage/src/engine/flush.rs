@@ -5,6 +5,7 @@ use std::{
     ops::Bound,
     path::Path,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         segment::{self, LogPosition, SegmentId},
         ticket::Outcome,
     },
-    engine::{Engine, Step, StepOutcome, TableId},
+    engine::{Engine, Event, Step, StepOutcome, TableId},
     error::{Error, Result},
     manifest::Edit,
     memtable::Memtable,
@@ -37,6 +38,7 @@ impl Engine {
             self.make_room_for_writers()?;
             return Ok(StepOutcome::Idle);
         };
+        let began = Instant::now();
         oldest.memtable.await_writers();
         // A batch may have another half, which is in the log alone: what is in an SSTable is durable in the log too.
         // And what a writer whose sync failed has not inserted is not called flushed.
@@ -75,6 +77,7 @@ impl Engine {
         self.counted.flush_written_bytes.fetch_add(written_bytes, Ordering::Relaxed);
         self.measure_debt();
         self.tell_flushed(table, oldest.end);
+        self.listener.tell_done(&Event::Flushed { table, written_bytes, elapsed: began.elapsed() });
         self.listener.tell(Step::Compact);
         retired.push(oldest.memtable);
         // Nobody can get hold of one that only we have: its table forgot it.

@@ -41,7 +41,7 @@
 //! sync; log; manifest; queue, spares, and others that are held for a moment.
 //!
 //! Reading order: this page, `begin`, `tables`, `commit`, `prepare`, `flush`, `compact` with `compactions` and `debt`;
-//! `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
+//! `compact_table`, `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
 
 use std::{
     collections::BTreeMap,
@@ -67,11 +67,12 @@ use crate::{
     compaction::Throttle,
     disk::{Disk, LockGuard, StickyDisk},
     error::{Error, Result},
+    histogram::Snapshot,
     manifest::{Edit, Manifest},
     memtable::Memtable,
     options::Options,
     record::Mutation,
-    recovery::recover,
+    recovery::{self, recover},
     sstable::{BlockCache, TableMemory},
     tree::Tree,
 };
@@ -79,6 +80,7 @@ use crate::{
 mod begin;
 mod commit;
 mod compact;
+mod compact_table;
 mod compactions;
 mod condition;
 mod counters;
@@ -103,7 +105,7 @@ pub use crate::{
 pub use compactions::{Compaction, CompactionKind};
 pub use counters::EngineCounters;
 pub use debt::CompactionDebt;
-pub use listener::WorkListener;
+pub use listener::{Event, EventListener, WorkListener};
 pub use pressure::Pressure;
 pub use table_stats::TableStats;
 
@@ -254,6 +256,8 @@ impl Engine {
         match engine.begin() {
             Err(full @ Error::StorageFull { .. }) => {
                 crate::sometimes!("an engine was opened on a full disk");
+                let found = engine.beginning.found();
+                recovery::sync_found(&*engine.disk, &engine.directory, &found)?;
                 engine.remarks.push(format!("{full}: nothing is written until there is room"));
             }
             begun => begun?,
@@ -274,6 +278,11 @@ impl Engine {
     /// the way of snapshots and not ours.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
+    }
+
+    /// Registers who is told of each flush and merge that is done, replacing an earlier listener.
+    pub fn set_event_listener(&self, listener: EventListener) {
+        self.listener.set_events(listener);
     }
 
     /// Registers who is told about new work, replacing an earlier listener; called at once for work that
@@ -494,8 +503,9 @@ impl Engine {
         let (block_cache_hits, block_cache_misses) = self.cache.hits_and_misses();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         EngineCounters {
-            commit_log_syncs: count(&self.sync_meter.syncs),
-            commit_log_sync_nanos: count(&self.sync_meter.nanos),
+            commit_log_syncs: self.sync_meter.durations.count(),
+            commit_log_sync_nanos: u64::try_from(self.sync_meter.durations.sum().as_nanos())
+                .unwrap_or(u64::MAX),
             commit_log_groups: count(&self.counted.groups),
             commit_log_mutations: count(&self.counted.mutations),
             commit_log_written_bytes: count(&self.counted.written_bytes),
@@ -527,6 +537,11 @@ impl Engine {
             index_bytes: memory.index as u64,
             filter_bytes: memory.filter as u64,
         }
+    }
+
+    /// How long syncs of the commit log took.
+    pub fn sync_durations(&self) -> Snapshot {
+        self.sync_meter.durations.snapshot()
     }
 
     /// The failure that poisoned the engine, if one did.

@@ -412,3 +412,22 @@ fn an_engine_that_is_closed_on_a_full_disk_has_sealed_its_log() {
         assert_eq!(read(&engine, "k"), Some(plain(1, "v")));
     }
 }
+
+#[test]
+fn what_is_read_after_a_start_without_room_survives_a_power_cut() {
+    // Given a write that is in the page cache only, and a process that dies as the disk is full
+    let options = || helenus_storage::Options { sync_mode: SyncMode::Periodic, ..small() };
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk, options());
+    write(&engine, "k", plain(1, "v"));
+    drop(engine);
+    let image = disk.crash(1, Damage::ProcessOnly);
+    fill(&image);
+    // When it is read by the next process
+    let engine = try_open(&image, options()).unwrap();
+    assert_eq!(read(&engine, "k"), Some(plain(1, "v")));
+    drop(engine);
+    // Then it stays
+    let engine = try_open(&image.crash(1, Damage::Forgotten), options()).unwrap();
+    assert_eq!(read(&engine, "k"), Some(plain(1, "v")));
+}

@@ -9,6 +9,7 @@ mod cache;
 mod dropping;
 mod durability;
 mod full_disk;
+mod major;
 mod model;
 mod pages;
 mod purge;

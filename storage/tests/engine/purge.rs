@@ -21,16 +21,16 @@ use crate::rig::{DIRECTORY, TABLE, everything, files, flush, open, plain, read, 
 
 const SECOND: u64 = 1_000_000;
 const HOUR: u64 = 3600 * SECOND;
-const GRACE: u64 = 10 * HOUR;
+pub(crate) const GRACE: u64 = 10 * HOUR;
 /// Long ago, but not so long that a time before it could not be written.
-const THEN: u64 = 1000 * HOUR;
+pub(crate) const THEN: u64 = 1000 * HOUR;
 
 /// What the purge filter does when it is asked about a key.
-type Hook = dyn Fn(&Arc<Engine>, &[u8]) -> bool + Send + Sync;
+pub(crate) type Hook = dyn Fn(&Arc<Engine>, &[u8]) -> bool + Send + Sync;
 
-struct Rig {
+pub(crate) struct Rig {
     disk: SimulatedDisk,
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     now: Arc<AtomicU64>,
 }
 
@@ -55,12 +55,16 @@ impl Rig {
 
     /// As if merges were interrupted: the hook runs whenever one is about to purge.
     fn with_hook(hook: Box<Hook>) -> Self {
+        Self::with_hook_and(hook, |options| options)
+    }
+
+    pub(crate) fn with_hook_and(hook: Box<Hook>, change: impl FnOnce(Options) -> Options) -> Self {
         let place = Arc::new(OnceLock::<Weak<Engine>>::new());
         let engine = Arc::clone(&place);
         let filter = PurgeFilter::new(move |_, key, _| {
             hook(&engine.get().and_then(Weak::upgrade).expect("it asks"), key)
         });
-        let rig = Self::with(|options| Options { purge_filter: Some(filter), ..options });
+        let rig = Self::with(|options| change(Options { purge_filter: Some(filter), ..options }));
         place.set(Arc::downgrade(&rig.engine)).unwrap();
         rig
     }
@@ -73,7 +77,7 @@ impl Rig {
         Self { engine: Arc::new(try_open(&disk, settings).unwrap()), disk, now: self.now }
     }
 
-    fn at(&self, now: u64) {
+    pub(crate) fn at(&self, now: u64) {
         self.now.store(now, Ordering::Relaxed);
     }
 
@@ -82,7 +86,7 @@ impl Rig {
     }
 
     /// An SSTable of its own for these.
-    fn table(&self, records: &[(&str, Record)]) {
+    pub(crate) fn table(&self, records: &[(&str, Record)]) {
         for (key, record) in records {
             self.write(key, record.clone());
         }
@@ -90,7 +94,7 @@ impl Rig {
     }
 
     /// A table so much larger than others that it is not merged with them.
-    fn large_table(&self, record: Option<(&str, Record)>) {
+    pub(crate) fn large_table(&self, record: Option<(&str, Record)>) {
         for number in 0..300 {
             self.write(&format!("a{number}"), plain(THEN - HOUR, "filler"));
         }
@@ -117,12 +121,12 @@ impl Rig {
     }
 
     /// What is stored for "k", tombstones too.
-    fn stored(&self) -> Option<Record> {
+    pub(crate) fn stored(&self) -> Option<Record> {
         everything(&self.engine).into_iter().find(|(key, _)| key == "k").map(|(_, record)| record)
     }
 }
 
-fn tombstone(timestamp: u64, deleted_at: u64) -> Record {
+pub(crate) fn tombstone(timestamp: u64, deleted_at: u64) -> Record {
     Record::tombstone(Timestamp(timestamp), Timestamp(deleted_at))
 }
 

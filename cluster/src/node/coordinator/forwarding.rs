@@ -35,17 +35,25 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{message::ReplicaError, node_id::HostId, quorum::Missing};
+use super::trace::Part;
+use crate::{
+    message::{ReplicaError, Step},
+    node_id::HostId,
+    quorum::Missing,
+};
 
 /// What a replica says of a write: whether it owns the key by its own ring, if it has applied it.
 type Applied = Result<bool, ReplicaError>;
+
+/// That, and its steps if the write is traced.
+type Acknowledged = (Applied, Vec<Step>);
 
 /// Acknowledgements that this node waits for as a coordinator, of writes that others forward for it.
 #[derive(Debug)]
 pub(crate) struct Forwarded {
     next_ticket: AtomicU64,
     /// As many as writes under way have replicas.
-    awaited: Mutex<BTreeMap<(u64, HostId), oneshot::Sender<Applied>>>,
+    awaited: Mutex<BTreeMap<(u64, HostId), oneshot::Sender<Acknowledged>>>,
 }
 
 impl Forwarded {
@@ -66,10 +74,10 @@ impl Forwarded {
     }
 
     /// A replica has said what became of a write. Nobody may wait for it any more.
-    pub(crate) fn acknowledge(&self, ticket: u64, from: HostId, result: Applied) {
+    pub(crate) fn acknowledge(&self, ticket: u64, from: HostId, result: Applied, steps: Vec<Step>) {
         if let Some(waiting) = self.awaited.lock().remove(&(ticket, from)) {
             // Whoever waits may give up in this moment.
-            let _: Result<(), _> = waiting.send(result);
+            let _: Result<(), _> = waiting.send((result, steps));
         } else {
             helenus_storage::sometimes!("nobody waited for an acknowledgement");
         }
@@ -80,7 +88,7 @@ impl Forwarded {
 pub(super) struct Expected {
     forwarded: Arc<Forwarded>,
     place: (u64, HostId),
-    acknowledged: oneshot::Receiver<Applied>,
+    acknowledged: oneshot::Receiver<Acknowledged>,
 }
 
 impl Drop for Expected {
@@ -91,14 +99,22 @@ impl Drop for Expected {
 
 impl Expected {
     /// The acknowledgement, however it comes: of the forwarded write, or of the one that `send` sends straight once the
-    /// forwarder has failed, or has said nothing until `patience` ends and it is `affordable` then.
+    /// forwarder has failed, or has said nothing until `patience` ends and it is `affordable` then. The steps of the
+    /// forwarded one are placed as those of `part`.
     pub(super) fn or_straight(
         mut self,
+        part: Part,
         forwarder_failed: CancellationToken,
         patience: Instant,
         affordable: impl FnOnce() -> bool + Send + 'static,
         send: BoxFuture<'static, Result<bool, Missing>>,
     ) -> BoxFuture<'static, Result<bool, Missing>> {
+        let forwarded = Instant::now();
+        let said = move |acknowledged: Result<Acknowledged, _>| {
+            let (result, steps) = acknowledged.map_err(|_| Missing::Silence)?;
+            part.place(forwarded, steps);
+            judged(result)
+        };
         async move {
             let is_forwarder_lost = tokio::select! {
                 biased;
@@ -120,11 +136,10 @@ impl Expected {
     }
 }
 
-fn said(result: Result<Applied, oneshot::error::RecvError>) -> Result<bool, Missing> {
-    match result {
-        Ok(Ok(owned)) => Ok(owned),
+fn judged(result: Applied) -> Result<bool, Missing> {
+    result.map_err(|error| match error {
         // The replica saw the deadline pass before the coordinator did: that is lateness, not a refusal.
-        Ok(Err(ReplicaError::Expired)) | Err(_) => Err(Missing::Silence),
-        Ok(Err(error)) => Err(Missing::Error(error)),
-    }
+        ReplicaError::Expired => Missing::Silence,
+        error => Missing::Error(error),
+    })
 }

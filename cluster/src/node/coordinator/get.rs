@@ -34,7 +34,7 @@ pub(super) struct Plan {
 impl Coordinator {
     /// Coordinates a read.
     pub(crate) async fn read(self: &Arc<Self>, request: ReadRequest) -> Result<ReadOutcome, Failure> {
-        let trace = self.trace(&request.options);
+        let trace = self.trace("read", &request.table, &request.options);
         let begun = self.begin(&request.table, &request.options, self.read_timeout.get()).await;
         let planned =
             begun.and_then(|(permit, patience)| Ok((permit, self.plan_read(&request, patience, &trace)?)));

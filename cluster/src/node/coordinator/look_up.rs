@@ -11,7 +11,6 @@ use super::{
     Coordinator, Patience, Target,
     fan_out::{describe, missing_answer, missing_call},
     known_table,
-    trace::Trace,
 };
 use crate::{
     error::RequestError,
@@ -59,7 +58,7 @@ impl Coordinator {
     pub(crate) async fn look_up(&self, table: &str, key: &[u8]) -> Result<LookUp, RequestError> {
         let (_permit, Patience { deadline, .. }) =
             self.begin(table, &RequestOptions::default(), PATIENCE).await?;
-        let target = &self.place(table, key, &Trace::begin(self.host_id(), None))?;
+        let target = &self.place(table, key, &self.trace("look-up", table, &RequestOptions::default()))?;
         let now = self.clock.now_of_reads();
         let grace = known_table(&target.picture, table)?.definition.tombstone_grace();
         let as_of = AsOf { now, forgotten_before: earlier(now, grace) };

@@ -14,14 +14,16 @@
 //! A read runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were asked beyond the need
 //! does a task hear them after the reply, to repair them if they are behind; `background_repairs` such at once.
 //!
-//! Two bounds, apart: `max_requests` requests that wait for their reply, and as many again whose reply is made
+//! Two bounds, apart: `max_requests` requests that wait for their reply, or fewer while the processor has no time for so
+//! many ([`super::admission`]), and as many again whose reply is made
 //! and whose late replicas are still awaited. One bound for both would let a single paused peer, whose calls all
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
 //! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`sessions`],
-//! [`fan_out`], [`trace`]; then [`scan`].
+//! [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
+mod dropped;
 mod fan_out;
 mod forwarding;
 mod get;
@@ -54,12 +56,19 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::look_up::{HeldBy, LookUp};
-use self::{forwarding::Forwarded, nearest::Nearest, speculation::Speculation, trace::Trace};
+use self::{
+    forwarding::Forwarded,
+    nearest::Nearest,
+    speculation::Speculation,
+    trace::{Subject, Trace},
+};
 use crate::{
     consistency::Consistency,
     error::RequestError,
+    message::ClientRequest,
     node::{
         Failure, Met, Readiness, RequestOptions,
+        admission::Admission,
         clock::NodeClock,
         forwarder::Forwarder,
         handoff::Hints,
@@ -85,6 +94,8 @@ pub(crate) struct Coordinator {
     pub(crate) write_timeout: LiveDuration,
     pub(crate) read_timeout: LiveDuration,
     scan_timeout: Duration,
+    /// Requests that take as long are logged.
+    pub(crate) slow_request: LiveDuration,
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
     replica: Arc<Replica>,
@@ -97,8 +108,8 @@ pub(crate) struct Coordinator {
     resends: Arc<Mutex<Budget>>,
     pub(crate) counters: Arc<Counters>,
     hints: Arc<Hints>,
-    /// One permit per request that waits for its reply.
-    waiting: Arc<Semaphore>,
+    /// The places of requests that wait for their reply.
+    pub(crate) admission: Arc<Admission>,
     /// One permit per scan that is read.
     scans: Semaphore,
     /// One permit per write that is answered and waits for late replicas.
@@ -106,8 +117,8 @@ pub(crate) struct Coordinator {
     /// One permit per read that is answered and hears late replicas.
     finishing: Arc<Semaphore>,
     draining: AtomicBool,
-    /// Ids of traced requests.
-    next_trace: AtomicU64,
+    /// Ids of requests that came without one.
+    next_request: AtomicU64,
     /// Owns the tasks of writes.
     tasks: TaskTracker,
     runtime: Handle,
@@ -129,7 +140,7 @@ impl LiveDuration {
         self.0.store(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Duration {
+    pub(crate) fn get(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
@@ -188,6 +199,7 @@ impl Coordinator {
             write_timeout: LiveDuration::new(settings.write_timeout),
             read_timeout: LiveDuration::new(settings.read_timeout),
             scan_timeout: settings.scan_timeout,
+            slow_request: LiveDuration::new(settings.slow_request_threshold),
             clock: Arc::clone(&replica.clock),
             cluster: Arc::clone(&replica.cluster),
             replica,
@@ -199,12 +211,12 @@ impl Coordinator {
             forwarded: Arc::new(Forwarded::new(stream(seed, "tickets").next_u64())),
             resends: Arc::default(),
             counters: Arc::default(),
-            waiting: Arc::new(Semaphore::new(permits)),
+            admission: Arc::new(Admission::new(permits)),
             scans: Semaphore::new(settings.max_scans.clamp(1, Semaphore::MAX_PERMITS)),
             late: Semaphore::new(permits),
             finishing: Arc::new(Semaphore::new(settings.background_repairs.min(Semaphore::MAX_PERMITS))),
             draining: AtomicBool::new(false),
-            next_trace: AtomicU64::new(stream(seed, "trace ids").next_u64()),
+            next_request: AtomicU64::new(stream(seed, "request ids").next_u64()),
             tasks: TaskTracker::new(),
             runtime,
             stop,
@@ -244,11 +256,6 @@ impl Coordinator {
         self.tasks.wait().await;
     }
 
-    /// Requests that wait for their reply.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.max_requests - self.waiting.available_permits()
-    }
-
     fn host_id(&self) -> HostId {
         self.replica.identity.host_id()
     }
@@ -260,10 +267,7 @@ impl Coordinator {
             Readiness::Starting(reason) => return Err(RequestError::Starting(reason)),
             Readiness::Draining => return Err(RequestError::Draining),
         }
-        Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
-            helenus_storage::sometimes!("a coordinator was full");
-            RequestError::Overloaded("too many requests are under way")
-        })
+        self.admission.enter().ok_or(RequestError::Overloaded("too many requests are under way"))
     }
 
     fn goal(&self, options: &RequestOptions, default_level: Consistency, patience: Patience) -> Goal {
@@ -274,9 +278,11 @@ impl Coordinator {
         }
     }
 
-    fn trace(&self, options: &RequestOptions) -> Trace {
-        let id = options.trace.then(|| self.next_trace.fetch_add(1, Ordering::Relaxed));
-        Trace::begin(self.host_id(), id)
+    fn trace(&self, operation: &'static str, table: &str, options: &RequestOptions) -> Trace {
+        let id = options.request_id.unwrap_or_else(|| self.next_request.fetch_add(1, Ordering::Relaxed));
+        let request = ClientRequest { id, is_traced: options.trace };
+        let subject = Subject { operation, table: table.to_owned() };
+        Trace::begin(self.host_id(), request, subject, self.slow_request.get())
     }
 
     /// Room for a request, and how long it has. Of a table that this node does not know others are asked first.
@@ -356,11 +362,11 @@ fn known_table<'a>(picture: &'a Picture, name: &str) -> Result<&'a Table, Reques
 impl Goal {
     fn met(self, required: u32, acknowledged: u32, trace: &Trace) -> Met {
         trace.note(|| format!("level reached: {acknowledged} of {required} required"));
-        Met { level: self.level, required, acknowledged, trace: trace.take() }
+        Met { level: self.level, required, acknowledged, trace: trace.end() }
     }
 }
 
 fn failure(error: RequestError, trace: &Trace) -> Failure {
     trace.note(|| error.to_string());
-    Failure { error, trace: trace.take(), stamped: None }
+    Failure { error, trace: trace.end(), stamped: None }
 }

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     consistency::Consistency,
+    counted::counted,
     error::RequestError,
     handoff::Hint,
     message::{Relay, ReplicaError, Request, Response, TrafficClass},
@@ -96,7 +97,7 @@ impl Plan {
 impl Coordinator {
     /// Coordinates a write.
     pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        let trace = self.trace(&request.options);
+        let trace = self.trace("write", &request.table, &request.options);
         let begun = self.begin(&request.table, &request.options, self.write_timeout.get()).await;
         let planned =
             begun.and_then(|(permit, patience)| Ok((permit, self.plan_write(request, patience, &trace)?)));
@@ -110,11 +111,18 @@ impl Coordinator {
         let (reply, outcome) = oneshot::channel();
         let unknown = plan.quorum.error(plan.goal.timeout);
         let stamped = Some(plan.timestamp);
+        let (table, picture, deadline) = (plan.table, Arc::clone(&plan.target.picture), plan.goal.deadline);
         let coordinator = Arc::clone(self);
         self.tasks
             .spawn_on(async move { coordinator.carry_out(plan, trace, permit, reply).await }, &self.runtime);
         // The task replies in any case; only a runtime that is being torn down drops it before.
-        outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new(), stamped }))
+        match outcome.await.unwrap_or(Err(Failure { error: unknown, trace: Vec::new(), stamped })) {
+            Ok(outcome) => Ok(outcome),
+            Err(failure) => Err(Failure {
+                error: self.explained(failure.error, table, &picture, deadline).await,
+                ..failure
+            }),
+        }
     }
 
     /// Holds a write back while this node's own replica could not take it: so far nothing is sent. Half of the time is
@@ -354,7 +362,7 @@ impl Coordinator {
         let kept = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count();
         if kept > 0 {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
-            trace.note(|| format!("kept as a hint for {kept} replicas"));
+            trace.note(|| format!("kept as a hint for {}", counted(kept, "replica")));
             return Ok(goal.met(required, 0, &trace));
         }
         let doubt = outcomes.iter().find_map(|(_, outcome)| match outcome {
@@ -481,7 +489,9 @@ impl Coordinator {
             let resends = Arc::clone(&self.resends);
             let affordable = move || resends.lock().withdraw();
             let send = self.write_at(host, plan, Relay::None, trace);
-            fan_out.add(host, expected.or_straight(has_failed.clone(), patience, affordable, send)).await;
+            let part = trace.part_of(host);
+            let acknowledged = expected.or_straight(part, has_failed.clone(), patience, affordable, send);
+            fan_out.add(host, acknowledged).await;
         }
     }
 

@@ -34,7 +34,7 @@ use helenus_storage::{Mutation, Record};
 use tokio::time::Instant;
 
 use super::{
-    Coordinator, failure,
+    Coordinator, Target, failure,
     fan_out::{self, FanOut, Next, describe},
     get::Plan,
     trace::Trace,
@@ -105,7 +105,11 @@ impl Reading {
                 self.finish();
                 Ok(outcome)
             }
-            Err(error) => Err(failure(error, &self.trace)),
+            Err(error) => {
+                let Target { table, picture, .. } = &self.plan.target;
+                let error = self.coordinator.explained(error, *table, picture, goal.deadline).await;
+                Err(failure(error, &self.trace))
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use helenus_storage::{Mutation, ScanLimits, TableId};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{handing_out::Page, receiver::Receiver, runs::Hints};
+use super::{errands::Errands, handing_out::Page, receiver::Receiver, runs::Hints};
 use crate::{
     handoff::{Fate, Grant, Grants, Hint, RepairMark},
     message::{ReplicaError, Request, Response, TrafficClass},
@@ -65,7 +65,8 @@ enum Ended {
 
 /// What has ended.
 enum Done {
-    Delivery(HostId, Result<(), Ended>),
+    /// One turn of a target, with the hints that it has applied.
+    Delivery(HostId, u64, Result<(), Ended>),
     House,
 }
 
@@ -85,6 +86,8 @@ impl Delivery {
         let mut under_way: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
         let mut busy = BTreeSet::new();
         let mut resting: BTreeMap<HostId, Instant> = BTreeMap::new();
+        let mut errands = Errands::default();
+        let this = &self;
         let mut last_served = None;
         // None while the house is kept.
         let mut next_tick = Some(Instant::now() + TICK);
@@ -94,8 +97,13 @@ impl Delivery {
             for target in in_turn(self.ready(), last_served) {
                 if busy.len() < TARGETS && !resting.contains_key(&target) && busy.insert(target) {
                     last_served = Some(target);
-                    let delivery = self.deliver(target);
-                    under_way.push(delivery.map(move |outcome| Done::Delivery(target, outcome)).boxed());
+                    errands.begin(target, self.hints.pending(target));
+                    let turn = async move {
+                        let mut delivered = 0;
+                        let outcome = this.deliver(target, &mut delivered).await;
+                        Done::Delivery(target, delivered, outcome)
+                    };
+                    under_way.push(turn.boxed());
                 }
             }
             tokio::select! {
@@ -103,8 +111,12 @@ impl Delivery {
                 () = self.stop.cancelled() => return,
                 Some(done) = under_way.next() => match done {
                     Done::House => next_tick = Some(Instant::now() + TICK),
-                    Done::Delivery(target, outcome) => {
+                    Done::Delivery(target, delivered, outcome) => {
                         busy.remove(&target);
+                        errands.count(target, delivered);
+                        if !self.ready().contains(&target) {
+                            errands.end(target, self.hints.pending(target));
+                        }
                         if let Err(why) = outcome {
                             helenus_storage::sometimes!("a delivery of hints ended early");
                             tracing::debug!(host = %target, "hints wait: {why}");
@@ -131,9 +143,7 @@ impl Delivery {
             self.hints.forget_marks(is_gone).await?;
             self.hints.save_marks().await
         };
-        if let Err(error) = kept.await
-            && self.peers.cluster.log_limit.allows("hints cannot be put in order")
-        {
+        if let Err(error) = kept.await {
             tracing::warn!("hints cannot be put in order: {error}");
         }
     }
@@ -150,8 +160,8 @@ impl Delivery {
         targets
     }
 
-    /// One turn of a target.
-    async fn deliver(&self, target: HostId) -> Result<(), Ended> {
+    /// One turn of a target; counts what it has applied.
+    async fn deliver(&self, target: HostId, delivered: &mut u64) -> Result<(), Ended> {
         let mut grant = Grant { bytes: 0, pause: Duration::ZERO };
         for _ in 0..TURN {
             if self.hints.is_paused() {
@@ -169,7 +179,7 @@ impl Delivery {
             let bytes = if destination.is_some() { grant.bytes } else { Grants::BYTES };
             let limits = ScanLimits { items: HINTS, bytes: bytes as usize, ..ScanLimits::NONE };
             let Some(page) = self.hints.next_page(target, limits).await? else { return Ok(()) };
-            grant = self.deal_with(target, destination, page, grant).await?;
+            grant = self.deal_with(target, destination, page, grant, delivered).await?;
             if !grant.pause.is_zero() {
                 sleep(grant.pause).await;
             }
@@ -185,6 +195,7 @@ impl Delivery {
         destination: Option<Destination>,
         page: Page,
         mut grant: Grant,
+        delivered: &mut u64,
     ) -> Result<Grant, Ended> {
         let last = page.hints.last().map_or(0, |(number, _)| *number);
         let (mut sent, mut others) = (Vec::new(), Vec::new());
@@ -200,7 +211,9 @@ impl Delivery {
             let messages = sent.iter().map(|(_, hint)| (hint.table, hint.mutation.clone())).collect();
             let (applied, next) = self.send(&destination, messages).await?;
             grant = next;
-            self.hints.counted.delivered(applied.min(sent.len()) as u64);
+            let applied_hints = applied.min(sent.len()) as u64;
+            *delivered += applied_hints;
+            self.hints.counted.delivered(applied_hints);
             if let Some((number, hint)) = sent.get(applied) {
                 through = number - 1;
                 if self.is_given_up(target, page.tree, applied, hint, grant) {
@@ -231,10 +244,8 @@ impl Delivery {
             return false;
         }
         helenus_storage::sometimes!("a hint was refused for good");
-        if self.peers.cluster.log_limit.allows(&format!("hint refused by {target}")) {
-            let table = hint.table.0;
-            tracing::error!(host = %target, table, "a hint is given up: its target has refused it {TRIES} times");
-        }
+        let table = hint.table.0;
+        tracing::error!(host = %target, table, "a hint is given up: its target has refused it {TRIES} times");
         self.give_up(target, hint);
         true
     }

@@ -13,6 +13,7 @@
 //! [`stored`].
 
 mod delivery;
+mod errands;
 mod handing_out;
 mod keeping;
 mod marks;

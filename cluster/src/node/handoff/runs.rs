@@ -132,6 +132,12 @@ impl Hints {
         state.targets.iter().filter(|(_, runs)| is_due(runs)).map(|(target, _)| *target).collect()
     }
 
+    /// The hints that wait for a target.
+    pub(super) fn pending(&self, target: HostId) -> u64 {
+        let state = self.state.lock();
+        state.targets.get(&target).into_iter().flatten().map(Run::pending).sum()
+    }
+
     /// Ends when there may be something new to deliver.
     pub(super) async fn news(&self) {
         self.news.notified().await;
@@ -147,10 +153,13 @@ impl Hints {
         self.state.lock().is_paused
     }
 
-    /// Notes that a target lacks something. To be followed by [`Hints::save_marks`] before whatever would have brought it
+    /// Notes that a target lacks something, since and until times of the clock of ages: a mark is for people, and says them
+    /// by the wall clock. To be followed by [`Hints::save_marks`] before whatever would have brought it
     /// is forgotten.
     pub(super) fn mark(&self, mark: &RepairMark) {
-        if self.marks.add(mark) {
+        let wall_time = |age| self.clock.wall_time_of(Timestamp(age)).0;
+        let (since_us, until_us) = (wall_time(mark.since_us), wall_time(mark.until_us));
+        if self.marks.add(&RepairMark { since_us, until_us, ..mark.clone() }) {
             tracing::warn!(host = %mark.target, table = mark.table, "a replica has to be repaired: hints for it were given up");
         }
     }
@@ -179,7 +188,7 @@ impl Hints {
             runs: runs.len(),
             hints: runs.iter().map(Run::pending).sum(),
             bytes: runs.iter().map(|run| self.bytes_of(run.tree)).sum(),
-            oldest_run_us: runs.front().map_or(0, |run| run.opened_at.0),
+            oldest_run_us: runs.front().map_or(0, |run| self.clock.wall_time_of(run.opened_at).0),
         });
         HintStatus {
             is_paused: state.is_paused,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::KnownCluster;
 use crate::{
     membership::{CallFailure, SignOfDeath, SignOfLife, Verdict},
-    node::transport::CallError,
+    node::{steps::millis, transport::CallError},
     node_id::HostId,
 };
 
@@ -118,7 +118,15 @@ impl KnownCluster {
         if was_up {
             helenus_storage::sometimes!("a silent peer was convicted");
         }
-        tracing::warn!(host = %host_id, address = address(), "peer is dead: neither this node nor others reach it");
+        let (phi, silence) = self.hearsay.suspicion(host_id).unwrap_or_default();
+        tracing::warn!(
+            host = %host_id,
+            address = address(),
+            phi = (phi * 10.0).round() / 10.0,
+            silent_ms = millis(silence),
+            failed_probes = self.hearsay.failed_probes(host_id),
+            "peer is dead: neither this node nor others reach it"
+        );
         true
     }
 }

@@ -1,6 +1,6 @@
 //! What changes the picture: exchanges, gossip, and this node's own steps. One at a time, durable before it is published.
 
-use std::{mem::discriminant, sync::Arc};
+use std::sync::Arc;
 
 use helenus_storage::TableId;
 use tokio::sync::MutexGuard;
@@ -276,10 +276,7 @@ impl KnownCluster {
         match self.store.drop_tables(dead.clone()).await {
             Ok(()) => self.writer.lock().await.dead.retain(|table| !dead.contains(table)),
             Err(error) => {
-                let line = format!("storage did not drop what was dropped, and will try again: {error}");
-                if self.log_limit.allows(&line) {
-                    tracing::warn!("{line}");
-                }
+                tracing::warn!("storage did not drop what was dropped, and will try again: {error}");
             }
         }
     }
@@ -314,10 +311,28 @@ impl KnownCluster {
     fn publish(&self, writer: &mut Writer, view: View, changed: &[HostId]) {
         let dropped = |table: &TableId| view.tables().by_id(*table).is_none();
         writer.dead.extend(self.picture.load().view.tables().iter().map(Table::id).filter(dropped));
+        self.log_moves(&self.picture.load().view, &view, changed);
         let picture = Arc::new(Picture::of(view));
         self.picture.store(Arc::clone(&picture));
         self.hearsay.publish(&picture.view, changed);
         self.news.notify_one();
+    }
+
+    /// Tells the operator of other members that are new, or own their ranges now. Of removals their causes tell.
+    fn log_moves(&self, before: &View, after: &View, changed: &[HostId]) {
+        for &host_id in changed.iter().filter(|host_id| **host_id != self.identity.host_id()) {
+            let Some(member) = after.member(host_id) else { continue };
+            let (address, datacenter, rack) = (&member.address, &member.datacenter, &member.rack);
+            match before.member(host_id).map(|known| known.state.owns_ranges()) {
+                None if !member.state.owns_ranges() => {
+                    tracing::info!(host = %host_id, address, datacenter, rack, "a new member is joining");
+                }
+                None | Some(false) if member.state.owns_ranges() => {
+                    tracing::info!(host = %host_id, address, datacenter, rack, "a member has joined");
+                }
+                _ => {}
+            }
+        }
     }
 
     /// News of this node names an address that is not its own: that is worth a call.
@@ -328,8 +343,7 @@ impl KnownCluster {
         }
     }
 
-    /// Tells the operator what a merge has to say, of one kind once per sender and minute: whoever sends damage sends
-    /// more of it.
+    /// Tells the operator what a merge has to say.
     fn log_notes(&self, sender: HostId, changes: &Changes) {
         if let Some(cluster_id) = changes.cluster_id {
             tracing::info!(%cluster_id, "belongs to a cluster now, learned from host {sender}");
@@ -343,16 +357,7 @@ impl KnownCluster {
             if let Note::OtherCluster { .. } = note {
                 self.hearsay.count_foreign();
             }
-            // Members are removed once, so that needs no limit.
-            let is_news = matches!(note, Note::Removed { .. });
-            let subject = match note {
-                Note::TableRedefined { name, .. } => name.as_str(),
-                _ => "",
-            };
-            let kind = discriminant(note);
-            if is_news || self.log_limit.allows(&format!("{kind:?} {subject} of {sender}")) {
-                tracing::warn!("host {sender} said: {note}");
-            }
+            tracing::warn!("host {sender} said: {note}");
         }
     }
 
@@ -362,13 +367,11 @@ impl KnownCluster {
         }
     }
 
-    /// Counts facts that are not believed, and says once per sender and minute that it tells what cannot be.
+    /// Counts facts that are not believed, and says that their sender tells what cannot be.
     fn reject(&self, sender: HostId, count: usize, first: &Note) {
         helenus_storage::sometimes!("gossip was not believed");
         self.hearsay.count_rejected(count);
-        if self.log_limit.allows(&format!("flaws of {sender}")) {
-            tracing::warn!(count, "host {sender} said what cannot be; first: {first}");
-        }
+        tracing::warn!(count, "host {sender} said what cannot be; first: {first}");
     }
 }
 

@@ -36,7 +36,6 @@ use super::{
     hearsay::Hearsay,
     identity::LocalIdentity,
     local_store::LocalStore,
-    log_limit::LogLimit,
     saved_cluster::{self, SaveCounter},
     transport::Destination,
     user_records::{Intent, UserRecords},
@@ -126,7 +125,6 @@ pub(crate) struct KnownCluster {
     /// Why the node does not serve, or is joining.
     waiting_for: Mutex<Option<String>>,
     news: Notify,
-    pub(crate) log_limit: LogLimit,
 }
 
 /// What a removed node says, for ever.
@@ -209,7 +207,6 @@ impl KnownCluster {
             unwanted: OnceLock::new(),
             waiting_for: Mutex::default(),
             news: Notify::new(),
-            log_limit: LogLimit::default(),
         };
         if user_records {
             cluster.user_records.exist();

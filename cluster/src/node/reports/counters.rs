@@ -24,6 +24,8 @@ pub struct NodeCounters {
     pub told_clock_off: usize,
     /// Gauge: client requests that wait for their reply.
     pub requests_in_flight: usize,
+    /// Gauge: how many may wait for it, by the settings and by the time that the processor has.
+    pub requests_bound: usize,
     /// What it has counted of requests.
     pub requests: RequestCounters,
     /// What became of hints.
@@ -52,7 +54,8 @@ pub(in crate::node) fn of(source: &Source) -> NodeCounters {
         clock_offset_us: clock.offset_us(),
         clocks_off: picture.view().others().filter(|member| clock.off(member.host_id).is_some()).count(),
         told_clock_off: cluster.told_off().len(),
-        requests_in_flight: coordinator.in_flight(),
+        requests_in_flight: coordinator.admission.under_way(),
+        requests_bound: coordinator.admission.bound(),
         requests: coordinator.counters.read(),
         hints: hints.counters,
         hints_pending: hints.targets.iter().map(|target| target.hints).sum(),

@@ -108,7 +108,7 @@ pub(super) fn of(source: &Source) -> NodeInfo {
         load_bytes: counters.sstable_bytes,
         tokens: own.tokens.iter().map(ToString::to_string).collect(),
         clock: ClockInfo { offset_us: clock.offset_us(), skew: clock.skew(), told_by: told_by.collect() },
-        requests_in_flight: coordinator.in_flight(),
+        requests_in_flight: coordinator.admission.under_way(),
         max_requests: settings.max_requests,
         memtable_bytes: counters.memtable_bytes,
         index_bytes: counters.index_bytes,

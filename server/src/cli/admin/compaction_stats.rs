@@ -31,7 +31,11 @@ pub(super) fn render(stats: &Stats) -> String {
         bytes => format!("{}/s", load(Some(bytes))),
     };
     let mut lines = vec![
-        format!("pending: {} in {} SSTables", load(Some(stats.pending_bytes)), stats.pending_sstables),
+        format!(
+            "pending: {} in {}",
+            load(Some(stats.pending_bytes)),
+            output::counted(stats.pending_sstables, "SSTable")
+        ),
         format!("throughput limit: {limit}"),
     ];
     if !stats.compactions.is_empty() {

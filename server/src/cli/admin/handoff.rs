@@ -60,9 +60,10 @@ impl Truncate {
         let path = if self.marks { "/marks" } else { "" };
         let path = format!("{PATH}{path}{query}");
         let reply = endpoint::ask(&Method::DELETE, &self.how.endpoint.endpoint, &path, PATIENCE)?;
+        let number = |field: &str| reply[field].as_u64().unwrap_or_default();
         let said = match self.marks {
-            true => format!("forgot {} repair marks", reply["forgotten"]),
-            false => format!("dropped {} hints", reply["dropped"]),
+            true => format!("forgot {}", output::counted(number("forgotten"), "repair mark")),
+            false => format!("dropped {}", output::counted(number("dropped"), "hint")),
         };
         self.how.answer(&reply, &said)
     }
@@ -89,9 +90,9 @@ pub(super) fn render(status: &Status) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "Note: {} lacks {} writes of {}, made from {} to {}: it has to be repaired",
+            "Note: {} lacks {} of {}, made from {} to {}: it has to be repaired",
             mark.target,
-            mark.hints,
+            output::counted(mark.hints, "write"),
             mark.table.map_or_else(|| "some tables".to_owned(), |table| format!("table id {table}")),
             at(mark.since_us),
             at(mark.until_us),

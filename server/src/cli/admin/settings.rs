@@ -16,6 +16,7 @@ const PATH: &str = "/admin/v1/settings";
 #[command(before_help = "Example: helenus admin settings set storage.compaction_throughput 16MiB")]
 pub enum Settings {
     /// List the settings that can be changed in a running node
+    #[command(before_help = "Example: helenus admin settings list")]
     List {
         /// Which node.
         #[command(flatten)]
@@ -25,6 +26,7 @@ pub enum Settings {
         output: FormatArgs,
     },
     /// Change one; it is kept over restarts
+    #[command(before_help = "Example: helenus admin settings set storage.compaction_throughput 16MiB")]
     Set {
         /// Its name
         #[arg(value_parser = setting_name)]
@@ -36,6 +38,7 @@ pub enum Settings {
         how: How,
     },
     /// Go back to what the file of settings, the environment or the command line says
+    #[command(before_help = "Example: helenus admin settings reset storage.compaction_throughput")]
     Reset {
         /// Its name
         #[arg(value_parser = setting_name)]

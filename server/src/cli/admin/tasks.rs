@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[command(before_help = "Example: helenus admin compact users --detach && helenus admin tasks list")]
 pub enum Tasks {
     /// List the tasks that are under way, and the last ones that have ended
+    #[command(before_help = "Example: helenus admin tasks list")]
     List {
         /// Which node.
         #[command(flatten)]
@@ -35,8 +36,10 @@ pub enum Tasks {
         output: FormatArgs,
     },
     /// Wait for the end of a task, with a progress bar on a terminal
+    #[command(before_help = "Example: helenus admin tasks watch 3")]
     Watch(Named),
     /// End a task early
+    #[command(before_help = "Example: helenus admin tasks cancel 3")]
     Cancel(Named),
 }
 
@@ -207,6 +210,8 @@ impl Task {
 
 fn row(task: &Task) -> [String; 7] {
     let progress = match task.total_bytes {
+        // There was nothing to do.
+        0 if task.state == "done" => "100%".to_owned(),
         0 => "-".to_owned(),
         total => format!("{:.0}%", task.done_bytes as f64 / total as f64 * 100.0),
     };

@@ -55,11 +55,10 @@ struct Scrubbed {
 
 /// `helenus admin snapshot`.
 #[derive(Debug, clap::Subcommand)]
-#[command(
-    before_help = "Example: helenus admin snapshot create before-upgrade && helenus admin snapshot list"
-)]
+#[command(before_help = "Example: helenus admin snapshot create before-upgrade")]
 pub enum Snapshot {
     /// Make one of all tables
+    #[command(before_help = "Example: helenus admin snapshot create before-upgrade")]
     Create {
         /// Its name: letters, digits, '-', '_' and dots
         #[arg(value_parser = snapshot_name)]
@@ -69,6 +68,7 @@ pub enum Snapshot {
         begin: Begin,
     },
     /// List them
+    #[command(before_help = "Example: helenus admin snapshot list")]
     List {
         /// Which node.
         #[command(flatten)]
@@ -78,6 +78,7 @@ pub enum Snapshot {
         output: FormatArgs,
     },
     /// Remove one
+    #[command(before_help = "Example: helenus admin snapshot clear before-upgrade")]
     Clear {
         /// Its name
         #[arg(value_parser = snapshot_name)]
@@ -121,9 +122,14 @@ impl Scrub {
         self.begin.run_checked(&path, |task| {
             let scrubbed: Scrubbed = serde_json::from_value(task.result.clone().unwrap_or_default())?;
             scrubbed.first_damages.iter().for_each(|damage| output::error(damage));
-            anyhow::ensure!(scrubbed.damages == 0, "{} places are damaged", scrubbed.damages);
+            anyhow::ensure!(
+                scrubbed.damages == 0,
+                "{} {} damaged",
+                output::counted(scrubbed.damages, "place"),
+                output::is_or_are(scrubbed.damages)
+            );
             let size = bytesize::ByteSize(scrubbed.bytes);
-            Ok(format!("verified all {} SSTables, {size}", scrubbed.tables))
+            Ok(format!("verified {}, {size}", output::counted(scrubbed.tables, "SSTable")))
         })
     }
 }

@@ -60,7 +60,7 @@ impl Hints {
             findings.note(&Error::Corrupt {
                 path: self.directory,
                 offset: 0,
-                what: format!("{damaged} hints do not decode"),
+                what: format!("{} cannot be decoded", output::counted(damaged, "hint")),
             });
         }
         findings.outcome()

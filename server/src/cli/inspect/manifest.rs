@@ -38,11 +38,11 @@ impl Manifest {
         });
         let rows: Vec<_> = files.collect();
         let head = format!(
-            "Manifest {}: {} tables, {} dropped, {} SSTables, commit log from segment {} to {}",
+            "Manifest {}: {}, {} dropped, {}, commit log from segment {} to {}",
             manifest.number,
-            manifest.tables.len(),
+            output::counted(manifest.tables.len(), "table"),
             manifest.dropped_tables,
-            rows.len(),
+            output::counted(rows.len(), "SSTable"),
             manifest.log_first,
             manifest.log_newest
         );

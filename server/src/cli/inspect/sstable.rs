@@ -18,7 +18,7 @@ use helenus_storage::{
 use serde_json::{Map, Value, json};
 
 use super::{Findings, key};
-use crate::cli::output::{Format, FormatArgs};
+use crate::cli::output::{Format, FormatArgs, counted, is_or_are};
 
 /// Longest bar of a histogram.
 const BAR: u64 = 30;
@@ -142,10 +142,22 @@ impl Sstable {
                 writeln!(out, "{line}")
             }
             Format::Table if damaged == 0 => {
-                writeln!(out, "{}: sound, {blocks} blocks, {records} records", path.display())
+                writeln!(
+                    out,
+                    "{}: sound, {}, {}",
+                    path.display(),
+                    counted(blocks, "block"),
+                    counted(records, "record")
+                )
             }
             Format::Table => {
-                writeln!(out, "{}: {damaged} of {blocks} blocks are damaged", path.display())
+                writeln!(
+                    out,
+                    "{}: {damaged} of {} {} damaged",
+                    path.display(),
+                    counted(blocks, "block"),
+                    is_or_are(damaged)
+                )
             }
         }
     }
@@ -261,7 +273,11 @@ fn summary(
     let (records, plain) = (stats.records(), stats.plain);
     line(
         "Records",
-        format!("{records}: {plain} plain, {} expiring, {} tombstones", stats.expiring, stats.tombstones),
+        format!(
+            "{records}: {plain} plain, {} expiring, {}",
+            stats.expiring,
+            counted(stats.tombstones, "tombstone")
+        ),
     )?;
     for (name, storage_key) in [("First key", &stats.first_key), ("Last key", &stats.last_key)] {
         let (token, key) = key::take_apart(storage_key);

@@ -22,7 +22,10 @@ use super::{
     watch::{self, Goal},
 };
 use crate::{
-    cli::{Usage, output},
+    cli::{
+        Usage,
+        output::{self, counted, is_or_are},
+    },
     config::{Effective, Report, Sources},
 };
 
@@ -83,7 +86,8 @@ pub fn up(path: &Path, up: &Up) -> anyhow::Result<()> {
         output::note(&format!("the cluster in {} is up already", path.display()));
     } else {
         let count = directory.nodes().count();
-        output::note(&format!("waiting until {count} nodes are ready and see each other …"));
+        let (nodes, be) = (counted(count, "node"), is_or_are(count));
+        output::note(&format!("waiting until {nodes} {be} ready and see each other …"));
     }
     bring_up(&directory, &stopped, lock).map_err(|error| take_back(&directory, &stopped, &error))?;
     output::answer(&format!("{}\n\n{}", status::table(&directory), status::banner(&directory)))?;
@@ -107,7 +111,9 @@ fn take_back(directory: &Directory, stopped: &[u32], error: &anyhow::Error) -> a
         Directory::lock(directory.path()).and_then(|_lock| stop(directory, stopped.iter().copied()));
     let what = match taken_back {
         Ok(0) => "no node was left running by it".to_owned(),
-        Ok(count) => format!("the {count} nodes that it had started are stopped again"),
+        Ok(count) => {
+            format!("the {} that it had started {} stopped again", counted(count, "node"), is_or_are(count))
+        }
         Err(why) => format!("nodes that it had started may be running still ({why:#})"),
     };
     anyhow::anyhow!("{error:#}\n\n{what}; the logs are {}/node*/log", directory.path().display())
@@ -143,8 +149,7 @@ pub fn down(path: &Path, wipe: bool) -> anyhow::Result<()> {
     let directory = Directory::open(path)?;
     let mut text = match stop(&directory, directory.nodes())? {
         0 => "no node was running".to_owned(),
-        1 => "stopped 1 node".to_owned(),
-        count => format!("stopped {count} nodes"),
+        count => format!("stopped {}", counted(count, "node")),
     };
     if wipe {
         text += &if directory.wipe()? {

@@ -27,9 +27,7 @@ use super::output::FormatArgs;
 
 /// `helenus local`.
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Example: helenus local up --nodes 3 && helenus local kill 2 && helenus local status"
-)]
+#[command(before_help = "Example: helenus local up --nodes 3 && helenus local status")]
 pub struct Local {
     /// Directory of the cluster
     #[arg(long, global = true, default_value = ".helenus")]

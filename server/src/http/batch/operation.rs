@@ -21,6 +21,8 @@ use crate::http::{
 
 /// Most operations of one batch.
 const MAX_OPERATIONS: usize = 1000;
+/// Characters of an unknown kind of operation that are said back.
+const SHOWN_CHARACTERS: usize = 32;
 
 /// A batch whose shape is right.
 #[derive(Debug, Deserialize)]
@@ -38,8 +40,7 @@ enum Level {
     Number(u32),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Put,
     Get,
@@ -49,7 +50,7 @@ enum Verb {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Operation {
-    op: Verb,
+    op: String,
     table: String,
     key: Option<String>,
     key_base64: Option<String>,
@@ -132,20 +133,21 @@ impl Batch {
 
 impl Operation {
     fn checked(self, consistency: Option<Consistency>, max_value_bytes: usize) -> Result<Asked, Problem> {
-        let access = if self.op == Verb::Get { Access::Read } else { Access::Write };
+        let verb = self.verb()?;
+        let access = if verb == Verb::Get { Access::Read } else { Access::Write };
         Parameters { consistency, ..Parameters::default() }.check_level(access)?;
         let options = RequestOptions { consistency, ..RequestOptions::default() };
         if !is_table_name(&self.table) {
             return Err(key::no_such_name());
         }
-        self.refuse_what_does_not_apply()?;
+        self.refuse_what_does_not_apply(verb)?;
         let key = bytes("key", self.key, self.key_base64)?
             .ok_or_else(|| Problem::new(Kind::InvalidKey, "the operation has no key").about("key"))?;
         let key = key::checked(key.into())?;
-        if self.op == Verb::Get {
+        if verb == Verb::Get {
             return Ok(Asked::Read(ReadRequest { table: self.table, key, options }));
         }
-        let change = match self.op {
+        let change = match verb {
             Verb::Put => {
                 let value = bytes("value", self.value, self.value_base64)?
                     .ok_or_else(|| Problem::bad_field("value", "a put has a `value` or a `value_base64`"))?;
@@ -160,13 +162,27 @@ impl Operation {
         Ok(Asked::Write(WriteRequest { table: self.table, key, change, options, timestamp }))
     }
 
+    /// A kind that this build lacks is the operation's own 400, as a bad operation is: the others go on.
+    fn verb(&self) -> Result<Verb, Problem> {
+        match self.op.as_str() {
+            "put" => Ok(Verb::Put),
+            "get" => Ok(Verb::Get),
+            "delete" => Ok(Verb::Delete),
+            other => {
+                let other: String = other.chars().take(SHOWN_CHARACTERS).collect();
+                let detail = format!("`op` is put, get or delete, not `{}`", other.escape_debug());
+                Err(Problem::bad_field("op", detail))
+            }
+        }
+    }
+
     /// A field without effect would only look like one that has it.
-    fn refuse_what_does_not_apply(&self) -> Result<(), Problem> {
+    fn refuse_what_does_not_apply(&self, verb: Verb) -> Result<(), Problem> {
         let given = [
-            ("value", self.value.is_some(), self.op == Verb::Put),
-            ("value_base64", self.value_base64.is_some(), self.op == Verb::Put),
-            ("ttl", self.ttl.is_some(), self.op == Verb::Put),
-            ("timestamp", self.timestamp.is_some(), self.op != Verb::Get),
+            ("value", self.value.is_some(), verb == Verb::Put),
+            ("value_base64", self.value_base64.is_some(), verb == Verb::Put),
+            ("ttl", self.ttl.is_some(), verb == Verb::Put),
+            ("timestamp", self.timestamp.is_some(), verb != Verb::Get),
         ];
         match given.iter().find(|(_, is_given, applies)| *is_given && !applies) {
             None => Ok(()),

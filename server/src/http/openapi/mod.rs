@@ -88,6 +88,7 @@ fn tag(path: &str) -> &'static str {
     match path.split('/').nth(1) {
         Some("admin") => "operators",
         Some("v1") => "clients",
+        Some("console") => "operators",
         _ => "health",
     }
 }
@@ -134,6 +135,7 @@ fn headers(names: &[&str]) -> Value {
 fn content(schema: &str) -> Value {
     match schema {
         "bytes" => json!({ "*/*": { "schema": {} } }),
+        "html" => json!({ "text/html": { "schema": { "type": "string" } } }),
         "text" => json!({ "text/plain": { "schema": { "type": "string" } } }),
         _ => {
             json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } })

@@ -184,6 +184,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     report("/version", "version", "The build", &[(200, "Version", "Name, version and commit")]),
     report("/metrics", "metrics", "Numbers for Prometheus", &[(200, "text", "Prometheus' text format")]),
+    report("/console", "console", "The page for people", &[(200, "html", "Ring, nodes and live rates")]),
     report("/openapi.json", "openapi", "This document", &[(200, "Object", "OpenAPI 3.1")]),
     GET,
     Operation {
@@ -282,7 +283,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Create a table, or change its definition; what is left out has its default",
         parameters: &["table", "timeout_ms", "Prefer"],
         body: Some(("TableDefinition", false)),
-        replies: &[(200, "ChangedTable", "It was there"), (201, "ChangedTable", "It is new")],
+        replies: &[
+            (200, "ChangedTable", "It was there"),
+            (201, "ChangedTable", "It is new; of creations through several nodes at once each may say so"),
+        ],
         problems: OF_SCHEMA,
         ..NOTHING
     },
@@ -492,7 +496,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Drop them, all or those for one member",
         parameters: &["hinted"],
         replies: &[(200, "Object", "How many")],
-        problems: &[Kind::WriteFailure, Kind::StorageFull],
+        problems: &[Kind::NoSuchMember, Kind::WriteFailure, Kind::StorageFull],
         ..NOTHING
     },
     Operation {
@@ -502,7 +506,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Forget which members have to be repaired, all or one: once they were",
         parameters: &["hinted"],
         replies: &[(200, "Object", "How many")],
-        problems: &[Kind::WriteFailure, Kind::StorageFull],
+        problems: &[Kind::NoSuchMember, Kind::WriteFailure, Kind::StorageFull],
         ..NOTHING
     },
     Operation {

@@ -1,5 +1,6 @@
 //! What parameters, headers and bodies look like.
 
+use helenus_cluster::table::replication::MAX_FACTOR;
 use serde_json::{Map, Value, json};
 
 use crate::{config::live::LIVE_SETTINGS, http::problem::Kind};
@@ -154,6 +155,7 @@ pub(super) fn schemas() -> Value {
     let types: Vec<String> = Kind::ALL.iter().map(|kind| format!("/problems/{}", kind.name())).collect();
     let text = || json!({ "type": "string" });
     let count = || json!({ "type": "integer", "minimum": 0 });
+    let said = |what: &str| json!({ "type": "integer", "minimum": 0, "description": what });
     let maybe = |kind: &str| json!({ "type": [kind, "null"] });
     let list =
         |of: &str| json!({ "type": "array", "items": { "$ref": format!("#/components/schemas/{of}") } });
@@ -161,34 +163,37 @@ pub(super) fn schemas() -> Value {
         let required: Vec<&String> = properties.as_object().into_iter().flat_map(Map::keys).collect();
         json!({ "type": "object", "required": required, "properties": properties })
     };
-    let level =
-        || json!({ "anyOf": [{ "enum": LEVELS }, { "type": "integer", "minimum": 1, "maximum": u32::MAX }] });
+    let level = |levels: &[&str]| json!({ "anyOf": [{ "enum": levels }, { "type": "integer", "minimum": 1, "maximum": MAX_FACTOR }] });
     let mut problem = object(json!({
         "type": { "enum": types }, "title": text(), "status": { "type": "integer", "minimum": 400, "maximum": 599 },
-        "detail": text(), "request_id": text(), "consistency": text(), "required": count(), "received": count(),
-        "alive": count(), "outcome": { "enum": ["not-applied", "unknown", "none"] }, "field": text()
+        "detail": text(), "request_id": text(), "consistency": text(), "required": count(),
+        "received": said("replicas that answered, of those that the level counts"),
+        "alive": said("replicas that are alive, of those that the level counts; where it looks at each datacenter, detail \
+                       says which lacks some"), "outcome": { "enum": ["not-applied", "unknown", "none"] }, "field": text()
     }));
     problem["required"] = json!(["type", "title", "status", "detail"]);
     let written = || json!({ "timestamp": count(), "required": count(), "acknowledged": count() });
     let mut created = written();
     created["key"] = text();
-    let factor = || json!({ "type": "integer", "minimum": 1, "maximum": 64 });
+    let factor = |min: u32| json!({ "type": "integer", "minimum": min, "maximum": MAX_FACTOR });
     let replication = || {
         json!({ "oneOf": [
             { "type": "object", "required": ["class", "factor"], "additionalProperties": false,
-              "properties": { "class": { "const": "simple" }, "factor": factor() } },
-            { "type": "object", "required": ["class"], "additionalProperties": factor(), "minProperties": 2,
+              "properties": { "class": { "const": "simple" }, "factor": factor(1) } },
+            { "type": "object", "required": ["class"], "additionalProperties": factor(0), "minProperties": 2,
               "properties": { "class": { "const": "network_topology" } },
-              "description": "a factor for each datacenter, by its name" }
+              "description": format!(
+                  "a factor for each datacenter that has members, by its name; in all 1 to {MAX_FACTOR}"
+              ) }
         ] })
     };
     let definition = || {
         json!({
             "replication": replication(),
-            "default_read_consistency": level(),
-            "default_write_consistency": level(),
+            "default_read_consistency": level(&LEVELS[1..]),
+            "default_write_consistency": level(&LEVELS),
             "default_ttl": count(),
-            "tombstone_grace": count(),
+            "tombstone_grace": said("seconds until a deletion may be forgotten; hints need more than twice the allowed drift"),
             "compaction": { "type": "object", "required": ["class"],
                             "properties": { "class": { "enum": ["unified", "time_window"] } } },
             "speculative_retry": { "type": "string", "description": "such as p99, 20ms, always, never" },
@@ -198,15 +203,19 @@ pub(super) fn schemas() -> Value {
     let mut table = definition();
     table["name"] = text();
     table["id"] = count();
+    table["warnings"] =
+        json!({ "type": "array", "items": text(), "description": "what will not do what people expect" });
     for level in ["default_read_consistency", "default_write_consistency"] {
         table[level] = json!({ "type": "string", "description": "a level, or a number of replicas" });
     }
     let mut changed = table.clone();
     changed["agreed"] = json!({ "type": "boolean", "description": "whether every live node knows it" });
+    changed["down"] =
+        json!({ "type": "integer", "minimum": 0, "description": "members that were not waited for" });
     let operation = json!({
         "type": "object", "required": ["op", "table"], "additionalProperties": false,
         "properties": {
-            "op": { "enum": ["put", "get", "delete"] }, "table": text(),
+            "op": { "type": "string", "description": "put, get or delete" }, "table": text(),
             "key": maybe("string"), "key_base64": maybe("string"),
             "value": maybe("string"), "value_base64": maybe("string"),
             "ttl": { "type": ["integer", "null"], "minimum": 0, "maximum": u64::MAX },
@@ -272,7 +281,7 @@ pub(super) fn schemas() -> Value {
     let batch = json!({
         "type": "object", "required": ["operations"], "additionalProperties": false,
         "properties": {
-            "consistency": { "anyOf": [level(), { "type": "null" }] },
+            "consistency": { "anyOf": [level(&LEVELS), { "type": "null" }] },
             "operations": { "type": "array", "maxItems": 1000, "items": { "$ref": "#/components/schemas/Operation" } }
         }
     });

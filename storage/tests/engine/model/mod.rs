@@ -28,6 +28,9 @@ use map::{Model, Records, Table};
 mod action;
 mod map;
 
+/// In a row; many times what any case needs.
+const MOST_MERGES: u32 = 10_000;
+
 type Checked = Result<(), TestCaseError>;
 
 proptest! {
@@ -89,7 +92,11 @@ impl Pair {
             Action::Flush => drop(self.engine.step(Step::Flush).unwrap()),
             Action::FlushAll => flush(&self.engine),
             Action::Compact => {
-                while self.engine.step(Step::Compact).unwrap() == StepOutcome::Worked {}
+                let mut merges = 0;
+                while self.engine.step(Step::Compact).unwrap() == StepOutcome::Worked {
+                    merges += 1;
+                    prop_assert!(merges < MOST_MERGES, "merges go on for ever");
+                }
                 self.settle()?;
             }
             Action::CompactTable(table) => self.compact_table(table)?,

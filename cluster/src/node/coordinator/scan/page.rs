@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::segment::SegmentScan;
 use crate::{
+    counted::{counted, is_or_are},
     error::RequestError,
     node::{
         Failure, ScanOutcome, ScanRequest,
@@ -37,6 +38,8 @@ pub(super) struct Plan {
     pub(super) goal: Goal,
     pub(super) as_of: AsOf,
     pub(super) table: TableId,
+    /// Its name.
+    name: String,
     pub(super) block_for: BlockFor,
     pub(super) speculative_retry: SpeculativeRetry,
     partitioner: Partitioner,
@@ -61,7 +64,7 @@ struct Progress {
 impl Coordinator {
     /// Coordinates a scan: one page.
     pub(crate) async fn scan(self: &Arc<Self>, request: ScanRequest) -> Result<ScanOutcome, Failure> {
-        let trace = self.trace(&request.options);
+        let trace = self.trace("scan", &request.table, &request.options);
         match self.page(&request, &trace).await {
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(failure(error, &trace)),
@@ -86,6 +89,7 @@ impl Coordinator {
             goal,
             as_of: AsOf { now, forgotten_before: earlier(now, table.definition.tombstone_grace()) },
             table: table.id(),
+            name: table.name.clone(),
             block_for: self.block_for(Operation::Read, goal.level, table, &picture)?,
             speculative_retry: table.definition.speculative_retry,
             partitioner,
@@ -101,7 +105,9 @@ impl Coordinator {
             PageLimits { items: request.limit.max(1), bytes: PAGE_BYTES, tombstones: PAGE_TOMBSTONES };
         let mut progress = Progress::new(limits, from);
         while progress.goes_on(&plan) {
-            self.round(&plan, &mut progress, trace).await?;
+            if let Err(error) = self.round(&plan, &mut progress, trace).await {
+                return Err(self.explained(error, plan.table, &picture, goal.deadline).await);
+            }
         }
         let required = plan.block_for.required();
         Ok(ScanOutcome {
@@ -122,7 +128,7 @@ impl Coordinator {
         // The ring of this moment: what is read by it are keys, wherever they have moved meanwhile.
         let picture = self.cluster.picture();
         let table = picture.view().tables().by_id(plan.table);
-        let table = table.ok_or_else(|| RequestError::NoSuchTable(format!("with id {}", plan.table.0)))?;
+        let table = table.ok_or_else(|| RequestError::TableDropped(plan.name.clone()))?;
         let strategy = Strategy::from(&table.definition.replication);
         let rest = KeyRange { from: progress.from.clone(), until: plan.range.until.clone() };
         let ahead: Vec<Segment> =
@@ -231,10 +237,11 @@ fn client_key(storage_key: &Bytes) -> Bytes {
 fn describe(segment: &Segment, read: &Reconciled, acknowledged: u32) -> String {
     let names: Vec<String> = segment.replicas.iter().map(ToString::to_string).collect();
     format!(
-        "from token {} on: replicas [{}], {acknowledged} answered, {} keys live and {} are gone",
+        "from token {} on: replicas [{}], {acknowledged} answered, {} live and {} {} gone",
         segment.range.first_token(),
         names.join(", "),
-        read.live.len(),
-        read.tombstones
+        counted(read.live.len(), "key"),
+        read.tombstones,
+        is_or_are(read.tombstones)
     )
 }

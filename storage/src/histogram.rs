@@ -51,6 +51,11 @@ impl Histogram {
         self.buckets.iter().map(|count| count.load(Relaxed)).sum()
     }
 
+    /// Sum of all durations.
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.sum_nanos.load(Relaxed))
+    }
+
     /// What was recorded so far. The count is the sum of the buckets, so the two always agree.
     pub fn snapshot(&self) -> Snapshot {
         let buckets: Vec<_> = self
@@ -62,7 +67,7 @@ impl Histogram {
             })
             .collect();
         Snapshot {
-            sum_seconds: Duration::from_nanos(self.sum_nanos.load(Relaxed)).as_secs_f64(),
+            sum_seconds: self.sum().as_secs_f64(),
             count: buckets.iter().map(|(_, count)| count).sum(),
             buckets,
         }
