@@ -85,7 +85,12 @@ impl Serve {
         let log = Arc::new(telemetry::start_logs(config.log.format, &config.log.filter)?);
         tracing::info!(version = telemetry::VERSION, commit = telemetry::COMMIT, "starting");
         open_files::share_out(&mut config);
-        let requests = Builder::new_multi_thread().thread_name("requests").enable_all().build()?;
+        let threads = config.request_threads();
+        let requests = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("requests")
+            .enable_all()
+            .build()?;
         // Gossip and probes go on, both ways, while requests keep every other thread busy: a busy node is not taken for
         // dead.
         let membership =

@@ -1,6 +1,6 @@
 //! The settings in the terms of the parts that obey them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZero, thread};
 
 use helenus_cluster::{
     node_id::HostId,
@@ -25,6 +25,14 @@ use crate::{http::Limits, listen, peer::settings::PeerSettings};
 const OPERATORS: usize = 64;
 
 impl Config {
+    /// Threads that serve clients and other nodes.
+    pub fn request_threads(&self) -> usize {
+        match self.node.request_threads {
+            Auto::Auto => thread::available_parallelism().map_or(1, NonZero::get),
+            Auto::Fixed(threads) => count(threads),
+        }
+    }
+
     /// What the storage engine is told.
     pub fn storage_options(&self) -> Options {
         let storage = &self.storage;

@@ -105,6 +105,11 @@ sections! {
         datacenter: String = "dc1".to_owned(), a_name;
         /// See `datacenter`.
         rack: String = "rack1".to_owned(), a_name;
+        /// Threads that serve clients and other nodes. `auto`: as many as there are processors.
+        request_threads: Auto<u32> = Auto::Auto, |threads| match threads {
+            Auto::Auto => Ok(()),
+            Auto::Fixed(threads) => between(1, 1024)(threads),
+        };
         /// Tokens that the node draws at its first start.
         num_tokens: u32 = 16, between(1, 1024);
         /// Replication factor of the node's datacenter at which the tokens of a new node are chosen to share the keys

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
+    num::NonZero,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -138,6 +139,7 @@ fn settings(directory: &Directory, node: u32) -> anyhow::Result<Vec<String>> {
     let spot = cluster.topology.spot(node);
     let data = directory.data(node);
     let data = data.to_str().with_context(|| format!("{} is not UTF-8", data.display()))?;
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let mut settings = vec![
         format!("cluster.seeds={}", cluster.topology.spot(1).peer),
         format!("cluster.default_replication_factor={}", cluster.default_replication_factor),
@@ -145,6 +147,7 @@ fn settings(directory: &Directory, node: u32) -> anyhow::Result<Vec<String>> {
         format!("http.listen={}", spot.http),
         format!("peer.listen={}", spot.peer),
         format!("peer.advertise={}", spot.peer),
+        format!("node.request_threads={}", cluster.topology.request_threads(processors)),
     ];
     if cluster.topology.has_own_addresses() {
         // Who is added later does not change what the cluster was formed with.

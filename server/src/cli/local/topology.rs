@@ -141,6 +141,12 @@ impl Topology {
         Spot { http, peer, datacenter: "dc1".to_owned(), rack: "rack1".to_owned() }
     }
 
+    /// Threads for the requests of each node: its share of the machine's processors. With one for each processor in every
+    /// node they would only take turns, and every message would wake a thread that finds little to do.
+    pub(super) fn request_threads(&self, processors: usize) -> usize {
+        (processors / self.nodes.max(1) as usize).max(1)
+    }
+
     /// Replicas of each key by datacenter: three, or as many as there are nodes.
     pub fn replication(&self) -> BTreeMap<String, u32> {
         let mut factors = BTreeMap::new();
@@ -201,6 +207,12 @@ mod tests {
         assert_eq!(of(9, 2, 3), factors(&[("1", 3), ("2", 3)]));
         assert_eq!(of(3, 2, 1), factors(&[("1", 2), ("2", 1)]));
         assert_eq!(of(5, 1, 3), factors(&[("1", 3)]));
+    }
+
+    #[test]
+    fn nodes_share_the_processors_and_each_has_one() {
+        let threads = |nodes, processors| topology(nodes, 1, 1).request_threads(processors);
+        assert_eq!([threads(1, 8), threads(3, 8), threads(3, 3), threads(3, 2)], [8, 2, 1, 1]);
     }
 
     #[test]
