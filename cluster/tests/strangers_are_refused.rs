@@ -45,10 +45,10 @@ fn each_difference_is_refused_by_both_sides_and_named() {
     let (our_partitioner, their_partitioner) = name("murmur3", "byte-ordered");
     let table = [
         (
-            Greeting { protocol_version: 2, ..greeting(2) },
-            Refusal::ProtocolVersion { ours: 1, theirs: 2 },
-            Refusal::ProtocolVersion { ours: 2, theirs: 1 },
-            "protocol version 2 is not 1",
+            Greeting { protocol_version: 3, ..greeting(2) },
+            Refusal::ProtocolVersion { ours: 2, theirs: 3 },
+            Refusal::ProtocolVersion { ours: 3, theirs: 2 },
+            "protocol version 3 is not 2",
         ),
         (
             Greeting { cluster_name: their_name.clone(), ..greeting(2) },
