@@ -74,8 +74,6 @@ pub use upkeep::{Meter, Upkeep, UpkeepError, UpkeepOutcome};
 use std::{sync::Arc, time::Duration};
 
 use helenus_storage::Engine;
-#[cfg(feature = "simulation")]
-use helenus_storage::TableId;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
