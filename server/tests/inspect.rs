@@ -291,7 +291,7 @@ fn a_value_is_shown_with_what_was_said_of_it_and_without_its_envelope() {
         "an envelope of another build"
     );
     assert!(
-        shown.contains("    content-type text/plain\n") && shown.contains("    value      said\n"),
+        shown.contains("    content-type text/plain\n") && shown.contains("    value        said\n"),
         "{shown}"
     );
 }

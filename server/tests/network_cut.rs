@@ -40,7 +40,7 @@ fn datacenters_that_are_cut_apart_work_on_and_meet_again() {
     for (coordinator, other) in [(3, 2), (4, 1)] {
         let (status, problem) = put(&cluster, coordinator, "refused", "each_quorum");
         assert_eq!((status, &problem["outcome"]), (503, &"not-applied".into()), "{problem}");
-        assert_eq!((&problem["required"], &problem["alive"]), (&4.into(), &2.into()), "{problem}");
+        assert_eq!((&problem["required"], &problem["alive"]), (&4.into(), &3.into()), "{problem}");
         let detail = problem["detail"].as_str().expect("text");
         assert!(detail.contains(&format!("in datacenter {other} it requires 2 and 0 are alive")), "{detail}");
         let (status, problem) = put(&cluster, coordinator, "refused", "all");

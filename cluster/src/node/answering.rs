@@ -220,7 +220,7 @@ impl Node {
         }
         helenus_storage::sometimes!("gossip of another cluster was refused");
         self.cluster.hearsay.count_foreign();
-        tracing::warn!(host = %sender, cluster = %theirs, "gossip of another cluster was refused");
+        tracing::warn!(host = %sender, theirs = %theirs, "gossip of another cluster was refused");
         Err(ReplicaError::OtherCluster)
     }
 }

@@ -1,8 +1,8 @@
 //! Keeps lines that repeat out of the log, and counts them.
 //!
 //! Two lines are of one kind if they come from the same place in the code and differ in numbers, in a field `why`, or in
-//! the id of a request and its trace alone. Of a kind at most [`BURST`] lines are written in [`PERIOD`], and none that says the same as the one before
-//! it; when the period is over, a line tells how many were left out. So a disk that fails every request, or a peer that
+//! what is [`BY_THE_WAY`] alone. Of a kind at most [`BURST`] lines are written in [`PERIOD`], and none that says the same
+//! as the one before it; when the period is over, a line tells how many were left out. So a disk that fails every request, or a peer that
 //! is refused every second, fills no log, and yet nothing happens unseen.
 
 use std::{
@@ -28,8 +28,9 @@ const BURST: u32 = 10;
 /// Kinds in a period; further ones are counted together: part of many lines is what others send, and who sends something
 /// else each time must not fill the log either.
 const MAX_KINDS: usize = 1024;
-/// What makes no line another one.
-const OF_ONE_REQUEST: [&str; 2] = ["request_id", "trace"];
+/// What makes no line another one: the id of a request and its trace; what a sender, who may say something else each time,
+/// said first, or takes its cluster for.
+const BY_THE_WAY: [&str; 4] = ["request_id", "trace", "first", "theirs"];
 /// What differs between lines of one kind, besides numbers.
 const REASON: &str = "why";
 
@@ -171,7 +172,7 @@ impl Reading {
 
 impl Visit for Reading {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if OF_ONE_REQUEST.contains(&field.name()) {
+        if BY_THE_WAY.contains(&field.name()) {
             return;
         }
         // Hashing cannot fail.

@@ -371,7 +371,8 @@ impl KnownCluster {
     fn reject(&self, sender: HostId, count: usize, first: &Note) {
         helenus_storage::sometimes!("gossip was not believed");
         self.hearsay.count_rejected(count);
-        tracing::warn!(count, "host {sender} said what cannot be; first: {first}");
+        let first = if count == 1 { first.to_string() } else { format!("{first}, and {} more", count - 1) };
+        tracing::warn!(host = %sender, first, "a host said what cannot be");
     }
 }
 

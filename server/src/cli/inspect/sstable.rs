@@ -242,18 +242,18 @@ impl Sstable {
                 let (kind, end) = key::kind(record);
                 writeln!(out, "{}", key::text(&key))?;
                 if let Some(token) = token {
-                    writeln!(out, "    token      {token}")?;
+                    writeln!(out, "    {:<12} {token}", "token")?;
                 }
-                writeln!(out, "    timestamp  {}", key::time(record.timestamp))?;
-                writeln!(out, "    kind       {kind}")?;
+                writeln!(out, "    {:<12} {}", "timestamp", key::time(record.timestamp))?;
+                writeln!(out, "    {:<12} {kind}", "kind")?;
                 if let Some((name, end)) = end {
-                    writeln!(out, "    {name} {}", key::time(end))?;
+                    writeln!(out, "    {:<12} {}", name.trim_end(), key::time(end))?;
                 }
                 let Some((said, value)) = key::value(storage_key, record) else { return Ok(()) };
                 for (name, text) in said {
-                    writeln!(out, "    {name:<10} {text}")?;
+                    writeln!(out, "    {name:<12} {text}")?;
                 }
-                writeln!(out, "    value      {value}")
+                writeln!(out, "    {:<12} {value}", "value")
             }
         }
     }
