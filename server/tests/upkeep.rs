@@ -68,7 +68,7 @@ async fn a_scrub_names_what_has_rotted() {
     let said = String::from_utf8_lossy(&rotten.stderr).into_owned();
     assert_eq!(rotten.status.code(), Some(1), "{said}");
     assert!(said.contains(&*largest.file_name().unwrap().to_string_lossy()), "{said}");
-    assert!(said.contains("1 places are damaged"), "{said}");
+    assert!(said.contains("1 place is damaged"), "{said}");
 }
 
 #[tokio::test]
