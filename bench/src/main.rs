@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("helenus-bench: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<commands::Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, value_parser};
 use helenus_bench::{
     client::{Endpoint, Protocol},
@@ -20,7 +20,7 @@ use helenus_bench::{
 use super::{
     interrupt::Interrupt,
     load::{Load, Servers},
-    output,
+    misused, output,
     progress::Observer,
 };
 
@@ -47,13 +47,15 @@ const START_TIME: Duration = Duration::from_secs(60);
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
     let text = fs::read_to_string(&arguments.lineup)
         .with_context(|| format!("cannot read {}", arguments.lineup.display()))?;
-    let lineup = Lineup::parse(arguments.lineup.clone(), &text)?;
-    ensure!(arguments.load.duration.is_some(), "a comparison needs --duration");
+    let lineup = misused(Lineup::parse(arguments.lineup.clone(), &text).map_err(Into::into))?;
+    if arguments.load.duration.is_none() {
+        return misused(Err(anyhow!("a comparison needs --duration")));
+    }
     let mut results: Vec<(String, Vec<Figures>)> =
         lineup.targets.iter().map(|target| (target.name.clone(), Vec::new())).collect();
     let interrupt = Interrupt::listen().context("signals")?;
     let mut is_complete = true;
-    for round in 1..=arguments.rounds {
+    'rounds: for round in 1..=arguments.rounds {
         for (target, (name, figures)) in lineup.targets.iter().zip(&mut results) {
             match turn(arguments, target, &interrupt) {
                 Ok(turn) => {
@@ -71,7 +73,10 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
                     is_complete = false;
                 }
             }
-            ensure!(!interrupt.is_set(), "interrupted");
+            if interrupt.is_set() {
+                is_complete = false;
+                break 'rounds;
+            }
         }
     }
     output::print(&(ratios(&results) + "\n"))?;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use helenus_bench::{
     client::{Endpoint, Protocol},
@@ -13,7 +13,7 @@ use helenus_bench::{
     workload::{Phase, Workload},
 };
 
-use super::{halfway::Halfway, interrupt::Interrupt, output::Output, progress::Observer};
+use super::{halfway::Halfway, interrupt::Interrupt, misused, output::Output, progress::Observer};
 
 /// What a load is made of.
 #[derive(Args, Clone)]
@@ -146,23 +146,24 @@ const LEVELS: [&str; 11] = [
 
 /// Loads or runs; true if anything succeeded, and every record of a load.
 pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<bool> {
-    let properties = arguments.load.properties()?;
+    let properties = misused(arguments.load.properties())?;
     let unknown: Vec<String> = properties.unknown().collect();
     if !unknown.is_empty() {
         eprintln!("ignored, as nothing here knows them: {}", unknown.join(", "));
     }
-    let output = arguments.output.check(&properties)?;
+    let output = misused(arguments.output.check(&properties))?;
     let table = properties.text("table").unwrap_or("usertable").to_owned();
     let consistency =
         arguments.consistency.clone().or_else(|| properties.text("helenus.consistency").map(str::to_owned));
     if let Some(level) = &consistency {
         let is_level = LEVELS.contains(&level.to_ascii_lowercase().as_str())
             || level.parse::<u32>().is_ok_and(|replicas| replicas > 0);
-        ensure!(
-            is_level,
-            "consistency {level:?}: expected a number of replicas, or one of {}",
-            LEVELS.join(", ")
-        );
+        if !is_level {
+            let levels = LEVELS.join(", ");
+            return misused(Err(anyhow!(
+                "consistency {level:?}: expected a number of replicas, or one of {levels}"
+            )));
+        }
     }
     let servers = Servers {
         endpoints: arguments.endpoints(&properties),
@@ -216,11 +217,10 @@ impl Load {
         observer: &mut Observer,
         interrupt: &Interrupt,
     ) -> anyhow::Result<RunResult> {
-        let workload = Arc::new(Workload::new(properties)?);
+        let workload = Arc::new(misused(Workload::new(properties).map_err(Into::into))?);
         let resolved: Result<Arc<[Endpoint]>, _> =
             servers.endpoints.iter().map(|text| Endpoint::resolve(text)).collect();
-        let endpoints = resolved?;
-        ensure!(!endpoints.is_empty(), "there is no endpoint");
+        let endpoints = misused(resolved.map_err(Into::into))?;
         let words = [("round-robin", Routing::RoundRobin), ("token-aware", Routing::TokenAware)];
         let configured = properties.choice("helenus.routing", Routing::RoundRobin, &words)?;
         let routing = self.routing.map_or(configured, Into::into);
@@ -235,7 +235,7 @@ impl Load {
             }
             Protocol::Etcd => Protocol::Etcd,
         };
-        let mut plan = self.plan(properties, phase, workload, protocol, endpoints)?;
+        let mut plan = misused(self.plan(properties, phase, workload, protocol, endpoints))?;
         plan.routes.clone_from(&target.routes);
         plan.interrupt = interrupt.flag();
         let mut settings = plan.settings(&target.table);
@@ -250,6 +250,9 @@ impl Load {
         let run = load::run(&plan, &target, settings, |progress| observer.observe(progress));
         let mut run = run.context("the load generator")?;
         run.events.extend(halfway.and_then(Halfway::finish));
+        for event in run.events.iter().filter(|event| !event.succeeded) {
+            run.generator.warnings.push(format!("the command half-way failed: {}", event.command));
+        }
         if interrupt.is_set() {
             run.generator.warnings.insert(0, "the run was interrupted".to_owned());
         }

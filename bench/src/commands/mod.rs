@@ -3,6 +3,8 @@
 //! Reading order: `habits` (how YCSB's users write flags), `load` (also `run`), `halfway`, `interrupt`, `progress`,
 //! `output`, `report`, `compare`.
 
+use std::fmt::{self, Display, Formatter};
+
 pub(crate) mod compare;
 pub(crate) mod habits;
 mod halfway;
@@ -11,3 +13,20 @@ pub(crate) mod load;
 mod output;
 mod progress;
 pub(crate) mod report;
+
+/// What was asked for cannot be: the command line, a property, a line-up. Ends the command with status 2.
+#[derive(Debug)]
+pub(crate) struct Misuse(anyhow::Error);
+
+impl Display for Misuse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// An error here is the asker's.
+fn misused<T>(outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+    outcome.map_err(|error| Misuse(error).into())
+}

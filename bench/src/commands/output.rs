@@ -73,6 +73,10 @@ pub(super) struct Checked {
 impl Output {
     /// Reads what is needed later, so that a slip of the pen is known before the load and not after it.
     pub(super) fn check(&self, properties: &Properties) -> anyhow::Result<Checked> {
+        ensure!(
+            self.baseline.is_none() || self.format == Format::Pretty,
+            "--baseline: only --format pretty tells a comparison"
+        );
         let files = [&self.json, &self.report].into_iter().flatten().cloned();
         let logs = self.hdr_log.iter().map(PathBuf::from);
         for path in files.chain(logs).chain(properties.text("exportfile").map(PathBuf::from)) {

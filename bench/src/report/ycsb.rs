@@ -138,11 +138,12 @@ fn line(metric: &str, measurement: &str, value: Json) -> Line {
     Line { metric: metric.to_owned(), measurement: measurement.to_owned(), value }
 }
 
-/// `50th`, `99.9th`, `1st`, as YCSB forms them.
+/// `50th`, `99.9`, `1st`, as YCSB forms them.
 fn ordinal(percentile: f64) -> String {
     let text = percentile.to_string();
     let suffix = match (percentile.fract() == 0.0).then_some(percentile as u64) {
-        Some(11..=13) | None => "th",
+        None => "",
+        Some(11..=13) => "th",
         Some(whole) => match whole % 10 {
             1 => "st",
             2 => "nd",
@@ -199,7 +200,7 @@ mod tests {
     fn ordinals_are_those_of_ycsb() {
         assert_eq!(
             [1.0, 2.0, 3.0, 11.0, 50.0, 99.0, 99.9].map(ordinal),
-            ["1st", "2nd", "3rd", "11th", "50th", "99th", "99.9th"]
+            ["1st", "2nd", "3rd", "11th", "50th", "99th", "99.9"]
         );
     }
 }

@@ -1,5 +1,6 @@
 //! The command line against a server that stands in for a cluster: workloads, failures, reports.
 
+mod misuse;
 mod reports;
 mod stall;
 mod stand_in;
