@@ -127,6 +127,11 @@ async fn keys() {
 async fn tables_and_routes() {
     let long = format!("/v1/kv/{}/k", "a".repeat(49));
     check(targets(&[
+        ("DELETE", "/admin/v1/settings/%ff", 400, "bad-request", "path"),
+        ("GET", "/admin/v1/tasks/%ff", 400, "bad-request", "path"),
+        ("GET", "/admin/v1/histograms/%ff", 400, "bad-request", "path"),
+        ("DELETE", "/admin/v1/snapshots/%ff", 400, "bad-request", "path"),
+        ("POST", "/admin/v1/assassinate/%ff", 400, "bad-request", "path"),
         ("GET", "/v1/kv/Default/k", 400, "bad-request", "table"),
         ("GET", "/v1/kv/1a/k", 400, "bad-request", "table"),
         ("GET", "/v1/kv/a-b/k", 400, "bad-request", "table"),

@@ -3,10 +3,7 @@
 
 mod processes;
 
-use std::{
-    collections::BTreeSet,
-    process::{Command, Output},
-};
+use std::{collections::BTreeSet, process::Command};
 
 use processes::{TestCluster, wait_until};
 use serde_json::Value;
@@ -47,15 +44,6 @@ const COMMANDS: &[(&str, &str)] = &[
 /// Those that need a task which goes on while they run; `operating.rs` has them.
 const OF_LONG_TASKS: [&str; 2] = ["tasks watch", "tasks cancel"];
 
-fn run(cluster: &TestCluster, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_helenus"))
-        .arg("admin")
-        .args(arguments)
-        .env("HELENUS_ENDPOINT", cluster.url(1))
-        .output()
-        .expect("the binary runs")
-}
-
 #[test]
 fn every_command_works_with_a_dead_node() {
     let cluster = TestCluster::start(3);
@@ -82,7 +70,7 @@ fn every_command_works_with_a_dead_node() {
         let words = command.split(' ').map(|word| if word == "DEAD" { dead } else { word });
         let arguments: Vec<&str> = words.collect();
         misused(&cluster, &arguments);
-        let output = run(&cluster, &arguments);
+        let output = cluster.admin(1, &arguments);
         let text = String::from_utf8(output.stdout).expect("text");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command}: {complaint}");
@@ -98,7 +86,7 @@ fn every_command_works_with_a_dead_node() {
             }
         }
         // Again, for programs. What can be done once is refused then, also in words that are its own.
-        let output = run(&cluster, &[&arguments[..], &["-o", "json"]].concat());
+        let output = cluster.admin(1, &[&arguments[..], &["-o", "json"]].concat());
         if output.status.success() {
             let json: Result<Value, _> = serde_json::from_slice(&output.stdout);
             assert!(json.is_ok(), "{command}: {json:?}");
@@ -112,7 +100,7 @@ fn every_command_works_with_a_dead_node() {
 /// A misspelt option, and a format that is none: 2, nothing on standard output, and where help is.
 fn misused(cluster: &TestCluster, arguments: &[&str]) {
     for wrong in [&["--verbos"][..], &["-o", "xml"], &["--endpoint", "ftp://x"]] {
-        let output = run(cluster, &[arguments, wrong].concat());
+        let output = cluster.admin(1, &[arguments, wrong].concat());
         let hint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?} {wrong:?}: {hint}");
         assert!(output.stdout.is_empty() && hint.contains("--help"), "{arguments:?} {wrong:?}: {hint}");

@@ -8,15 +8,6 @@ use std::process::{Command, Output};
 use processes::{TestCluster, wait_until};
 use serde_json::Value;
 
-fn admin(cluster: &TestCluster, number: usize, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_helenus"))
-        .arg("admin")
-        .args(arguments)
-        .args(["--endpoint", &cluster.url(number)])
-        .output()
-        .expect("the binary runs")
-}
-
 fn said(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -141,7 +132,7 @@ fn a_node_that_was_down_catches_up_by_hints_alone() {
     wait_until_down(&cluster, 1, 3);
     put(&cluster, 1, 0..300, "quorum");
     wait_until("the hints are kept", || pending(&cluster, 1) == 300);
-    let table = said(&admin(&cluster, 1, &["hints"]));
+    let table = said(&cluster.admin(1, &["hints"]));
     assert!(table.contains("Host ID") && table.contains("300"), "{table}");
     let (in_log, bytes, runs) = stored(&cluster, 1);
     assert_eq!((in_log, runs), (300, 1), "all are in the commit log");
@@ -160,11 +151,11 @@ fn a_node_that_was_down_catches_up_by_hints_alone() {
     cluster.spawn(1);
     cluster.wait_until_ready(1);
     assert_eq!(pending(&cluster, 1), 310);
-    said(&admin(&cluster, 1, &["pause-handoff"]));
+    said(&cluster.admin(1, &["pause-handoff"]));
     cluster.spawn(3);
     cluster.wait_until_seen_up(1, 3);
     assert_eq!(pending(&cluster, 1), 310, "delivery is paused");
-    said(&admin(&cluster, 1, &["resume-handoff"]));
+    said(&cluster.admin(1, &["resume-handoff"]));
     wait_until("all are delivered", || pending(&cluster, 1) == 0);
 
     // Nobody else is left to ask.
@@ -180,9 +171,9 @@ fn a_node_that_was_down_catches_up_by_hints_alone() {
     // At level any a hint will do, and says so; what an operator drops has to be repaired.
     assert_eq!(put(&cluster, 3, 310..311, "any"), 200, "the node is a replica itself");
     wait_until("hints for the other two are kept", || pending(&cluster, 3) == 2);
-    assert!(said(&admin(&cluster, 3, &["truncate-hints"])).contains("dropped 2 hints"));
+    assert!(said(&cluster.admin(3, &["truncate-hints"])).contains("dropped 2 hints"));
     assert_eq!(pending(&cluster, 3), 0);
-    let table = said(&admin(&cluster, 3, &["hints"]));
+    let table = said(&cluster.admin(3, &["hints"]));
     assert!(table.contains("no hints") && table.contains("has to be repaired"), "{table}");
     let page = cluster.request("GET", 3, "/metrics", None).body;
     let page = String::from_utf8(page).expect("text");
@@ -197,8 +188,8 @@ fn a_node_that_was_down_catches_up_by_hints_alone() {
     );
 
     // Once they were repaired, an operator says so.
-    assert!(said(&admin(&cluster, 3, &["truncate-hints", "--marks"])).contains("forgot 2 repair marks"));
-    assert!(!said(&admin(&cluster, 3, &["hints"])).contains("has to be repaired"));
+    assert!(said(&cluster.admin(3, &["truncate-hints", "--marks"])).contains("forgot 2 repair marks"));
+    assert!(!said(&cluster.admin(3, &["hints"])).contains("has to be repaired"));
 
     // A damaged file is named, and the rest is shown.
     cluster.kill(3);

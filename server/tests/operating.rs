@@ -3,23 +3,12 @@
 
 mod processes;
 
-use std::process::{Command, Output};
-
 use processes::{TestCluster, wait_until};
 use serde_json::Value;
 
-fn run(cluster: &TestCluster, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_helenus"))
-        .arg("admin")
-        .args(arguments)
-        .env("HELENUS_ENDPOINT", cluster.url(1))
-        .output()
-        .expect("the binary runs")
-}
-
 /// What a command prints, which must succeed.
 fn shown(cluster: &TestCluster, arguments: &[&str]) -> String {
-    let output = run(cluster, arguments);
+    let output = cluster.admin(1, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
 }
@@ -32,7 +21,7 @@ fn told(cluster: &TestCluster, arguments: &[&str]) -> Value {
 
 /// What a command complains about, and its status.
 fn refused(cluster: &TestCluster, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = run(cluster, arguments);
+    let output = cluster.admin(1, arguments);
     assert!(!output.status.success(), "{arguments:?} should fail");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use helenus_bench::{
     client::{Endpoint, Protocol},
+    history::Level,
     load::{self, Plan, Routing, Target},
     measurement::RunResult,
     properties::Properties,
@@ -129,21 +130,6 @@ pub(super) struct Servers {
     pub(super) halfway: Option<String>,
 }
 
-/// Names of consistency levels, those included that a server may not have yet.
-const LEVELS: [&str; 11] = [
-    "any",
-    "one",
-    "two",
-    "three",
-    "quorum",
-    "all",
-    "local_one",
-    "local_quorum",
-    "each_quorum",
-    "serial",
-    "local_serial",
-];
-
 /// Loads or runs; true if anything succeeded, and every record of a load.
 pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<bool> {
     let properties = misused(arguments.load.properties())?;
@@ -156,14 +142,7 @@ pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<boo
     let consistency =
         arguments.consistency.clone().or_else(|| properties.text("helenus.consistency").map(str::to_owned));
     if let Some(level) = &consistency {
-        let is_level = LEVELS.contains(&level.to_ascii_lowercase().as_str())
-            || level.parse::<u32>().is_ok_and(|replicas| replicas > 0);
-        if !is_level {
-            let levels = LEVELS.join(", ");
-            return misused(Err(anyhow!(
-                "consistency {level:?}: expected a number of replicas, or one of {levels}"
-            )));
-        }
+        misused(level.to_ascii_lowercase().parse::<Level>().map_err(|what| anyhow!("consistency: {what}")))?;
     }
     let servers = Servers {
         endpoints: arguments.endpoints(&properties),

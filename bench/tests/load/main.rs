@@ -310,7 +310,7 @@ fn a_bad_property_names_its_line_and_unknown_ones_are_listed() {
     let refused = errors(&format!("load -P {}", file.display()));
     assert!(refused.contains(&format!("{}:2: operationcount=ten", file.display())), "{refused}");
     let refused = errors("run -p recordcount=1 -p operationcount=1 --consistency quorom");
-    assert!(refused.contains("\"quorom\"") && refused.contains("local_quorum"), "{refused}");
+    assert!(refused.contains("`quorom`") && refused.contains("local_quorum"), "{refused}");
     let missing = directory.path().join("missing/x.json").display().to_string();
     let refused = errors(&format!("run -p recordcount=1 -p operationcount=1 --json {missing}"));
     assert!(refused.contains(&format!("cannot write {missing}")), "{refused}");

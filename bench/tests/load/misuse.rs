@@ -7,7 +7,7 @@ fn what_cannot_be_asked_for_ends_with_two_and_is_named() {
     let table: [(&[&str], &str); 7] = [
         (&["run", "-p", "recordcount=abc"], "recordcount=abc"),
         (&["run", "-p", "foo"], "foo"),
-        (&["run", "--consistency", "most"], "consistency \"most\""),
+        (&["run", "--consistency", "most"], "consistency: `most`"),
         (&["run", "--endpoints", "nowhere"], "nowhere"),
         (&["run", "--routing", "random"], "--routing"),
         (&["run", "--format", "ycsb", "--baseline", "earlier.json"], "--baseline"),

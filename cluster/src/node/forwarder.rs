@@ -63,8 +63,8 @@ impl Forwarder {
         }
     }
 
-    /// Tells the coordinator what became of a write that was forwarded to this node, and by which steps. What is lost on the way looks to it
-    /// as if this node had said nothing.
+    /// Tells the coordinator what became of a write that was forwarded to this node, and by which steps. What is lost
+    /// on the way looks to it as if this node had said nothing.
     pub(super) async fn acknowledge(
         &self,
         header: &Header,

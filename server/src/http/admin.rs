@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use helenus_cluster::{message::ReplicaError, node::RemovalError, node_id::HostId};
@@ -12,20 +12,22 @@ use hyper::Uri;
 use serde_json::json;
 
 use super::{
-    Api, parameters,
+    Api,
+    path_part::PathPart,
     problem::{Access, Kind, Problem},
+    query,
 };
 
 /// `POST /admin/v1/assassinate/{host_id}[?force=true]`: removes a dead member from the cluster, for ever. Where no
 /// majority of the members is up: 409, unless forced.
 pub(super) async fn assassinate(
     State(api): State<Arc<Api>>,
-    Path(host_id): Path<String>,
+    PathPart(host_id): PathPart,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let is_forced = uri.query() == Some("force=true");
     if !is_forced {
-        parameters::none(uri.query())?;
+        query::none(uri.query())?;
     }
     let host_id = host_id.parse().map(HostId);
     let host_id = host_id.map_err(|_| Problem::new(Kind::BadRequest, "the host id is not a UUID"))?;

@@ -27,18 +27,19 @@ use hyper::Uri;
 use serde_json::json;
 
 use super::{
-    Api, Coordinate, parameters,
+    Api, Coordinate,
     problem::{Access, Kind, Problem},
+    query,
 };
 
 pub(super) async fn pause(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     perform(&api, Handoff::Pause).await?;
     Ok(Json(json!({ "is_paused": true })).into_response())
 }
 
 pub(super) async fn resume(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     perform(&api, Handoff::Resume).await?;
     Ok(Json(json!({ "is_paused": false })).into_response())
 }
@@ -56,7 +57,7 @@ pub(super) async fn forget_marks(State(api): State<Arc<Api>>, uri: Uri) -> Resul
 /// One member, or all of them.
 fn target(api: &Api, uri: &Uri) -> Result<Option<HostId>, Problem> {
     let Some(("target", text)) = uri.query().unwrap_or_default().split_once('=') else {
-        return parameters::none(uri.query()).map(|()| None);
+        return query::none(uri.query()).map(|()| None);
     };
     let host_id = text.parse().map(HostId);
     let host_id = host_id.map_err(|_| Problem::bad_field("target", "the host id is not a UUID"))?;

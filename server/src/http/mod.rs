@@ -19,8 +19,8 @@
 //! - Unknown parameters and unknown headers named `Helenus-…` are refused, since a misspelt one would change nothing in
 //!   silence. `Helenus-Meta-*` is the client's own.
 //!
-//! Reading order: this page, [`kv`], [`key`], [`parameters`], [`body`], [`envelope`], [`session`], [`reply`], [`problem`],
-//! [`edge`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
+//! Reading order: this page, [`kv`], [`key`], [`query`], [`parameters`], [`path_part`], [`body`], [`envelope`], [`session`],
+//! [`reply`], [`problem`], [`edge`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
 //! [`tasks`], [`upkeep`], [`settings`], [`admin`], [`openapi`].
 
 mod admin;
@@ -36,7 +36,9 @@ mod kv;
 mod metrics;
 mod openapi;
 mod parameters;
+mod path_part;
 pub(crate) mod problem;
+mod query;
 mod replicas;
 mod reply;
 mod reports;
@@ -276,7 +278,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
 }
 
 async fn console_page(uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     Ok(console::page())
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use helenus_cluster::node::{Readiness, Report, Topic, reports::tables::PERCENTILES};
@@ -18,8 +18,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Api, key,
-    parameters::{self, OF_ENDPOINTS, Parameters, Query},
+    parameters::{OF_ENDPOINTS, Parameters},
+    path_part::PathPart,
     problem::{Access, Kind, Problem},
+    query::{self, Query},
     tables::shown_replication,
     upkeep::table_of,
 };
@@ -46,7 +48,7 @@ pub(super) async fn hints(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respo
 }
 
 fn plain(api: &Api, uri: &Uri, topic: &Topic) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     Ok(Json(report(api, topic)?).into_response())
 }
 
@@ -69,7 +71,7 @@ pub(super) async fn compactions(State(api): State<Arc<Api>>, uri: Uri) -> Result
 
 /// How long requests of clients take.
 pub(super) async fn histograms(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     api.node_for(Access::Read)?;
     let of_operation = api.metrics.latencies().map(|(operation, latencies)| {
         let percentiles = PERCENTILES.map(|(name, share)| (name, json!(latencies.quantile_us(share))));
@@ -84,10 +86,10 @@ pub(super) async fn histograms(State(api): State<Arc<Api>>, uri: Uri) -> Result<
 /// How long its own reads and writes of a table take, and what reads look into.
 pub(super) async fn table_histograms(
     State(api): State<Arc<Api>>,
-    Path(table): Path<String>,
+    PathPart(table): PathPart,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     let table = key::table(&table)?;
     Ok(Json(report(&api, &Topic::Histograms { table })?).into_response())
 }
@@ -107,7 +109,7 @@ pub(super) async fn endpoints(
 
 /// This node alone, and its process.
 pub(super) async fn info(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     let mut info = json!(report(&api, &Topic::Info)?);
     let (readiness, why_not_ready) = match api.node()?.readiness() {
         Readiness::Ready => ("ready", None),
@@ -125,7 +127,7 @@ pub(super) async fn info(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 
 /// The cluster as a whole.
 pub(super) async fn describe_cluster(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     let mut description = json!(report(&api, &Topic::Cluster)?);
     let table = |table: helenus_cluster::table::Table| json!({ "name": table.name, "replication": shown_replication(&table.definition.replication) });
     description["tables"] = api.node()?.tables().into_iter().map(table).collect::<Vec<Value>>().into();

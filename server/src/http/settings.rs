@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use hyper::Uri;
@@ -20,8 +20,9 @@ use serde_json::{Value, json};
 
 use super::{
     Api,
-    parameters::{self, Query},
+    path_part::PathPart,
     problem::{Access, Kind, Problem},
+    query::{self, Query},
 };
 use crate::{
     config::{
@@ -50,13 +51,13 @@ pub struct Controls {
 }
 
 pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     Ok(shown(controls(&api)?))
 }
 
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::parse(uri.query(), &["value"])?;
@@ -66,15 +67,15 @@ pub(super) async fn change(
 
 pub(super) async fn reset(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     changed(api, name, None).await
 }
 
 pub(super) async fn log_level(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     Ok(Json(json!({ "filter": controls(&api)?.log.directives() })).into_response())
 }
 

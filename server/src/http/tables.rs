@@ -40,6 +40,7 @@ use super::{
     Api, Coordinate, key,
     parameters::{self, Name, Parameters},
     problem::{Access, Kind, Problem},
+    query,
 };
 
 mod definition;
@@ -109,7 +110,7 @@ fn name_of(head: &Parts) -> Result<String, Problem> {
 }
 
 fn refuse_parameters(head: &Parts) -> Result<(), Problem> {
-    parameters::none(head.uri.query())?;
+    query::none(head.uri.query())?;
     parameters::known_headers(&head.headers)
 }
 

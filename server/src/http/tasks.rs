@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use helenus_cluster::node::{Upkeep, UpkeepError, UpkeepOutcome};
@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 
 use super::{
     Api,
-    parameters::{self, Query},
+    path_part::PathPart,
     problem::{Access, Kind, Problem},
+    query::{self, Query},
     upkeep::{problem_of, shown_snapshot},
 };
 use crate::tasks::{End, NotCancelled, Task};
@@ -34,7 +35,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const MAX_WAIT_MS: u64 = 30_000;
 
 pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     api.node_for(Access::Read)?;
     let tasks: Vec<Value> = api.tasks.list().iter().map(|task| shown(task)).collect();
     Ok(Json(json!({ "tasks": tasks })).into_response())
@@ -42,7 +43,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 
 pub(super) async fn get(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let wait = patience(&Query::parse(uri.query(), &["wait_ms"])?)?;
@@ -53,10 +54,10 @@ pub(super) async fn get(
 
 pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     let task = named(&api, &id)?;
     task.cancel().map_err(|why| {
         let detail = match why {

@@ -15,7 +15,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use helenus_cluster::{
@@ -28,8 +28,9 @@ use serde_json::{Value, json};
 
 use super::{
     Api, key,
-    parameters::{self, Query},
+    path_part::PathPart,
     problem::{Access, Kind, Problem},
+    query::{self, Query},
     tasks,
 };
 
@@ -59,7 +60,7 @@ pub(super) async fn drain(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respo
 }
 
 pub(super) async fn list_snapshots(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     let snapshots = match perform(&api, Upkeep::ListSnapshots).await? {
         UpkeepOutcome::Snapshots(snapshots) => snapshots,
         UpkeepOutcome::Done | UpkeepOutcome::Scrubbed(_) => Vec::new(),
@@ -70,7 +71,7 @@ pub(super) async fn list_snapshots(State(api): State<Arc<Api>>, uri: Uri) -> Res
 
 pub(super) async fn make_snapshot(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::parse(uri.query(), &["wait_ms"])?;
@@ -81,10 +82,10 @@ pub(super) async fn make_snapshot(
 
 pub(super) async fn clear_snapshot(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     perform(&api, Upkeep::ClearSnapshot { name: name.clone() }).await?;
     Ok(Json(json!({ "cleared": name })).into_response())
 }

@@ -11,7 +11,7 @@ pub mod namespaces;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering},
@@ -129,6 +129,17 @@ impl TestCluster {
     /// The namespaces that its nodes live in.
     pub fn namespaces(&self) -> &Namespaces {
         self.namespaces.as_ref().expect("a cluster in two namespaces")
+    }
+
+    /// `helenus admin` asks a node.
+    pub fn admin(&self, number: usize, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_helenus"))
+            .arg("admin")
+            .args(arguments)
+            .env("HELENUS_ENDPOINT", self.url(number))
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary runs")
     }
 
     /// `http://…` of a node.

@@ -5,10 +5,9 @@
 //! request came to it each of them was. Clocks of two nodes cannot be compared to the microsecond, so the coordinator
 //! places the steps of a replica as if the request had reached it in the moment when it was sent: they are early by the
 //! time that it was on its way, and what lies between a replica's last step and the step that tells of its answer is the
-//! way there and back. A replica that was sent a
-//! write by another one ([`super::forwarding`]) tells its steps with its acknowledgement, and they are placed as if it had
-//! been sent the write together with the other. Steps of a replica that answers after the client was answered, or not at
-//! all, are not seen.
+//! way there and back. A replica that was sent a write by another one ([`super::forwarding`]) tells its steps with its
+//! acknowledgement, and they are placed as if it had been sent the write together with the other. Steps of a replica that
+//! answers after the client was answered, or not at all, are not seen.
 
 use std::{sync::Arc, time::Duration};
 

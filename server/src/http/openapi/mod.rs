@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 
 use self::operations::{OPERATIONS, Operation};
 use super::{
-    parameters,
     problem::{Kind, Problem},
+    query,
 };
 use crate::telemetry::VERSION;
 
@@ -36,7 +36,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into(
 
 /// The document.
 pub(super) async fn page(uri: Uri) -> Result<Response, Problem> {
-    parameters::none(uri.query())?;
+    query::none(uri.query())?;
     Ok(([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response())
 }
 
