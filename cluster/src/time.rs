@@ -23,7 +23,7 @@ impl WallClock for SystemClock {
     }
 }
 
-/// How far ahead of the own clock a start of a node or a change of a table may lie. Beyond, it could not be superseded
+/// How far ahead of the own clock a start of a node may lie. Beyond, it could not be superseded
 /// within a lifetime: the fact is taken for damage.
 pub(crate) const MAX_AHEAD_SECONDS: u64 = 365 * 24 * 60 * 60;
 

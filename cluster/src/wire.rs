@@ -93,7 +93,7 @@ pub enum WireError {
 }
 
 /// Version of every verb of this build.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;

@@ -89,7 +89,7 @@ fn gossiped(answer: GossipAnswer) -> Response {
 fn table() -> Table {
     let factors = [("e".to_owned(), 2)].into();
     let definition = Definition::replicated(Replication::NetworkTopology { factors });
-    Table { name: "t".to_owned(), incarnation: 7, definition, changed_at: 300, is_dropped: true }
+    Table { name: "t".to_owned(), incarnation: 7, definition, version: 300, is_dropped: true }
 }
 
 /// Payload of one [`table`].
@@ -109,7 +109,7 @@ const TABLE: &str = concat!(
     "0654362c205434", // T6, T4
     "8080808004",     // tables of 1 GiB
     "02de07",         // another replica after p99
-    "ac02",           // changed at
+    "ac02",           // version
     "01",             // dropped
 );
 
@@ -161,7 +161,7 @@ const EXCHANGE: &str = concat!(
     "80de34",
     "000654362c2054348080808004",
     "02de07",
-    "01",
+    "00",
     "00",
     "01",
 );
@@ -202,7 +202,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0504{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0505{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -214,7 +214,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8504{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8505{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
@@ -259,20 +259,20 @@ fn requests_are_these_bytes() {
     let hints = Request::Hints { hints: vec![(TableId(1024), hint()), (TableId(1025), hint())] };
     let two_hints = format!("00040000{mutation}01040000{mutation}");
     let golden = [
-        (Request::Exchange(exchange()), "0104", "", EXCHANGE),
-        (Request::Schema { facts: vec![table()] }, "0404", "", TABLE),
-        (write(Relay::None), "0204", "800800", mutation),
-        (write(forward), "0204", &*forwarded, mutation),
-        (write(acknowledge), "0204", &*acknowledged, mutation),
-        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0804", "ac020001", ""),
-        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0804", "ac020101", ""),
-        (read(Wants::Record), "0304", "8008ac020700", "6b6579"),
-        (read(Wants::Digest), "0304", "8008ac020701", "6b6579"),
-        (repair, "0704", "8008", &mutation.repeat(2)),
-        (scan("key", None), "0904", "8008ac0264c801030300", "6b6579"),
-        (scan("key", Some("kez")), "0904", "8008ac0264c801030301", "6b65796b657a"),
-        (Request::Hints { hints: Vec::new() }, "0604", "", ""),
-        (hints, "0604", "", &two_hints),
+        (Request::Exchange(exchange()), "0105", "", EXCHANGE),
+        (Request::Schema { facts: vec![table()] }, "0405", "", TABLE),
+        (write(Relay::None), "0205", "800800", mutation),
+        (write(forward), "0205", &*forwarded, mutation),
+        (write(acknowledge), "0205", &*acknowledged, mutation),
+        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0805", "ac020001", ""),
+        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0805", "ac020101", ""),
+        (read(Wants::Record), "0305", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0305", "8008ac020701", "6b6579"),
+        (repair, "0705", "8008", &mutation.repeat(2)),
+        (scan("key", None), "0905", "8008ac0264c801030300", "6b6579"),
+        (scan("key", Some("kez")), "0905", "8008ac0264c801030301", "6b65796b657a"),
+        (Request::Hints { hints: Vec::new() }, "0605", "", ""),
+        (hints, "0605", "", &two_hints),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -289,34 +289,34 @@ fn answers_are_these_bytes() {
     let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8104", "", EXCHANGE),
-        (Response::Schema { facts: vec![table()] }, "8404", "", TABLE),
-        (Response::Written { owned: true }, "8204", "01", ""),
-        (Response::Written { owned: false }, "8204", "00", ""),
-        (Response::Record(None), "8304", "", ""),
-        (Response::Record(Some(tombstone)), "8304", "", "12010200000000000000"),
-        (Response::Record(Some(expiring)), "8304", "", "1101020000000000000076"),
-        (Response::Digest(quorum::Digest(300)), "8704", "ac02", ""),
-        (Response::Hinted { applied: 300, grant }, "8604", "ac0280800101ff93ebdc03", ""),
-        (Response::Noted, "8804", "", ""),
-        (page(Vec::new(), true), "8904", "01", ""),
+        (Response::Exchange(exchange()), "8105", "", EXCHANGE),
+        (Response::Schema { facts: vec![table()] }, "8405", "", TABLE),
+        (Response::Written { owned: true }, "8205", "01", ""),
+        (Response::Written { owned: false }, "8205", "00", ""),
+        (Response::Record(None), "8305", "", ""),
+        (Response::Record(Some(tombstone)), "8305", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8305", "", "1101020000000000000076"),
+        (Response::Digest(quorum::Digest(300)), "8705", "ac02", ""),
+        (Response::Hinted { applied: 300, grant }, "8605", "ac0280800101ff93ebdc03", ""),
+        (Response::Noted, "8805", "", ""),
+        (page(Vec::new(), true), "8905", "01", ""),
         (
             page(vec![("key".into(), Record::plain(Timestamp(9), "value"))], false),
-            "8904",
+            "8905",
             "00",
             RECORD_OF_PAGE,
         ),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff04", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff04", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff04", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff04", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff04", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff04", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff04", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff04", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff04", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff04", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff04", "0a", ""),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff05", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff05", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff05", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff05", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff05", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff05", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff05", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff05", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff05", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff05", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff05", "0a", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -337,14 +337,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 4)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 5)), Err(unsupported(3, 5)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 4)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 5)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 6)), Err(unsupported(3, 6)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 5)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 5;
+        head[1] = 6;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 5)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 6)));
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 4, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 5, .. })));
 }
 
 #[test]
@@ -427,9 +427,9 @@ fn steps_take_room_only_in_the_answers_that_tell_any() {
     let answer =
         |steps| Message { header: Header { steps, ..header() }, body: Response::Written { owned: true } };
 
-    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8204{HEADER}01"));
+    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8205{HEADER}01"));
     let told = encode_response(&answer(vec![step(300, "x")]));
-    assert_eq!(hex(&told.head), format!("8204{}{}01ac02017801", "3200", &HEADER[4..]));
+    assert_eq!(hex(&told.head), format!("8205{}{}01ac02017801", "3200", &HEADER[4..]));
 }
 
 #[test]
@@ -457,7 +457,7 @@ fn steps_that_a_peer_tells_beyond_their_bounds_are_cut() {
             header.chunks(2).map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap());
         let header: Vec<u8> = header.chain(told.iter().copied()).collect();
         let length = u16::try_from(header.len()).unwrap().to_le_bytes();
-        let head = [&[0x82, 4][..], &length, &header, &[1]].concat();
+        let head = [&[0x82, 5][..], &length, &header, &[1]].concat();
         decode_response(Encoded { head: head.into(), payload: Bytes::new() })
     };
 
@@ -611,11 +611,11 @@ fn facts() -> impl Strategy<Value = Vec<Table>> {
         },
     );
     let table = (".*", any::<u32>(), definition, any::<u64>(), any::<bool>()).prop_map(
-        |(name, incarnation, definition, changed_at, is_dropped)| Table {
+        |(name, incarnation, definition, version, is_dropped)| Table {
             name,
             incarnation,
             definition,
-            changed_at,
+            version,
             is_dropped,
         },
     );

@@ -104,26 +104,26 @@ fn a_node_outbids_what_others_claim_about_it() {
 }
 
 #[test]
-fn of_one_table_defined_on_two_sides_the_later_holds_and_who_knew_the_other_says_so() {
-    let table = |factor: u32, changed_at| Table {
+fn of_one_table_defined_on_two_sides_the_one_changed_more_often_holds_and_who_knew_the_other_says_so() {
+    let table = |factor: u32, version| Table {
         name: "users".to_owned(),
         incarnation: 1,
         definition: Definition::replicated(factor.into()),
-        changed_at,
+        version,
         is_dropped: false,
     };
-    let (loser, winner) = (table(3, NOW.0), table(5, NOW.0 + 1));
+    let (loser, winner) = (table(5, 0), table(3, 1));
     let expiring = Definition { default_ttl_seconds: 60, ..winner.definition.clone() };
-    let altered = Table { definition: expiring, changed_at: NOW.0 + 2, ..winner.clone() };
+    let altered = Table { definition: expiring, version: 2, ..winner.clone() };
     let mut view = member_of_cluster();
-    assert_eq!(view.merge_tables(std::slice::from_ref(&loser), NOW).notes, []);
+    assert_eq!(view.merge_tables(std::slice::from_ref(&loser)).notes, []);
 
     let replications = (loser.definition.replication.clone(), winner.definition.replication.clone());
     let note = Note::TableRedefined { name: "users".to_owned(), replication: Some(Box::new(replications)) };
-    assert_eq!(view.merge_tables(std::slice::from_ref(&winner), NOW).notes, [note]);
-    assert_eq!(view.merge_tables(&[loser, winner], NOW).notes, [], "once, and not where the winner is known");
+    assert_eq!(view.merge_tables(std::slice::from_ref(&winner)).notes, [note]);
+    assert_eq!(view.merge_tables(&[loser, winner]).notes, [], "once, and not where the winner is known");
     let note = Note::TableRedefined { name: "users".to_owned(), replication: None };
-    assert_eq!(view.merge_tables(&[altered], NOW).notes, [note]);
+    assert_eq!(view.merge_tables(&[altered]).notes, [note]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub enum Note {
         /// Why.
         flaw: FactFlaw,
     },
-    /// Another definition of a table was later than the one this node knew, and holds. That somebody changed the table is
+    /// Another definition of a table won over the one this node knew. That somebody changed the table is
     /// one reason; that two sides of a partition defined it is another, and the only one for another replication.
     TableRedefined {
         /// The table.
@@ -112,7 +112,7 @@ impl fmt::Display for Note {
                 let (known, holds) = &**replication;
                 write!(
                     f,
-                    "table `{name}` was created twice, with replication {known} as known here, and later with {holds}, \
+                    "table `{name}` was created twice, with replication {known} as known here, and elsewhere with {holds}, \
                      which holds; what was written by the former may not be found before it is written again"
                 )
             }

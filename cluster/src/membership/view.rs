@@ -216,13 +216,13 @@ impl View {
         for member in &theirs.members {
             self.merge_member(member, now, changes);
         }
-        self.learn_tables(&theirs.tables, now, changes);
+        self.learn_tables(&theirs.tables, changes);
     }
 
     /// Learns tables that another member told alone. As [`View::merge`].
-    pub fn merge_tables(&mut self, facts: &[Table], now: Timestamp) -> Changes {
+    pub fn merge_tables(&mut self, facts: &[Table]) -> Changes {
         let mut changes = Changes::default();
-        self.learn_tables(facts, now, &mut changes);
+        self.learn_tables(facts, &mut changes);
         changes
     }
 
@@ -236,10 +236,10 @@ impl View {
         self.tables.bury(id);
     }
 
-    fn learn_tables(&mut self, facts: &[Table], now: Timestamp, changes: &mut Changes) {
+    fn learn_tables(&mut self, facts: &[Table], changes: &mut Changes) {
         for fact in facts {
             let known = self.tables.get(&fact.name).cloned();
-            match self.tables.learn(fact, now) {
+            match self.tables.learn(fact) {
                 Ok(true) => {
                     changes.tables.push(fact.name.clone());
                     if let Some(note) = known.and_then(|known| redefinition(&known, fact)) {

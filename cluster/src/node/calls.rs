@@ -118,6 +118,12 @@ pub(super) async fn ping(peers: &Peers, destination: &Destination, deadline: Ins
     gossip_until(peers, destination, peers.cluster.hearsay.ping(), deadline).await.is_ok()
 }
 
+/// Which schema a member knows now.
+pub(super) async fn schema_version(peers: &Peers, of: &Destination, deadline: Instant) -> Option<u64> {
+    let answered = ask(peers, of, Gossip::Syn(peers.cluster.hearsay.ping()), deadline).await;
+    answered.ok().map(|answered| answered.header.schema_version)
+}
+
 async fn gossip_until(
     peers: &Peers,
     destination: &Destination,

@@ -6,7 +6,7 @@
 //!   not normal yet      full exchanges with the members that have yet to say what the join waits for, and with seeds
 //!   the wrong host      a full exchange with whoever answers at a member's address
 //!   a connection lost   one ping to that peer at once, if it was up: whether that fails says if it is down
-//!   a suspicion         ping the suspect and have others ping it; twice in vain: it is taken for dead
+//!   a silence           ping the silent one and have others ping it; twice in vain, and suspected: it is taken for dead
 //! ```
 //!
 //! As soon as every member was tried once, or 2 s after the ring is known, the node serves. While it belongs to no
@@ -208,7 +208,6 @@ impl MembershipLoop {
     fn begin_interval(&mut self) {
         let hearsay = &self.cluster.hearsay;
         hearsay.beat();
-        hearsay.tell(Tag::SCHEMA, self.cluster.picture().schema_version().to_le_bytes().to_vec());
         if self.rounds.is_multiple_of(LOAD_ROUNDS) {
             hearsay.tell(Tag::LOAD, self.cluster.load_bytes().to_le_bytes().to_vec());
         }
@@ -242,6 +241,7 @@ impl MembershipLoop {
         if view.cluster_id().is_none() {
             return;
         }
+        self.cluster.hearsay.tell(Tag::SCHEMA, picture.schema_version().to_le_bytes().to_vec());
         let others: Vec<HostId> = view.others().map(|member| member.host_id).collect();
         let (live, unreachable): (Vec<_>, Vec<_>) =
             others.iter().copied().partition(|host_id| self.cluster.is_up(*host_id));

@@ -71,7 +71,7 @@ pub use requests::{
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use helenus_storage::Engine;
 use parking_lot::Mutex;
@@ -315,6 +315,12 @@ impl Node {
     pub async fn drop_table(&self, name: &str, deadline: Instant) -> Result<SchemaChange, SchemaError> {
         self.check_not_draining()?;
         self.schema.drop_table(name, deadline).await
+    }
+
+    /// Which schemas live members know that were last said to know another than this node does, for
+    /// [`Topic::Cluster`]: asked now, and waited for a second at most.
+    pub async fn ask_schemas(&self) -> BTreeMap<HostId, u64> {
+        self.schema.ask_versions().await
     }
 
     fn check_not_draining(&self) -> Result<(), SchemaError> {

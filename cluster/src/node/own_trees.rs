@@ -9,7 +9,7 @@
 //! TableId(3)  handoff         "run/" tree u32 BE → run of hints      "mark/" host id, table u32 BE → repair mark
 //!                             "next tree" → id of the next run
 //! 2^31 …      runs of hints   number u64 BE → hint (no format in front)
-//! value       format u8 = 2 │ postcard
+//! value       format u8 = 3 │ postcard
 //! ```
 
 use std::ops::Range;
@@ -38,7 +38,7 @@ pub(crate) const USER_TABLES: Range<TableId> = DEFAULT_TABLE_ID..TABLE_IDS_END;
 /// The id of the first run of hints.
 pub(crate) const FIRST_RUN: TableId = TABLE_IDS_END;
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// A value with its format in front.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Bytes {

@@ -8,9 +8,13 @@
 //! Two nodes that swap schemas tell each other all the facts that they know, and both know the union afterwards. An
 //! exchange of the membership carries them too, so whoever is not reached now hears of a change when it is met again.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 use helenus_storage::TableId;
 use tokio::{
     sync::Mutex,
@@ -18,13 +22,14 @@ use tokio::{
 };
 
 use super::{
+    calls,
     clock::NodeClock,
     known_cluster::KnownCluster,
     peers::Peers,
     transport::{CallError, Destination},
 };
 use crate::{
-    membership::View,
+    membership::{View, digest::Tag},
     message::{Header, ReplicaError, Request, Response, TrafficClass},
     node_id::HostId,
     quorum::{BlockFor, Operation},
@@ -39,6 +44,9 @@ const RETRY: Duration = Duration::from_millis(100);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Members that are asked for a table.
 const ASKED: usize = 3;
+/// Members that are asked for their schema's version at a time, and how long all of them may take.
+const ASKED_AT_ONCE: usize = 64;
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A change of the schema that was made, or was not needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,20 +105,19 @@ impl SchemaKeeper {
         definition: Definition,
         deadline: Instant,
     ) -> Result<SchemaChange, SchemaError> {
-        let now = self.clock.now();
         let mut is_created = false;
         let define = |view: &View, is_spent: &dyn Fn(TableId) -> bool| {
             check_datacenters(view, name, &definition)?;
             // Here, where no other change comes in between: of many creations one is told that it was it.
             is_created = view.tables().get(name).is_none();
-            let fact = view.tables().define(name, definition.clone(), now, is_spent)?;
+            let fact = view.tables().define(name, definition.clone(), is_spent)?;
             // Of a replication that makes sense.
             check_levels(&definition)?;
             Ok(fact)
         };
         self.cluster.change_schema(define).await?;
         let change = self.agreed(name, is_created, deadline).await?;
-        // Another node may have changed it at the same time: the later change holds, and only its client is told so.
+        // Another node may have changed it at the same time: one change holds, and only its client is told so.
         match self.cluster.picture().table(name) {
             Some(table) if table.definition == definition => {
                 Ok(SchemaChange { table: table.clone(), ..change })
@@ -140,14 +147,13 @@ impl SchemaKeeper {
         name: &str,
         deadline: Instant,
     ) -> Result<SchemaChange, SchemaError> {
-        let now = self.clock.now();
-        self.cluster.change_schema(|view, _| view.tables().drop_table(name, now).map(Some)).await?;
+        self.cluster.change_schema(|view, _| view.tables().drop_table(name).map(Some)).await?;
         self.agreed(name, false, deadline).await
     }
 
     /// The other side of a swap: takes what another node knows, and tells what this one does.
     pub(crate) async fn answer(&self, sender: HostId, theirs: &[Table]) -> Result<Vec<Table>, ReplicaError> {
-        self.cluster.learn_schema(sender, theirs, self.clock.now()).await?;
+        self.cluster.learn_schema(sender, theirs).await?;
         Ok(self.facts())
     }
 
@@ -204,6 +210,23 @@ impl SchemaKeeper {
         is_gone()
     }
 
+    /// Which schemas live members know that are said to know another than this node does: what they say of themselves comes
+    /// with gossip, and may be older than a change that they have agreed to. Of one that does not answer within a second
+    /// nothing is said.
+    pub(crate) async fn ask_versions(&self) -> BTreeMap<HostId, u64> {
+        let deadline = Instant::now() + COMPARE_TIMEOUT;
+        let own = self.cluster.picture().schema_version().to_le_bytes();
+        let is_same = |member: &Destination| {
+            let said = member.host_id.and_then(|host_id| self.cluster.hearsay.fact(host_id, Tag::SCHEMA));
+            said.is_some_and(|said| said == own)
+        };
+        let others = self.live_members().into_iter().filter(|member| !is_same(member));
+        let asked = stream::iter(others).map(|member| async move {
+            Some((member.host_id?, calls::schema_version(&self.peers, &member, deadline).await?))
+        });
+        asked.buffer_unordered(ASKED_AT_ONCE).filter_map(std::future::ready).collect().await
+    }
+
     /// Tells every live member what there is to know of a table.
     async fn agreed(
         &self,
@@ -241,7 +264,7 @@ impl SchemaKeeper {
         match self.peers.call(with, TrafficClass::Control, request, deadline, None).await? {
             Response::Schema { facts } => {
                 if let Some(host_id) = with.host_id {
-                    let learned = self.cluster.learn_schema(host_id, &facts, self.clock.now()).await;
+                    let learned = self.cluster.learn_schema(host_id, &facts).await;
                     learned.map_err(|error| CallError::Malformed { reason: error.to_string() })?;
                 }
                 Ok(facts)

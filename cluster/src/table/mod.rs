@@ -3,16 +3,24 @@
 //! A [`Table`] has a name that people use, an id that data lies under, and a [`Definition`]. The [`Schema`] is all of
 //! them. Any node may change it; the change is a new fact, and nodes tell each other all the facts that they know
 //! until their schema versions are equal ([`crate::node`]). Of two facts about a name the one of the later incarnation
-//! wins, then a drop, then the later change: so merging is commutative, and a drop is final.
+//! wins, then a drop, then the higher version, then the greater definition: so merging is commutative, and a drop is final.
 //!
 //! ```text
 //! name "users"     create      alter       drop        create      drop …
 //! incarnation      1           1           1           2           2
+//! version          0           1           1           0           0
 //! id               h(users,1)  h(users,1)  –           h(users,2)  –
 //! ```
 //!
+//! Whoever changes a definition counts on from the version that it knows (Lamport: "Time, Clocks, and the Ordering of
+//! Events in a Distributed System", CACM 1978): a change wins over all that its maker had heard of, whatever the clocks
+//! of the two show. So no clock decides anything here, and a node whose clock is years off changes the schema, and learns
+//! it, like any other. Rejected: the time of the change in front (Apache Cassandra's): what a node with a fast clock changes
+//! beats what others, who have not heard of it, change until they catch up with it; and what lies too far ahead must be
+//! disbelieved, or could never be superseded.
+//!
 //! The id is a hash of name and incarnation, so two nodes that create one table at the same time, not hearing each
-//! other, create the *same* table, and the later definition wins. Apache Cassandra draws a random id: of two concurrent
+//! other, create the *same* table, and one definition wins. Apache Cassandra draws a random id: of two concurrent
 //! creations one disappears, with what was written to it meanwhile. An id never comes back, since incarnations only
 //! grow; a name that was dropped is remembered for that.
 //!
@@ -23,15 +31,15 @@
 //!
 //! # One table, defined on two sides of a partition
 //!
-//! The two sides make two facts of one incarnation. Whoever comes to know both keeps the later (on a tie the greater
-//! definition), so all nodes end up with one, and the nodes that knew the other say so in their logs. No record is lost:
+//! The two sides make two facts of one incarnation. Whoever comes to know both keeps the one that was changed more often
+//! (on a tie the greater definition), so all nodes end up with one, and the nodes that knew the other say so in their logs. No record is lost:
 //! id and storage are the same. But a replication that loses takes its placement along: what was written by it lies
 //! where *it* put the replicas. Where the winner places fewer of them, or others, a read may not ask the ones that have
 //! the record, until it is repaired or written again. The log line names both, and their difference is the operator's to
 //! judge; nobody can change a replication on purpose ([`Refusal::Conflict`]).
 //!
 //! Rejected: a consensus for the schema (changes are rare, but would wait for a majority that partitions may deny;
-//! last write wins is what tables themselves promise); merging two definitions field by field (a result that nobody
+//! one winner everywhere is what tables themselves promise); merging two definitions field by field (a result that nobody
 //! asked for).
 //!
 //! Reading order: this page, [`replication`], [`speculative_retry`], [`compaction`], [`schema`].
@@ -74,8 +82,8 @@ pub struct Table {
     pub incarnation: u32,
     /// What can be chosen.
     pub definition: Definition,
-    /// Microseconds since 1970 of its last change.
-    pub changed_at: u64,
+    /// How often it was changed, in the chain of changes that led to this definition.
+    pub version: u64,
     /// Whether it is gone.
     pub is_dropped: bool,
 }
@@ -144,7 +152,7 @@ impl Table {
             name: DEFAULT_TABLE.to_owned(),
             incarnation: 0,
             definition: Definition::replicated(replication),
-            changed_at: 1,
+            version: 0,
             is_dropped: false,
         }
     }
@@ -166,7 +174,7 @@ impl Table {
     /// nodes the same.
     pub fn is_no_older_than(&self, other: &Self) -> bool {
         let precedence =
-            |table: &Self| (table.incarnation, table.is_dropped, table.changed_at, table.definition.clone());
+            |table: &Self| (table.incarnation, table.is_dropped, table.version, table.definition.clone());
         self.name == other.name && precedence(self) >= precedence(other)
     }
 }

@@ -6,7 +6,6 @@ use helenus_storage::TableId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{DEFAULT_TABLE, Definition, MAX_TTL_SECONDS, Table, is_table_name};
-use crate::time::{Timestamp, is_far_future};
 
 /// Live tables at most.
 pub const MAX_TABLES: usize = 1024;
@@ -17,6 +16,8 @@ pub const MAX_NAMES: usize = 4096;
 const MOST_COLLISIONS: u32 = 8;
 /// Earlier tables of a name whose ids a new one keeps clear of. Older ones are remembered by those who dropped them.
 const MAX_REMEMBERED: u32 = 1024;
+/// Changes of one table at most. Nobody comes so far; a damaged count beyond could not be superseded.
+const MAX_VERSION: u64 = 1 << 48;
 
 /// The newest fact about each name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -68,12 +69,9 @@ pub enum FactFlaw {
         /// The id.
         id: u32,
     },
-    /// A change more than a year ahead.
-    #[error("it was changed more than a year in the future ({seconds} seconds since 1970)")]
-    FarFuture {
-        /// Seconds since 1970.
-        seconds: u64,
-    },
+    /// More changes than can have been made.
+    #[error("it counts more changes than can have been made")]
+    Counter,
     /// More names than a node keeps.
     #[error("too many tables are known already")]
     TooMany,
@@ -139,7 +137,6 @@ impl Schema {
         &self,
         name: &str,
         definition: Definition,
-        now: Timestamp,
         is_spent: impl Fn(TableId) -> bool,
     ) -> Result<Option<Table>, Refusal> {
         if !is_table_name(name) {
@@ -159,7 +156,12 @@ impl Schema {
                         .to_owned(),
                 ));
             }
-            return Ok(Some(Table { definition, changed_at: after(live, now), ..live.clone() }));
+            if live.version >= MAX_VERSION {
+                return Err(Refusal::Conflict(
+                    "the table was changed as often as can be; drop it".to_owned(),
+                ));
+            }
+            return Ok(Some(Table { definition, version: live.version + 1, ..live.clone() }));
         }
         if self.live.len() >= MAX_TABLES {
             return Err(Refusal::Conflict(format!("there are {MAX_TABLES} tables already")));
@@ -167,13 +169,12 @@ impl Schema {
         if known.is_none() && self.by_name.len() >= MAX_NAMES {
             return Err(Refusal::Conflict(format!("{MAX_NAMES} names are in use or were dropped already")));
         }
-        let changed_at = known.map_or(now.0, |dropped| after(dropped, now));
         let first = known.map_or(0, |dropped| dropped.incarnation).saturating_add(1);
         // Two in a row that collide are one chance in 10^18.
         let incarnations = first..=first.saturating_add(MOST_COLLISIONS);
         let tables = incarnations.map(|incarnation| {
             let (name, definition) = (name.to_owned(), definition.clone());
-            Table { name, incarnation, definition, changed_at, is_dropped: false }
+            Table { name, incarnation, definition, version: 0, is_dropped: false }
         });
         let is_free = |id| !self.facts().any(|fact| fact.has_had(id, MAX_REMEMBERED)) && !is_spent(id);
         match tables.into_iter().find(|table| is_free(table.id())) {
@@ -188,12 +189,12 @@ impl Schema {
     ///
     /// # Errors
     /// [`Refusal::NoSuchTable`], or [`Refusal::Conflict`] for the table `default`.
-    pub fn drop_table(&self, name: &str, now: Timestamp) -> Result<Table, Refusal> {
+    pub fn drop_table(&self, name: &str) -> Result<Table, Refusal> {
         let live = self.get(name).ok_or_else(|| Refusal::NoSuchTable(name.to_owned()))?;
         if name == DEFAULT_TABLE {
             return Err(Refusal::Conflict("the table `default` cannot be dropped".to_owned()));
         }
-        Ok(Table { is_dropped: true, changed_at: after(live, now), ..live.clone() })
+        Ok(Table { is_dropped: true, ..live.clone() })
     }
 
     /// Takes a fact without checks: this node's own, or one it has checked before.
@@ -212,16 +213,15 @@ impl Schema {
     ///
     /// # Errors
     /// [`FactFlaw`]; nothing changed.
-    pub fn learn(&mut self, theirs: &Table, now: Timestamp) -> Result<bool, FactFlaw> {
+    pub fn learn(&mut self, theirs: &Table) -> Result<bool, FactFlaw> {
         if self.has_heard_of(theirs) {
             return Ok(false);
         }
         if !is_table_name(&theirs.name) || check_definition(&theirs.definition).is_err() {
             return Err(FactFlaw::Malformed);
         }
-        let seconds = theirs.changed_at / 1_000_000;
-        if is_far_future(seconds, now) {
-            return Err(FactFlaw::FarFuture { seconds });
+        if theirs.version > MAX_VERSION {
+            return Err(FactFlaw::Counter);
         }
         let id = theirs.id();
         if self.by_id(id).is_some_and(|known| known.name != theirs.name) {
@@ -247,9 +247,4 @@ fn check_definition(definition: &Definition) -> Result<(), Refusal> {
         return invalid("compaction", detail);
     }
     Ok(())
-}
-
-/// A change comes after the one before, whatever the clock says.
-fn after(known: &Table, now: Timestamp) -> u64 {
-    now.0.max(known.changed_at.saturating_add(1))
 }

@@ -10,7 +10,7 @@ use helenus_cluster::{
     },
     error::RequestError,
     message::{Header, Message, Request, Response, TrafficClass},
-    node::{ReadRequest, Readiness, ScanRequest, SchemaChange, SchemaError, WriteRequest},
+    node::{ReadRequest, Readiness, Report, ScanRequest, SchemaChange, SchemaError, Topic, WriteRequest},
     node_id::Generation,
     quorum::{AsOf, Wants},
     table::{DEFAULT_TABLE_ID, Definition, Refusal, Replication, Table},
@@ -67,6 +67,41 @@ async fn a_table_that_one_node_creates_is_known_to_all_before_it_says_so() {
     assert_eq!(outcome.met.required, 2, "the table's own factor");
     let elsewhere = cluster.get("n1", "key", All).await;
     assert_eq!(elsewhere, Ok(None), "another table is another place");
+}
+
+/// Which members know which version of the schema, as a node says.
+async fn described(cluster: &Cluster, name: &str) -> Vec<Vec<String>> {
+    let topic = Topic::Cluster { schemas: cluster.node(name).ask_schemas().await };
+    let Some(Report::Cluster(description)) = cluster.node(name).report(&topic) else {
+        panic!("it is about no table")
+    };
+    description.schema_versions.into_iter().map(|version| version.members).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_asked_for_the_versions_knows_that_all_have_agreed() {
+    let cluster = Cluster::of(5).await;
+    for number in 0..20 {
+        let change = define(&cluster, "n2", &format!("t{number}"), of_factor(3)).await;
+        assert!(change.is_ok_and(|change| change.is_agreed));
+        for name in ["n1", "n2", "n3"] {
+            assert_eq!(described(&cluster, name).await.len(), 1, "{name}, {number}");
+        }
+    }
+
+    cluster.pause("n5");
+    let change = define(&cluster, "n2", "last", of_factor(3)).await.expect("nothing speaks against it");
+    assert!(!change.is_agreed);
+    let begun = Instant::now();
+    let [with_the_last, without_it] = &*described(&cluster, "n1").await else {
+        panic!("n5 has not heard of it")
+    };
+    assert_eq!(
+        (with_the_last.len() - 1).abs_diff(without_it.len() - 1),
+        3,
+        "{with_the_last:?} {without_it:?}"
+    );
+    assert!(begun.elapsed() <= Duration::from_secs(1), "who says nothing is not waited for long");
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,6 +231,54 @@ async fn two_nodes_that_do_not_hear_each_other_create_one_table() {
         .write("n2", WriteRequest { key: Bytes::from_static(b"k"), ..write_to("users") })
         .await
         .expect("one table");
+}
+
+/// What a node knows of a table: its default time to live.
+fn ttl(cluster: &Cluster, name: &str, table: &str) -> Option<u32> {
+    let tables = cluster.node(name).tables();
+    tables.iter().find(|known| known.name == table).map(|table| table.definition.default_ttl_seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_changes_the_last_holds_whatever_the_clocks_of_their_nodes_show() {
+    let expiring = |default_ttl_seconds| Definition { default_ttl_seconds, ..of_factor(3) };
+    let hour = Duration::from_secs(3600);
+    for (is_ahead, error) in
+        [(true, hour), (false, hour), (true, 24 * 365 * 2 * hour), (false, 24 * 365 * 2 * hour)]
+    {
+        let cluster = Cluster::of(3).await;
+        let clock = &cluster.machines["n1"].clock;
+        if is_ahead {
+            clock.run_ahead_by(error)
+        } else {
+            clock.run_behind_by(error)
+        }
+        for (ttl_seconds, coordinator) in (1..).zip(["n1", "n2", "n1", "n3", "n1"]) {
+            let change = define(&cluster, coordinator, "users", expiring(ttl_seconds)).await;
+            assert!(change.is_ok_and(|change| change.is_agreed), "{is_ahead}, {error:?}");
+            for name in ["n1", "n2", "n3"] {
+                assert_eq!(ttl(&cluster, name, "users"), Some(ttl_seconds), "{is_ahead}, {error:?}");
+            }
+        }
+
+        // The two sides do not hear each other, and that of the right time has the last word.
+        for other in ["n2", "n3"] {
+            cluster.cut("n1", other);
+        }
+        define(&cluster, "n1", "users", expiring(100)).await.expect("nothing speaks against it");
+        for ttl_seconds in [50, 60] {
+            define(&cluster, "n2", "users", expiring(ttl_seconds)).await.expect("nothing speaks against it");
+        }
+        for other in ["n2", "n3"] {
+            cluster.heal("n1", other);
+        }
+        let is_said_by_all =
+            |c: &Cluster| ["n1", "n2", "n3"].iter().all(|name| ttl(c, name, "users") == Some(60));
+        cluster.until("they agree", is_said_by_all).await;
+
+        drop_table(&cluster, "n2", "users").await.expect("it is there");
+        assert!(!knows(&cluster, "n1", "users"), "{is_ahead}, {error:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -366,7 +449,7 @@ async fn a_default_level_that_no_request_can_have_is_refused() {
 /// The id that the first table of a name has.
 fn first_id(name: &str) -> TableId {
     let definition = of_factor(3);
-    let table = Table { name: name.to_owned(), incarnation: 1, definition, changed_at: 1, is_dropped: false };
+    let table = Table { name: name.to_owned(), incarnation: 1, definition, version: 0, is_dropped: false };
     table.id()
 }
 

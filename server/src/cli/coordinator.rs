@@ -1,6 +1,6 @@
 //! The node as the routes ask it, and what only its transport knows.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
@@ -105,6 +105,10 @@ impl Coordinate for Coordinator {
             }
             other => other,
         }
+    }
+
+    fn ask_schemas(&self) -> BoxFuture<'_, BTreeMap<HostId, u64>> {
+        Box::pin(self.node.ask_schemas())
     }
 
     fn report(&self, topic: &Topic) -> Option<Report> {

@@ -1,6 +1,6 @@
 //! What the routes ask of a node.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
@@ -48,6 +48,8 @@ pub trait Coordinate: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>>;
     /// Whether it serves.
     fn readiness(&self) -> Readiness;
+    /// Which schemas live members know that were last said to know another.
+    fn ask_schemas(&self) -> BoxFuture<'_, BTreeMap<HostId, u64>>;
     /// A report for operators; `None` if it is about a table that it does not know.
     fn report(&self, topic: &Topic) -> Option<Report>;
     /// Removes a dead member from the cluster.
@@ -112,6 +114,10 @@ impl Coordinate for Node {
 
     fn readiness(&self) -> Readiness {
         Node::readiness(self)
+    }
+
+    fn ask_schemas(&self) -> BoxFuture<'_, BTreeMap<HostId, u64>> {
+        Box::pin(Node::ask_schemas(self))
     }
 
     fn report(&self, topic: &Topic) -> Option<Report> {

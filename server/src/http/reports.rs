@@ -128,7 +128,8 @@ pub(super) async fn info(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 /// The cluster as a whole.
 pub(super) async fn describe_cluster(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     query::none(uri.query())?;
-    let mut description = json!(report(&api, &Topic::Cluster)?);
+    let schemas = api.node_for(Access::Read)?.ask_schemas().await;
+    let mut description = json!(report(&api, &Topic::Cluster { schemas })?);
     let table = |table: helenus_cluster::table::Table| json!({ "name": table.name, "replication": shown_replication(&table.definition.replication) });
     description["tables"] = api.node()?.tables().into_iter().map(table).collect::<Vec<Value>>().into();
     Ok(Json(description).into_response())

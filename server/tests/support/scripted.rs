@@ -199,9 +199,9 @@ impl Coordinate for Scripted {
     ) -> BoxFuture<'a, Result<SchemaChange, SchemaError>> {
         let mut schema = Schema::default();
         for table in self.tables() {
-            schema.learn(&table, NOW).expect("it is sound");
+            schema.learn(&table).expect("it is sound");
         }
-        let defined = schema.define(name, definition, NOW, |_| false).map_err(SchemaError::Refused);
+        let defined = schema.define(name, definition, |_| false).map_err(SchemaError::Refused);
         let change = defined.map(|fact| SchemaChange {
             is_created: fact.is_some() && schema.get(name).is_none(),
             table: fact.or_else(|| schema.get(name).cloned()).expect("it is there, or defined now"),
@@ -226,6 +226,10 @@ impl Coordinate for Scripted {
     fn assassinate(&self, host_id: HostId, _is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
         let verdict = if host_id == HOST { RemovalError::Itself } else { RemovalError::Unknown(host_id) };
         ready(Err(verdict)).boxed()
+    }
+
+    fn ask_schemas(&self) -> BoxFuture<'_, BTreeMap<HostId, u64>> {
+        ready(BTreeMap::new()).boxed()
     }
 
     fn report(&self, topic: &Topic) -> Option<Report> {

@@ -241,18 +241,13 @@ impl KnownCluster {
     }
 
     /// Learns what another member knows of the schema, durably.
-    pub(crate) async fn learn_schema(
-        &self,
-        sender: HostId,
-        facts: &[Table],
-        now: Timestamp,
-    ) -> Result<(), ReplicaError> {
+    pub(crate) async fn learn_schema(&self, sender: HostId, facts: &[Table]) -> Result<(), ReplicaError> {
         let mut writer = self.writer.lock().await;
         let mut view = self.picture.load().view.clone();
         if view.cluster_id().is_none() || view.member(sender).is_none() {
             return Ok(());
         }
-        let changes = view.merge_tables(facts, now);
+        let changes = view.merge_tables(facts);
         self.log_notes(sender, &changes);
         if changes.is_news() {
             self.bury_dropped(&mut view, &changes);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{gossip, source::Source};
 use crate::{
     membership::{Member, MemberState, digest::Tag},
-    node_id::ClusterId,
+    node_id::{ClusterId, HostId},
 };
 
 /// What describes a cluster, but for its tables.
@@ -71,19 +71,22 @@ pub struct Place {
 }
 
 /// What the node knows now.
-pub(super) fn of(source: &Source) -> ClusterDescription {
+pub(super) fn of(source: &Source, schemas: &BTreeMap<HostId, u64>) -> ClusterDescription {
     let Source { settings, identity, cluster, .. } = source;
     let picture = cluster.picture();
     let mut members: Vec<&Member> = picture.view().members().collect();
     members.sort_by_key(|member| &member.address);
     let (live, down): (Vec<&Member>, Vec<&Member>) =
         members.iter().copied().partition(|member| cluster.is_up(member.host_id));
-    let own_schema = gossip::value(Tag::SCHEMA, &picture.schema_version().to_le_bytes());
     let said = |member: &Member, tag| Some(gossip::value(tag, &cluster.hearsay.fact(member.host_id, tag)?));
-    // What it knows, and not what it has said last.
-    let schema_of = |member: &Member| match member.host_id == identity.host_id() {
-        true => Some(own_schema.clone()),
-        false => said(member, Tag::SCHEMA),
+    // What members know, and not what they have said last, as far as this node has just learned it.
+    let known = |host_id| match host_id == identity.host_id() {
+        true => Some(picture.schema_version()),
+        false => schemas.get(&host_id).copied(),
+    };
+    let schema_of = |member: &Member| match known(member.host_id) {
+        Some(version) => Some(gossip::value(Tag::SCHEMA, &version.to_le_bytes())),
+        None => said(member, Tag::SCHEMA),
     };
     let is_joining = |member: &&&Member| member.state == MemberState::Joining;
     ClusterDescription {

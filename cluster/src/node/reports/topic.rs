@@ -1,5 +1,7 @@
 //! The topics of reports.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     NodeInfo, RingReport, TableHistograms, TablesReport, cluster, compactions, endpoints, failure_detector,
     gossip, info, ring, source::Source, status, tables,
 };
-use crate::node::HintStatus;
+use crate::{node::HintStatus, node_id::HostId};
 
 /// What a report is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,10 @@ pub enum Topic {
     /// The node that is asked.
     Info,
     /// The cluster as a whole.
-    Cluster,
+    Cluster {
+        /// Which schemas members said they know when they were asked; of others it is what gossip brought last.
+        schemas: BTreeMap<HostId, u64>,
+    },
     /// What was heard of the members.
     Gossip,
     /// Whom the node takes for dead.
@@ -75,7 +80,7 @@ impl Topic {
             Self::Status => Report::Status(status::of(source)),
             Self::Ring { table } => Report::Ring(ring::of(source, table.as_deref())?),
             Self::Info => Report::Info(Box::new(info::of(source))),
-            Self::Cluster => Report::Cluster(cluster::of(source)),
+            Self::Cluster { schemas } => Report::Cluster(cluster::of(source, schemas)),
             Self::Gossip => Report::Gossip(gossip::of(source)),
             Self::FailureDetector => Report::FailureDetector(failure_detector::of(source)),
             Self::Hints => Report::Hints(source.hints.status()),
