@@ -51,8 +51,8 @@ pub struct Settings {
     pub allowed_drift: Duration,
     /// Time between two heartbeats, and between two rounds of gossip.
     pub gossip_interval: Duration,
-    /// Suspicion from which on a member is probed, and taken for dead if nobody reaches it (φ, the decimal exponent
-    /// of the chance that it lives and is merely late).
+    /// Suspicion from which on a member is taken for dead if nobody reaches it (φ, the decimal exponent of the chance
+    /// that it lives and is merely late); it is probed from half of it on.
     pub phi_threshold: f64,
     /// Other members that are asked to reach a suspect before it is taken for dead.
     pub probe_helpers: usize,

@@ -128,6 +128,34 @@ fn a_silent_peer_is_suspected_probed_twice_and_convicted() {
 }
 
 #[test]
+fn probes_begin_before_the_suspicion_and_convict_nobody_without_it() {
+    for is_reached in [false, true] {
+        let (mut detector, mut now) = watching();
+        for second in 1..=3 {
+            assert_eq!(detector.due(), [], "{second}");
+            now += SECOND;
+            detector.on_tick(now);
+        }
+        // φ is 4.5 after three seconds.
+        assert_eq!((detector.belief(host(2)), detector.due()), (Belief::Alive, vec![host(2)]));
+        assert_eq!(detector.on_probe(host(2), false, now), Verdict::Again);
+        assert_eq!(detector.due(), [host(2)]);
+        assert_eq!(detector.on_probe(host(2), is_reached, now), Verdict::Unchanged);
+        assert_eq!((detector.belief(host(2)), detector.due()), (Belief::Alive, vec![]), "not again at once");
+
+        now += SECOND;
+        detector.on_tick(now);
+        if is_reached {
+            assert_eq!((detector.belief(host(2)), detector.due()), (Belief::Alive, vec![]));
+            continue;
+        }
+        assert_eq!((detector.belief(host(2)), detector.due()), (Belief::Suspected, vec![host(2)]));
+        assert_eq!(detector.on_probe(host(2), false, now), Verdict::Convicted);
+        assert_eq!(detector.due(), []);
+    }
+}
+
+#[test]
 fn whoever_a_helper_reaches_is_alive() {
     let (mut detector, mut now) = watching();
     for is_late in [false, true] {

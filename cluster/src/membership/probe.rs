@@ -1,14 +1,19 @@
 //! Whom this node takes for dead: suspicion by [`phi`](super::phi), conviction by probes.
 //!
 //! ```text
-//!              φ ≥ threshold, or a connection refused or reset
+//!      ┌── φ ≥ threshold / 2: ping it, and have k others ping it; nobody reached it: once more
+//!      ▼       φ ≥ threshold, or a connection refused or reset
 //!   ALIVE ──────────────────────────────────────────────────────> SUSPECTED ──┐ ping it, and have k others ping it
 //!     ▲  ▲        anyone reached it, or a heartbeat was heard         │   ▲    │
 //!     │  └────────────────────────────────────────────────────────────┘   └────┘ nobody reached it: once more
 //!     │                                                                │
-//!     │ it has answered, called, or was reached by another             │ nobody reached it, twice
+//!     │ it has answered, called, or was reached by another             │ nobody reached it, twice so far
 //!     └────────────────────────────── CONVICTED <──────────────────────┘
 //! ```
+//!
+//! Probes begin before the suspicion, so that they are over when φ is as high as it must be: of a death among a thousand
+//! nodes the silence alone takes seven seconds, and two rounds of probes after it another three. At half of the threshold
+//! of 8 a live peer is probed once in ten thousand intervals, which costs next to nothing.
 //!
 //! The indirect probe is SWIM's (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group
 //! Membership Protocol", DSN 2002, §3.1): a single bad link is no death, so k other members are asked to ping the
@@ -27,6 +32,9 @@ use std::{
 
 use super::phi::{Arrivals, Expectation};
 use crate::node_id::HostId;
+
+/// Of the threshold of suspicion, the part from which on a peer is probed.
+const PROBED_FROM: f64 = 0.5;
 
 /// What the detector goes by.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,7 +91,7 @@ pub struct FailureDetector {
 struct Peer {
     arrivals: Arrivals,
     belief: Belief,
-    /// Rounds of probes that have failed in this suspicion.
+    /// Rounds of probes that have failed in this silence.
     failed: u32,
     /// Whether a probe is under way.
     is_probed: bool,
@@ -119,7 +127,7 @@ impl FailureDetector {
         self.peers.get(&host_id).map(|peer| peer.arrivals.silence(now))
     }
 
-    /// Rounds of probes that have failed since a peer is suspected.
+    /// Rounds of probes that have failed since a peer is silent.
     pub fn failed_probes(&self, host_id: HostId) -> u32 {
         self.peers.get(&host_id).map_or(0, |peer| peer.failed)
     }
@@ -157,22 +165,14 @@ impl FailureDetector {
         let Some(peer) = self.peers.get_mut(&host_id) else { return };
         peer.arrivals.on_heartbeat(now);
         match peer.belief {
-            Belief::Alive => {}
-            Belief::Suspected => peer.acquit(),
+            Belief::Alive | Belief::Suspected => peer.acquit(),
             Belief::Convicted => peer.is_due = true,
         }
     }
 
     /// A peer has answered a call or made one: it lives.
     pub fn on_contact(&mut self, host_id: HostId, now: Instant) -> Verdict {
-        let Some(peer) = self.peers.get_mut(&host_id) else { return Verdict::Unchanged };
-        let was_convicted = peer.belief == Belief::Convicted;
-        if peer.belief != Belief::Alive {
-            // Heartbeats tell the rhythm; this only ends a silence.
-            peer.arrivals.on_heartbeat(now);
-            peer.acquit();
-        }
-        if was_convicted { Verdict::Acquitted } else { Verdict::Unchanged }
+        self.peers.get_mut(&host_id).map_or(Verdict::Unchanged, |peer| peer.on_contact(now))
     }
 
     /// A connection to a peer was refused or reset: no need to wait for φ to suspect it.
@@ -193,9 +193,12 @@ impl FailureDetector {
             helenus_storage::sometimes!("a node noticed that it had slept");
             self.peers.values_mut().for_each(|peer| peer.arrivals.forgive(passed - interval));
         }
-        for peer in self.peers.values_mut() {
-            if peer.belief == Belief::Alive && peer.arrivals.phi(now) >= self.settings.threshold {
+        for peer in self.peers.values_mut().filter(|peer| peer.belief == Belief::Alive) {
+            let phi = peer.arrivals.phi(now);
+            if phi >= self.settings.threshold {
                 peer.suspect();
+            } else if phi >= self.settings.threshold * PROBED_FROM {
+                peer.is_due = true;
             }
         }
     }
@@ -213,17 +216,27 @@ impl FailureDetector {
     /// A round of probes has ended: whether this node or a helper reached the peer.
     pub fn on_probe(&mut self, host_id: HostId, is_reached: bool, now: Instant) -> Verdict {
         let Some(peer) = self.peers.get_mut(&host_id) else { return Verdict::Unchanged };
-        peer.is_probed = false;
         if is_reached {
-            return self.on_contact(host_id, now);
+            let verdict = peer.on_contact(now);
+            peer.is_probed = false;
+            return verdict;
         }
-        if peer.belief != Belief::Suspected {
-            return Verdict::Unchanged;
+        peer.is_probed = false;
+        let phi = peer.arrivals.phi(now);
+        match peer.belief {
+            Belief::Convicted => return Verdict::Unchanged,
+            Belief::Alive if phi < self.settings.threshold * PROBED_FROM => return Verdict::Unchanged,
+            Belief::Alive if phi >= self.settings.threshold => peer.suspect(),
+            Belief::Alive | Belief::Suspected => {}
         }
         peer.failed += 1;
-        if peer.failed < self.settings.rounds {
-            peer.is_due = true;
+        peer.is_due = peer.failed < self.settings.rounds;
+        if peer.is_due {
             return Verdict::Again;
+        }
+        if peer.belief == Belief::Alive {
+            // Too early: the next tick has it probed again, or suspected.
+            return Verdict::Unchanged;
         }
         (peer.belief, peer.convicted_since) = (Belief::Convicted, Some(now));
         self.convictions += 1;
@@ -232,8 +245,18 @@ impl FailureDetector {
 }
 
 impl Peer {
+    /// It has answered, or called. Heartbeats tell the rhythm; this only ends a silence that gave rise to probes.
+    fn on_contact(&mut self, now: Instant) -> Verdict {
+        let was_convicted = self.belief == Belief::Convicted;
+        if self.belief != Belief::Alive || self.is_due || self.is_probed {
+            self.arrivals.on_heartbeat(now);
+            self.acquit();
+        }
+        if was_convicted { Verdict::Acquitted } else { Verdict::Unchanged }
+    }
+
     fn suspect(&mut self) {
-        (self.belief, self.failed, self.is_due) = (Belief::Suspected, 0, true);
+        (self.belief, self.is_due) = (Belief::Suspected, true);
     }
 
     fn acquit(&mut self) {

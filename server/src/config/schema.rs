@@ -320,7 +320,7 @@ sections! {
     gossip: Gossip {
         /// Time between two heartbeats, and between two rounds of gossip.
         interval: Period = Period::secs(1), between(Period::millis(10), Period::secs(60));
-        /// Suspicion from which on another node is probed, and taken for dead if nobody reaches it.
+        /// Suspicion from which on another node is taken for dead if nobody reaches it; it is probed from half of it on.
         phi_threshold: f64 = 8.0, between(1.0, 100.0);
         /// Other nodes that are asked to reach a suspect.
         probe_helpers: u32 = 3, between(0, 16);
