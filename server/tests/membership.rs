@@ -1,5 +1,6 @@
 //! Promise: members are told alive from dead, and one cluster from another, as processes die, freeze, move, lose their
-//! seeds and meet strangers; a node with a wrong clock is named, and coordinates no writes.
+//! seeds and meet strangers; a node with a wrong clock is named, coordinates no writes, and changes the schema
+//! like any other.
 
 mod processes;
 
@@ -136,6 +137,24 @@ fn clusters_that_are_pointed_at_each_other_stay_apart_and_say_so() {
     }
 }
 
+/// No clock decides which change of a table is the last: not that of node 3, whoever makes it.
+fn changes_the_schema_like_any_other(cluster: &TestCluster, table: &str) {
+    let path = format!("/v1/tables/{table}");
+    for (ttl, coordinator) in [(1, 3), (2, 1), (3, 3), (4, 2)] {
+        let definition = format!(r#"{{"default_ttl": {ttl}}}"#);
+        let reply = cluster.request("PUT", coordinator, &path, Some(definition.as_bytes()));
+        assert!(reply.status == 200 || reply.status == 201, "{}", reply.json());
+        assert_eq!(reply.json()["agreed"], true, "{}", reply.json());
+        for observer in 1..=3 {
+            assert_eq!(
+                cluster.request("GET", observer, &path, None).json()["default_ttl"],
+                ttl,
+                "{observer}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_node_with_a_clock_an_hour_off_is_named_coordinates_no_writes_and_converges_as_a_replica() {
     let Some(library) = processes::faketime_library() else {
@@ -178,6 +197,7 @@ fn a_node_with_a_clock_an_hour_off_is_named_coordinates_no_writes_and_converges_
             });
         }
         assert!(cluster.log(3).contains("the clock of this node is off"));
+        changes_the_schema_like_any_other(&cluster, &format!("by_clock_{}", hour_us > 0));
 
         if clock == "+1h" {
             // As a replica it takes part, and reads go through it.

@@ -2,9 +2,15 @@
 
 mod processes;
 
-use std::process::{Command, Output, Stdio};
+use std::{
+    fs::File,
+    io::Write,
+    os::unix::ffi::OsStringExt,
+    process::{Command, Output, Stdio},
+};
 
 use processes::{TestCluster, wait_until};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 fn host_id(cluster: &TestCluster, number: usize) -> String {
@@ -19,6 +25,22 @@ fn assassinate(cluster: &TestCluster, host_id: &str, flags: &[&str]) -> Output {
         .args(["admin", "assassinate", host_id, "--endpoint", &cluster.url(1)])
         .args(flags)
         .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs")
+}
+
+/// The same at a terminal, at which somebody types a line.
+fn assassinate_by_hand(cluster: &TestCluster, host_id: &str, typed: &str) -> Output {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is ours");
+    let name = ptsname(&terminal, Vec::new()).expect("a name").into_bytes();
+    let keyboard =
+        File::options().read(true).open(std::ffi::OsString::from_vec(name)).expect("its other end");
+    let mut typist = File::from(terminal);
+    typist.write_all(format!("{typed}\n").as_bytes()).expect("a line");
+    Command::new(env!("CARGO_BIN_EXE_helenus"))
+        .args(["admin", "assassinate", host_id, "--endpoint", &cluster.url(1)])
+        .stdin(keyboard)
         .output()
         .expect("the binary runs")
 }
@@ -49,6 +71,9 @@ fn a_dead_node_is_removed_by_hand_and_knows_it_when_it_comes_back() {
         "{}",
         said(&unknown)
     );
+    let itself = assassinate(&cluster, &host_id(&cluster, 1), &["--yes", "--force"]);
+    let why = said(&itself);
+    assert!(!itself.status.success() && why.contains("a node does not remove itself"), "{why}");
     let nonsense = cluster.request("POST", 1, "/admin/v1/assassinate/nonsense", Some(b""));
     assert_eq!(nonsense.json()["type"], "/problems/bad-request");
 
@@ -56,8 +81,16 @@ fn a_dead_node_is_removed_by_hand_and_knows_it_when_it_comes_back() {
     wait_until("its death is known", || gossiped(&cluster, &victim)["peer"]["belief"] == "dead");
     let unasked = assassinate(&cluster, &victim, &[]);
     assert!(!unasked.status.success() && said(&unasked).contains("--yes"), "{}", said(&unasked));
-    let removed = assassinate(&cluster, &victim, &["--yes"]);
+    for typed in [&live, "yes", ""] {
+        let mistyped = assassinate_by_hand(&cluster, &victim, typed);
+        let answer = said(&mistyped);
+        assert!(!mistyped.status.success() && answer.contains("nothing is removed"), "{typed}: {answer}");
+    }
+    assert_eq!(cluster.members(1).map(|members| members.len()), Some(3));
+    let removed = assassinate_by_hand(&cluster, &victim, &victim);
     assert!(removed.status.success() && said(&removed).contains("one replica less"), "{}", said(&removed));
+    let again = assassinate(&cluster, &victim, &["--yes"]);
+    assert!(!again.status.success() && said(&again).contains("was removed already"), "{}", said(&again));
     wait_until("all know", || cluster.members(2).is_some_and(|members| members.len() == 2));
     assert_eq!(gossiped(&cluster, &victim)["state"], "removed");
 

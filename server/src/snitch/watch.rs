@@ -16,7 +16,8 @@ pub struct Watch {
     file: PathBuf,
     address: IpAddr,
     own: Locality,
-    seen: String,
+    /// What was read last, or why nothing was.
+    seen: Result<String, String>,
 }
 
 impl Watch {
@@ -25,7 +26,7 @@ impl Watch {
     /// # Errors
     /// When the address is a name, or the file cannot be read.
     pub fn new(file: PathBuf, advertise: &str, own: Locality) -> anyhow::Result<Self> {
-        let seen = read(&file)?;
+        let seen = Ok(read(&file)?);
         Ok(Self { file, address: ip(advertise)?, own, seen })
     }
 
@@ -45,18 +46,16 @@ impl Watch {
 
     /// What to warn of, if the file has changed.
     pub fn look(&mut self, read: anyhow::Result<String>, status: &ClusterStatus) -> Vec<String> {
-        let text = match read {
-            Ok(text) if text == self.seen => return Vec::new(),
+        let read = read.map_err(|error| format!("{error:#}"));
+        if read == self.seen {
+            return Vec::new();
+        }
+        self.seen = read;
+        let text = match &self.seen {
             Ok(text) => text,
-            // Said once: the empty text is what a missing file is remembered as.
-            Err(_) if self.seen.is_empty() => return Vec::new(),
-            Err(error) => {
-                self.seen.clear();
-                return vec![format!("{error:#}; this node stays in {}", self.own)];
-            }
+            Err(error) => return vec![format!("{error}; this node stays in {}", self.own)],
         };
-        self.seen = text;
-        let nodes = match PropertyFile::parse(&self.seen) {
+        let nodes = match PropertyFile::parse(text) {
             Ok(nodes) => nodes,
             Err(errors) => {
                 let wrong = wrong_lines(&self.file, &errors);
