@@ -156,6 +156,24 @@ fn probes_begin_before_the_suspicion_and_convict_nobody_without_it() {
 }
 
 #[test]
+fn contact_after_probes_that_failed_ends_the_silence_before_anyone_is_suspected() {
+    let (mut detector, mut now) = watching();
+    for _ in 0..3 {
+        now += SECOND;
+        detector.on_tick(now);
+    }
+    for _ in 0..2 {
+        detector.due();
+        detector.on_probe(host(2), false, now);
+    }
+    detector.on_contact(host(2), now);
+    now += SECOND;
+    detector.on_tick(now);
+    assert_eq!((detector.failed_probes(host(2)), detector.due()), (0, vec![]));
+    assert_eq!(detector.belief(host(2)), Belief::Alive);
+}
+
+#[test]
 fn whoever_a_helper_reaches_is_alive() {
     let (mut detector, mut now) = watching();
     for is_late in [false, true] {

@@ -52,11 +52,10 @@ fn a_property_file_that_changes_breaks_or_vanishes_moves_no_running_node() {
         assert_eq!(cluster.request("PUT", 1, "/v1/kv/default/k", Some(b"v")).status, 200);
     }
     fs::remove_file(&file).expect("it is there");
-    wait_until("it misses the file", || lines(&cluster, "cannot read the snitch's file") >= 1);
-    say(elsewhere.as_bytes());
-    wait_until("it has read the file again", || {
-        lines(&cluster, "stands in datacenter `west`, rack `r2`") == 2
-    });
+    wait_until("it misses the file", || lines(&cluster, "No such file") == 1);
+    say(format!("{address}=north:r3\n").as_bytes());
+    let north = "stands in datacenter `north`, rack `r3`";
+    wait_until("it has read the file again", || lines(&cluster, north) == 1);
 
     // What keeps a node from nothing while it runs keeps it from starting.
     for (text, said) in [

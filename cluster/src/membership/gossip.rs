@@ -31,9 +31,9 @@ use super::{
 };
 use crate::{node_id::HostId, time::Timestamp};
 
-/// Digests of others in a ping, of some thirty bytes each. They decide how old a heartbeat is when it has come round: with
-/// as many, all of a thousand nodes have heard the last one of a dead node after three seconds.
-const PINGED_DIGESTS: usize = 256;
+/// Digests of others in a ping, of some thirty bytes each. In a large cluster they decide how old a heartbeat is when it
+/// has come round, and so how long a silence must be to be unlikely.
+const PINGED_DIGESTS: usize = 512;
 
 /// What one node has heard of all members.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -248,7 +248,7 @@ impl Peer {
     /// It has answered, or called. Heartbeats tell the rhythm; this only ends a silence that gave rise to probes.
     fn on_contact(&mut self, now: Instant) -> Verdict {
         let was_convicted = self.belief == Belief::Convicted;
-        if self.belief != Belief::Alive || self.is_due || self.is_probed {
+        if self.belief != Belief::Alive || self.is_due || self.is_probed || self.failed > 0 {
             self.arrivals.on_heartbeat(now);
             self.acquit();
         }

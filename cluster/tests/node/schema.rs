@@ -249,9 +249,9 @@ async fn of_changes_the_last_holds_whatever_the_clocks_of_their_nodes_show() {
         let cluster = Cluster::of(3).await;
         let clock = &cluster.machines["n1"].clock;
         if is_ahead {
-            clock.run_ahead_by(error)
+            clock.run_ahead_by(error);
         } else {
-            clock.run_behind_by(error)
+            clock.run_behind_by(error);
         }
         for (ttl_seconds, coordinator) in (1..).zip(["n1", "n2", "n1", "n3", "n1"]) {
             let change = define(&cluster, coordinator, "users", expiring(ttl_seconds)).await;

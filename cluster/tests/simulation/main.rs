@@ -5,7 +5,7 @@
 
 mod campaign;
 
-use std::{collections::BTreeMap, process::Command, thread::available_parallelism};
+use std::{collections::BTreeMap, process::Command, thread::available_parallelism, time::Duration};
 
 use campaign::{Bounds, Plan, campaign, explain, reduce::reduce, run};
 use helenus_cluster::simulation::{Shape, SimulatedCluster};
@@ -79,6 +79,8 @@ fn excess_of_nodes_started_at_once(nodes: u32, factor: u32, allocates_for: Optio
     runtime.expect("a runtime starts").block_on(async {
         let cluster = SimulatedCluster::start(seed, shape, false);
         assert!(cluster.form().await, "{nodes} nodes form one cluster");
+        // Each owns its ranges; that all others do, a node may have yet to hear.
+        assert!(cluster.settles(Duration::from_secs(60)).await, "{nodes} nodes know each other's ranges");
         let members = cluster.status(1).expect("it runs").members;
         let mean = f64::from(factor) / f64::from(nodes);
         members.iter().map(|member| member.owns).fold(0.0, f64::max) / mean - 1.0
