@@ -51,6 +51,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
     if arguments.load.duration.is_none() {
         return misused(Err(anyhow!("a comparison needs --duration")));
     }
+    misused(arguments.load.check())?;
     let mut results: Vec<(String, Vec<Figures>)> =
         lineup.targets.iter().map(|target| (target.name.clone(), Vec::new())).collect();
     let interrupt = Interrupt::listen().context("signals")?;
