@@ -9,6 +9,12 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 pub use helenus_cluster::counted::{counted, is_or_are};
 
+/// Columns of a text that is not for a terminal.
+pub const WIDTH: usize = 80;
+
+/// Fewer characters of a name say nothing.
+const LEAST_OF_A_NAME: usize = 8;
+
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -98,6 +104,45 @@ pub fn narrow_table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[Stri
     spaced(header, rows, 1, terminal_columns())
 }
 
+/// As [`table`], but the names in the columns `long` lose their middle where a row would be wider than the terminal, or than
+/// [`WIDTH`] where there is none: each stays in its line. Programs read JSON.
+pub fn table_of_names<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    mut rows: Vec<[String; COLUMNS]>,
+    long: &[usize],
+) -> String {
+    const BLANKS: usize = 2;
+    let width = terminal_columns().map_or(WIDTH, usize::from);
+    let mut widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([header[column].chars().count()]).max().unwrap_or_default()
+    });
+    let taken = |widths: &[usize]| widths.iter().sum::<usize>() + BLANKS * (COLUMNS - 1);
+    while taken(&widths) > width {
+        let widest = long.iter().copied().max_by_key(|&column| widths[column]);
+        let Some(widest) = widest.filter(|&column| widths[column] > LEAST_OF_A_NAME) else { break };
+        widths[widest] -= 1;
+    }
+    for row in &mut rows {
+        for &column in long {
+            row[column] = shortened(&row[column], widths[column]);
+        }
+    }
+    table(header, &rows)
+}
+
+/// A name in so many characters at most, beginning and end of it if it has more.
+pub fn shortened(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let end = kept / 2;
+    let begin: String = name.chars().take(kept - end).collect();
+    begin + "…" + &name.chars().skip(length - end).collect::<String>()
+}
+
 /// Columns of standard output, if it is a terminal that says so.
 fn terminal_columns() -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
@@ -135,6 +180,25 @@ mod tests {
         assert_eq!(shown.lines().nth(1), Some("a\\u001b]0;title\\u0007\\u000ab\\u009b2J  x"));
         assert_eq!(printable(&foreign, &['\n']), "a\\u001b]0;title\\u0007\nb\\u009b2J");
         assert_eq!(printable("nódos\n", &['\n']), "nódos\n");
+    }
+
+    #[test]
+    fn long_names_lose_their_middle_and_no_row_is_wider_than_eighty_columns() {
+        let header = ["NAME", "SIZE", "DIRECTORY"];
+        let long =
+            ["s".repeat(64), "5.7 KiB".to_owned(), format!("/var/lib/helenus/snapshots/{}", "s".repeat(64))];
+        let short = ["one".to_owned(), "0 B".to_owned(), "/d/one".to_owned()];
+        let text = table_of_names(header, vec![long, short.clone()], &[0, 2]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].contains("/var/lib") && lines[1].matches('…').count() == 2, "{text}");
+        let text = table_of_names(header, vec![short], &[0, 2]);
+        assert_eq!(text, "NAME  SIZE  DIRECTORY\none   0 B   /d/one");
+        assert_eq!(
+            (shortened("abcdefgh", 5), shortened("abcde", 5)),
+            ("ab…gh".to_owned(), "abcde".to_owned())
+        );
     }
 
     #[test]
