@@ -178,5 +178,5 @@ fn the_page_asks_nobody_else() {
 fn a_table_that_there_is_not_is_said_not_to_be() {
     let cluster = TestCluster::start(1);
     let Some(page) = rendered(&format!("{}/console#nowhere/user%3A42", cluster.url(1))) else { return };
-    assert!(page.contains("There is no table “nowhere”"), "{page}");
+    assert!(page.contains("nowhere/user:42: there is no table `nowhere`."), "{page}");
 }

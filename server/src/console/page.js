@@ -115,8 +115,7 @@ async function lookUp() {
     drawAnswer(found);
   } catch (error) {
     sought = null;
-    const isTable = [...at("table").options].some((option) => option.value === table);
-    at("answer").replaceChildren(make("p", { class: "bad" }, isTable ? error.message : `There is no table “${table}”: ${error.message}.`));
+    at("answer").replaceChildren(make("p", { class: "bad" }, `${table}/${key}: ${error.message}.`));
   }
   if (ring) drawRings(ring, colors, sought);
 }
@@ -128,12 +127,13 @@ function tellAge(error) {
   document.body.classList.toggle("stale", Boolean(error));
   at("stale").hidden = !error;
   document.title = error ? "Helenus – no answer" : "Helenus";
-  at("stale").textContent = "";
-  if (!error) return;
+  if (!error) { at("stale").textContent = ""; return; }
   const isSilent = error instanceof TypeError || error.name === "TimeoutError";
   const what = isSilent ? `This page's node, ${location.host}, does not answer.` : `This page's node, ${location.host}, says: ${error.message}.`;
-  const age = answered ? ` What is below is stale since ${hour(answered)}, ${duration(Math.round((Date.now() - answered) / 1000))} ago.` : "";
-  at("stale").textContent = `${what}${age} The page goes on asking.`;
+  const age = answered ? ` What is below is stale since ${hour(answered)}.` : "";
+  const said = `${what}${age} The page goes on asking.`;
+  // Said once to those who hear the page.
+  if (at("stale").textContent !== said) at("stale").textContent = said;
   at("summary").className = "";
   at("summary").textContent = answered ? `as of ${hour(answered)}` : "nothing is known yet";
 }
