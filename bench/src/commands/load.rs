@@ -305,6 +305,7 @@ impl Load {
             "nothing ends the run: give --duration, or property operationcount"
         );
         ensure!(!self.timeout.is_zero(), "--timeout must be above 0");
+        ensure!(self.duration.is_none_or(|duration| !duration.is_zero()), "--duration must be above 0");
         Ok(Plan {
             phase,
             workload,

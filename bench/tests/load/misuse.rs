@@ -7,7 +7,7 @@ const NOBODY: &str = "http://127.0.0.1:1";
 
 #[test]
 fn what_cannot_be_asked_for_ends_with_two_and_is_named() {
-    let table: [(&[&str], &str); 15] = [
+    let table: [(&[&str], &str); 17] = [
         (&["run", "-p", "recordcount=abc"], "recordcount=abc"),
         (&["run", "-p", "foo"], "foo"),
         (&["run", "--consistency", "most"], "consistency: `most`"),
@@ -16,12 +16,14 @@ fn what_cannot_be_asked_for_ends_with_two_and_is_named() {
         (&["run", "--format", "ycsb", "--baseline", "earlier.json"], "--baseline"),
         (&["compare", LINEUP], "--duration"),
         (&["compare", LINEUP, "--duration", "1s", "--threads", "0"], "0 clients"),
+        (&["compare", "/nowhere/lineup.toml", "--duration", "1s"], "cannot read /nowhere/lineup.toml"),
         // Nobody listens there, and nobody is asked.
         (&["run", "--endpoints", NOBODY, "--duration", "1s", "--threads", "0"], "0 clients"),
         (&["run", "--endpoints", NOBODY, "--duration", "1s", "--target=-1"], "target -1"),
         (&["run", "--endpoints", NOBODY, "--duration", "1s", "--workers", "0"], "0 workers"),
         (&["run", "--endpoints", NOBODY, "--duration", "1s", "--timeout", "0s"], "--timeout"),
         (&["run", "--endpoints", NOBODY, "-p", "recordcount=1"], "operationcount"),
+        (&["run", "--endpoints", NOBODY, "--duration", "0s"], "--duration"),
         (
             &["run", "--endpoints", NOBODY, "--duration", "1s", "-p", "helenus.routing=random"],
             "helenus.routing",

@@ -108,16 +108,26 @@ pub fn narrow_table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[Stri
 /// [`WIDTH`] where there is none: each stays in its line. Programs read JSON.
 pub fn table_of_names<const COLUMNS: usize>(
     header: [&str; COLUMNS],
-    mut rows: Vec<[String; COLUMNS]>,
+    rows: Vec<[String; COLUMNS]>,
     long: &[usize],
 ) -> String {
-    const BLANKS: usize = 2;
-    let width = terminal_columns().map_or(WIDTH, usize::from);
+    spaced_names(header, rows, long, terminal_columns())
+}
+
+fn spaced_names<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    mut rows: Vec<[String; COLUMNS]>,
+    long: &[usize],
+    terminal: Option<u16>,
+) -> String {
+    const BLANKS: u16 = 2;
+    let width = terminal.map_or(WIDTH, usize::from);
     let mut widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([header[column].chars().count()]).max().unwrap_or_default()
     });
-    let taken = |widths: &[usize]| widths.iter().sum::<usize>() + BLANKS * (COLUMNS - 1);
+    // The last column has its blanks too, as far as the terminal is concerned.
+    let taken = |widths: &[usize]| widths.iter().sum::<usize>() + usize::from(BLANKS) * COLUMNS;
     while taken(&widths) > width {
         let widest = long.iter().copied().max_by_key(|&column| widths[column]);
         let Some(widest) = widest.filter(|&column| widths[column] > LEAST_OF_A_NAME) else { break };
@@ -128,7 +138,7 @@ pub fn table_of_names<const COLUMNS: usize>(
             row[column] = shortened(&row[column], widths[column]);
         }
     }
-    table(header, &rows)
+    spaced(header, &rows, BLANKS, terminal)
 }
 
 /// A name in so many characters at most, beginning and end of it if it has more.
@@ -188,12 +198,14 @@ mod tests {
         let long =
             ["s".repeat(64), "5.7 KiB".to_owned(), format!("/var/lib/helenus/snapshots/{}", "s".repeat(64))];
         let short = ["one".to_owned(), "0 B".to_owned(), "/d/one".to_owned()];
-        let text = table_of_names(header, vec![long, short.clone()], &[0, 2]);
+        let rows = vec![long, short.clone()];
+        let text = spaced_names(header, rows.clone(), &[0, 2], None);
+        assert_eq!(text, spaced_names(header, rows, &[0, 2], Some(80)), "nothing is wrapped on a terminal");
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[1].contains("/var/lib") && lines[1].matches('…').count() == 2, "{text}");
-        let text = table_of_names(header, vec![short], &[0, 2]);
+        let text = spaced_names(header, vec![short], &[0, 2], None);
         assert_eq!(text, "NAME  SIZE  DIRECTORY\none   0 B   /d/one");
         assert_eq!(
             (shortened("abcdefgh", 5), shortened("abcde", 5)),
