@@ -10,7 +10,7 @@ use std::{
 };
 
 use helenus_cluster::{
-    node::{Meter, Upkeep, UpkeepError, UpkeepOutcome, reports::compactions::remaining_seconds},
+    node::{Meter, Upkeep, UpkeepError, UpkeepOutcome},
     time::Timestamp,
 };
 use parking_lot::Mutex;
@@ -145,10 +145,10 @@ impl Task {
     }
 
     /// Bytes that are done, and bytes that there are, both zero as long as nobody knows; and the seconds that are left at
-    /// the speed so far.
+    /// the speed of the last seconds.
     pub(crate) fn progress(&self) -> (u64, u64, Option<f64>) {
         let (done, total) = self.meter.progress();
-        let remaining = remaining_seconds(done, total, self.began.elapsed()).filter(|_| self.end().is_none());
+        let remaining = self.meter.remaining_seconds().filter(|_| self.end().is_none());
         (done, total, remaining)
     }
 
