@@ -43,14 +43,27 @@ pub enum LogsError {
 #[derive(Debug)]
 pub struct LogFilter {
     handle: reload::Handle<EnvFilter, Registry>,
-    directives: Mutex<String>,
+    held: Mutex<Held>,
     repeats: Repeats,
+}
+
+#[derive(Debug)]
+struct Held {
+    directives: String,
+    /// Whether some level of them holds until the process ends, whatever the settings say.
+    is_passing: bool,
 }
 
 impl LogFilter {
     /// The directives that hold now.
     pub fn directives(&self) -> String {
-        self.directives.lock().clone()
+        self.held.lock().directives.clone()
+    }
+
+    /// The directives that hold now, if [`LogFilter::set_level`] and not the settings made them what they are.
+    pub fn passing(&self) -> Option<String> {
+        let held = self.held.lock();
+        held.is_passing.then(|| held.directives.clone())
     }
 
     /// Tells every second of lines that were left out because they repeat, and whose minute is over.
@@ -67,26 +80,30 @@ impl LogFilter {
         self.repeats.tell_all();
     }
 
-    /// Replaces all directives.
+    /// Replaces all directives by those of the settings.
     ///
     /// # Errors
     /// [`LogsError`]; the old ones hold.
     pub fn set(&self, directives: &str) -> Result<(), LogsError> {
-        let mut held = self.directives.lock();
-        self.handle.reload(EnvFilter::try_new(directives)?)?;
-        directives.clone_into(&mut held);
-        Ok(())
+        self.replace(&mut self.held.lock(), Held { directives: directives.to_owned(), is_passing: false })
     }
 
-    /// Gives one target another level, or without a target all that have no directive of their own; the directives that
-    /// hold now.
+    /// Gives one target another level until the process ends or the directives are replaced, or without a target all that
+    /// have no directive of their own; the directives that hold now.
     ///
     /// # Errors
     /// [`LogsError`]; the old ones hold.
     pub fn set_level(&self, target: Option<&str>, level: &str) -> Result<String, LogsError> {
-        let next = with_level(&self.directives(), target, level);
-        self.set(&next)?;
-        Ok(next)
+        let mut held = self.held.lock();
+        let directives = with_level(&held.directives, target, level);
+        self.replace(&mut held, Held { directives: directives.clone(), is_passing: true })?;
+        Ok(directives)
+    }
+
+    fn replace(&self, held: &mut Held, next: Held) -> Result<(), LogsError> {
+        self.handle.reload(EnvFilter::try_new(&next.directives)?)?;
+        *held = next;
+        Ok(())
     }
 }
 
@@ -117,7 +134,8 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<LogFilter, LogsErro
     };
     let repeats = Repeats::default();
     tracing_subscriber::registry().with(reloadable).with(lines.with_filter(repeats.clone())).try_init()?;
-    Ok(LogFilter { handle, directives: Mutex::new(filter.to_owned()), repeats })
+    let held = Held { directives: filter.to_owned(), is_passing: false };
+    Ok(LogFilter { handle, held: Mutex::new(held), repeats })
 }
 
 #[cfg(test)]
