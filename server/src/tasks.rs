@@ -16,7 +16,7 @@ use helenus_cluster::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::http::Coordinate;
+use crate::{http::Coordinate, telemetry::millis};
 
 /// Ended tasks that are remembered.
 const KEPT: usize = 64;
@@ -79,11 +79,13 @@ impl Tasks {
         };
         tokio::spawn(async move {
             let outcome = node.upkeep(work, &meter).await;
+            let elapsed_ms = millis(began.elapsed());
             match &outcome {
-                Ok(_) => tracing::info!(task = kind, elapsed = ?began.elapsed(), "a task is done"),
-                Err(error) => {
-                    tracing::warn!(task = kind, %error, elapsed = ?began.elapsed(), "a task has failed");
+                Ok(_) => tracing::info!(task = kind, elapsed_ms, "a task is done"),
+                Err(UpkeepError::Cancelled) => {
+                    tracing::info!(task = kind, elapsed_ms, "a task was cancelled");
                 }
+                Err(error) => tracing::warn!(task = kind, %error, elapsed_ms, "a task has failed"),
             }
             tell.send_replace(Some(End { outcome, elapsed: began.elapsed() }));
         });

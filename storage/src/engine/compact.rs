@@ -228,6 +228,7 @@ impl Engine {
         });
         self.compactions.forget(&ids);
         self.measure_debt();
+        self.leaving.add(inputs);
         // Only now: until the manifest was durable, a crash would have needed them.
         self.remove_tables(&ids)
     }

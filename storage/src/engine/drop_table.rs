@@ -56,6 +56,7 @@ impl Engine {
         self.measure_debt();
         self.listener.tell(Step::Flush);
         self.listener.tell(Step::Compact);
+        self.leaving.add(&tree.view().tables);
         self.remove_tables(&files)
     }
 
