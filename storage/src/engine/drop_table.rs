@@ -45,12 +45,12 @@ impl Engine {
         self.compactions.cancel_table(table);
         self.compactions.forget(&files);
         self.tell_dropped(table);
+        self.leaving.add(&tree.view().tables);
         drop(tree);
         // Opens the room as well, for those who wait for memory.
         self.measure_debt();
         self.listener.tell(Step::Flush);
         self.listener.tell(Step::Compact);
-        self.leaving.add(&tree.view().tables);
         self.remove_tables(&files)
     }
 
