@@ -3,6 +3,8 @@
 
 mod processes;
 
+use std::fs;
+
 use processes::{TestCluster, wait_until};
 use serde_json::Value;
 
@@ -67,12 +69,14 @@ fn numbers(cluster: &TestCluster) {
     let text = shown(cluster, &["table-stats"]);
     for line in [
         "Total number of tables: 1",
-        "\tTable: default",
-        "\tSSTable count: 1",
-        "\tSSTables in each level: [L0: 1]",
+        "Table: default",
+        "    SSTable count: 1",
+        "    SSTables in each level: [L0: 1]",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");
     }
+    // Nobody has read from the others.
+    assert!(!text.contains("NaN") && !text.contains('\t'), "{text}");
 
     let histograms = told(cluster, &["histograms", "default"]);
     assert!(histograms["percentiles"]["99"]["write_us"].is_u64(), "{histograms}");
@@ -134,6 +138,15 @@ fn tasks(cluster: &TestCluster) {
 }
 
 fn snapshots(cluster: &TestCluster) {
+    let long = "s".repeat(64);
+    shown(cluster, &["snapshot", "create", &long]);
+    for command in [["snapshot", "list"], ["tasks", "list"]] {
+        let text = shown(cluster, &command);
+        assert!(text.contains("ss…ss"), "the name is cut in its middle:\n{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(told(cluster, &command).to_string().contains(&long), "programs have all of it");
+    }
+    shown(cluster, &["snapshot", "clear", &long]);
     assert!(shown(cluster, &["snapshot", "create", "one"]).starts_with("made snapshot one: "));
     assert_eq!(told(cluster, &["snapshot", "list"])["snapshots"][0]["name"], "one");
     assert!(refused(cluster, &["snapshot", "create", "one"]).1.contains("conflict (409)"));
@@ -153,9 +166,16 @@ fn settings(cluster: &TestCluster) {
     assert_eq!(told(cluster, &["compaction-stats"])["throughput_bytes_per_second"], 8 << 20);
 
     let (status, said) = refused(cluster, &["settings", "set", "coordinator.read_timeout", "never"]);
-    assert!(status == Some(1) && said.contains("field value"), "{said}");
-    let (_, said) = refused(cluster, &["settings", "set", "node.rack", "r2"]);
-    assert!(said.contains("coordinator.read_timeout"), "it names what can be set: {said}");
+    assert!(status == Some(2) && said.contains("field value"), "{said}");
+    assert!(
+        said.starts_with("error: bad-request (400): wrong value for `coordinator.read_timeout`: expected "),
+        "the setting is named, and no command line that nobody wrote: {said}"
+    );
+    let (status, said) = refused(cluster, &["settings", "set", "node.rack", "r2"]);
+    assert!(
+        status == Some(2) && said.contains("coordinator.read_timeout"),
+        "it names what can be set: {said}"
+    );
 
     assert_eq!(cluster.terminate(1), Some(0));
     cluster.spawn(1);
@@ -166,6 +186,37 @@ fn settings(cluster: &TestCluster) {
     assert_eq!(value("coordinator.read_timeout"), ("5s".into(), false.into()));
 }
 
+#[test]
+fn a_node_does_not_start_without_the_settings_that_it_was_given() {
+    let cluster = TestCluster::start(1);
+    shown(&cluster, &["settings", "set", "coordinator.read_timeout", "50ms"]);
+    assert_eq!(cluster.terminate(1), Some(0));
+    let file = cluster.data_directory(1).join("live-settings");
+    let sound = fs::read(&file).expect("it is kept");
+    for (what, bytes) in [
+        ("cut off", &sound[..sound.len() / 2]),
+        ("cut off", b"".as_slice()),
+        ("changed by hand", &String::from_utf8_lossy(&sound).replace("50ms", "90ms").into_bytes()),
+        ("none of ours", b"coordinator.read_timeout=50ms\n"),
+        ("not text", b"\xff\xfe\0"),
+    ] {
+        fs::write(&file, bytes).expect("damage");
+        cluster.spawn(1);
+        let said = cluster.wait_for_failure(1);
+        assert!(
+            said.contains("live-settings") && said.contains(what) && said.contains("move it away"),
+            "{said}"
+        );
+    }
+    fs::write(&file, sound).expect("mended");
+    cluster.spawn(1);
+    cluster.wait_until_ready(1);
+    let listed = shown(&cluster, &["settings", "list"]);
+    let line = listed.lines().find(|line| line.starts_with("coordinator.read_timeout")).unwrap_or(&listed);
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words, ["coordinator.read_timeout", "50ms", "settings", "5s"]);
+}
+
 fn log_level(cluster: &TestCluster) {
     let seen = |cluster: &TestCluster| cluster.log(1).matches("request_id").count();
     assert_eq!(seen(cluster), 0);
@@ -174,6 +225,20 @@ fn log_level(cluster: &TestCluster) {
     wait_until("requests are logged", || seen(cluster) > 0);
     let filter = told(cluster, &["set-log-level", "off", "--target", "helenus_server"]);
     assert!(filter["filter"].as_str().is_some_and(|text| text.ends_with("helenus_server=off")), "{filter}");
+
+    let shown_filter = || {
+        let listed = told(cluster, &["settings", "list"]);
+        let found =
+            listed["settings"].as_array().and_then(|all| all.iter().find(|one| one["name"] == "log.filter"));
+        found.map(|one| (one["value"].clone(), one["source"].clone())).expect("it is listed")
+    };
+    assert_eq!(shown_filter(), (filter["filter"].clone(), "log-level".into()), "what holds is shown");
+    shown(cluster, &["settings", "set", "log.filter", "warn"]);
+    assert_eq!(shown_filter(), ("warn".into(), "settings".into()));
+    assert_eq!(told(cluster, &["set-log-level", "debug"])["filter"], "debug");
+    assert_eq!(shown_filter(), ("debug".into(), "log-level".into()));
+    shown(cluster, &["settings", "reset", "log.filter"]);
+    assert_eq!(shown_filter(), ("info".into(), "default".into()));
 }
 
 fn misuse(cluster: &TestCluster) {
@@ -188,6 +253,12 @@ fn misuse(cluster: &TestCluster) {
         &["drain", "now"],
         &["scrub", "--mib-per-second", "0"],
         &["snapshot", "create", "a/b"],
+        &["snapshot", "create", &"a".repeat(65)],
+        &["settings", "set", "coordinator.read_timeout", "-5s"],
+        &["settings", "set", "log.filter", "==="],
+        &["settings", "reset", "node.rack"],
+        &["set-log-level", "debug", "--target", "a/b"],
+        &["assassinate", "5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d"],
     ] {
         let (status, said) = refused(cluster, arguments);
         assert_eq!(status, Some(2), "{arguments:?}: {said}");

@@ -3,8 +3,11 @@
 //! ```text
 //!   bind all addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
 //!     ─▶ listen to peers ─▶ serve clients
-//!   flush, close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
+//!   flush, close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ drain ◀─ stop serving clients ◀─ SIGTERM, SIGINT
 //! ```
+//!
+//! Clients come first: a request whose head was read when the signal came is served to its end, also if its body is still on
+//! its way, for `http.drain_timeout` at most. Nobody else is let in, and each connection ends with the reply under way.
 //!
 //! A signal during the start ends the process at once, which is what a crash would do: nothing was acknowledged yet.
 //! A second signal ends the process at once; that loses nothing that was acknowledged. SIGHUP does nothing. When a
@@ -46,7 +49,7 @@ use super::{
     open_files, supervisor,
 };
 use crate::{
-    config::{Config, LiveSettings, SnitchKind},
+    config::{Config, LiveSettings, SnitchKind, live::LoadError},
     http::{Controls, Obey},
     peer::{GreetingProvider, PeerListener, TcpTransport},
     snitch::{self, watch::Watch},
@@ -80,7 +83,12 @@ impl Serve {
         if self.new_session {
             rustix::process::setsid().context("cannot leave the session")?;
         }
-        let (settings, effective) = LiveSettings::load(self.settings.sources())?;
+        let (settings, effective) =
+            LiveSettings::load(self.settings.sources()).map_err(|error| match error {
+                // Whoever prints it knows how.
+                LoadError::Wrong(report) => anyhow::Error::from(report),
+                LoadError::Damaged(damaged) => damaged.into(),
+            })?;
         let mut config = effective.config;
         let log = Arc::new(telemetry::start_logs(config.log.format, &config.log.filter)?);
         tracing::info!(version = telemetry::VERSION, commit = telemetry::COMMIT, "starting");
@@ -320,7 +328,6 @@ impl RunningNode {
 
     /// Lets what was begun end, in `grace` at most, and makes everything durable.
     async fn stop(self, doors: Doors, grace: Duration) -> anyhow::Result<()> {
-        self.node.drain();
         if let Some(watch) = &self.watch {
             watch.abort();
         }

@@ -22,10 +22,13 @@ use hyper::{
 };
 
 use super::{
-    Api, Limits, parameters,
+    Api, Limits, origin, parameters,
     problem::{Kind, Problem},
 };
-use crate::listen::{Overload, Refusal};
+use crate::{
+    listen::{Overload, Refusal},
+    telemetry::millis,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("helenus-request-id");
 
@@ -66,7 +69,7 @@ pub(super) async fn pass(State(api): State<Arc<Api>>, mut request: Request, next
     };
     let reply = finish(reply, &request_id);
     let status = reply.status();
-    tracing::debug!(%request_id, %method, status = status.as_u16(), elapsed = ?start.elapsed(), "request");
+    tracing::debug!(%request_id, %method, status = status.as_u16(), elapsed_ms = millis(start.elapsed()), "request");
     reply
 }
 
@@ -129,7 +132,7 @@ fn check_head(request: &Request, limits: &Limits) -> Result<(), Problem> {
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return Err(Problem::bad_field("Host", "a request has exactly one `Host` header"));
     }
-    Ok(())
+    origin::check(request.method(), headers)
 }
 
 /// Gives a problem its body, and every reply what all replies have.

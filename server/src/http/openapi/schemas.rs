@@ -233,7 +233,8 @@ pub(super) fn schemas() -> Value {
         })) } }));
     let compaction_stats = object(json!({
         "pending_bytes": count(), "pending_sstables": count(), "throughput_bytes_per_second": count(),
-        "remaining_seconds": maybe("number"), "set_aside": { "type": "array", "items": text() },
+        "limit_bytes_per_second": maybe("integer"), "remaining_seconds": maybe("number"),
+        "set_aside": { "type": "array", "items": text() },
         "compactions": { "type": "array", "items": object(json!({
             "id": count(), "kind": text(), "table": maybe("string"), "input_sstables": count(),
             "done_bytes": count(), "total_bytes": count(), "elapsed_seconds": { "type": "number" },
@@ -273,7 +274,7 @@ pub(super) fn schemas() -> Value {
         "tokens": count(), "owns": { "type": "number" }, "load_bytes": maybe("integer")
     }));
     let settings = object(json!({ "settings": { "type": "array", "items": object(json!({
-            "name": text(), "value": {}, "configured": {}, "is_changed": { "type": "boolean" }
+            "name": text(), "value": {}, "source": text(), "configured": {}, "is_changed": { "type": "boolean" }
         })) } }));
     let snapshots = object(json!({ "snapshots": { "type": "array", "items": object(json!({
             "name": text(), "directory": text(), "tables": count(), "bytes": count()
@@ -299,7 +300,12 @@ pub(super) fn schemas() -> Value {
             "content_encoding": text(), "ttl": count()
         } } }, "next": maybe("string") })),
         "Replicas": object(json!({
-            "table": text(), "token": text(), "now_us": count(), "agree": { "type": "boolean" },
+            "table": text(), "token": text(), "now_us": count(),
+            "agree": { "type": ["boolean", "null"],
+                "description": "Whether the replicas that answered hold the same; null if none did" },
+            "answered": { "type": "integer", "minimum": 0, "description": "Replicas that said what they hold" },
+            "unanswered": { "type": "integer", "minimum": 0,
+                "description": "Replicas of which it is not known: they are down, or did not answer within a second" },
             "replicas": { "type": "array", "items": { "type": "object" } }
         })),
         "BatchResults": object(json!({ "results": list("BatchResult") })),
