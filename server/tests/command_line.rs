@@ -259,7 +259,18 @@ fn a_problem_is_one_clear_line() {
             ),
             "error: write-timeout (504): what happened [required 2, received 1, outcome unknown, request 7f]\n",
         ),
-        ("get", reply("502 Bad Gateway", "", "<html>"), "error: the node answered 502 Bad Gateway\n"),
+        (
+            "get",
+            reply("502 Bad Gateway", "", "<html>"),
+            "error: 502 Bad Gateway, which is no answer of a Helenus node (--endpoint or HELENUS_ENDPOINT names another \
+             node)\n",
+        ),
+        (
+            "get",
+            reply("404 Not Found", "", "<html>"),
+            "error: 404 Not Found, which is no answer of a Helenus node (--endpoint or HELENUS_ENDPOINT names another \
+             node)\n",
+        ),
     ];
     for (command, answer, expected) in cases {
         let (endpoint, asked) = stub(&answer);

@@ -67,12 +67,14 @@ fn numbers(cluster: &TestCluster) {
     let text = shown(cluster, &["table-stats"]);
     for line in [
         "Total number of tables: 1",
-        "\tTable: default",
-        "\tSSTable count: 1",
-        "\tSSTables in each level: [L0: 1]",
+        "Table: default",
+        "    SSTable count: 1",
+        "    SSTables in each level: [L0: 1]",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");
     }
+    // Nobody has read from the others.
+    assert!(!text.contains("NaN") && !text.contains('\t'), "{text}");
 
     let histograms = told(cluster, &["histograms", "default"]);
     assert!(histograms["percentiles"]["99"]["write_us"].is_u64(), "{histograms}");
@@ -134,6 +136,15 @@ fn tasks(cluster: &TestCluster) {
 }
 
 fn snapshots(cluster: &TestCluster) {
+    let long = "s".repeat(64);
+    shown(cluster, &["snapshot", "create", &long]);
+    for command in [["snapshot", "list"], ["tasks", "list"]] {
+        let text = shown(cluster, &command);
+        assert!(text.contains("ss…ss"), "the name is cut in its middle:\n{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(told(cluster, &command).to_string().contains(&long), "programs have all of it");
+    }
+    shown(cluster, &["snapshot", "clear", &long]);
     assert!(shown(cluster, &["snapshot", "create", "one"]).starts_with("made snapshot one: "));
     assert_eq!(told(cluster, &["snapshot", "list"])["snapshots"][0]["name"], "one");
     assert!(refused(cluster, &["snapshot", "create", "one"]).1.contains("conflict (409)"));
@@ -153,9 +164,16 @@ fn settings(cluster: &TestCluster) {
     assert_eq!(told(cluster, &["compaction-stats"])["throughput_bytes_per_second"], 8 << 20);
 
     let (status, said) = refused(cluster, &["settings", "set", "coordinator.read_timeout", "never"]);
-    assert!(status == Some(1) && said.contains("field value"), "{said}");
-    let (_, said) = refused(cluster, &["settings", "set", "node.rack", "r2"]);
-    assert!(said.contains("coordinator.read_timeout"), "it names what can be set: {said}");
+    assert!(status == Some(2) && said.contains("field value"), "{said}");
+    assert!(
+        said.starts_with("error: bad-request (400): wrong value for `coordinator.read_timeout`: expected "),
+        "the setting is named, and no command line that nobody wrote: {said}"
+    );
+    let (status, said) = refused(cluster, &["settings", "set", "node.rack", "r2"]);
+    assert!(
+        status == Some(2) && said.contains("coordinator.read_timeout"),
+        "it names what can be set: {said}"
+    );
 
     assert_eq!(cluster.terminate(1), Some(0));
     cluster.spawn(1);
@@ -188,6 +206,12 @@ fn misuse(cluster: &TestCluster) {
         &["drain", "now"],
         &["scrub", "--mib-per-second", "0"],
         &["snapshot", "create", "a/b"],
+        &["snapshot", "create", &"a".repeat(65)],
+        &["settings", "set", "coordinator.read_timeout", "-5s"],
+        &["settings", "set", "log.filter", "==="],
+        &["settings", "reset", "node.rack"],
+        &["set-log-level", "debug", "--target", "a/b"],
+        &["assassinate", "5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d"],
     ] {
         let (status, said) = refused(cluster, arguments);
         assert_eq!(status, Some(2), "{arguments:?}: {said}");

@@ -186,7 +186,7 @@ async fn the_command_line_does_the_same() {
     let (status, why) = fails(&["table", "create", "t", "--window", "1h", "--scaling", "T4"]).await;
     assert!(status == Some(2) && why.contains("--window"), "{why}");
     let (status, why) = fails(&["table", "create", "t", "--factor", "0"]).await;
-    assert!(status == Some(1) && why.contains("at least 1"), "{why}");
+    assert!(status == Some(2) && why.contains("at least 1"), "{why}");
 }
 
 #[tokio::test]

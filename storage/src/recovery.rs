@@ -24,7 +24,7 @@ use std::{
     io::ErrorKind,
     ops::RangeInclusive,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     thread,
 };
 
@@ -72,7 +72,7 @@ pub(crate) struct Recovered {
     /// The files that were found.
     pub(crate) found: Vec<String>,
     /// Bytes that replay put into memtables.
-    pub(crate) memtable_bytes: usize,
+    pub(crate) memtable_bytes: Arc<AtomicUsize>,
     /// What an operator may want to know.
     pub(crate) remarks: Vec<String>,
 }
@@ -102,9 +102,9 @@ pub(crate) fn recover(
     let manifest = find_manifest(disk, directory, &names)?;
     let state = manifest.state();
 
-    let trees = open_trees(&**disk, directory, state, options, cache)?;
-    let mut replay =
-        Replay { state, trees: &trees, options, memtable_bytes: 0, read: Vec::new(), remarks: Vec::new() };
+    let memtable_bytes = Arc::default();
+    let trees = open_trees(&**disk, directory, state, options, cache, &memtable_bytes)?;
+    let mut replay = Replay { state, trees: &trees, options, read: Vec::new(), remarks: Vec::new() };
     let end = replay.run(&**disk, directory, &segments)?;
     let segments = Segments {
         disk: Arc::clone(disk),
@@ -115,7 +115,7 @@ pub(crate) fn recover(
     };
     let log = segments.first(end.next, end.start, &end.carried.batches);
     replay.insert_carried(log.start(), end.carried.needed);
-    let Replay { memtable_bytes, mut remarks, .. } = replay;
+    let mut remarks = replay.remarks;
 
     let first = trees.values().filter_map(|tree| tree.view().first_position()).map(|at| at.segment).min();
     let log_first = first.unwrap_or(log.segment());
@@ -183,6 +183,7 @@ fn open_trees(
     state: &LiveState,
     options: &Options,
     cache: &Arc<BlockCache>,
+    memtable_bytes: &Arc<AtomicUsize>,
 ) -> Result<BTreeMap<TableId, Arc<Tree>>> {
     let open = |file: TableFile| -> Result<Arc<TableReader>> {
         let name = TableReader::file_name(file.id);
@@ -196,7 +197,7 @@ fn open_trees(
     let mut trees = BTreeMap::new();
     for (&table, live) in &state.tables {
         let tables = live.files().map(open).collect::<Result<Vec<_>>>()?;
-        trees.insert(table, Arc::new(Tree::new(tables, live.options.clone())));
+        trees.insert(table, Arc::new(Tree::new(tables, live.options.clone(), memtable_bytes)));
     }
     Ok(trees)
 }
@@ -239,7 +240,6 @@ struct Replay<'a> {
     state: &'a LiveState,
     trees: &'a BTreeMap<TableId, Arc<Tree>>,
     options: &'a Options,
-    memtable_bytes: usize,
     /// What was read and is not inserted yet.
     read: Vec<(LogPosition, TableId, Mutation)>,
     remarks: Vec<String>,
@@ -444,21 +444,17 @@ impl Replay<'_> {
         for (position, table, _) in &read {
             entered.entry(*table).or_insert_with(|| trees[table].enter(*position));
         }
-        let insert = |read: Vec<(LogPosition, TableId, Mutation)>| -> isize {
-            let grown = read.into_iter().map(|(_, table, mutation)| entered[&table].insert(&mutation));
-            grown.sum()
+        let insert = |read: Vec<(LogPosition, TableId, Mutation)>| {
+            read.into_iter().for_each(|(_, table, mutation)| entered[&table].insert(&mutation));
         };
-        let grown = if read.len() < WORTH_A_THREAD {
-            insert(read)
-        } else {
-            let other = read.split_off(read.len() / 2);
-            thread::scope(|scope| {
-                let thread = scope.spawn(|| insert(other));
-                let grown = insert(read);
-                grown + thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-        };
-        self.memtable_bytes = self.memtable_bytes.wrapping_add_signed(grown);
+        if read.len() < WORTH_A_THREAD {
+            return insert(read);
+        }
+        let other = read.split_off(read.len() / 2);
+        thread::scope(|scope| {
+            scope.spawn(|| insert(other));
+            insert(read);
+        });
     }
 
     /// Whether a mutation is neither in an SSTable already nor of a table that was dropped.

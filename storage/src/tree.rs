@@ -20,7 +20,7 @@ use std::{
     ops::Bound,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -85,10 +85,16 @@ pub(crate) struct Switched {
 }
 
 impl Tree {
-    /// A table with these SSTables and nothing in memory.
-    pub(crate) fn new(mut tables: Vec<Arc<TableReader>>, options: Option<TableOptions>) -> Self {
+    /// A table with these SSTables and nothing in memory; what its memtables will take is accounted for in
+    /// `memtable_bytes`.
+    pub(crate) fn new(
+        mut tables: Vec<Arc<TableReader>>,
+        options: Option<TableOptions>,
+        memtable_bytes: &Arc<AtomicUsize>,
+    ) -> Self {
         newest_first(&mut tables);
-        let view = View { active: Arc::default(), switched: Vec::new(), tables };
+        let active = Arc::new(Memtable::new(Arc::clone(memtable_bytes)));
+        let view = View { active, switched: Vec::new(), tables };
         Self {
             view: ArcSwap::from_pointee(view),
             options: ArcSwapOption::from_pointee(options),
@@ -156,7 +162,8 @@ impl Tree {
         }
         self.view.rcu(|view| {
             let mut next = View::clone(view);
-            let memtable = std::mem::take(&mut next.active);
+            let empty = Arc::new(next.active.successor());
+            let memtable = std::mem::replace(&mut next.active, empty);
             next.switched.insert(0, Switched { memtable, end });
             next
         });

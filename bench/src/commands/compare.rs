@@ -46,11 +46,13 @@ const START_TIME: Duration = Duration::from_secs(60);
 /// Loads each target in turn; true if each showed figures in each round.
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
     let text = fs::read_to_string(&arguments.lineup)
-        .with_context(|| format!("cannot read {}", arguments.lineup.display()))?;
+        .with_context(|| format!("cannot read {}", arguments.lineup.display()));
+    let text = misused(text)?;
     let lineup = misused(Lineup::parse(arguments.lineup.clone(), &text).map_err(Into::into))?;
     if arguments.load.duration.is_none() {
         return misused(Err(anyhow!("a comparison needs --duration")));
     }
+    misused(arguments.load.check())?;
     let mut results: Vec<(String, Vec<Figures>)> =
         lineup.targets.iter().map(|target| (target.name.clone(), Vec::new())).collect();
     let interrupt = Interrupt::listen().context("signals")?;

@@ -130,12 +130,17 @@ pub(super) struct Servers {
     pub(super) halfway: Option<String>,
 }
 
-/// Loads or runs; true if anything succeeded, and every record of a load.
+/// Loads or runs; true if anything succeeded, every record of a load, and every check of a value that was read.
 pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<bool> {
     let properties = misused(arguments.load.properties())?;
     let unknown: Vec<String> = properties.unknown().collect();
     if !unknown.is_empty() {
         eprintln!("ignored, as nothing here knows them: {}", unknown.join(", "));
+    }
+    if let Some(other) = properties.text("measurementtype").filter(|kind| *kind != "hdrhistogram") {
+        eprintln!(
+            "measurementtype={other} is ignored: latencies are measured as by hdrhistogram, the only one there is here"
+        );
     }
     let output = misused(arguments.output.check(&properties))?;
     let table = properties.text("table").unwrap_or("usertable").to_owned();
@@ -159,7 +164,10 @@ pub(crate) fn execute(arguments: &Arguments, phase: Phase) -> anyhow::Result<boo
     let run = arguments.load.carry_out(&properties, phase, servers, &mut observer, &interrupt)?;
     observer.finish()?;
     output.tell(&run)?;
-    Ok(run.succeeded > 0 && (phase == Phase::Run || run.failed == 0) && !interrupt.is_set())
+    Ok(run.succeeded > 0
+        && run.wrong_values() == 0
+        && (phase == Phase::Run || run.failed == 0)
+        && !interrupt.is_set())
 }
 
 impl Arguments {
@@ -182,6 +190,21 @@ impl Load {
         Ok(Properties::read(&self.files, &self.properties)?)
     }
 
+    /// Whether both phases can be carried out, whoever the servers are.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let properties = self.properties()?;
+        let workload = Arc::new(Workload::new(&properties)?);
+        let nobody: Arc<[Endpoint]> = Arc::default();
+        self.without_pace().plan(
+            &properties,
+            Phase::Load,
+            Arc::clone(&workload),
+            &Protocol::Etcd,
+            Arc::clone(&nobody),
+        )?;
+        self.plan(&properties, Phase::Run, workload, &Protocol::Etcd, nobody).map(drop)
+    }
+
     /// The same, as fast as it goes and to its end: for inserting what is needed.
     pub(super) fn without_pace(&self) -> Self {
         Self { target: Some(0.0), duration: None, warmup: Duration::ZERO, ..self.clone() }
@@ -201,20 +224,22 @@ impl Load {
             servers.endpoints.iter().map(|text| Endpoint::resolve(text)).collect();
         let endpoints = misused(resolved.map_err(Into::into))?;
         let words = [("round-robin", Routing::RoundRobin), ("token-aware", Routing::TokenAware)];
-        let configured = properties.choice("helenus.routing", Routing::RoundRobin, &words)?;
+        let configured =
+            misused(properties.choice("helenus.routing", Routing::RoundRobin, &words).map_err(Into::into))?;
         let routing = self.routing.map_or(configured, Into::into);
+        // Before any server is asked: a slip of the pen is one whoever is there.
+        let mut plan = misused(self.plan(properties, phase, workload, &servers.protocol, endpoints))?;
         let mut target = Target::prepare(&servers.endpoints, &servers.protocol, routing)?;
         for note in &target.notes {
             eprintln!("{note}");
         }
         target.server.sync_mode = servers.sync_mode;
-        let protocol = match servers.protocol {
+        plan.protocol = Arc::new(match servers.protocol {
             Protocol::Helenus { consistency, .. } => {
                 Protocol::Helenus { table: target.table.clone(), consistency }
             }
             Protocol::Etcd => Protocol::Etcd,
-        };
-        let mut plan = misused(self.plan(properties, phase, workload, protocol, endpoints))?;
+        });
         plan.routes.clone_from(&target.routes);
         plan.interrupt = interrupt.flag();
         let mut settings = plan.settings(&target.table);
@@ -232,6 +257,10 @@ impl Load {
         for event in run.events.iter().filter(|event| !event.succeeded) {
             run.generator.warnings.push(format!("the command half-way failed: {}", event.command));
         }
+        if let wrong @ 1.. = run.wrong_values() {
+            let warning = format!("{wrong} of the values that were read are not those that were written");
+            run.generator.warnings.push(warning);
+        }
         if interrupt.is_set() {
             run.generator.warnings.insert(0, "the run was interrupted".to_owned());
         }
@@ -243,7 +272,7 @@ impl Load {
         properties: &Properties,
         phase: Phase,
         workload: Arc<Workload>,
-        protocol: Protocol,
+        protocol: &Protocol,
         endpoints: Arc<[Endpoint]>,
     ) -> anyhow::Result<Plan> {
         let clients = match self.threads {
@@ -276,10 +305,11 @@ impl Load {
             "nothing ends the run: give --duration, or property operationcount"
         );
         ensure!(!self.timeout.is_zero(), "--timeout must be above 0");
+        ensure!(self.duration.is_none_or(|duration| !duration.is_zero()), "--duration must be above 0");
         Ok(Plan {
             phase,
             workload,
-            protocol: Arc::new(protocol),
+            protocol: Arc::new(protocol.clone()),
             endpoints,
             routes: None,
             clients,

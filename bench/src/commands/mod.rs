@@ -1,7 +1,7 @@
 //! The command line of the load generator: arguments to a plan, a result to a report.
 //!
 //! Reading order: `habits` (how YCSB's users write flags), `load` (also `run`), `halfway`, `interrupt`, `progress`,
-//! `output`, `report`, `compare`.
+//! `status`, `output`, `report`, `compare`.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -13,6 +13,7 @@ pub(crate) mod load;
 mod output;
 mod progress;
 pub(crate) mod report;
+mod status;
 
 /// What was asked for cannot be: the command line, a property, a line-up. Ends the command with status 2.
 #[derive(Debug)]

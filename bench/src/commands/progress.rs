@@ -2,20 +2,21 @@
 
 use std::{
     io::{self, IsTerminal},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::Context;
 use helenus_bench::{
     load::{Plan, Progress},
-    report::{HdrLogs, status_line},
+    report::HdrLogs,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::status::Status;
+
 /// Shows progress and writes logs.
 pub(super) struct Observer {
-    /// YCSB's status lines, so often.
-    status: Option<Duration>,
+    status: Option<Status>,
     logs: Option<HdrLogs>,
     log_error: Option<io::Error>,
     bar: Option<ProgressBar>,
@@ -23,7 +24,7 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Without status lines, a bar if standard error is a terminal.
+    /// With YCSB's status lines so often; without them, a bar if standard error is a terminal.
     pub(super) fn new(status: Option<Duration>, logs: Option<HdrLogs>, name: &str) -> Self {
         let bar = (status.is_none() && io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent}% {msg} {eta}");
@@ -32,12 +33,15 @@ impl Observer {
             bar.set_prefix(name.to_owned());
             bar
         });
-        Self { status, logs, log_error: None, bar, operations: None }
+        Self { status: status.map(Status::new), logs, log_error: None, bar, operations: None }
     }
 
     /// The plan is about to be carried out.
     pub(super) fn begin(&mut self, plan: &Plan) {
         self.operations = plan.operations;
+        if let Some(status) = &mut self.status {
+            status.tell(None);
+        }
         if let Some(bar) = &self.bar {
             bar.set_length(plan.operations.or(plan.duration.map(|duration| duration.as_secs())).unwrap_or(1));
         }
@@ -51,11 +55,8 @@ impl Observer {
         {
             self.log_error.get_or_insert(error);
         }
-        if let Some(every) = self.status
-            && progress.elapsed.as_secs().is_multiple_of(every.as_secs().max(1))
-        {
-            let left = self.operations.map(|operations| operations.saturating_sub(done));
-            eprintln!("{}", status_line(SystemTime::now(), progress, left));
+        if let Some(status) = &mut self.status {
+            status.observe(progress, self.operations.map(|operations| operations.saturating_sub(done)));
         }
         if let Some(bar) = &self.bar {
             let rate = (progress.interval.succeeded + progress.interval.failed) as f64 / progress.interval_s;
@@ -66,6 +67,9 @@ impl Observer {
 
     /// All is over.
     pub(super) fn finish(self) -> anyhow::Result<()> {
+        if let Some(mut status) = self.status {
+            status.tell(None);
+        }
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }

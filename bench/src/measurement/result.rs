@@ -52,6 +52,13 @@ impl RunResult {
         self.succeeded as f64 / self.seconds.max(f64::MIN_POSITIVE)
     }
 
+    /// Values that were read and are not those that were written, as `dataintegrity` finds out.
+    #[must_use]
+    pub fn wrong_values(&self) -> u64 {
+        let checks = self.operations.iter().filter(|kind| kind.operation == Operation::Verify);
+        checks.map(|kind| kind.failed.count).sum()
+    }
+
     /// Whether operations were due at fixed times.
     #[must_use]
     pub fn is_open_loop(&self) -> bool {

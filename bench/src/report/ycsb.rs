@@ -154,7 +154,7 @@ fn ordinal(percentile: f64) -> String {
     text + suffix
 }
 
-/// YCSB's status line: totals, the rate of the last interval, and latencies of each kind in it.
+/// YCSB's status line: totals, the rate of the last interval, if there was one, and latencies of each kind in it.
 #[must_use]
 pub fn status_line(now: SystemTime, progress: &Progress<'_>, left: Option<u64>) -> String {
     let stamp = humantime::format_rfc3339_millis(now).to_string();
@@ -162,7 +162,10 @@ pub fn status_line(now: SystemTime, progress: &Progress<'_>, left: Option<u64>) 
     let done = progress.total.succeeded + progress.total.failed;
     let current = (progress.interval.succeeded + progress.interval.failed) as f64 / progress.interval_s;
     let seconds = progress.elapsed.as_secs();
-    let mut text = format!("{stamp} {seconds} sec: {done} operations; {current:.2} current ops/sec; ");
+    let mut text = format!("{stamp} {seconds} sec: {done} operations; ");
+    if progress.interval_s > 0.0 {
+        let _ = write!(text, "{current:.2} current ops/sec; ");
+    }
     if let Some(left) = left.filter(|&left| left > 0 && done > 0) {
         let estimate = (left as f64 * progress.elapsed.as_secs_f64() / done as f64).ceil();
         let _ = write!(text, "est completion in {estimate:.0} second ");

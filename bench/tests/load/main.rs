@@ -12,6 +12,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use axum::body::Bytes;
 use helenus_bench::{client::Outcome, measurement::RunResult};
 use rustix::process::{Pid, Signal, kill_process};
 use stand_in::StandIn;
@@ -239,8 +240,48 @@ fn a_changed_value_is_noticed_by_the_integrity_check() {
         *value = value.iter().rev().copied().collect();
     }
     let run = bench(&server, &format!("run -P {} {integrity} --format ycsb", workload_file('c')));
+    let complaint = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("WARNING: 1000 of the values that were read"), "{complaint}");
     let lines = parse_ycsb(&String::from_utf8(run.stdout).expect("text"));
     assert_eq!(lines[&("VERIFY".to_owned(), "Return=UNEXPECTED_STATE".to_owned())], 1_000.0);
+}
+
+#[test]
+fn status_lines_begin_with_nothing_and_end_with_all() {
+    let server = StandIn::start();
+    let output = bench(&server, &format!("load -P {} -s", workload_file('c')));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = errors.lines().filter(|line| line.contains(" sec: ")).collect();
+    let [first, .., last] = lines.as_slice() else { panic!("{errors}") };
+    assert!(first.ends_with(" 0 sec: 0 operations;"), "{first}");
+    assert!(last.contains(": 1000 operations; ") && last.contains("[INSERT: Count="), "{last}");
+}
+
+#[test]
+fn one_value_of_a_few_that_is_another_fails_the_run() {
+    let server = StandIn::start();
+    let integrity = "-p dataintegrity=true -p fieldcount=2 -p requestdistribution=sequential";
+    output(&server, &format!("load -P {} {integrity}", workload_file('c')));
+    let run = format!("run -P {} {integrity}", workload_file('c'));
+    assert!(bench(&server, &run).status.success());
+    let changed = |value: &mut Bytes| *value = value.iter().rev().copied().collect();
+    server.contents().records.values_mut().take(1).for_each(changed);
+    let output = bench(&server, &run);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("1 of the values that were read are not those that were written"), "{told}");
+}
+
+#[test]
+fn a_kind_of_measurement_that_there_is_not_is_said_to_be_ignored() {
+    let server = StandIn::start();
+    for (kind, is_told) in [("histogram", true), ("timeseries", true), ("hdrhistogram", false)] {
+        let output = bench(&server, &format!("load -p recordcount=1 -p measurementtype={kind}"));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        assert_eq!(errors.contains(&format!("measurementtype={kind} is ignored")), is_told, "{errors}");
+    }
 }
 
 #[test]
@@ -291,7 +332,7 @@ fn an_interrupted_run_tells_what_it_has() {
         .spawn()
         .expect("helenus-bench runs");
     let mut lines = BufReader::new(run.stderr.take().expect("piped")).lines().map_while(Result::ok);
-    lines.find(|line| line.contains(" operations; ")).expect("it measures");
+    lines.find(|line| line.contains(" current ops/sec; ")).expect("it measures");
     kill_process(Pid::from_child(&run), Signal::INT).expect("it lives");
     let output = run.wait_with_output().expect("it ends");
     assert!(!output.status.success());

@@ -2,16 +2,33 @@
 
 use std::process::Command;
 
+const LINEUP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/compare.toml");
+const NOBODY: &str = "http://127.0.0.1:1";
+
 #[test]
 fn what_cannot_be_asked_for_ends_with_two_and_is_named() {
-    let table: [(&[&str], &str); 7] = [
+    let table: [(&[&str], &str); 17] = [
         (&["run", "-p", "recordcount=abc"], "recordcount=abc"),
         (&["run", "-p", "foo"], "foo"),
         (&["run", "--consistency", "most"], "consistency: `most`"),
         (&["run", "--endpoints", "nowhere"], "nowhere"),
         (&["run", "--routing", "random"], "--routing"),
         (&["run", "--format", "ycsb", "--baseline", "earlier.json"], "--baseline"),
-        (&["compare", concat!(env!("CARGO_MANIFEST_DIR"), "/../config/compare.toml")], "--duration"),
+        (&["compare", LINEUP], "--duration"),
+        (&["compare", LINEUP, "--duration", "1s", "--threads", "0"], "0 clients"),
+        (&["compare", "/nowhere/lineup.toml", "--duration", "1s"], "cannot read /nowhere/lineup.toml"),
+        // Nobody listens there, and nobody is asked.
+        (&["run", "--endpoints", NOBODY, "--duration", "1s", "--threads", "0"], "0 clients"),
+        (&["run", "--endpoints", NOBODY, "--duration", "1s", "--target=-1"], "target -1"),
+        (&["run", "--endpoints", NOBODY, "--duration", "1s", "--workers", "0"], "0 workers"),
+        (&["run", "--endpoints", NOBODY, "--duration", "1s", "--timeout", "0s"], "--timeout"),
+        (&["run", "--endpoints", NOBODY, "-p", "recordcount=1"], "operationcount"),
+        (&["run", "--endpoints", NOBODY, "--duration", "0s"], "--duration"),
+        (
+            &["run", "--endpoints", NOBODY, "--duration", "1s", "-p", "helenus.routing=random"],
+            "helenus.routing",
+        ),
+        (&["load", "--endpoints", NOBODY, "--warmup", "1s"], "--warmup"),
     ];
     for (arguments, named) in table {
         let output =

@@ -11,6 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{
+    Usage,
     endpoint::{self, EndpointArgs},
     output::{self, Format, FormatArgs},
 };
@@ -271,7 +272,9 @@ const ASSASSINATE_PATH: &str = "/admin/v1/assassinate";
 
 /// Has the host id typed once more. Whoever is not at a terminal says `--yes`.
 fn confirm(host_id: Uuid) -> anyhow::Result<()> {
-    anyhow::ensure!(stdin().is_terminal(), "nothing is removed without --yes, or a terminal to ask at");
+    if !stdin().is_terminal() {
+        return Err(Usage("nothing is removed without --yes, or a terminal to ask at".to_owned()).into());
+    }
     eprint!("Its data on other nodes stays; it never comes back. Type the host id again to remove it: ");
     let mut typed = String::new();
     stdin().read_line(&mut typed)?;

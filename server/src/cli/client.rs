@@ -155,7 +155,7 @@ impl Get {
             let problem = endpoint::problem(&mut response);
             return Err(match problem.name() {
                 "not-found" if deleted => anyhow::anyhow!("not found: the key was deleted"),
-                "not-found" | "" => anyhow::anyhow!("not found"),
+                "not-found" => anyhow::anyhow!("not found"),
                 _ => endpoint::describe(response.status(), &problem),
             });
         }

@@ -6,8 +6,13 @@ use anyhow::Context;
 use serde::Deserialize;
 use ureq::{
     Agent, Body,
-    http::{Method, Request, Response},
+    http::{Method, Request, Response, StatusCode},
 };
+
+use super::Usage;
+
+/// What to do if this is the wrong one.
+const OTHER_NODE: &str = "--endpoint or HELENUS_ENDPOINT names another node";
 
 /// A reply that is not the answer itself is never longer.
 const MAX_REPLY_BYTES: u64 = 16 << 20;
@@ -33,7 +38,7 @@ fn endpoint(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     let uri: ureq::http::Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
     if uri.scheme_str() != Some("http") || uri.authority().is_none() {
-        return Err("write http://host:port".to_owned());
+        return Err("nodes speak HTTP, without TLS: write http://host:port".to_owned());
     }
     if uri.path_and_query().is_some_and(|rest| rest != "/" && rest != "") {
         return Err("write http://host:port without a path".to_owned());
@@ -69,9 +74,10 @@ pub(super) fn send(
         ureq::Error::Timeout(_) => {
             anyhow::anyhow!("no answer from {endpoint} in {:.1} s{outcome}", patience.as_secs_f64())
         }
-        ureq::Error::Io(error) => anyhow::anyhow!(
-            "cannot talk to {endpoint}: {error} (--endpoint or HELENUS_ENDPOINT names another node)"
-        ),
+        ureq::Error::Io(error) => anyhow::anyhow!("cannot talk to {endpoint}: {error} ({OTHER_NODE})"),
+        ureq::Error::Protocol(error) => {
+            anyhow::anyhow!("{endpoint} does not speak HTTP: {error} ({OTHER_NODE})")
+        }
         error => anyhow::anyhow!("cannot talk to {endpoint}: {error}"),
     })
 }
@@ -139,14 +145,9 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// What, why, and the numbers in brackets: in one line, unless the node says why in several, which begin their own.
+    /// What, why, and the numbers in brackets, in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.detail.is_empty() { &self.title } else { &self.detail };
-        let has_lines = what.contains('\n');
-        if has_lines {
-            f.write_str("\n")?;
-        }
-        f.write_str(what.trim_end())?;
+        f.write_str(if self.detail.is_empty() { &self.title } else { &self.detail })?;
         let facts = [
             ("field", self.field.clone()),
             ("required", self.required.map(|number| number.to_string())),
@@ -157,10 +158,7 @@ impl fmt::Display for Problem {
         ];
         let facts: Vec<String> =
             facts.into_iter().filter_map(|(name, fact)| Some(format!("{name} {}", fact?))).collect();
-        if facts.is_empty() {
-            return Ok(());
-        }
-        write!(f, "{}[{}]", if has_lines { '\n' } else { ' ' }, facts.join(", "))
+        if facts.is_empty() { Ok(()) } else { write!(f, " [{}]", facts.join(", ")) }
     }
 }
 
@@ -176,16 +174,16 @@ pub(super) fn refusal(response: &mut Response<Body>) -> anyhow::Error {
     describe(status, &problem(response))
 }
 
-/// A status and its problem, as an error.
-pub(super) fn describe(status: ureq::http::StatusCode, problem: &Problem) -> anyhow::Error {
-    match problem.name() {
-        "" => anyhow::anyhow!("the node answered {status}"),
-        name => {
-            let said = problem.to_string();
-            let blank = if said.starts_with('\n') { "" } else { " " };
-            anyhow::anyhow!("{name} ({}):{blank}{said}", status.as_u16())
-        }
+/// A status and its problem, as an error. What the node takes for a bad request was asked wrongly here.
+pub(super) fn describe(status: StatusCode, problem: &Problem) -> anyhow::Error {
+    let said = match problem.name() {
+        "" => return anyhow::anyhow!("{status}, which is no answer of a Helenus node ({OTHER_NODE})"),
+        name => format!("{name} ({}): {problem}", status.as_u16()),
+    };
+    if status == StatusCode::BAD_REQUEST || problem.name() == "no-such-setting" {
+        return Usage(said).into();
     }
+    anyhow::anyhow!(said)
 }
 
 #[cfg(test)]
@@ -193,19 +191,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_in_lines_keeps_them_and_one_in_a_line_stays_in_it() {
-        let problem = |detail: &str| Problem {
-            r#type: "/problems/bad-request".to_owned(),
-            detail: detail.to_owned(),
-            field: Some("value".to_owned()),
-            ..Problem::default()
+    fn what_a_node_refuses_as_a_bad_request_is_wrong_usage() {
+        let refused = |status: StatusCode, name: &str| {
+            let problem = Problem {
+                r#type: format!("/problems/{name}"),
+                detail: "not so".to_owned(),
+                field: Some("value".to_owned()),
+                ..Problem::default()
+            };
+            let error = describe(status, &problem);
+            (error.is::<Usage>(), error.to_string())
         };
-        let shown =
-            |detail: &str| describe(ureq::http::StatusCode::BAD_REQUEST, &problem(detail)).to_string();
-        assert_eq!(shown("not a size"), "bad-request (400): not a size [field value]");
         assert_eq!(
-            shown("error: not a size\n  1 | x = lots\n    |     ^^^^\n"),
-            "bad-request (400):\nerror: not a size\n  1 | x = lots\n    |     ^^^^\n[field value]"
+            refused(StatusCode::BAD_REQUEST, "bad-request"),
+            (true, "bad-request (400): not so [field value]".to_owned())
         );
+        assert!(refused(StatusCode::NOT_FOUND, "no-such-setting").0);
+        assert!(!refused(StatusCode::NOT_FOUND, "no-such-table").0);
+        assert!(!describe(StatusCode::BAD_REQUEST, &Problem::default()).is::<Usage>(), "it is no node");
     }
 }

@@ -178,7 +178,11 @@ fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::FAILURE;
     }
     output::error(&format!("error: {error:#}"));
-    ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+    if !error.is::<Usage>() {
+        return ExitCode::FAILURE;
+    }
+    output::note("\nFor more information, try '--help'.");
+    ExitCode::from(2)
 }
 
 #[cfg(test)]

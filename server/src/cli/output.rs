@@ -9,6 +9,12 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 pub use helenus_cluster::counted::{counted, is_or_are};
 
+/// Columns of a text that is not for a terminal.
+pub const WIDTH: usize = 80;
+
+/// Fewer characters of a name say nothing.
+const LEAST_OF_A_NAME: usize = 8;
+
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -98,6 +104,55 @@ pub fn narrow_table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[Stri
     spaced(header, rows, 1, terminal_columns())
 }
 
+/// As [`table`], but the names in the columns `long` lose their middle where a row would be wider than the terminal, or than
+/// [`WIDTH`] where there is none: each stays in its line. Programs read JSON.
+pub fn table_of_names<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: Vec<[String; COLUMNS]>,
+    long: &[usize],
+) -> String {
+    spaced_names(header, rows, long, terminal_columns())
+}
+
+fn spaced_names<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    mut rows: Vec<[String; COLUMNS]>,
+    long: &[usize],
+    terminal: Option<u16>,
+) -> String {
+    const BLANKS: u16 = 2;
+    let width = terminal.map_or(WIDTH, usize::from);
+    let mut widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([header[column].chars().count()]).max().unwrap_or_default()
+    });
+    // The last column has its blanks too, as far as the terminal is concerned.
+    let taken = |widths: &[usize]| widths.iter().sum::<usize>() + usize::from(BLANKS) * COLUMNS;
+    while taken(&widths) > width {
+        let widest = long.iter().copied().max_by_key(|&column| widths[column]);
+        let Some(widest) = widest.filter(|&column| widths[column] > LEAST_OF_A_NAME) else { break };
+        widths[widest] -= 1;
+    }
+    for row in &mut rows {
+        for &column in long {
+            row[column] = shortened(&row[column], widths[column]);
+        }
+    }
+    spaced(header, &rows, BLANKS, terminal)
+}
+
+/// A name in so many characters at most, beginning and end of it if it has more.
+pub fn shortened(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let end = kept / 2;
+    let begin: String = name.chars().take(kept - end).collect();
+    begin + "…" + &name.chars().skip(length - end).collect::<String>()
+}
+
 /// Columns of standard output, if it is a terminal that says so.
 fn terminal_columns() -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
@@ -135,6 +190,27 @@ mod tests {
         assert_eq!(shown.lines().nth(1), Some("a\\u001b]0;title\\u0007\\u000ab\\u009b2J  x"));
         assert_eq!(printable(&foreign, &['\n']), "a\\u001b]0;title\\u0007\nb\\u009b2J");
         assert_eq!(printable("nódos\n", &['\n']), "nódos\n");
+    }
+
+    #[test]
+    fn long_names_lose_their_middle_and_no_row_is_wider_than_eighty_columns() {
+        let header = ["NAME", "SIZE", "DIRECTORY"];
+        let long =
+            ["s".repeat(64), "5.7 KiB".to_owned(), format!("/var/lib/helenus/snapshots/{}", "s".repeat(64))];
+        let short = ["one".to_owned(), "0 B".to_owned(), "/d/one".to_owned()];
+        let rows = vec![long, short.clone()];
+        let text = spaced_names(header, rows.clone(), &[0, 2], None);
+        assert_eq!(text, spaced_names(header, rows, &[0, 2], Some(80)), "nothing is wrapped on a terminal");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].contains("/var/lib") && lines[1].matches('…').count() == 2, "{text}");
+        let text = spaced_names(header, vec![short], &[0, 2], None);
+        assert_eq!(text, "NAME  SIZE  DIRECTORY\none   0 B   /d/one");
+        assert_eq!(
+            (shortened("abcdefgh", 5), shortened("abcde", 5)),
+            ("ab…gh".to_owned(), "abcde".to_owned())
+        );
     }
 
     #[test]

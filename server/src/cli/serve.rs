@@ -3,8 +3,11 @@
 //! ```text
 //!   bind all addresses ─▶ answer clients "starting" ─▶ open storage (replays the log) ─▶ identity ─▶ node
 //!     ─▶ listen to peers ─▶ serve clients
-//!   flush, close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ stop serving clients ◀─ drain ◀─ SIGTERM, SIGINT
+//!   flush, close storage ◀─ stop node and transport ◀─ stop serving peers ◀─ drain ◀─ stop serving clients ◀─ SIGTERM, SIGINT
 //! ```
+//!
+//! Clients come first: a request whose head was read when the signal came is served to its end, also if its body is still on
+//! its way, for `http.drain_timeout` at most. Nobody else is let in, and each connection ends with the reply under way.
 //!
 //! A signal during the start ends the process at once, which is what a crash would do: nothing was acknowledged yet.
 //! A second signal ends the process at once; that loses nothing that was acknowledged. SIGHUP does nothing. When a
@@ -320,7 +323,6 @@ impl RunningNode {
 
     /// Lets what was begun end, in `grace` at most, and makes everything durable.
     async fn stop(self, doors: Doors, grace: Duration) -> anyhow::Result<()> {
-        self.node.drain();
         if let Some(watch) = &self.watch {
             watch.abort();
         }

@@ -204,7 +204,11 @@ impl List {
             return Ok(output::answer_json(&reply)?);
         }
         let rows: Vec<_> = reply["tables"].as_array().into_iter().flatten().map(row).collect();
-        output::answer(&output::table(["NAME", "REPLICATION", "READ", "WRITE", "TTL", "GRACE"], &rows))?;
+        output::answer(&output::table_of_names(
+            ["NAME", "REPLICATION", "READ", "WRITE", "TTL", "GRACE"],
+            rows,
+            &[0],
+        ))?;
         Ok(())
     }
 }

@@ -97,6 +97,15 @@ impl Report {
         texts.join("\n\n")
     }
 
+    /// What is wrong without where: for a value that was given by itself.
+    pub fn in_a_line(&self) -> String {
+        let said = self.diagnostics.iter().map(|diagnostic| match diagnostic.label.as_str() {
+            "" => diagnostic.title.clone(),
+            label => format!("{}: {label}", diagnostic.title),
+        });
+        said.collect::<Vec<_>>().join("; ")
+    }
+
     fn group<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {
         let mut group = Group::with_title(Level::ERROR.primary_title(diagnostic.title.as_str()));
         let mut places: Vec<(AnnotationKind, &Place, &str)> = Vec::new();

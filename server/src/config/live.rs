@@ -116,7 +116,7 @@ impl LiveSettings {
             Some(value) => value.to_owned(),
             None => configured.as_str().map_or_else(|| configured.to_string(), str::to_owned),
         };
-        let effective = alone(name, &text).map_err(|report| LiveError::Invalid(report.render(false)))?;
+        let effective = alone(name, &text).map_err(|report| LiveError::Invalid(report.in_a_line()))?;
         let mut changed = self.changed.lock();
         let mut next = changed.clone();
         match value {

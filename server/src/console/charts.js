@@ -5,9 +5,9 @@ const OPERATIONS = [["put", "Writes"], ["get", "Reads"], ["delete", "Deletes"]];
 const looks = OPERATIONS.map(() => []);
 let looked;
 
-/** Takes another look at the metrics. */
+/** Takes another look at the metrics. A node that was started again counts from nothing: there is no rate across that. */
 function chart(look) {
-  if (looked) {
+  if (looked && looked.generation === look.generation) {
     OPERATIONS.forEach(([operation], index) => {
       const key = `helenus_coordinator_request_duration_seconds{op="${operation}"}`;
       const [p50, p99] = [0.5, 0.99].map((share) => between(looked, look, key, share));
@@ -19,14 +19,14 @@ function chart(look) {
   looked = look;
 }
 
-function line(points, color, most, width) {
+function line(points, color, most, width, dashes) {
   const steps = points.map((value, index) => {
     const x = 300 * (index + LOOKS - points.length) / (LOOKS - 1);
     return Number.isFinite(value) ? `${x.toFixed(1)},${(60 - 54 * value / (most || 1)).toFixed(1)}` : null;
   });
   return make("polyline", {
     points: steps.filter(Boolean).join(" "), fill: "none", stroke: color, "stroke-width": width,
-    "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round",
+    "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round", "stroke-dasharray": dashes,
   });
 }
 
@@ -44,8 +44,8 @@ function drawCharts() {
     return [
       panel(`${name} per second`, count(Math.round(last.rate)), [line(rates, "var(--accent)", top, 1.6)], `up to ${count(Math.round(top))}`),
       panel(`${name}: latency`, Number.isFinite(last.p99) ? `p99 ≤ ${duration(last.p99)}` : "–",
-        [line(seen.map((look) => look.p50), "var(--good)", slow, 1.3), line(p99, "var(--bad)", slow, 1.6)],
-        `p50 green, p99 red, up to ${p99.some(Number.isFinite) ? duration(slow) : "–"}`),
+        [line(seen.map((look) => look.p50), "var(--good)", slow, 1.3, "3 2"), line(p99, "var(--bad)", slow, 1.6)],
+        `p50 dashed, p99 solid, up to ${p99.some(Number.isFinite) ? duration(slow) : "–"}`),
     ];
   }));
 }

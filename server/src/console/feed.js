@@ -43,14 +43,20 @@ const units = (value, base, names) => {
   while (Math.abs(rest) >= base && unit < names.length - 1) { rest /= base; unit += 1; }
   return `${rest >= 100 || unit === 0 && Number.isInteger(rest) ? Math.round(rest) : rest.toPrecision(3)}${names[unit]}`;
 };
-const bytes = (value) => units(value, 1024, [" B", " KiB", " MiB", " GiB", " TiB"]);
+/** As the commands show them: 0 B, 5.7 KiB, 104.0 KiB. */
+function bytes(value) {
+  let rest = value, unit = 0;
+  const names = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  while (rest >= 1024 && unit < names.length - 1) { rest /= 1024; unit += 1; }
+  return `${rest.toFixed(unit > 0 ? 1 : 0)} ${names[unit]}`;
+}
 const count = (value) => units(value, 1000, ["", " k", " M", " G"]);
 const duration = (seconds) =>
   !Number.isFinite(seconds) ? "–" : Math.abs(seconds) < 1 ? units(seconds * 1e6, 1000, [" µs", " ms", " s"]) : `${count(seconds)} s`;
 
 /** An element with attributes and children; text is never taken for markup. */
 function make(name, attributes = {}, ...children) {
-  const isDrawn = ["svg", "path", "circle", "line", "polyline", "text", "title", "g"].includes(name);
+  const isDrawn = ["svg", "path", "circle", "line", "polyline", "text", "title", "g", "defs", "pattern"].includes(name);
   const element = isDrawn ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) if (value != null) element.setAttribute(key, value);
   element.append(...children);

@@ -1,6 +1,13 @@
 // Which of it goes where, and the lookup of a key.
 
-let sought = null, ring = null, colors = new Map();
+let question = null, sought = null, ring = null, colors = new Map(), answered = null;
+
+/** A colour for an owner, striped if that is down. */
+const swatch = (hostId, isUp) =>
+  make("span", { class: isUp ? "swatch" : "swatch down", style: `--hue:${colors.get(hostId)}`, "aria-hidden": "true" });
+
+/** A table's cell, with the title of its column for where each row stands by itself. */
+const cell = (title, name, ...content) => make("td", { class: name || null, "data-title": title }, ...content);
 
 function drawMembers(status, detector, hints) {
   const heard = new Map(detector.peers.map((peer) => [peer.host_id, peer]));
@@ -11,17 +18,15 @@ function drawMembers(status, detector, hints) {
     const isUp = member.up ? "up" : "down";
     const state = member.state === "normal" ? isUp : `${isUp}, ${member.state}`;
     const offset = peer?.clock_offset_us;
-    const cell = (text, name) => make("td", { class: name }, text);
     return make("tr", { class: member.host_id === status.host_id ? "self" : null },
-      make("td", {}, make("span", { class: "swatch", style: `background:${colors.get(member.host_id)}` }),
-        make("span", { class: "mono", title: `host id ${member.host_id}` }, member.address)),
-      cell(`${member.datacenter} / ${member.rack}`),
-      make("td", { class: member.up ? "good" : "bad", title: member.why }, state),
-      cell(peer ? (peer.phi >= 100 ? "> 100" : peer.phi.toFixed(2)) : "", `number${isSuspect ? " warn" : ""}`),
-      cell(bytes(member.load_bytes), "number"),
-      cell(member.owns == null ? "" : `${(100 * member.owns).toFixed(1)} %`, "number"),
-      cell(offset == null ? "" : `${offset >= 0 ? "+" : "−"}${duration(Math.abs(offset) / 1e6)}`, `number${Math.abs(offset) > 1e6 ? " bad" : ""}`),
-      cell(waiting ? count(waiting.pending ?? waiting.hints ?? 0) : "", "number"));
+      make("td", {}, swatch(member.host_id, member.up), make("span", { class: "mono", title: `host id ${member.host_id}` }, member.address)),
+      cell("Where", "", `${member.datacenter} / ${member.rack}`),
+      make("td", { class: member.up ? "good" : "bad", title: member.why, "data-title": "State" }, state),
+      cell("Phi", `number${isSuspect ? " warn" : ""}`, peer ? (peer.phi >= 100 ? "> 100" : peer.phi.toFixed(2)) : ""),
+      cell("Load", "number", member.load_bytes == null ? "?" : bytes(member.load_bytes)),
+      cell("Owns", "number", member.owns == null ? "" : `${(100 * member.owns).toFixed(1)} %`),
+      cell("Clock", `number${Math.abs(offset) > 1e6 ? " bad" : ""}`, offset == null ? "" : `${offset >= 0 ? "+" : "−"}${duration(Math.abs(offset) / 1e6)}`),
+      cell("Hints", "number", waiting ? count(waiting.pending ?? waiting.hints ?? 0) : ""));
   }));
 }
 
@@ -62,45 +67,75 @@ function drawSummary(status, info, description) {
 
 const moment = (micros) => new Date(micros / 1000).toISOString().replace("T", " ").replace("Z", "");
 
+/** Whether those that answered agree, and apart from that how many did not answer. */
+function verdict({ agree, answered, unanswered }) {
+  const replicas = (count) => `${count} replica${count === 1 ? "" : "s"}`;
+  const said = (name, text) => make("strong", { class: name }, text);
+  const silent = unanswered ? [" ", said("bad", `? ${replicas(unanswered)} of ${answered + unanswered} did not answer.`)] : [];
+  if (agree === null) return silent;
+  if (!agree) return [said("warn", "≠ The replicas differ."), ...silent];
+  const all = unanswered ? answered === 1 ? "✓ One answered." : `✓ The ${answered} that answered hold the same.` : "✓ All replicas hold the same.";
+  return [said("good", all), ...silent];
+}
+
 function drawAnswer(found) {
   const newest = Math.max(...found.replicas.map((replica) => replica.timestamp_us ?? -1));
   const rows = found.replicas.map((replica) => {
     const isBehind = replica.holds !== "unknown" && (replica.timestamp_us ?? -1) < newest;
-    const words = { value: bytes(replica.value_bytes ?? 0), expired: "expired value", tombstone: "tombstone", nothing: "nothing", unknown: replica.why };
+    const words = { value: bytes(replica.value_bytes ?? 0), expired: "expired value", tombstone: "tombstone", nothing: "nothing" };
     const until = replica.deleted_at_us ? `deleted ${moment(replica.deleted_at_us)}` : replica.expires_at_us ? `expires ${moment(replica.expires_at_us)}` : "";
+    const text = cell("Value", "mono text", replica.text ?? "");
+    if (replica.digest) text.title = `xxh3 ${replica.digest}`;
     return make("tr", {},
-      make("td", {}, make("span", { class: "swatch", style: `background:${colors.get(replica.host_id)}` }), make("span", { class: "mono" }, replica.address)),
-      make("td", {}, `${replica.datacenter} / ${replica.rack}${replica.pending ? ", pending" : ""}`),
-      make("td", { class: replica.holds === "unknown" ? "bad" : isBehind ? "warn" : "good" }, `${words[replica.holds]}${isBehind ? ", behind" : ""}`),
-      make("td", { class: "mono" }, replica.timestamp_us ? moment(replica.timestamp_us) : ""),
-      make("td", {}, until),
-      make("td", { class: "mono text", title: replica.digest ? `xxh3 ${replica.digest}` : null }, replica.text ?? ""));
+      make("td", {}, swatch(replica.host_id, replica.up), make("span", { class: "mono" }, replica.address)),
+      cell("Where", "", `${replica.datacenter} / ${replica.rack}${replica.pending ? ", pending" : ""}`),
+      cell("Holds", replica.holds === "unknown" ? "bad why" : isBehind ? "warn" : "good",
+        replica.holds === "unknown" ? `not known: ${replica.why}` : `${words[replica.holds]}${isBehind ? ", behind" : ""}`),
+      cell("Written (UTC)", "mono", replica.timestamp_us ? moment(replica.timestamp_us) : ""),
+      cell("Ends", "", until),
+      text);
   });
-  const unknown = found.replicas.filter((replica) => replica.holds === "unknown").length;
-  const verdict = found.agree ? ["good", "All replicas hold the same."]
-    : unknown ? ["bad", `${unknown} of ${found.replicas.length} replicas did not answer.`] : ["warn", "The replicas differ."];
   const titles = ["Replica", "Where", "Holds", "Written (UTC)", "Ends", "Value"].map((title) => make("th", { scope: "col" }, title));
   at("answer").replaceChildren(
-    make("p", { class: "verdict" }, "Token ", make("code", {}, found.token), ". ", make("strong", { class: verdict[0] }, verdict[1])),
+    make("p", { class: "verdict" }, "Token ", make("code", {}, found.token), ". ", ...verdict(found)),
     make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "What each replica holds" },
       make("table", {}, make("thead", {}, make("tr", {}, ...titles)), make("tbody", {}, ...rows))));
 }
 
+/** Asks the question once more. */
 async function lookUp() {
-  const [table, key] = [at("table").value, at("key").value];
-  if (!table || !key) return;
+  if (!question) return;
+  const { table, key } = question;
   // Of its own accord the browser would walk up a path of dots.
   const raw = btoa(String.fromCharCode(...new TextEncoder().encode(key)));
   const path = raw.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   try {
-    const found = await report(`replicas/${table}/${path}?key_encoding=base64url`);
-    sought = { token: found.token, hosts: new Set(found.replicas.map((replica) => replica.host_id)) };
+    const found = await report(`replicas/${encodeURIComponent(table)}/${path}?key_encoding=base64url`);
+    sought = { name: `${table}/${key}`, token: found.token, hosts: new Set(found.replicas.map((replica) => replica.host_id)) };
     drawAnswer(found);
   } catch (error) {
     sought = null;
-    at("answer").replaceChildren(make("p", { class: "bad" }, error.message));
+    at("answer").replaceChildren(make("p", { class: "bad" }, `${table}/${key}: ${error.message}.`));
   }
   if (ring) drawRings(ring, colors, sought);
+}
+
+const hour = (date) => date.toLocaleTimeString([], { hour12: false });
+
+/** Says that what the page shows is old, or that it is not. */
+function tellAge(error) {
+  document.body.classList.toggle("stale", Boolean(error));
+  at("stale").hidden = !error;
+  document.title = error ? "Helenus – no answer" : "Helenus";
+  if (!error) { at("stale").textContent = ""; return; }
+  const isSilent = error instanceof TypeError || error.name === "TimeoutError";
+  const what = isSilent ? `This page's node, ${location.host}, does not answer.` : `This page's node, ${location.host}, says: ${error.message}.`;
+  const age = answered ? ` What is below is stale since ${hour(answered)}.` : "";
+  const said = `${what}${age} The page goes on asking.`;
+  // Said once to those who hear the page.
+  if (at("stale").textContent !== said) at("stale").textContent = said;
+  at("summary").className = "";
+  at("summary").textContent = answered ? `as of ${hour(answered)}` : "nothing is known yet";
 }
 
 async function look() {
@@ -114,11 +149,12 @@ async function look() {
     drawRings(ring, colors, sought);
     drawMembers(status, detector, hints);
     drawFigures(info, seen);
-    chart(seen);
+    chart(Object.assign(seen, { generation: info.generation }));
     if (at("again").checked) await lookUp();
+    answered = new Date();
+    tellAge(null);
   } catch (error) {
-    at("summary").className = "bad";
-    at("summary").textContent = `The node does not answer: ${error.message}`;
+    tellAge(error);
   }
   // A page that nobody sees asks less often.
   setTimeout(look, document.hidden ? 10000 : 1000);
@@ -132,12 +168,14 @@ function readAddress() {
   if (!key) return;
   at("table").value = table;
   at("key").value = key;
+  question = { table, key };
   lookUp();
 }
 
 at("question").addEventListener("submit", (event) => {
   event.preventDefault();
-  history.replaceState(null, "", `#${at("table").value}/${encodeURIComponent(at("key").value)}`);
+  question = { table: at("table").value, key: at("key").value };
+  history.replaceState(null, "", `#${question.table}/${encodeURIComponent(question.key)}`);
   lookUp();
 });
 addEventListener("hashchange", readAddress);

@@ -20,7 +20,16 @@ function arc(from, to, inner, outer) {
     ` A ${inner} ${inner} 0 ${large} 0 ${point(from, inner)} Z`;
 }
 
-/** Draws the rings; `sought` is a key's token and its replicas, if one was looked up. */
+/** Stripes of a colour, for who is down: seen without colours too. */
+function stripes(id, color) {
+  const line = make("line", { x1: 0, y1: 0, x2: 0, y2: 6, stroke: color, "stroke-width": 4 });
+  return make("pattern", { id, width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, line);
+}
+
+/**
+ * Draws the rings; `sought` is a key's token and its replicas, if one was looked up: they are thick, the others thin. Who is
+ * down is striped, thick or thin.
+ */
 function drawRings(ring, colors, sought) {
   const members = new Map(ring.members.map((member) => [member.host_id, member]));
   const datacenters = [...new Set(ring.members.map((member) => member.datacenter))].sort();
@@ -31,17 +40,21 @@ function drawRings(ring, colors, sought) {
       .filter((token) => !Number.isNaN(token.turn));
     const arcs = tokens.map((token, index) => {
       const member = members.get(token.host_id), before = tokens[(index + tokens.length - 1) % tokens.length];
-      const isDim = sought && !sought.hosts.has(token.host_id);
+      const isOther = sought && !sought.hosts.has(token.host_id), color = colors.get(token.host_id);
       const path = make("path", {
-        d: arc(before.turn, token.turn, 74, 102), fill: colors.get(token.host_id),
-        class: isDim ? "dim" : member.up ? "" : "down", stroke: "var(--card)", "stroke-width": 1,
+        d: arc(before.turn, token.turn, isOther ? 84 : 74, isOther ? 92 : 102), class: member.up ? null : "down",
+        fill: member.up ? color : `url(#down-${token.host_id})`, stroke: member.up ? "var(--card)" : color, "stroke-width": 1,
       });
-      path.append(make("title", {}, `${member.address}, rack ${member.rack}${member.up ? "" : ", down"}\nup to token ${token.token}`));
+      const facts = [member.address, `rack ${member.rack}`, member.up ? null : "down",
+        sought ? `${isOther ? "no " : ""}replica of ${sought.name}` : null].filter(Boolean);
+      path.append(make("title", {}, `${facts.join(", ")}\nup to token ${token.token}`));
       return path;
     });
     const own = ring.members.filter((member) => member.datacenter === datacenter);
     const down = own.filter((member) => !member.up).length;
-    const svg = make("svg", { viewBox: "0 0 220 220", role: "img", "aria-label": `Ring of datacenter ${datacenter}` }, ...arcs);
+    const patterns = own.filter((member) => !member.up).map((member) => stripes(`down-${member.host_id}`, colors.get(member.host_id)));
+    const svg = make("svg", { viewBox: "0 0 220 220", role: "img", "aria-label": `Ring of datacenter ${datacenter}` },
+      make("defs", {}, ...patterns), ...arcs);
     if (sought && !Number.isNaN(turn(sought.token))) {
       const [x1, y1] = point(turn(sought.token), 62).split(" "), [x2, y2] = point(turn(sought.token), 109).split(" ");
       svg.append(make("line", { x1, y1, x2, y2, stroke: "var(--ink)", "stroke-width": 3, "stroke-linecap": "round" }));
@@ -53,4 +66,7 @@ function drawRings(ring, colors, sought) {
     const racks = [...new Set(own.map((member) => member.rack))].sort();
     return make("figure", {}, svg, make("figcaption", {}, `racks ${racks.join(", ")}`));
   }));
+  at("legend").replaceChildren(
+    ring.members.some((member) => !member.up) ? "; striped: down" : "",
+    ...(sought ? ["; thick: replicas of ", make("span", { class: "mono" }, sought.name), ", thin: the others"] : []));
 }

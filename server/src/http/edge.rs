@@ -22,7 +22,7 @@ use hyper::{
 };
 
 use super::{
-    Api, Limits, parameters,
+    Api, Limits, origin, parameters,
     problem::{Kind, Problem},
 };
 use crate::listen::{Overload, Refusal};
@@ -138,7 +138,7 @@ fn check_head(request: &Request, limits: &Limits) -> Result<(), Problem> {
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return Err(Problem::bad_field("Host", "a request has exactly one `Host` header"));
     }
-    Ok(())
+    origin::check(request.method(), headers)
 }
 
 /// Gives a problem its body, and every reply what all replies have.

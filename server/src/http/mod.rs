@@ -20,7 +20,7 @@
 //!   silence. `Helenus-Meta-*` is the client's own.
 //!
 //! Reading order: this page, [`routes`], [`kv`], [`key`], [`query`], [`parameters`], [`path_part`], [`body`], [`envelope`], [`session`],
-//! [`reply`], [`problem`], [`edge`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
+//! [`reply`], [`problem`], [`edge`], [`origin`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
 //! [`tasks`], [`upkeep`], [`settings`], [`admin`], [`openapi`].
 
 mod admin;
@@ -35,6 +35,7 @@ mod key;
 mod kv;
 mod metrics;
 mod openapi;
+mod origin;
 mod parameters;
 mod path_part;
 pub(crate) mod problem;

@@ -50,11 +50,12 @@ pub(crate) enum Kind {
     Conflict,
     NoSuchTask,
     NoSuchSetting,
+    CrossOrigin,
 }
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -84,6 +85,7 @@ impl Kind {
         Self::Conflict,
         Self::NoSuchTask,
         Self::NoSuchSetting,
+        Self::CrossOrigin,
     ];
 
     fn row(self) -> (&'static str, u16, &'static str) {
@@ -93,6 +95,7 @@ impl Kind {
                 ("invalid-consistency", 400, "The consistency level is not valid here")
             }
             Self::InvalidKey => ("invalid-key", 400, "The key is not valid"),
+            Self::CrossOrigin => ("cross-origin", 403, "A page of another site made the request"),
             Self::NotFound => ("not-found", 404, "The key has no value"),
             Self::NoSuchTable => ("no-such-table", 404, "The table does not exist"),
             Self::NoSuchRoute => ("no-such-route", 404, "The route does not exist"),
@@ -342,7 +345,8 @@ impl Problem {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self.closes {
+        // A client of a node that is about to stop had better look for another one.
+        if self.closes || self.kind == Kind::Draining {
             headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
         }
         (status, headers, body.into())

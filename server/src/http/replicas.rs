@@ -37,13 +37,19 @@ pub(super) async fn look_up(
     let (table, key) = (key::table(table)?, key::key(key, parameters.key_encoding)?);
     let found = api.node_for(Access::Read)?.look_up(&table, &key).await;
     let LookUp { token, now, replicas } = found.map_err(|error| Problem::of_request(&error, Access::Read))?;
-    let is_equal = match replicas.split_first() {
-        Some((first, rest)) => first.held.is_ok() && rest.iter().all(|other| other.held == first.held),
-        None => false,
-    };
-    let replicas: Vec<Value> = replicas.iter().map(|replica| shown(replica, now)).collect();
-    let found =
-        json!({ "table": table, "token": token, "now_us": now.0, "agree": is_equal, "replicas": replicas });
+    let answers: Vec<_> = replicas.iter().filter_map(|replica| replica.held.as_ref().ok()).collect();
+    // Who did not answer says nothing against those that did.
+    let agree = answers.split_first().map(|(first, rest)| rest.iter().all(|other| other == first));
+    let shown: Vec<Value> = replicas.iter().map(|replica| shown(replica, now)).collect();
+    let found = json!({
+        "table": table,
+        "token": token,
+        "now_us": now.0,
+        "agree": agree,
+        "answered": answers.len(),
+        "unanswered": replicas.len() - answers.len(),
+        "replicas": shown,
+    });
     Ok(Json(found).into_response())
 }
 

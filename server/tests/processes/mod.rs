@@ -247,7 +247,17 @@ impl TestCluster {
 
     /// SIGTERM, and its exit code.
     pub fn terminate(&self, number: usize) -> Option<i32> {
+        self.tell_to_stop(number);
+        self.wait_for_end(number)
+    }
+
+    /// SIGTERM, without a wait.
+    pub fn tell_to_stop(&self, number: usize) {
         self.signal(number, Signal::TERM);
+    }
+
+    /// Waits until a node that was told to stop has ended; its exit status.
+    pub fn wait_for_end(&self, number: usize) -> Option<i32> {
         let mut process = self.process(number).take().expect("a running node");
         let mut status = None;
         wait_until(&format!("node {number} has stopped"), || {

@@ -42,10 +42,23 @@ impl ServedNode {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Reply {
+        self.ask_as("h", method, target, headers, body).await
+    }
+
+    /// Asks by another name of the host.
+    pub(crate) async fn ask_as(
+        &self,
+        host: &str,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
         let length = body.len();
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head =
-            format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n{headers}\r\n");
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
         ask(self.address(), head + body).await
     }
 

@@ -26,6 +26,7 @@
 //! the merge is done again without a purge. Whatever arrives after that look arrives after the purge.
 
 use std::{
+    collections::BTreeSet,
     ops::Bound,
     sync::{
         Arc,
@@ -88,8 +89,8 @@ pub(crate) struct Purge<'a> {
     pub(crate) tree: &'a Tree,
     /// What is merged.
     pub(crate) inputs: &'a [Arc<TableReader>],
-    /// What there was when the merge began.
-    pub(crate) begun: &'a View,
+    /// The SSTables that there were when the merge began.
+    pub(crate) begun: &'a BTreeSet<FileId>,
     /// The caller's say.
     pub(crate) filter: Option<&'a PurgeFilter>,
     /// Whether anything was left out.
@@ -121,6 +122,8 @@ impl Purge<'_> {
             crate::sometimes!("an SSTable kept a tombstone from being purged");
             return false;
         }
+        // Who is asked may take its time, and the memtables of a view are kept as long as the view is.
+        drop(view);
         self.filter.is_none_or(|filter| filter.may_purge(self.table, key, record))
     }
 
@@ -143,7 +146,7 @@ impl Purge<'_> {
                 }
             }
         }
-        let is_new = |table: &&Arc<TableReader>| !contains(&self.begun.tables, table.file().id);
+        let is_new = |table: &&Arc<TableReader>| !self.begun.contains(&table.file().id);
         for table in self.outside(&view).filter(is_new) {
             if table.stats().min_timestamp >= self.deadlines.gc_before {
                 continue;

@@ -79,9 +79,7 @@ impl Engine {
             crate::sometimes!("a mutation met a table that was dropped");
             return;
         };
-        let grown = writer.insert(mutation);
-        // Two's complement: adding a negative number as usize subtracts.
-        self.memtable_bytes.fetch_add(grown as usize, Ordering::Relaxed);
+        writer.insert(mutation);
     }
 
     /// Ends the writing of a batch or group, and sees to it that memtables are switched that have to be.

@@ -103,10 +103,10 @@ impl Engine {
     }
 
     fn drop_expired(&self, claim: &Claim<'_>, deadlines: Deadlines) -> Result<Vec<Arc<TableReader>>> {
-        let Plan { tree, inputs, begun, .. } = &claim.plan;
+        let Plan { tree, inputs, .. } = &claim.plan;
         // The memtables may have taken something in since the plan was made.
         let still = expired(&tree.view(), deadlines, |table| contains(inputs, table.file().id)).len();
-        if still < inputs.len() || self.purge(claim, begun, deadlines).is_undone(&[])? {
+        if still < inputs.len() || self.purge(claim, deadlines).is_undone(&[])? {
             return Ok(Vec::new());
         }
         crate::sometimes!("expired tables were dropped unread");
@@ -118,7 +118,7 @@ impl Engine {
         claim: &Claim<'_>,
         deadlines: Option<Deadlines>,
     ) -> Result<Vec<Arc<TableReader>>> {
-        let purge = deadlines.map(|deadlines| self.purge(claim, &claim.plan.begun, deadlines));
+        let purge = deadlines.map(|deadlines| self.purge(claim, deadlines));
         let mut outputs = self.build_outputs(claim, purge.as_ref())?;
         if let Some(purge) = &purge {
             let undone = purge.is_undone(&outputs).inspect_err(|_| self.discard_all(&outputs))?;
@@ -140,8 +140,8 @@ impl Engine {
         Ok(outputs)
     }
 
-    fn purge<'a>(&'a self, claim: &'a Claim<'_>, begun: &'a View, deadlines: Deadlines) -> Purge<'a> {
-        let Plan { table, tree, inputs, .. } = &claim.plan;
+    fn purge<'a>(&'a self, claim: &'a Claim<'_>, deadlines: Deadlines) -> Purge<'a> {
+        let Plan { table, tree, inputs, begun, .. } = &claim.plan;
         let filter = self.options.purge_filter.as_ref();
         // Tables that are dropped unread are purged as a whole.
         let has_purged = AtomicBool::new(claim.plan.kind == CompactionKind::Expired);
@@ -150,8 +150,8 @@ impl Engine {
 
     /// Merges the inputs into SSTables that nothing refers to yet; of a merge that failed nothing is left.
     fn build_outputs(&self, claim: &Claim<'_>, purge: Option<&Purge<'_>>) -> Result<Vec<Arc<TableReader>>> {
-        let Plan { tree, inputs, begun, .. } = &claim.plan;
-        let cuts = self.cuts(tree, begun, inputs);
+        let Plan { inputs, .. } = &claim.plan;
+        let cuts = self.cuts(&claim.plan);
         let mut ids = Vec::new();
         let new_output = || {
             let id = self.manifest.lock().new_file_id().inspect_err(|e| drop(self.fail(e)))?;
@@ -251,7 +251,7 @@ impl Engine {
             trees.iter().filter(|(table, _)| !state.is_reserved(**table)).filter_map(|(&table, tree)| {
                 let view = tree.view();
                 let (kind, inputs) = self.next_of(state, tree, &view)?;
-                Some(Plan { table, tree: Arc::clone(tree), kind, inputs, begun: view })
+                Some(Plan::new(table, Arc::clone(tree), kind, inputs, &view))
             });
         plans
             .filter(|plan| !is_last || plan.input_bytes() < largest)
@@ -300,12 +300,13 @@ impl Engine {
         }
     }
 
-    fn cuts(&self, tree: &Tree, begun: &View, inputs: &[Arc<TableReader>]) -> Cuts {
-        let (candidates, space) = candidates(begun, |id| contains(inputs, id));
-        match &self.options_of(tree).strategy {
+    fn cuts(&self, plan: &Plan) -> Cuts {
+        let space = plan.space;
+        match &self.options_of(&plan.tree).strategy {
             Strategy::Unified(unified) => {
                 let Unified { target_bytes, min_bytes, .. } = *unified;
-                let density = merged_density(candidates.iter(), unified);
+                let inputs: Vec<_> = plan.inputs.iter().map(|table| Candidate::of(table, space)).collect();
+                let density = merged_density(inputs.iter(), unified);
                 let max_bytes = target_bytes.saturating_mul(MOST_OVER_TARGET).max(min_bytes);
                 Cuts { space, shards: shards(unified, density), min_bytes, max_bytes }
             }

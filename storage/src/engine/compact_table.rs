@@ -46,7 +46,7 @@ impl Engine {
             let is_last = chosen.len() == left.len();
             let inputs = begun.tables.iter().filter(|reader| chosen.contains(&reader.file().id));
             let inputs = inputs.map(Arc::clone).collect();
-            let plan = Plan { table, tree, kind: CompactionKind::Major, inputs, begun };
+            let plan = Plan::new(table, tree, CompactionKind::Major, inputs, &begun);
             let claim = self.compactions.claim(state, plan);
             self.condition.check()?;
             let outputs = self.carry_out(&claim)?;

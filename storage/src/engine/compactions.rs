@@ -12,6 +12,8 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
+    compaction::KeySpace,
+    engine::debt::key_space,
     error::{Error, Result},
     record::Timestamp,
     sstable::{FileId, TableReader},
@@ -70,11 +72,27 @@ pub(super) struct Plan {
     pub(super) tree: Arc<Tree>,
     pub(super) kind: CompactionKind,
     pub(super) inputs: Vec<Arc<TableReader>>,
-    /// What the table consisted of when the inputs were chosen.
-    pub(super) begun: Arc<View>,
+    /// The SSTables of the table when the inputs were chosen. Only their names: they, and above all the memtables there
+    /// were, would be kept as long as a merge takes.
+    pub(super) begun: BTreeSet<FileId>,
+    /// What these are spread over.
+    pub(super) space: KeySpace,
 }
 
 impl Plan {
+    /// The merge of these SSTables of a table that consists of `begun`.
+    pub(super) fn new(
+        table: TableId,
+        tree: Arc<Tree>,
+        kind: CompactionKind,
+        inputs: Vec<Arc<TableReader>>,
+        begun: &View,
+    ) -> Self {
+        let space = key_space(begun);
+        let begun = begun.tables.iter().map(|table| table.file().id).collect();
+        Self { table, tree, kind, inputs, begun, space }
+    }
+
     pub(super) fn input_bytes(&self) -> u64 {
         self.inputs.iter().map(|input| input.file().length_bytes).sum()
     }

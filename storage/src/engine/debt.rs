@@ -75,12 +75,17 @@ pub(super) fn candidates(
     view: &View,
     is_free: impl Fn(crate::sstable::FileId) -> bool,
 ) -> (Vec<Candidate>, KeySpace) {
-    let smallest = view.tables.iter().map(|table| &table.stats().first_key).min();
-    let largest = view.tables.iter().map(|table| &table.stats().last_key).max();
-    let space = match (smallest, largest) {
-        (Some(smallest), Some(largest)) => KeySpace::between(smallest, largest),
-        _ => KeySpace::default(),
-    };
+    let space = key_space(view);
     let free = view.tables.iter().filter(|table| is_free(table.file().id));
     (free.map(|table| Candidate::of(table, space)).collect(), space)
+}
+
+/// What all SSTables are in.
+pub(super) fn key_space(view: &View) -> KeySpace {
+    let smallest = view.tables.iter().map(|table| &table.stats().first_key).min();
+    let largest = view.tables.iter().map(|table| &table.stats().last_key).max();
+    match (smallest, largest) {
+        (Some(smallest), Some(largest)) => KeySpace::between(smallest, largest),
+        _ => KeySpace::default(),
+    }
 }

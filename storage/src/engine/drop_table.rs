@@ -15,10 +15,7 @@
 //! see `manifest`. Rejected: to forget an id once the log cannot mention it any more. A mutation that was accepted for
 //! the old table, or that a peer sends late, would find the new one.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     engine::{Engine, Step, TableId},
@@ -48,10 +45,7 @@ impl Engine {
         self.compactions.cancel_table(table);
         self.compactions.forget(&files);
         self.tell_dropped(table);
-        for memtable in tree.view().memtables() {
-            memtable.await_writers();
-            self.memtable_bytes.fetch_sub(memtable.release(), Ordering::Relaxed);
-        }
+        drop(tree);
         // Opens the room as well, for those who wait for memory.
         self.measure_debt();
         self.listener.tell(Step::Flush);

@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use parking_lot::MutexGuard;
+
 use crate::{
     commit_log::{
         segment::{self, LogPosition, SegmentId},
@@ -16,7 +18,6 @@ use crate::{
     engine::{Engine, Event, Step, StepOutcome, TableId},
     error::{Error, Result},
     manifest::Edit,
-    memtable::Memtable,
     options::SyncMode,
     sstable::{FileId, LogSpan, TableFile, TableReader, TableWriter},
     tree::{Switched, Tree},
@@ -25,11 +26,11 @@ use crate::{
 impl Engine {
     /// Flushes one memtable.
     pub(super) fn flush(&self) -> Result<StepOutcome> {
-        self.flush_in_turn(&mut self.flushing.lock())
+        self.flush_in_turn(&self.flushing.lock())
     }
 
     /// As [`Engine::flush`], by whoever has the turn to flush and goes on having it.
-    pub(super) fn flush_in_turn(&self, retired: &mut Vec<Arc<Memtable>>) -> Result<StepOutcome> {
+    pub(super) fn flush_in_turn(&self, _turn: &MutexGuard<'_, ()>) -> Result<StepOutcome> {
         self.condition.check()?;
         self.begin()?;
         let Some((table, tree, oldest)) = self.oldest_switched() else {
@@ -71,7 +72,6 @@ impl Engine {
             recorded => recorded?,
         }
         tree.flushed(&oldest.memtable, written.as_ref());
-        self.memtable_bytes.fetch_sub(oldest.memtable.release(), Ordering::Relaxed);
         self.counted.flushes.fetch_add(1, Ordering::Relaxed);
         let written_bytes = written.as_ref().map_or(0, |reader| reader.file().length_bytes);
         self.counted.flush_written_bytes.fetch_add(written_bytes, Ordering::Relaxed);
@@ -79,9 +79,7 @@ impl Engine {
         self.tell_flushed(table, oldest.end);
         self.listener.tell_done(&Event::Flushed { table, written_bytes, elapsed: began.elapsed() });
         self.listener.tell(Step::Compact);
-        retired.push(oldest.memtable);
-        // Nobody can get hold of one that only we have: its table forgot it.
-        retired.retain(|memtable| Arc::strong_count(memtable) > 1);
+        oldest.memtable.free();
         self.make_room_for_writers()?;
         Ok(StepOutcome::Worked)
     }

@@ -71,7 +71,6 @@ use crate::{
     error::{Error, Result},
     histogram::Snapshot,
     manifest::{Edit, Manifest},
-    memtable::Memtable,
     options::Options,
     record::Mutation,
     recovery::{self, recover},
@@ -186,16 +185,15 @@ pub struct Engine {
     log_oldest: AtomicU64,
     manifest: Mutex<Manifest>,
     cache: Arc<BlockCache>,
-    /// Total of all memtables.
-    memtable_bytes: AtomicUsize,
+    /// Total of all memtables that are in memory.
+    memtable_bytes: Arc<AtomicUsize>,
     /// Whether a switched memtable waits for its flush.
     is_flush_due: AtomicBool,
     /// Those who wait for a table to be in SSTables.
     awaited: Mutex<Vec<AwaitedFlush>>,
     room: Room,
-    /// Held by a flush. Keeps flushed memtables until their last reader is gone, so that they are freed by a
-    /// flush, not by an async thread that reads: that can take 100 ms.
-    flushing: Mutex<Vec<Arc<Memtable>>>,
+    /// Held by a flush.
+    flushing: Mutex<()>,
     compactions: Compactions,
     /// Held by a drop of a table.
     dropping: Mutex<()>,
@@ -242,7 +240,7 @@ impl Engine {
             awaited: Mutex::default(),
             room: Room::default(),
             manifest: Mutex::new(recovered.manifest),
-            memtable_bytes: AtomicUsize::new(recovered.memtable_bytes),
+            memtable_bytes: recovered.memtable_bytes,
             flushing: Mutex::default(),
             compactions: Compactions::default(),
             dropping: Mutex::default(),

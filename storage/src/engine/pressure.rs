@@ -25,6 +25,8 @@ use crate::{
     error::{Error, Result},
 };
 
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// What a writer should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pressure {
@@ -105,7 +107,9 @@ impl Engine {
         let mut turn = self.room.turn.lock();
         while let Pressure::Refused { .. } = self.pressure() {
             self.condition.check()?;
-            if self.room.changed.wait_until(&mut turn, deadline).timed_out() {
+            // A memtable is freed by its last reader, who tells nobody.
+            self.room.changed.wait_until(&mut turn, deadline.min(Instant::now() + LOOK_AGAIN));
+            if Instant::now() >= deadline {
                 self.counted.writes_refused.fetch_add(1, Ordering::Relaxed);
                 return Err(Error::Overloaded { what });
             }

@@ -1,12 +1,11 @@
 //! Snapshots of a running engine, see [`mod@crate::snapshot`].
 
-use std::sync::Arc;
+use parking_lot::MutexGuard;
 
 use crate::{
     commit_log::segment::LogPosition,
     engine::Engine,
     error::{Error, Result},
-    memtable::Memtable,
     snapshot::{self, Snapshot},
 };
 
@@ -25,8 +24,8 @@ impl Engine {
         self.begin()?;
         let (number, state) = {
             // Nobody else flushes until the files are linked: the other half of a later batch would not be among them.
-            let mut flushing = self.flushing.lock();
-            self.flush_all(&mut flushing)?;
+            let flushing = self.flushing.lock();
+            self.flush_all(&flushing)?;
             // Files leave the manifest before they are removed: while nothing leaves it, all it lists is there.
             let manifest = self.manifest.lock();
             self.condition.check()?;
@@ -68,10 +67,10 @@ impl Engine {
     }
 
     /// Flushes what is in memory now, not what is written meanwhile, which might never end.
-    fn flush_all(&self, retired: &mut Vec<Arc<Memtable>>) -> Result<()> {
+    fn flush_all(&self, turn: &MutexGuard<'_, ()>) -> Result<()> {
         let end = self.switch_all()?;
         while self.has_switched_before(end) {
-            self.flush_in_turn(retired)?;
+            self.flush_in_turn(turn)?;
         }
         Ok(())
     }

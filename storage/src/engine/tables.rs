@@ -43,7 +43,7 @@ impl Engine {
         let mut edits = vec![Edit::CreateTable { table }];
         edits.extend(options.iter().map(|options| Edit::SetOptions { table, options: options.clone() }));
         manifest.append(&edits).inspect_err(|e| drop(self.fail(e)))?;
-        let tree = Arc::new(Tree::new(Vec::new(), options));
+        let tree = Arc::new(Tree::new(Vec::new(), options, &self.memtable_bytes));
         self.trees.rcu(|trees| {
             let mut trees = BTreeMap::clone(trees);
             trees.insert(table, Arc::clone(&tree));

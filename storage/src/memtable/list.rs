@@ -4,10 +4,10 @@ use std::{
     ops::{Bound, RangeBounds},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -25,15 +25,19 @@ use crate::{
 const ENTRY_OVERHEAD_BYTES: usize = 112;
 /// Who inserts is done in microseconds, unless a sync is in between.
 const PAUSE: Duration = Duration::from_micros(50);
+/// Who reads is done in milliseconds, unless a disk is slow.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A record, encoded; none while the node is new.
 type Cell = Mutex<Option<Box<[u8]>>>;
 
 /// A memtable.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memtable {
     records: SkipMap<Key, Cell>,
     bytes: AtomicUsize,
+    /// Bytes of all memtables that are in memory, whether they are read, wait or are flushed.
+    total_bytes: Arc<AtomicUsize>,
     /// The newest write timestamp of all that was inserted, in microseconds.
     newest: AtomicU64,
     /// `u64::MAX` less the oldest, so that nothing inserted yet is zero.
@@ -42,11 +46,27 @@ pub(crate) struct Memtable {
     first_position: OnceLock<LogPosition>,
     /// Those who entered and have not left.
     writers: AtomicUsize,
-    /// Whether its bytes count no more.
-    is_released: AtomicBool,
 }
 
 impl Memtable {
+    /// An empty one, which accounts for its bytes in `total_bytes` as long as it is in memory.
+    pub(crate) fn new(total_bytes: Arc<AtomicUsize>) -> Self {
+        Self {
+            records: SkipMap::new(),
+            bytes: AtomicUsize::new(0),
+            total_bytes,
+            newest: AtomicU64::new(0),
+            oldest_from_end: AtomicU64::new(0),
+            first_position: OnceLock::new(),
+            writers: AtomicUsize::new(0),
+        }
+    }
+
+    /// An empty one that accounts for its bytes where this one does.
+    pub(crate) fn successor(&self) -> Self {
+        Self::new(Arc::clone(&self.total_bytes))
+    }
+
     /// Lets a writer in whose mutations were logged at `position`. For the holder of the log's lock.
     pub(crate) fn enter(self: &Arc<Self>, position: LogPosition) -> Writer {
         // Positions ascend under that lock, so the first one stays the smallest.
@@ -59,6 +79,16 @@ impl Memtable {
     pub(crate) fn await_writers(&self) {
         while self.writers.load(Ordering::Acquire) != 0 {
             crate::sometimes!("a flush waited for a writer");
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Waits a while for those who still read one that no table refers to any more, and frees it: that can take 100 ms,
+    /// so rather here than on the thread of an async reader.
+    pub(crate) fn free(self: Arc<Self>) {
+        let deadline = Instant::now() + PATIENCE;
+        while Arc::strong_count(&self) > 1 && Instant::now() < deadline {
+            crate::sometimes!("a flush waited for a reader");
             thread::sleep(PAUSE);
         }
     }
@@ -117,15 +147,17 @@ impl Memtable {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Its bytes, to be taken from the sum of all memtables: once, and nothing when asked again. A flush and a drop of
-    /// its table may both be done with it. For one that is complete.
-    pub(crate) fn release(&self) -> usize {
-        if self.is_released.swap(true, Ordering::Relaxed) { 0 } else { self.bytes() }
-    }
-
     /// No record in here was logged before this; `None` while there is none.
     pub(crate) fn first_position(&self) -> Option<LogPosition> {
         self.first_position.get().copied()
+    }
+}
+
+impl Drop for Memtable {
+    fn drop(&mut self) {
+        // The list first: what it takes counts until it is freed.
+        drop(std::mem::take(&mut self.records));
+        self.total_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
     }
 }
 
@@ -158,11 +190,10 @@ impl Found<'_> {
 pub(crate) struct Writer(Arc<Memtable>);
 
 impl Writer {
-    /// Inserts the rows of a mutation, and answers by how many bytes the memtable grew (less than nothing when a
-    /// record made room).
-    pub(crate) fn insert(&self, mutation: &Mutation) -> isize {
+    /// Inserts the rows of a mutation.
+    pub(crate) fn insert(&self, mutation: &Mutation) {
         let memtable = &self.0;
-        let mut grown = 0;
+        let mut grown = 0_isize;
         for (suffix, record) in &mutation.rows {
             memtable.newest.fetch_max(record.timestamp.0, Ordering::Relaxed);
             memtable.oldest_from_end.fetch_max(u64::MAX - record.timestamp.0, Ordering::Relaxed);
@@ -174,7 +205,7 @@ impl Writer {
         }
         // Two's complement: adding a negative number as usize subtracts.
         memtable.bytes.fetch_add(grown as usize, Ordering::Relaxed);
-        grown
+        memtable.total_bytes.fetch_add(grown as usize, Ordering::Relaxed);
     }
 
     /// Bytes that the memtable accounts for.

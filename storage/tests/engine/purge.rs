@@ -621,3 +621,20 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_merge_keeps_no_memory_of_what_is_flushed_meanwhile() {
+    let left = Arc::new(AtomicU64::new(u64::MAX));
+    let seen = Arc::clone(&left);
+    let rig = Rig::with_hook(Box::new(move |engine, _| {
+        flush(engine);
+        seen.store(engine.counters().memtable_bytes, Ordering::Relaxed);
+        true
+    }));
+    rig.tombstone();
+    rig.write("in memory when the merge begins", plain(THEN, "1"));
+    assert!(rig.engine.counters().memtable_bytes > 0);
+    rig.at(THEN + GRACE + 1);
+    rig.merge();
+    assert_eq!(left.load(Ordering::Relaxed), 0);
+}

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::super::output;
+
 /// The answer of `/admin/v1/describe-cluster`, as far as it is shown.
 #[derive(Debug, Deserialize)]
 pub(super) struct Cluster {
@@ -84,13 +86,12 @@ fn of_version(version: &Version) -> String {
 
 /// As many addresses a line as fit into 80 columns.
 fn listed(name: &str, addresses: &[String]) -> String {
-    const WIDTH: usize = 80;
     const INDENT: usize = 12;
     let mut text = format!("        {name}: [");
     let mut column = text.len();
     for (index, address) in addresses.iter().enumerate() {
         let separator = if index + 1 == addresses.len() { "]" } else { "," };
-        if index > 0 && column + 1 + address.len() + separator.len() > WIDTH {
+        if index > 0 && column + 1 + address.len() + separator.len() > output::WIDTH {
             text = format!("{text}\n{:INDENT$}", "");
             column = INDENT;
         } else if index > 0 {
@@ -112,7 +113,9 @@ fn of_table(table: &Table) -> String {
     let class = table.replication.get("class").map(text).unwrap_or_default();
     let factors = table.replication.iter().filter(|(name, _)| *name != "class");
     let factors: Vec<String> = factors.map(|(name, factor)| format!("{name}={}", text(factor))).collect();
-    format!("    {} -> Replication class: {class} {{{}}}", table.name, factors.join(", "))
+    let replication = format!(" -> Replication class: {class} {{{}}}", factors.join(", "));
+    let room = output::WIDTH.saturating_sub(4 + replication.chars().count()).max(20);
+    format!("    {}{replication}", output::shortened(&table.name, room))
 }
 
 #[cfg(test)]

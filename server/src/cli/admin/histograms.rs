@@ -77,5 +77,5 @@ pub(super) fn render_table(histograms: &Local) -> String {
 }
 
 fn number(value: Option<u64>) -> String {
-    value.map_or_else(|| "NaN".to_owned(), |value| value.to_string())
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

@@ -32,6 +32,7 @@ pub enum Settings {
         #[arg(value_parser = setting_name)]
         name: String,
         /// Its value, as in the file of settings
+        #[arg(allow_hyphen_values = true)]
         value: String,
         /// Where.
         #[command(flatten)]

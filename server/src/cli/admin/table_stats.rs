@@ -1,4 +1,4 @@
-//! `helenus admin table-stats`: the shape of Cassandra's `nodetool tablestats`.
+//! `helenus admin table-stats`: the shape of Cassandra's `nodetool tablestats`. What was never measured is a dash.
 
 use std::fmt::Write;
 
@@ -48,9 +48,9 @@ pub(super) fn render(stats: &Stats) -> String {
     let mut text = format!("Total number of tables: {}\n----------------\n", stats.tables.len());
     for table in &stats.tables {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "\tTable: {}", table.name);
+        let _ = writeln!(text, "Table: {}", table.name);
         for (name, value) in lines(table) {
-            let _ = writeln!(text, "\t{name}: {value}");
+            let _ = writeln!(text, "    {name}: {value}");
         }
         text.push('\n');
     }
@@ -60,9 +60,9 @@ pub(super) fn render(stats: &Stats) -> String {
 
 fn lines(table: &Table) -> Vec<(&'static str, String)> {
     let levels: Vec<String> = table.levels.iter().map(level).collect();
-    let size = |bytes: Option<u64>| bytes.map_or_else(|| "NaN".to_owned(), |bytes| bytes.to_string());
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
     let median = |us: Option<u64>| {
-        us.map_or_else(|| "NaN ms".to_owned(), |us| format!("{}.{:03} ms", us / 1000, us % 1000))
+        us.map_or_else(|| "-".to_owned(), |us| format!("{}.{:03} ms", us / 1000, us % 1000))
     };
     vec![
         ("SSTable count", table.sstables.to_string()),

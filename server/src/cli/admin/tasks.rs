@@ -96,9 +96,9 @@ impl Tasks {
                     return Ok(output::answer_json(&reply)?);
                 }
                 let tasks: Vec<Task> = serde_json::from_value(reply["tasks"].clone())?;
-                let rows: Vec<_> = tasks.iter().map(row).collect();
+                let rows = tasks.iter().map(row).collect();
                 let header = ["ID", "TASK", "OF", "STATE", "PROGRESS", "STARTED", "TIME"];
-                Ok(output::answer(&output::table(header, &rows))?)
+                Ok(output::answer(&output::table_of_names(header, rows, &[2]))?)
             }
             Self::Watch(Named { id, how }) => {
                 let task = endpoint::get_json(&how.endpoint.endpoint, &format!("{PATH}/{id}"))?;

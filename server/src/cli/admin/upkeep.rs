@@ -153,7 +153,8 @@ impl Snapshot {
                 }
                 let snapshots = reply["snapshots"].as_array().map(Vec::as_slice).unwrap_or_default();
                 let rows: Vec<_> = snapshots.iter().map(row).collect();
-                Ok(output::answer(&output::table(["NAME", "SSTABLES", "SIZE", "DIRECTORY"], &rows))?)
+                let header = ["NAME", "SSTABLES", "SIZE", "DIRECTORY"];
+                Ok(output::answer(&output::table_of_names(header, rows, &[0, 3]))?)
             }
         }
     }

@@ -22,6 +22,9 @@ use super::{
 };
 use crate::telemetry::VERSION;
 
+/// Methods that change nothing, which pages of other sites may ask for.
+const SAFE_METHODS: [&str; 2] = ["get", "head"];
+
 /// Problems that any request may meet, before its route is asked.
 const OF_ALL: [Kind; 6] = [
     Kind::BadRequest,
@@ -53,7 +56,9 @@ fn document() -> Value {
             "version": VERSION,
             "description": "A consistent-hash ring of nodes that store keys and values. Any node answers any request. \
                             Headers named Helenus-Meta-* are stored with a value and returned as they came; an unknown \
-                            query parameter, and an unknown header named Helenus-*, is refused."
+                            query parameter, and an unknown header named Helenus-*, is refused. So is (403) what a page of another site \
+                            would have a browser change: a request other than GET and HEAD whose Origin is not this \
+                            address, or whose Sec-Fetch-Site is neither same-origin nor none."
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
@@ -103,6 +108,9 @@ fn responses(operation: &Operation) -> Map<String, Value> {
         responses.insert(status.to_string(), response);
     }
     let mut problems: Vec<Kind> = OF_ALL.iter().chain(operation.problems).copied().collect();
+    if !SAFE_METHODS.contains(&operation.method) {
+        problems.push(Kind::CrossOrigin);
+    }
     problems.sort_by_key(|kind| kind.status());
     for same in problems.chunk_by(|a, b| a.status() == b.status()) {
         let kinds: Vec<String> = same.iter().map(|kind| kind.name().to_owned()).collect();

@@ -299,7 +299,12 @@ pub(super) fn schemas() -> Value {
             "content_encoding": text(), "ttl": count()
         } } }, "next": maybe("string") })),
         "Replicas": object(json!({
-            "table": text(), "token": text(), "now_us": count(), "agree": { "type": "boolean" },
+            "table": text(), "token": text(), "now_us": count(),
+            "agree": { "type": ["boolean", "null"],
+                "description": "Whether the replicas that answered hold the same; null if none did" },
+            "answered": { "type": "integer", "minimum": 0, "description": "Replicas that said what they hold" },
+            "unanswered": { "type": "integer", "minimum": 0,
+                "description": "Replicas of which it is not known: they are down, or did not answer within a second" },
             "replicas": { "type": "array", "items": { "type": "object" } }
         })),
         "BatchResults": object(json!({ "results": list("BatchResult") })),

@@ -1,0 +1,88 @@
+//! Promise: a node that is told to stop lets nobody new in, serves to its end what it has begun, and tells its connections
+//! so.
+
+mod processes;
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+};
+
+use processes::{PATIENCE, TestCluster, wait_until};
+
+fn connect(cluster: &TestCluster) -> TcpStream {
+    let stream = TcpStream::connect(cluster.http_address(1)).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it has a socket");
+    stream
+}
+
+/// All that is said until the node closes the connection.
+fn last_words(mut stream: TcpStream) -> String {
+    let mut said = String::new();
+    stream.read_to_string(&mut said).expect("the end of the connection");
+    said
+}
+
+#[test]
+fn a_request_that_has_begun_is_served_after_sigterm_though_its_body_is_still_on_its_way() {
+    let cluster = TestCluster::stopped(1);
+    cluster.spawn_with(1, &["http.drain_timeout=60s"]);
+    cluster.wait_until_ready(1);
+    let mut begun = connect(&cluster);
+    begun
+        .write_all(b"PUT /v1/kv/default/late HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+        .expect("it is sent");
+    let mut interim = [0; 25];
+    begun.read_exact(&mut interim).expect("the node has read the head");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    begun.write_all(b"half ").expect("it is sent");
+    let mut idle = connect(&cluster);
+    idle.write_all(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n").expect("it is sent");
+    let mut alive = [0; 15];
+    idle.read_exact(&mut alive).expect("a reply");
+    assert_eq!(&alive, b"HTTP/1.1 200 OK");
+
+    cluster.tell_to_stop(1);
+    wait_until("nobody new is let in", || {
+        let refused = TcpStream::connect(cluster.http_address(1)).err().map(|error| error.kind());
+        refused == Some(ErrorKind::ConnectionRefused)
+    });
+    assert!(last_words(idle).ends_with("{\"status\":\"alive\"}"), "an idle connection is closed");
+
+    begun.write_all(b"sent").expect("it is sent");
+    begun.write_all(b"!").expect("it is sent");
+    let reply = last_words(begun);
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+    assert!(reply.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{reply}");
+    assert_eq!(cluster.wait_for_end(1), Some(0));
+
+    cluster.spawn(1);
+    cluster.wait_until_ready(1);
+    assert_eq!(cluster.request("GET", 1, "/v1/kv/default/late", None).body, b"half sent!");
+}
+
+#[test]
+fn who_never_ends_a_request_holds_the_node_up_for_the_deadline_of_the_drain_only() {
+    let cluster = TestCluster::stopped(1);
+    cluster.spawn_with(1, &["http.drain_timeout=100ms"]);
+    cluster.wait_until_ready(1);
+    let mut begun = connect(&cluster);
+    begun
+        .write_all(b"PUT /v1/kv/default/never HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+        .expect("it is sent");
+    let mut interim = [0; 25];
+    begun.read_exact(&mut interim).expect("the node has read the head");
+
+    assert_eq!(cluster.terminate(1), Some(0));
+    assert!(cluster.log(1).contains("connections were cut"), "{}", cluster.log(1));
+}
+
+#[test]
+fn a_drained_node_tells_its_connections_to_go_elsewhere() {
+    let cluster = TestCluster::start(1);
+    assert!(cluster.admin(1, &["drain"]).status.success());
+    let reply = cluster.request("PUT", 1, "/v1/kv/default/k", Some(b"v"));
+    assert_eq!((reply.status, reply.json()["type"].as_str()), (503, Some("/problems/draining")));
+    assert_eq!(reply.json()["outcome"], "not-applied");
+    assert_eq!((reply.header("retry-after"), reply.header("connection")), (Some("1"), Some("close")));
+}
