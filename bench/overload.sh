@@ -91,7 +91,7 @@ sort -n -k 2 "$directory/probes" | awk '{ codes[$1]++; took[NR] = $2 * 1000 }
         for (code in codes) printf " %s: %d", code, codes[code]; print "" }'
 echo "  resident memory of the largest node, MiB, each second: $(xargs <"$directory/resident")"
 echo "  convictions: $(($(counted helenus_convictions_total) - convictions))"
-for name in helenus_coordinator_unsent_requests_total helenus_replica_expired_requests_total; do
+for name in helenus_coordinator_unsent_requests_total helenus_replica_dropped_requests_total; do
   echo "  $name: $(counted "$name")"
 done
 run after run --threads 64 --target "$half" --warmup "$recovery" --duration 10s

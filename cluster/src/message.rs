@@ -30,6 +30,17 @@ pub enum TrafficClass {
     Background,
 }
 
+impl TrafficClass {
+    /// Its name, for operators.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Request => "request",
+            Self::Background => "background",
+        }
+    }
+}
+
 /// What every message carries besides its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -168,18 +179,27 @@ pub enum Request {
 }
 
 impl Request {
+    /// The names of all kinds.
+    pub const VERBS: [&str; 9] =
+        ["exchange", "gossip", "schema", "write", "read", "hints", "acknowledge", "repair", "scan"];
+
     /// Its name, for logs.
     pub const fn name(&self) -> &'static str {
+        Self::VERBS[self.verb()]
+    }
+
+    /// The place of its name.
+    pub(crate) const fn verb(&self) -> usize {
         match self {
-            Self::Exchange(_) => "exchange",
-            Self::Gossip(_) => "gossip",
-            Self::Schema { .. } => "schema",
-            Self::Write { .. } => "write",
-            Self::Read { .. } => "read",
-            Self::Hints { .. } => "hints",
-            Self::Acknowledge { .. } => "acknowledge",
-            Self::Repair { .. } => "repair",
-            Self::Scan { .. } => "scan",
+            Self::Exchange(_) => 0,
+            Self::Gossip(_) => 1,
+            Self::Schema { .. } => 2,
+            Self::Write { .. } => 3,
+            Self::Read { .. } => 4,
+            Self::Hints { .. } => 5,
+            Self::Acknowledge { .. } => 6,
+            Self::Repair { .. } => 7,
+            Self::Scan { .. } => 8,
         }
     }
 }

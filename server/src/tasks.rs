@@ -10,13 +10,13 @@ use std::{
 };
 
 use helenus_cluster::{
-    node::{Meter, Upkeep, UpkeepError, UpkeepOutcome, reports::compactions::remaining_seconds},
+    node::{Meter, Upkeep, UpkeepError, UpkeepOutcome},
     time::Timestamp,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::http::Coordinate;
+use crate::{http::Coordinate, telemetry::millis};
 
 /// Ended tasks that are remembered.
 const KEPT: usize = 64;
@@ -79,11 +79,13 @@ impl Tasks {
         };
         tokio::spawn(async move {
             let outcome = node.upkeep(work, &meter).await;
+            let elapsed_ms = millis(began.elapsed());
             match &outcome {
-                Ok(_) => tracing::info!(task = kind, elapsed = ?began.elapsed(), "a task is done"),
-                Err(error) => {
-                    tracing::warn!(task = kind, %error, elapsed = ?began.elapsed(), "a task has failed");
+                Ok(_) => tracing::info!(task = kind, elapsed_ms, "a task is done"),
+                Err(UpkeepError::Cancelled) => {
+                    tracing::info!(task = kind, elapsed_ms, "a task was cancelled");
                 }
+                Err(error) => tracing::warn!(task = kind, %error, elapsed_ms, "a task has failed"),
             }
             tell.send_replace(Some(End { outcome, elapsed: began.elapsed() }));
         });
@@ -145,10 +147,10 @@ impl Task {
     }
 
     /// Bytes that are done, and bytes that there are, both zero as long as nobody knows; and the seconds that are left at
-    /// the speed so far.
+    /// the speed of the last seconds.
     pub(crate) fn progress(&self) -> (u64, u64, Option<f64>) {
         let (done, total) = self.meter.progress();
-        let remaining = remaining_seconds(done, total, self.began.elapsed()).filter(|_| self.end().is_none());
+        let remaining = self.meter.remaining_seconds().filter(|_| self.end().is_none());
         (done, total, remaining)
     }
 

@@ -163,7 +163,7 @@ fn a_missing_file_is_told_from_a_damaged_one_and_wrong_usage_is_2() {
     let stored = stored(&[b"one"]);
     let gone = inspect(&["sstable"], &stored.directory.path().join("00000000000000ff.sst"));
     assert_eq!(gone.status.code(), Some(1));
-    assert!(text(&gone.stderr).contains("is gone"), "{}", text(&gone.stderr));
+    assert!(text(&gone.stderr).contains("no such file"), "{}", text(&gone.stderr));
     for arguments in
         [&["sstable", "--keys", "--dump"][..], &["sstable", "--verify", "--key", "k"], &["nothing"]]
     {
@@ -171,6 +171,76 @@ fn a_missing_file_is_told_from_a_damaged_one_and_wrong_usage_is_2() {
     }
     let no_directory = inspect(&["data-dir"], &stored.directory.path().join("none"));
     assert_eq!(no_directory.status.code(), Some(1));
+}
+
+#[test]
+fn what_is_none_of_ours_is_called_that_and_a_renamed_file_is_known() {
+    let stored = stored(&[b"one"]);
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| place.path().join(name);
+    fs::write(at("empty"), "").expect("room");
+    fs::write(at("text"), "hello, this is no file of a node at all; ".repeat(10)).expect("room");
+    fs::create_dir(at("directory")).expect("room");
+    fs::copy(&stored.table, at("copy")).expect("room");
+    let segment = segments(stored.directory.path()).pop().expect("a segment");
+    fs::copy(segment, at("segment")).expect("room");
+    for (command, name, said) in [
+        ("sstable", "none", "no such file"),
+        ("sstable", "directory", "not a regular file"),
+        ("sstable", "empty", "is no SSTable"),
+        ("sstable", "text", "is no SSTable"),
+        ("sstable", "segment", "is no SSTable"),
+        ("sstable", "copy", "its checksums count on its name, 0000000000000"),
+        ("commit-log", "none", "no such file"),
+        ("commit-log", "directory", "is no data directory, nor a snapshot: there is no manifest"),
+        ("commit-log", "empty", "is no segment of a commit log"),
+        ("commit-log", "text", "is no segment of a commit log"),
+        ("commit-log", "segment", "is a segment of a commit log that was renamed"),
+        ("manifest", "none", "No such file or directory"),
+        ("manifest", "directory", "is no data directory, nor a snapshot: there is no manifest"),
+        ("manifest", "text", "Not a directory"),
+        ("data-dir", "directory", "is no data directory, nor a snapshot: there is no manifest"),
+        ("hints", "directory", "is no data directory, nor a snapshot: there is no manifest"),
+    ] {
+        let shown = inspect(&[command], &at(name));
+        assert_eq!(shown.status.code(), Some(1), "{command} {name}: {shown:?}");
+        let error = text(&shown.stderr);
+        assert!(error.contains(said) && !error.contains("damaged"), "{command} {name}: {error}");
+    }
+}
+
+#[test]
+fn a_segment_that_is_missing_at_the_end_is_missed_and_a_torn_edit_is_shown() {
+    let Stored { directory, engine, .. } = stored(&[b"one"]);
+    // As if it had died.
+    drop(engine);
+    let directory = directory.path();
+    for command in ["commit-log", "hints", "data-dir"] {
+        let sound = inspect(&[command], directory);
+        assert!(sound.status.success(), "{command}: {}", text(&sound.stderr));
+    }
+    let manifest = || {
+        let shown = inspect(&["manifest", "-o", "json"], directory);
+        serde_json::from_slice::<Value>(&shown.stdout).expect("JSON")
+    };
+    assert_eq!(manifest()["torn_at"], Value::Null);
+    let path = directory.join(format!("manifest-{:016x}", manifest()["number"].as_u64().expect("a number")));
+    let mut bytes = fs::read(&path).expect("a manifest");
+    let end = bytes.iter().rposition(|&byte| byte != 0).expect("something") + 1;
+    bytes[end + 8..end + 16].fill(7);
+    fs::write(&path, bytes).expect("room");
+    let torn_at = manifest()["torn_at"].as_u64().expect("it is shown");
+    assert!(torn_at.abs_diff(end as u64) < 8, "{torn_at} {end}");
+    assert!(text(&inspect(&["manifest"], directory).stdout).contains(&format!("Torn at offset {torn_at}")));
+
+    for path in segments(directory) {
+        fs::remove_file(path).expect("it is there");
+    }
+    for command in ["commit-log", "hints", "data-dir"] {
+        let shown = inspect(&[command], directory);
+        assert_eq!(shown.status.code(), Some(1), "{command}");
+        assert!(text(&shown.stderr).contains("of the commit log is missing"), "{}", text(&shown.stderr));
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn each_line_is_json_on_request_and_what_repeats_is_counted() {
             .filter(|line| line["message"].as_str().is_some_and(|said| said.starts_with(what)))
             .count()
     };
-    assert_eq!((said("the log has another filter"), said("repeated 29 times in 60 s: the log")), (1, 1));
+    assert_eq!((said("the log has another filter"), said("repeated 29 times within 60 s: the log")), (1, 1));
     assert!(
         lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()),
         "{lines:#?}"

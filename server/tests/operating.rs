@@ -3,6 +3,8 @@
 
 mod processes;
 
+use std::fs;
+
 use processes::{TestCluster, wait_until};
 use serde_json::Value;
 
@@ -184,6 +186,37 @@ fn settings(cluster: &TestCluster) {
     assert_eq!(value("coordinator.read_timeout"), ("5s".into(), false.into()));
 }
 
+#[test]
+fn a_node_does_not_start_without_the_settings_that_it_was_given() {
+    let cluster = TestCluster::start(1);
+    shown(&cluster, &["settings", "set", "coordinator.read_timeout", "50ms"]);
+    assert_eq!(cluster.terminate(1), Some(0));
+    let file = cluster.data_directory(1).join("live-settings");
+    let sound = fs::read(&file).expect("it is kept");
+    for (what, bytes) in [
+        ("cut off", &sound[..sound.len() / 2]),
+        ("cut off", b"".as_slice()),
+        ("changed by hand", &String::from_utf8_lossy(&sound).replace("50ms", "90ms").into_bytes()),
+        ("none of ours", b"coordinator.read_timeout=50ms\n"),
+        ("not text", b"\xff\xfe\0"),
+    ] {
+        fs::write(&file, bytes).expect("damage");
+        cluster.spawn(1);
+        let said = cluster.wait_for_failure(1);
+        assert!(
+            said.contains("live-settings") && said.contains(what) && said.contains("move it away"),
+            "{said}"
+        );
+    }
+    fs::write(&file, sound).expect("mended");
+    cluster.spawn(1);
+    cluster.wait_until_ready(1);
+    let listed = shown(&cluster, &["settings", "list"]);
+    let line = listed.lines().find(|line| line.starts_with("coordinator.read_timeout")).unwrap_or(&listed);
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words, ["coordinator.read_timeout", "50ms", "settings", "5s"]);
+}
+
 fn log_level(cluster: &TestCluster) {
     let seen = |cluster: &TestCluster| cluster.log(1).matches("request_id").count();
     assert_eq!(seen(cluster), 0);
@@ -192,6 +225,20 @@ fn log_level(cluster: &TestCluster) {
     wait_until("requests are logged", || seen(cluster) > 0);
     let filter = told(cluster, &["set-log-level", "off", "--target", "helenus_server"]);
     assert!(filter["filter"].as_str().is_some_and(|text| text.ends_with("helenus_server=off")), "{filter}");
+
+    let shown_filter = || {
+        let listed = told(cluster, &["settings", "list"]);
+        let found =
+            listed["settings"].as_array().and_then(|all| all.iter().find(|one| one["name"] == "log.filter"));
+        found.map(|one| (one["value"].clone(), one["source"].clone())).expect("it is listed")
+    };
+    assert_eq!(shown_filter(), (filter["filter"].clone(), "log-level".into()), "what holds is shown");
+    shown(cluster, &["settings", "set", "log.filter", "warn"]);
+    assert_eq!(shown_filter(), ("warn".into(), "settings".into()));
+    assert_eq!(told(cluster, &["set-log-level", "debug"])["filter"], "debug");
+    assert_eq!(shown_filter(), ("debug".into(), "log-level".into()));
+    shown(cluster, &["settings", "reset", "log.filter"]);
+    assert_eq!(shown_filter(), ("info".into(), "default".into()));
 }
 
 fn misuse(cluster: &TestCluster) {

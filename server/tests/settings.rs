@@ -249,6 +249,23 @@ error: a frame between nodes (1087KiB) must be at least 1088KiB: the largest val
 }
 
 #[test]
+fn merges_have_no_limit_or_one_at_which_they_get_somewhere() {
+    for limit in ["0", "0B", "64KiB", "64GiB"] {
+        let setting = format!("storage.compaction_throughput={limit}");
+        let loaded = load(None, &[], &[&setting]);
+        assert!(loaded.is_ok(), "{limit}: {}", loaded.err().unwrap_or_default());
+    }
+    for limit in ["1B", "65535", "65GiB"] {
+        let setting = format!("storage.compaction_throughput={limit}");
+        let text = load(None, &[], &[&setting]).expect_err(limit);
+        assert!(
+            text.contains("must be between 64KiB and 64GiB, is ") && text.contains("; 0 for no limit"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn operators_need_a_listener_of_their_own_where_clients_come_from_other_machines() {
     let text = report("[http]\nlisten = \"0.0.0.0:7071\"\n");
     assert_eq!(

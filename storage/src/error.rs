@@ -39,6 +39,16 @@ pub enum Error {
         /// The file that would have been created.
         path: PathBuf,
     },
+    /// A file or directory is not what it was taken for.
+    #[error("{} is {what}: {why}", path.display())]
+    Foreign {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it is, or is not.
+        what: &'static str,
+        /// By what that shows.
+        why: String,
+    },
     /// Stored bytes are not what was written: a checksum, magic number or length is wrong in a place that a
     /// crash cannot have left unfinished. The engine refuses to go on and names the place.
     #[error("{} is damaged at offset {offset}: {what}", path.display())]

@@ -7,7 +7,8 @@
 //! says which SSTables are live; `compaction` makes fewer of them; `scan` cuts a range into pages; `tree` puts memtables and SSTables of one
 //! table together, and `read_costs` counts what its reads cost; `recovery` opens a data directory; `snapshot` makes another of it; `scrub` verifies
 //! what is live and [`inspect`] shows what the files of a data directory hold; [`engine`] is the door; [`background`] the threads that
-//! loop on [`Engine::step`]. [`marks`] are assertions for all of them, [`histogram`] counts durations, `varint` the numbers of all formats.
+//! loop on [`Engine::step`]. [`marks`] are assertions for all of them, [`histogram`] counts durations, `pace` tells how fast
+//! something goes on, `varint` the numbers of all formats.
 
 pub mod background;
 pub mod commit_log;
@@ -22,6 +23,7 @@ pub mod marks;
 mod memtable;
 pub mod merge;
 pub mod options;
+mod pace;
 mod read_costs;
 pub mod record;
 mod recovery;
@@ -40,6 +42,7 @@ pub use engine::{
 };
 pub use error::Error;
 pub use options::{AccessMode, Clock, Compression, Options, PurgeFilter, SyncMode};
+pub use pace::RecentPace;
 pub use read_costs::ReadCosts;
 pub use record::{Mutation, Record, RecordKind, Timestamp};
 pub use scrub::ScrubReport;

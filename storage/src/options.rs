@@ -89,7 +89,7 @@ pub struct Options {
     pub table: TableOptions,
     /// Merges that run at once.
     pub compaction_threads: usize,
-    /// What merges may write in a second, all together; zero for no limit. It rises as more is to be merged, and falls
+    /// What merges may read of SSTables in a second, all together; zero for no limit. It rises as more is to be merged, and falls
     /// away before writers would have to stop for it.
     pub compaction_bytes_per_second: u64,
     /// SSTables due to be merged that a read may have to look into: from half of it on writers are slowed down, at it

@@ -136,7 +136,12 @@ fn a_flipped_byte_of_a_manifest_is_found_or_lies_in_what_was_never_written() {
                 found += 1;
             }
             Err(other) => panic!("byte {offset}: {other}"),
-            Ok(manifest) if format!("{manifest:?}") == before => harmless += 1,
+            // What follows the last edit, and is none, is named; it changes nothing.
+            Ok(manifest)
+                if format!("{:?}", InspectedManifest { torn_at: None, ..manifest.clone() }) == before =>
+            {
+                harmless += 1;
+            }
             Ok(_) => panic!("byte {offset} made something else of it"),
         }
     }
@@ -177,7 +182,7 @@ fn a_file_that_is_gone_is_told_from_one_that_is_damaged() {
         "{opened:?}"
     );
     let named = TableInspection::open(&disk, Path::new("/data/lock"));
-    assert!(matches!(named, Err(Error::Corrupt { .. })));
+    assert!(matches!(named, Err(Error::Foreign { .. })), "{named:?}");
 }
 
 type Keys = Vec<Vec<u8>>;

@@ -43,14 +43,14 @@ impl Node {
     }
 
     async fn answer(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
-        let is_exchange = matches!(body, Request::Exchange(_));
+        let (is_exchange, verb) = (matches!(body, Request::Exchange(_)), body.verb());
         if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
             helenus_storage::sometimes!("a message was meant for another node");
             return Err(ReplicaError::WrongTarget);
         }
         if header.remaining.is_zero() {
             helenus_storage::sometimes!("an expired request was dropped");
-            self.coordinator.counters.expired_before.add(1);
+            self.coordinator.counters.expired_before[verb].add(1);
             return Err(ReplicaError::Expired);
         }
         // What it says of the cluster is answered with the exchange that tells it so.
@@ -64,7 +64,7 @@ impl Node {
             Ok(response) => response,
             Err(_) => {
                 helenus_storage::sometimes!("a request expired while it was done");
-                self.coordinator.counters.expired_during.add(1);
+                self.coordinator.counters.expired_during[verb].add(1);
                 Err(ReplicaError::Expired)
             }
         }

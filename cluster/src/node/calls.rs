@@ -138,7 +138,7 @@ async fn gossip_until(
     if peers.cluster.is_up(sender) {
         peers.clock.measure(sender, answered.measured);
         if let Some(off) = peers.clock.off(sender) {
-            tracing::warn!(host = %sender, why = off, "the clock of this peer is off");
+            tracing::warn!(host = %sender, skew = off, "the clock of this peer is off");
         }
     }
     let wanted = peers.cluster.hearsay.wanted(&ack.wanted);

@@ -193,7 +193,7 @@ impl MembershipLoop {
     fn is_over(&self) -> bool {
         let why = self.cluster.over();
         if let Some(why) = &why {
-            tracing::error!("this node serves no more: {why}");
+            tracing::error!(why, "this node serves no more");
         }
         why.is_some()
     }
@@ -309,7 +309,7 @@ impl MembershipLoop {
         match self.peers.clock.skew() {
             Some(why) => {
                 self.is_clock_off = true;
-                tracing::warn!(why, "the clock of this node is off, so it coordinates no writes");
+                tracing::warn!(skew = why, "the clock of this node is off, so it coordinates no writes");
             }
             None if self.is_clock_off => {
                 self.is_clock_off = false;
@@ -327,7 +327,9 @@ impl MembershipLoop {
             match told.first() {
                 Some((host_id, seconds)) => tracing::warn!(
                     members = told.len(),
-                    "other members find the clock of this node far off: {seconds} s ahead of that of host {host_id}"
+                    host = %host_id,
+                    ahead_s = seconds,
+                    "other members find the clock of this node far off"
                 ),
                 None => tracing::info!("no other member finds the clock of this node far off any more"),
             }

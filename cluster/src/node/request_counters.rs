@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::message::Request;
+
 /// Counts of one node since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestCounters {
@@ -21,10 +23,10 @@ pub struct RequestCounters {
     pub refused_speculative_retries: u64,
     /// Replicas that a write was not forwarded to, because too many were under way.
     pub not_forwarded: u64,
-    /// Requests of other nodes that were not begun, because nobody waited for them any more.
-    pub expired_before: u64,
-    /// Requests of other nodes that were not done when nobody waited for them any more.
-    pub expired_during: u64,
+    /// Requests of other nodes that were not begun, because nobody waited for them any more, by [`Request::VERBS`].
+    pub expired_before: [u64; Request::VERBS.len()],
+    /// Requests of other nodes that were not done when nobody waited for them any more, likewise.
+    pub expired_during: [u64; Request::VERBS.len()],
 }
 
 /// The counters themselves.
@@ -38,8 +40,8 @@ pub(crate) struct Counters {
     pub(in crate::node) speculative_retries: Counter,
     pub(in crate::node) refused_speculative_retries: Counter,
     pub(in crate::node) not_forwarded: Counter,
-    pub(in crate::node) expired_before: Counter,
-    pub(in crate::node) expired_during: Counter,
+    pub(in crate::node) expired_before: [Counter; Request::VERBS.len()],
+    pub(in crate::node) expired_during: [Counter; Request::VERBS.len()],
 }
 
 /// One of them.
@@ -67,8 +69,8 @@ impl Counters {
             speculative_retries: self.speculative_retries.get(),
             refused_speculative_retries: self.refused_speculative_retries.get(),
             not_forwarded: self.not_forwarded.get(),
-            expired_before: self.expired_before.get(),
-            expired_during: self.expired_during.get(),
+            expired_before: self.expired_before.each_ref().map(Counter::get),
+            expired_during: self.expired_during.each_ref().map(Counter::get),
         }
     }
 }

@@ -13,7 +13,7 @@ mod key;
 mod manifest;
 mod sstable;
 
-use std::{collections::BTreeSet, io::ErrorKind};
+use std::{collections::BTreeSet, io::ErrorKind, ops::RangeInclusive, path::Path};
 
 use helenus_storage::Error;
 
@@ -59,7 +59,7 @@ impl Command {
 #[derive(Debug, Default)]
 struct Findings {
     failed: u64,
-    /// What [`Findings::note_once`] has told.
+    /// What is told once.
     told: BTreeSet<String>,
 }
 
@@ -67,10 +67,23 @@ impl Findings {
     fn note(&mut self, error: &Error) {
         match error {
             Error::Io { path, cause, .. } if cause.kind() == ErrorKind::NotFound => {
-                let path = path.display();
-                self.tell(&format!("{path} is gone: a running node has merged it, or it never was"));
+                self.tell(&format!("error: {}: no such file; what is merged is removed", path.display()));
             }
             error => self.tell(&format!("error: {error}")),
+        }
+    }
+
+    /// Segments of the commit log that should be there, told once.
+    fn note_missing(&mut self, missing: &[RangeInclusive<u64>], directory: &Path) {
+        for range in missing {
+            let which = match (*range.start(), *range.end()) {
+                (first, last) if first == last => format!("segment {last} of the commit log is"),
+                (first, last) => format!("segments {first} to {last} of the commit log are"),
+            };
+            let text = format!("error: {which} missing in {}", directory.display());
+            if self.told.insert(text.clone()) {
+                self.tell(&text);
+            }
         }
     }
 

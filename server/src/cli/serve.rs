@@ -49,7 +49,7 @@ use super::{
     open_files, supervisor,
 };
 use crate::{
-    config::{Config, LiveSettings, SnitchKind},
+    config::{Config, LiveSettings, SnitchKind, live::LoadError},
     http::{Controls, Obey},
     peer::{GreetingProvider, PeerListener, TcpTransport},
     snitch::{self, watch::Watch},
@@ -83,7 +83,12 @@ impl Serve {
         if self.new_session {
             rustix::process::setsid().context("cannot leave the session")?;
         }
-        let (settings, effective) = LiveSettings::load(self.settings.sources())?;
+        let (settings, effective) =
+            LiveSettings::load(self.settings.sources()).map_err(|error| match error {
+                // Whoever prints it knows how.
+                LoadError::Wrong(report) => anyhow::Error::from(report),
+                LoadError::Damaged(damaged) => damaged.into(),
+            })?;
         let mut config = effective.config;
         let log = Arc::new(telemetry::start_logs(config.log.format, &config.log.filter)?);
         tracing::info!(version = telemetry::VERSION, commit = telemetry::COMMIT, "starting");

@@ -1,17 +1,16 @@
 //! Settings that operators change while the node runs. What they changed is kept in its data directory and wins over all
 //! other sources at the next start, until it is reset.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+mod file;
+
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{Config, Effective, Report, Sources};
+use super::{Config, Effective, Origin, Report, Sources};
+
+pub use file::Damaged;
 
 /// Their names.
 pub const LIVE_SETTINGS: [&str; 5] = [
@@ -22,8 +21,6 @@ pub const LIVE_SETTINGS: [&str; 5] = [
     "storage.compaction_throughput",
 ];
 
-/// The file in the data directory: `section.key=value` a line.
-const FILE_NAME: &str = "live-settings";
 /// Longest value: a filter of many directives.
 const MAX_VALUE_BYTES: usize = 4096;
 
@@ -31,8 +28,8 @@ const MAX_VALUE_BYTES: usize = 4096;
 #[derive(Debug)]
 pub struct LiveSettings {
     directory: PathBuf,
-    /// What the other sources say.
-    configured: BTreeMap<&'static str, Value>,
+    /// What the other sources say, and which of them.
+    configured: BTreeMap<&'static str, (Value, Origin)>,
     changed: Mutex<BTreeMap<&'static str, String>>,
 }
 
@@ -45,8 +42,21 @@ pub struct LiveSetting {
     pub value: Value,
     /// What it would be without the change.
     pub configured: Value,
+    /// Who says that.
+    pub origin: Origin,
     /// Whether it was changed.
     pub is_changed: bool,
+}
+
+/// Why a node does not know its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The sources are wrong.
+    #[error(transparent)]
+    Wrong(#[from] Report),
+    /// What was changed cannot be read.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
 }
 
 /// Why a setting was not changed.
@@ -67,27 +77,28 @@ impl LiveSettings {
     /// Reads the sources, and over them what was changed in the data directory that they name.
     ///
     /// # Errors
-    /// Everything that is wrong with any of them.
-    pub fn load(mut sources: Sources) -> Result<(Self, Effective), Report> {
+    /// Everything that is wrong with any of them; else that what was changed cannot be read.
+    pub fn load(mut sources: Sources) -> Result<(Self, Effective), LoadError> {
         let configured = Effective::load(&sources)?;
         let directory = configured.config.node.data_directory.clone();
-        let changed = read(&directory);
+        let changed = file::read(&directory)?;
         sources.overrides.extend(changed.iter().map(|(name, value)| format!("{name}={value}")));
         let effective = Effective::load(&sources)?;
-        let configured = LIVE_SETTINGS.map(|name| (name, value_in(&configured, name))).into();
+        let configured = LIVE_SETTINGS.map(|name| (name, found(&configured, name))).into();
         Ok((Self { directory, configured, changed: Mutex::new(changed) }, effective))
     }
 
     /// All of them, by name.
     pub fn list(&self) -> Vec<LiveSetting> {
         let changed = self.changed.lock();
-        let shown = self.configured.iter().map(|(&name, configured)| {
+        let shown = self.configured.iter().map(|(&name, (configured, origin))| {
             let text = changed.get(name);
-            let value = text.and_then(|text| Some(value_in(&alone(name, text).ok()?, name)));
+            let value = text.and_then(|text| Some(found(&alone(name, text).ok()?, name).0));
             LiveSetting {
                 name,
                 value: value.unwrap_or_else(|| configured.clone()),
                 configured: configured.clone(),
+                origin: origin.clone(),
                 is_changed: text.is_some(),
             }
         });
@@ -105,7 +116,7 @@ impl LiveSettings {
         value: Option<&str>,
         obey: impl FnOnce(&'static str, &Config),
     ) -> Result<(), LiveError> {
-        let Some((&name, configured)) = self.configured.get_key_value(name) else {
+        let Some((&name, (configured, _))) = self.configured.get_key_value(name) else {
             return Err(LiveError::NotLive(name.to_owned()));
         };
         let text = match value {
@@ -123,7 +134,7 @@ impl LiveSettings {
             Some(_) => next.insert(name, text),
             None => next.remove(name),
         };
-        write(&self.directory, &next)?;
+        file::write(&self.directory, &next)?;
         *changed = next;
         // Under the lock: of two changes the last one counts for both.
         obey(name, &effective.config);
@@ -136,29 +147,7 @@ fn alone(name: &str, value: &str) -> Result<Effective, Report> {
     Effective::load(&Sources { overrides: vec![format!("{name}={value}")], ..Sources::default() })
 }
 
-fn value_in(effective: &Effective, name: &str) -> Value {
-    effective.settings().find(|(of, ..)| of == name).map_or(Value::Null, |(_, value, _)| value)
-}
-
-/// What was changed. What is not ours to read is left alone: the configured values hold then.
-fn read(directory: &Path) -> BTreeMap<&'static str, String> {
-    let text = fs::read_to_string(directory.join(FILE_NAME)).unwrap_or_default();
-    let known = |line: &str| {
-        let (name, value) = line.split_once('=')?;
-        let name = LIVE_SETTINGS.into_iter().find(|known| *known == name)?;
-        alone(name, value).is_ok().then(|| (name, value.to_owned()))
-    };
-    text.lines().filter_map(known).collect()
-}
-
-/// Durably, and all or nothing.
-fn write(directory: &Path, changed: &BTreeMap<&'static str, String>) -> io::Result<()> {
-    let new = directory.join(format!("{FILE_NAME}.new"));
-    let mut file = File::create(&new)?;
-    for (name, value) in changed {
-        writeln!(file, "{name}={value}")?;
-    }
-    file.sync_all()?;
-    fs::rename(&new, directory.join(FILE_NAME))?;
-    File::open(directory)?.sync_all()
+fn found(effective: &Effective, name: &str) -> (Value, Origin) {
+    let setting = effective.settings().find(|(of, ..)| of == name);
+    setting.map_or((Value::Null, Origin::Default), |(_, value, origin)| (value, origin))
 }

@@ -273,8 +273,10 @@ sections! {
             Auto::Auto => Ok(()),
             Auto::Fixed(threads) => between(1, 64)(threads),
         };
-        /// What merges may write in a second; 0 for no limit.
-        compaction_throughput: Size = Size::mib(64), between(Size::of_bytes(0), Size::gib(64));
+        /// What merges may read of SSTables in a second; 0 for no limit.
+        compaction_throughput: Size = Size::mib(64), |limit| {
+            none_or_between("no limit", Size::kib(64), Size::gib(64))(limit)
+        };
         /// SSTables due to be merged that a read may have to look into, before writers are stopped.
         compaction_debt_tables: u32 = 64, between(8, 10_000);
         /// Bytes that wait to be merged, before writers are stopped.
@@ -348,6 +350,14 @@ fn between<T: PartialOrd + fmt::Display>(min: T, max: T) -> impl Fn(&T) -> Resul
         } else {
             Err(format!("must be between {min} and {max}, is {value}"))
         }
+    }
+}
+
+/// For sizes of which zero means something else.
+fn none_or_between(none: &str, min: Size, max: Size) -> impl Fn(&Size) -> Result<(), String> {
+    move |size| match size.bytes() {
+        0 => Ok(()),
+        _ => between(min, max)(size).map_err(|what| format!("{what}; 0 for {none}")),
     }
 }
 

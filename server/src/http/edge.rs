@@ -25,7 +25,10 @@ use super::{
     Api, Limits, origin, parameters,
     problem::{Kind, Problem},
 };
-use crate::listen::{Overload, Refusal};
+use crate::{
+    listen::{Overload, Refusal},
+    telemetry::millis,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("helenus-request-id");
 
@@ -75,7 +78,7 @@ where
     };
     let reply = finish(reply, &request_id);
     let status = reply.status();
-    tracing::debug!(%request_id, %method, status = status.as_u16(), elapsed = ?start.elapsed(), "request");
+    tracing::debug!(%request_id, %method, status = status.as_u16(), elapsed_ms = millis(start.elapsed()), "request");
     reply
 }
 

@@ -1,12 +1,15 @@
 //! `/admin/v1/settings` and `/admin/v1/log-level`: what operators change in a running node.
 //!
 //! ```text
-//! GET    /admin/v1/settings                       {"settings": [{"name", "value", "configured", "is_changed"}, …]}
+//! GET    /admin/v1/settings                       {"settings": [{"name", "value", "source", "configured", "is_changed"}, …]}
 //! PUT    /admin/v1/settings/{name}?value=v        kept over restarts
 //! DELETE /admin/v1/settings/{name}                as configured again
 //! GET    /admin/v1/log-level                      {"filter": "info,helenus_cluster=debug"}
 //! PUT    /admin/v1/log-level?level=l[&target=t]   until the node stops, or `log.filter` is changed
 //! ```
+//!
+//! `value` is what is in effect, and `source` who says so: `settings` (changed here, and kept), `log-level` (the filter of the
+//! log alone: a level holds until the node stops), or the origin of what is configured, such as `node.toml:12`.
 
 use std::sync::Arc;
 
@@ -34,6 +37,8 @@ use crate::{
 
 /// Levels that a log may have.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+/// The setting that levels change, until the node stops.
+const FILTER: &str = "log.filter";
 /// Longest target: a path of modules.
 const MAX_TARGET_BYTES: usize = 128;
 
@@ -113,7 +118,18 @@ async fn changed(api: Arc<Api>, name: String, value: Option<String>) -> Result<R
 }
 
 fn shown(controls: &Controls) -> Response {
-    let one = |LiveSetting { name, value, configured, is_changed }| json!({ "name": name, "value": value, "configured": configured, "is_changed": is_changed });
+    let passing = controls.log.passing();
+    let one = |setting: LiveSetting| {
+        let LiveSetting { name, value, configured, origin, is_changed } = setting;
+        let (value, source) = match &passing {
+            Some(filter) if name == FILTER => (json!(filter), "log-level".to_owned()),
+            _ if is_changed => (value, "settings".to_owned()),
+            _ => (value, origin.to_string()),
+        };
+        json!({
+            "name": name, "value": value, "source": source, "configured": configured, "is_changed": is_changed
+        })
+    };
     let settings: Vec<Value> = controls.settings.list().into_iter().map(one).collect();
     Json(json!({ "settings": settings })).into_response()
 }

@@ -74,7 +74,7 @@ impl Link {
             match attempt {
                 Err(error) => {
                     if shared.refusals.may_say(&format!("{} {error}", self.address), Instant::now()) {
-                        tracing::warn!(peer = %self.address, class = ?self.class, %error, "no connection to peer");
+                        tracing::warn!(peer = %self.address, class = self.class.name(), %error, "no connection to peer");
                     }
                     self.backoff.lock().failed(Instant::now(), error.clone());
                     self.outbox.disconnected(&error, &error.to_string());
@@ -114,7 +114,7 @@ impl Link {
                 Err(CallError::WrongHost { address: self.address.clone(), expected, found })
             }
             _ => {
-                tracing::debug!(peer = %self.address, host_id = %found, class = ?self.class, "connected to peer");
+                tracing::debug!(peer = %self.address, host_id = %found, class = self.class.name(), "connected to peer");
                 Ok(connected)
             }
         }
@@ -188,7 +188,7 @@ impl Link {
 
     fn lost(&self, reason: &str, shared: &Shared) {
         if shared.refusals.may_say(&format!("{} {:?} {reason}", self.address, self.class), Instant::now()) {
-            tracing::info!(peer = %self.address, class = ?self.class, reason, "connection to peer lost");
+            tracing::info!(peer = %self.address, class = self.class.name(), reason, "connection to peer lost");
         }
         self.outbox.disconnected(&self.unreachable(reason), reason);
         // Last: whoever calls because of it finds the connection absent, and makes a new one.

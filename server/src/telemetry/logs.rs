@@ -1,14 +1,23 @@
 //! Structured logs on standard error, whose filter can be changed while the process runs, and in which lines that repeat
 //! are counted ([`super::repeats`]).
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::{DescriptorEncoder, NoLabelSet},
+    metrics::MetricType,
+};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Registry,
     filter::ParseError,
     fmt,
-    layer::{Layer, SubscriberExt},
+    layer::{Context, Layer, SubscriberExt},
     reload,
     util::{SubscriberInitExt, TryInitError},
 };
@@ -43,14 +52,27 @@ pub enum LogsError {
 #[derive(Debug)]
 pub struct LogFilter {
     handle: reload::Handle<EnvFilter, Registry>,
-    directives: Mutex<String>,
+    held: Mutex<Held>,
     repeats: Repeats,
+}
+
+#[derive(Debug)]
+struct Held {
+    directives: String,
+    /// Whether some level of them holds until the process ends, whatever the settings say.
+    is_passing: bool,
 }
 
 impl LogFilter {
     /// The directives that hold now.
     pub fn directives(&self) -> String {
-        self.directives.lock().clone()
+        self.held.lock().directives.clone()
+    }
+
+    /// The directives that hold now, if [`LogFilter::set_level`] and not the settings made them what they are.
+    pub fn passing(&self) -> Option<String> {
+        let held = self.held.lock();
+        held.is_passing.then(|| held.directives.clone())
     }
 
     /// Tells every second of lines that were left out because they repeat, and whose minute is over.
@@ -67,26 +89,30 @@ impl LogFilter {
         self.repeats.tell_all();
     }
 
-    /// Replaces all directives.
+    /// Replaces all directives by those of the settings.
     ///
     /// # Errors
     /// [`LogsError`]; the old ones hold.
     pub fn set(&self, directives: &str) -> Result<(), LogsError> {
-        let mut held = self.directives.lock();
-        self.handle.reload(EnvFilter::try_new(directives)?)?;
-        directives.clone_into(&mut held);
-        Ok(())
+        self.replace(&mut self.held.lock(), Held { directives: directives.to_owned(), is_passing: false })
     }
 
-    /// Gives one target another level, or without a target all that have no directive of their own; the directives that
-    /// hold now.
+    /// Gives one target another level until the process ends or the directives are replaced, or without a target all that
+    /// have no directive of their own; the directives that hold now.
     ///
     /// # Errors
     /// [`LogsError`]; the old ones hold.
     pub fn set_level(&self, target: Option<&str>, level: &str) -> Result<String, LogsError> {
-        let next = with_level(&self.directives(), target, level);
-        self.set(&next)?;
-        Ok(next)
+        let mut held = self.held.lock();
+        let directives = with_level(&held.directives, target, level);
+        self.replace(&mut held, Held { directives: directives.clone(), is_passing: true })?;
+        Ok(directives)
+    }
+
+    fn replace(&self, held: &mut Held, next: Held) -> Result<(), LogsError> {
+        self.handle.reload(EnvFilter::try_new(&next.directives)?)?;
+        *held = next;
+        Ok(())
     }
 }
 
@@ -116,13 +142,66 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<LogFilter, LogsErro
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let repeats = Repeats::default();
-    tracing_subscriber::registry().with(reloadable).with(lines.with_filter(repeats.clone())).try_init()?;
-    Ok(LogFilter { handle, directives: Mutex::new(filter.to_owned()), repeats })
+    let lines = lines.with_filter(repeats.clone());
+    tracing_subscriber::registry().with(reloadable).with(Counting).with(lines).try_init()?;
+    let held = Held { directives: filter.to_owned(), is_passing: false };
+    Ok(LogFilter { handle, held: Mutex::new(held), repeats })
+}
+
+/// The levels of lines, as labels.
+const LEVELS: [(Level, &str); 5] = [
+    (Level::ERROR, "error"),
+    (Level::WARN, "warn"),
+    (Level::INFO, "info"),
+    (Level::DEBUG, "debug"),
+    (Level::TRACE, "trace"),
+];
+
+/// Lines of this process, in the order of [`LEVELS`].
+static LINES: [AtomicU64; LEVELS.len()] = [const { AtomicU64::new(0) }; LEVELS.len()];
+
+/// Counts what passes the filter, by level: also lines that are left out because they repeat.
+struct Counting;
+
+impl<S: Subscriber> Layer<S> for Counting {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let level = event.metadata().level();
+        if let Some(place) = LEVELS.iter().position(|(of, _)| of == level) {
+            LINES[place].fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Says how many lines there were.
+pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+    let help = "Events that passed the filter of the log, also those not written because they repeat";
+    let mut counter = encoder.encode_descriptor("log_lines", help, None, MetricType::Counter)?;
+    for ((_, level), lines) in LEVELS.iter().zip(&LINES) {
+        counter
+            .encode_family(&[("level", *level)])?
+            .encode_counter::<NoLabelSet, _, u64>(&lines.load(Relaxed), None)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_level_is_counted() {
+        let seen = || LINES.each_ref().map(|lines| lines.load(Relaxed));
+        let before = seen();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(Counting), || {
+            tracing::error!("one");
+            tracing::debug!("two");
+            tracing::debug!("three");
+            tracing::trace!("four");
+        });
+        let after = seen();
+        let new: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+        assert_eq!(new, [1, 0, 0, 2, 1]);
+    }
 
     #[test]
     fn a_level_replaces_that_of_its_target_alone() {

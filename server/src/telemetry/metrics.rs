@@ -27,7 +27,7 @@ use prometheus_client::{
 };
 
 use super::{
-    COMMIT, VERSION, handoff, membership,
+    COMMIT, VERSION, handoff, logs, membership,
     process::{self, DiskSpace},
     replication, storage,
 };
@@ -288,6 +288,7 @@ impl Collector for Parts {
         replication::encode(&mut encoder, &node.requests, &unsent)?;
         handoff::encode(&mut encoder, &node)?;
         process::encode(&mut encoder)?;
+        logs::encode(&mut encoder)?;
         if let Some(detector) = &detector {
             membership::encode_peers(&mut encoder, detector)?;
         }
@@ -310,6 +311,7 @@ mod tests {
             commit_log_groups: 7,
             failures: [0, 0, 0, 3, 0],
             memtable_bytes: 42,
+            pending_delete_bytes: 17,
             ..EngineCounters::default()
         };
         let node = NodeCounters {
@@ -319,6 +321,7 @@ mod tests {
             requests: RequestCounters {
                 digest_mismatches: 8,
                 background_repairs: 9,
+                expired_during: [0, 0, 0, 3, 0, 0, 0, 0, 0],
                 ..RequestCounters::default()
             },
             ..NodeCounters::default()
@@ -354,11 +357,13 @@ mod tests {
             "helenus_coordinator_read_repairs_total{when=\"background\"} 9",
             "helenus_coordinator_unsent_requests_total{why=\"expired\"} 4",
             "helenus_coordinator_unsent_requests_total{why=\"abandoned\"} 6",
-            "helenus_replica_expired_requests_total{when=\"before\"} 0",
+            "helenus_replica_dropped_requests_total{verb=\"read\",when=\"before\"} 0",
+            "helenus_replica_dropped_requests_total{verb=\"write\",when=\"during\"} 3",
             "helenus_commit_log_groups_total 7",
             "helenus_commit_log_sync_duration_seconds_sum 1.5",
             "helenus_commit_log_sync_duration_seconds_bucket{le=\"+Inf\"} 1",
             "helenus_memtable_bytes 42",
+            "helenus_sstable_pending_delete_bytes 17",
             "helenus_background_failures_total{step=\"flush\"} 0",
             "helenus_background_failures_total{step=\"compact\"} 3",
             "helenus_members{state=\"down\"} 2",

@@ -7,6 +7,8 @@
 //!
 //! Reading order: [`logs`], [`repeats`], [`metrics`], [`membership`], [`replication`], [`process`], [`storage_events`].
 
+use std::time::Duration;
+
 mod handoff;
 mod logs;
 mod membership;
@@ -22,6 +24,11 @@ pub(crate) use metrics::Operation;
 pub use metrics::{Counters, METRICS_CONTENT_TYPE, Metrics};
 pub use process::{DiskSpace, resident_bytes};
 pub(crate) use storage_events::{StallWatch, log_events};
+
+/// How durations are logged: fields in milliseconds, whose names end so.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
 
 /// Version of the build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -29,8 +29,8 @@ const BURST: u32 = 10;
 /// else each time must not fill the log either.
 const MAX_KINDS: usize = 1024;
 /// What makes no line another one: the id of a request and its trace; what a sender, who may say something else each time,
-/// said first, or takes its cluster for.
-const BY_THE_WAY: [&str; 4] = ["request_id", "trace", "first", "theirs"];
+/// said first, or takes its cluster for; by how much a clock is off, which is measured again and again.
+const BY_THE_WAY: [&str; 5] = ["request_id", "trace", "first", "theirs", "skew"];
 /// What differs between lines of one kind, besides numbers.
 const REASON: &str = "why";
 
@@ -123,11 +123,11 @@ impl Repeats {
 fn tell(repeated: &[Repeated]) {
     for Repeated { count, line, level } in repeated {
         let seconds = PERIOD.as_secs();
+        let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
         match *level {
-            Level::ERROR => tracing::error!("repeated {count} times in {seconds} s: {line}"),
-            Level::WARN => tracing::warn!("repeated {count} times in {seconds} s: {line}"),
-            Level::INFO => tracing::info!("repeated {count} times in {seconds} s: {line}"),
-            _ => tracing::debug!("repeated {count} times in {seconds} s: {line}"),
+            Level::ERROR => tracing::error!("repeated {times} within {seconds} s: {line}"),
+            Level::WARN => tracing::warn!("repeated {times} within {seconds} s: {line}"),
+            _ => tracing::info!("repeated {times} within {seconds} s: {line}"),
         }
     }
 }
@@ -279,7 +279,19 @@ mod tests {
         });
         assert_eq!(lines.len() as u32, BURST + 1);
         let last = lines.last().expect("a line");
-        assert!(last.starts_with("repeated 15 times in 60 s: slow request"), "{last}");
+        assert!(last.starts_with("repeated 15 times within 60 s: slow request"), "{last}");
+    }
+
+    #[test]
+    fn a_clock_that_is_measured_again_is_the_same_news() {
+        let lines = logged(|repeats| {
+            for skew in ["61.2s ahead", "61.3s ahead"] {
+                tracing::warn!(skew, "the clock of this peer is off");
+            }
+            repeats.tell_all();
+        });
+        let again = "repeated once within 60 s: the clock of this peer is off skew=\"61.3s ahead\"";
+        assert_eq!(lines, ["the clock of this peer is off skew=\"61.2s ahead\"", again]);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use helenus_cluster::node::{ReplicaCounters, RequestCounters, Tombstones};
+use helenus_cluster::{
+    message::Request,
+    node::{ReplicaCounters, RequestCounters, Tombstones},
+};
 use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
@@ -83,16 +86,20 @@ pub(super) fn encode(
             "why",
             [("expired", unsent.expired), ("abandoned", unsent.abandoned)],
         ),
-        (
-            "replica_expired_requests",
-            "Requests of other nodes that expired before they were begun, or while they were done",
-            "when",
-            [("before", counted.expired_before), ("during", counted.expired_during)],
-        ),
     ] {
         let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (of, value) in values {
             counter.encode_family(&[(label, of)])?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+    }
+    let help = "Requests of other nodes that were dropped, by their kind: they expired before they were begun, or while they were done";
+    let mut dropped =
+        encoder.encode_descriptor("replica_dropped_requests", help, None, MetricType::Counter)?;
+    for (when, counts) in [("before", counted.expired_before), ("during", counted.expired_during)] {
+        for (verb, count) in Request::VERBS.iter().zip(counts) {
+            dropped
+                .encode_family(&[("verb", *verb), ("when", when)])?
+                .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
     }
     Ok(())

@@ -100,7 +100,7 @@ fn counters(now: &EngineCounters) -> [Number; 15] {
     ]
 }
 
-fn gauges(now: &EngineCounters) -> [Number; 12] {
+fn gauges(now: &EngineCounters) -> [Number; 13] {
     [
         ("memtable", "Bytes accounted to memtables", Some(Unit::Bytes), now.memtable_bytes),
         ("pending_flushes", "Memtables that wait for their flush", None, now.pending_flushes),
@@ -116,6 +116,12 @@ fn gauges(now: &EngineCounters) -> [Number; 12] {
         ("sstables_set_aside", "Damaged SSTables that no merge takes", None, now.set_aside),
         ("sstables", "Live SSTables", None, now.sstables),
         ("sstable", "Bytes of live SSTables", Some(Unit::Bytes), now.sstable_bytes),
+        (
+            "sstable_pending_delete",
+            "Bytes of SSTables that were removed, and that reads under way still keep on the disk",
+            Some(Unit::Bytes),
+            now.pending_delete_bytes,
+        ),
         ("sstable_index", "Memory of SSTable indexes", Some(Unit::Bytes), now.index_bytes),
         ("sstable_filter", "Memory of bloom filters", Some(Unit::Bytes), now.filter_bytes),
         ("block_cache", "Memory of the block cache", Some(Unit::Bytes), now.block_cache_bytes),

@@ -11,6 +11,8 @@ use helenus_storage::{
     engine::{Event, EventListener},
 };
 
+use super::millis;
+
 /// Logs each flush and merge. Tables of the node's own, such as those of hints, have numbers, and are told of at level
 /// debug.
 pub(crate) fn log_events(node: &Arc<Node>) -> EventListener {
@@ -37,7 +39,16 @@ pub(crate) fn log_events(node: &Arc<Node>) -> EventListener {
                     elapsed_ms,
                     "compacted"
                 ),
-                None => tracing::debug!(tree = table.0, kind, input_bytes, output_bytes, "compacted"),
+                None => tracing::debug!(
+                    tree = table.0,
+                    kind,
+                    input_tables,
+                    input_bytes,
+                    output_tables,
+                    output_bytes,
+                    elapsed_ms,
+                    "compacted"
+                ),
             }
         }
     })
@@ -46,10 +57,6 @@ pub(crate) fn log_events(node: &Arc<Node>) -> EventListener {
 fn name_of(node: &Weak<Node>, table: TableId) -> Option<String> {
     let tables = node.upgrade()?.tables();
     tables.into_iter().find(|known| known.id() == table).map(|known| known.name)
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1e3
 }
 
 /// Whether writers are held up because flushes or merges are behind.

@@ -1,16 +1,17 @@
 //! The merge itself.
 
-use std::{ops::Bound, sync::Arc};
+use std::{cell::Cell, ops::Bound, sync::Arc};
 
 use super::{KeySpace, Purge};
 use crate::{
     error::Result,
-    merge::merge_lazily,
-    sstable::{TableFile, TableReader, TableWriter},
+    merge::{Source, merge_lazily},
+    record::Record,
+    sstable::{TableFile, TableIter, TableReader, TableWriter},
 };
 
-/// Records between two looks at whether to go on.
-const RECORDS_BETWEEN_CHECKS: u64 = 256;
+/// Bytes of the inputs, and records, between two looks at whether to go on, whichever comes first.
+const BETWEEN_LOOKS: (u64, u64) = (64 << 10, 256);
 
 /// Where the output of a merge is cut.
 #[derive(Debug, Clone, Copy)]
@@ -25,17 +26,9 @@ pub(crate) struct Cuts {
     pub(crate) max_bytes: u64,
 }
 
-/// How far a merge is.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Progress {
-    /// Records of the inputs that came out of the merge, superseded ones not counted.
-    pub(crate) records: u64,
-    /// Bytes of the outputs so far.
-    pub(crate) written: u64,
-}
-
-/// Writes what wins of all inputs, and is not purged, to as many outputs as the cuts make. `go_on` is told now and
-/// then how far it is; its error ends the merge. Holds a block of each input that it stands in, between its first and its
+/// Writes what wins of all inputs, and is not purged, to as many outputs as the cuts make. `go_on` is told again and
+/// again how many bytes of the inputs were read, the last time before the last output is finished; its error ends the
+/// merge. Holds a block of each input that it stands in, between its first and its
 /// last key.
 ///
 /// # Errors
@@ -45,27 +38,23 @@ pub(crate) fn merge_tables(
     cuts: Cuts,
     purge: Option<&Purge<'_>>,
     mut new_output: impl FnMut() -> Result<TableWriter>,
-    mut go_on: impl FnMut(Progress) -> Result<()>,
+    mut go_on: impl FnMut(u64) -> Result<()>,
 ) -> Result<Vec<TableFile>> {
     let everything = (Bound::Unbounded, Bound::Unbounded);
-    let sources =
-        inputs.iter().map(|table| (table.stats().first_key.clone(), table.range_uncached(everything)));
-    let mut progress = Progress::default();
+    let read = Cell::new(0);
+    let sources = inputs.iter().map(|table| {
+        (table.stats().first_key.clone(), Metered { table: table.range_uncached(everything), read: &read })
+    });
     let mut finished = Vec::new();
-    let mut finish = |output: TableWriter| -> Result<u64> {
-        let file = output.finish()?;
-        let length = file.as_ref().map_or(0, |file| file.length_bytes);
-        finished.extend(file);
-        Ok(length)
-    };
-    let (mut output, mut shard, mut before) = (None::<TableWriter>, 0, 0);
-    go_on(progress)?;
+    let (mut output, mut shard) = (None::<TableWriter>, 0);
+    let (mut told, mut records) = (0, 0);
+    go_on(0)?;
     for entry in merge_lazily(sources) {
         let (key, record) = entry?;
-        progress.records += 1;
-        if progress.records % RECORDS_BETWEEN_CHECKS == 0 {
-            progress.written = before + output.as_ref().map_or(0, TableWriter::bytes);
-            go_on(progress)?;
+        records += 1;
+        if read.get() - told >= BETWEEN_LOOKS.0 || records % BETWEEN_LOOKS.1 == 0 {
+            told = read.get();
+            go_on(told)?;
         }
         let rest = match purge {
             Some(purge) => purge.rest_of(&key, record),
@@ -74,7 +63,7 @@ pub(crate) fn merge_tables(
         let Some(record) = rest else { continue };
         let key_shard = cuts.shard_of(&key);
         if let Some(full) = output.take_if(|output| cuts.is_end(output.bytes(), shard != key_shard)) {
-            before += finish(full)?;
+            finished.extend(full.finish()?);
         }
         shard = key_shard;
         let writer = match &mut output {
@@ -83,10 +72,34 @@ pub(crate) fn merge_tables(
         };
         writer.add(&key, &record)?;
     }
+    go_on(read.get())?;
     if let Some(last) = output {
-        finish(last)?;
+        finished.extend(last.finish()?);
     }
     Ok(finished)
+}
+
+/// An input that counts, together with the others, what was read of it.
+struct Metered<'a> {
+    table: TableIter,
+    read: &'a Cell<u64>,
+}
+
+impl Source for Metered<'_> {
+    fn advance(&mut self) -> Result<bool> {
+        let before = self.table.read_bytes();
+        let found = self.table.advance();
+        self.read.update(|read| read + self.table.read_bytes() - before);
+        found
+    }
+
+    fn key(&self) -> &[u8] {
+        self.table.key()
+    }
+
+    fn record(&self) -> Result<Record> {
+        self.table.record()
+    }
 }
 
 /// What the inputs hold of the commit log, each output holds a part of.

@@ -41,7 +41,7 @@ mod time_window;
 mod unified;
 
 pub(crate) use candidate::{Candidate, most_overlapping};
-pub(crate) use job::{Cuts, Progress, merge_tables};
+pub(crate) use job::{Cuts, merge_tables};
 pub(crate) use key_space::KeySpace;
 pub(crate) use major::next_pass;
 pub(crate) use purge::{Deadlines, Purge, expired, is_worth_rewriting};

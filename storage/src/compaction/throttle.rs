@@ -1,4 +1,4 @@
-//! How fast merges may write.
+//! How fast merges may read.
 
 use std::{
     sync::atomic::AtomicU64,
@@ -14,24 +14,40 @@ const HIGHEST: f64 = 8.0;
 /// What was not used lately is not saved up for longer than this.
 const BURST: Duration = Duration::from_millis(100);
 
-/// A rate that all merges of an engine share.
+/// A rate that all merges of an engine share: a token bucket, of which each takes what it has read and waits while it owes
+/// something. A wait is computed anew whenever it is asked for, so that it follows the limit.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    /// What all of them together may write while there is no pressure; 0 for no limit.
+    /// What all of them together may read while there is no pressure; 0 for no limit.
     pub(crate) bytes_per_second: AtomicU64,
-    /// When what was granted so far is used up.
-    paid_until: Mutex<Option<Instant>>,
+    bucket: Mutex<Bucket>,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    /// Bytes that may be read at once; below zero what was read too early.
+    bytes: f64,
+    /// When it was filled up last; `None` while there is no limit.
+    filled: Option<Instant>,
 }
 
 impl Throttle {
-    /// How long to wait after writing so many bytes.
-    pub(crate) fn wait_after(&self, bytes: u64, bytes_per_second: f64, now: Instant) -> Duration {
-        let cost = Duration::try_from_secs_f64(bytes as f64 / bytes_per_second).unwrap_or(BURST);
-        let mut paid_until = self.paid_until.lock();
-        let from = paid_until.unwrap_or(now).max(now.checked_sub(BURST).unwrap_or(now));
-        let until = from + cost;
-        *paid_until = Some(until);
-        until.saturating_duration_since(now)
+    /// Takes bytes that were read.
+    pub(crate) fn take(&self, bytes: u64) {
+        self.bucket.lock().bytes -= bytes as f64;
+    }
+
+    /// How long to wait before more is read, at a limit in bytes per second. Without one all debt is forgiven.
+    pub(crate) fn wait(&self, limit: Option<f64>, now: Instant) -> Duration {
+        let mut bucket = self.bucket.lock();
+        let Some(limit) = limit else {
+            *bucket = Bucket::default();
+            return Duration::ZERO;
+        };
+        let since = bucket.filled.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let full = limit * BURST.as_secs_f64();
+        bucket.bytes = (bucket.bytes + limit * since.as_secs_f64()).min(full);
+        Duration::try_from_secs_f64((-bucket.bytes).max(0.0) / limit).unwrap_or(Duration::MAX)
     }
 }
 
@@ -59,13 +75,28 @@ mod tests {
     }
 
     #[test]
-    fn whoever_writes_faster_waits_and_an_idle_time_is_not_saved_up() {
+    fn whoever_reads_faster_waits_and_an_idle_time_is_not_saved_up() {
+        let (throttle, limit) = (Throttle::default(), Some(100.0));
+        let begin = Instant::now();
+        throttle.take(50);
+        assert_eq!(throttle.wait(limit, begin), Duration::from_millis(500));
+        throttle.take(50);
+        assert_eq!(throttle.wait(limit, begin), Duration::from_secs(1));
+        assert_eq!(throttle.wait(limit, begin + Duration::from_millis(600)), Duration::from_millis(400));
+        let later = begin + Duration::from_secs(100);
+        assert_eq!(throttle.wait(limit, later), Duration::ZERO);
+        throttle.take(50);
+        assert_eq!(throttle.wait(limit, later), Duration::from_millis(400));
+    }
+
+    #[test]
+    fn a_wait_follows_the_limit_and_without_one_nothing_is_owed() {
         let throttle = Throttle::default();
         let begin = Instant::now();
-        assert_eq!(throttle.wait_after(50, 100.0, begin), Duration::from_millis(500));
-        assert_eq!(throttle.wait_after(50, 100.0, begin), Duration::from_secs(1));
-        let later = begin + Duration::from_secs(100);
-        assert_eq!(throttle.wait_after(50, 100.0, later), Duration::from_millis(400));
-        assert_eq!(throttle.wait_after(0, 100.0, later), Duration::from_millis(400));
+        throttle.take(1000);
+        assert_eq!(throttle.wait(Some(10.0), begin), Duration::from_secs(100));
+        assert_eq!(throttle.wait(Some(1000.0), begin), Duration::from_secs(1));
+        assert_eq!(throttle.wait(None, begin), Duration::ZERO);
+        assert_eq!(throttle.wait(Some(10.0), begin), Duration::ZERO);
     }
 }

@@ -12,8 +12,8 @@ use std::{
 
 use crate::{
     compaction::{
-        Candidate, Cuts, Deadlines, Progress, Purge, due_by_density, due_by_time, expired,
-        is_worth_rewriting, limit, merge_tables, merged_density, shards,
+        Candidate, Cuts, Deadlines, Purge, due_by_density, due_by_time, expired, is_worth_rewriting, limit,
+        merge_tables, merged_density, shards,
     },
     engine::{
         Compaction, CompactionKind, Engine, Event, Step, StepOutcome,
@@ -31,6 +31,8 @@ use crate::{
 const DROPPABLE_RATIO: f64 = 0.2;
 /// Time after which rewriting that was in vain is tried again.
 const IN_VAIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest rest of a merge before it looks again how long it has to be.
+const GLANCE: Duration = Duration::from_millis(250);
 /// An output of unified compaction is cut after so many times its target, wherever that is.
 const MOST_OVER_TARGET: u64 = 2;
 
@@ -40,12 +42,18 @@ impl Engine {
         self.compactions.list()
     }
 
-    /// Bytes that merges may write in a second; 0 for no limit.
+    /// Bytes of SSTables that merges may read in a second; 0 for no limit.
     pub fn compaction_throughput(&self) -> u64 {
         self.throttle.bytes_per_second.load(Ordering::Relaxed)
     }
 
-    /// Changes it, also for merges that are under way. [`Options::compaction_bytes_per_second`] is what it is at first.
+    /// What that is raised to for the debt there is now; `None` for no limit.
+    pub fn compaction_limit(&self) -> Option<f64> {
+        limit(self.compaction_throughput(), self.compaction_debt().pressure(&self.options))
+    }
+
+    /// Changes [`Engine::compaction_throughput`], also for merges that are under way: one that rests notices within
+    /// a quarter of a second. [`Options::compaction_bytes_per_second`] is what it is at first.
     ///
     /// [`Options::compaction_bytes_per_second`]: crate::Options::compaction_bytes_per_second
     pub fn set_compaction_throughput(&self, bytes_per_second: u64) {
@@ -158,15 +166,11 @@ impl Engine {
             ids.push(id);
             TableWriter::create(Arc::clone(&self.disk), &self.directory, id, &self.options)
         };
-        let total_records: u64 = inputs.iter().map(|input| input.stats().records()).sum();
-        let input_bytes = claim.plan.input_bytes();
         let mut paid = 0;
-        let go_on = |progress: Progress| {
-            let done =
-                u128::from(input_bytes) * u128::from(progress.records) / u128::from(total_records.max(1));
-            claim.running.done_bytes.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
-            self.pace(claim, progress.written.saturating_sub(paid))?;
-            paid = progress.written;
+        let go_on = |read| {
+            claim.running.reach(read);
+            self.pace(claim, read - paid)?;
+            paid = read;
             Ok(())
         };
         let built = merge_tables(inputs, cuts, purge, new_output, go_on).and_then(|files| {
@@ -181,18 +185,22 @@ impl Engine {
         })
     }
 
-    /// Whether to go on, after a rest if the merge was too fast.
-    fn pace(&self, claim: &Claim<'_>, written: u64) -> Result<()> {
-        let pressure = self.compaction_debt().pressure(&self.options);
-        if let (Some(limit), 1..) = (limit(self.compaction_throughput(), pressure), written) {
-            let now = Instant::now();
-            let wait = self.throttle.wait_after(written, limit, now);
-            if !wait.is_zero() {
-                claim.running.rest(now + wait);
+    /// Whether to go on after so many bytes, when the merge has rested for as long as it was too fast.
+    fn pace(&self, claim: &Claim<'_>, read: u64) -> Result<()> {
+        self.throttle.take(read);
+        loop {
+            self.condition.check()?;
+            if claim.running.is_cancelled() {
+                return Err(Error::Cancelled { id: claim.id });
             }
+            let now = Instant::now();
+            let wait = self.throttle.wait(self.compaction_limit(), now);
+            if wait.is_zero() {
+                return Ok(());
+            }
+            // Setting and debt may change meanwhile, and the wait with them.
+            claim.running.rest(now + wait.min(GLANCE));
         }
-        self.condition.check()?;
-        if claim.running.is_cancelled() { Err(Error::Cancelled { id: claim.id }) } else { Ok(()) }
     }
 
     /// Makes the outputs what is live instead of the inputs.
@@ -220,6 +228,7 @@ impl Engine {
         });
         self.compactions.forget(&ids);
         self.measure_debt();
+        self.leaving.add(inputs);
         // Only now: until the manifest was durable, a crash would have needed them.
         self.remove_tables(&ids)
     }

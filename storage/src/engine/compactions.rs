@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use crate::{
     compaction::KeySpace,
     engine::debt::key_space,
     error::{Error, Result},
+    pace::RecentPace,
     record::Timestamp,
     sstable::{FileId, TableReader},
     table_id::TableId,
@@ -59,8 +60,10 @@ pub struct Compaction {
     pub input_tables: usize,
     /// Their bytes.
     pub input_bytes: u64,
-    /// How many of them are done; an estimate.
+    /// How many of them were read. One that has to be done again, since something came in between, begins anew.
     pub done_bytes: u64,
+    /// How many of them were read in a second lately; `None` as long as that is none.
+    pub bytes_per_second: Option<u64>,
     /// Time since it began.
     pub elapsed: Duration,
 }
@@ -121,7 +124,7 @@ pub(super) struct Running {
     kind: CompactionKind,
     inputs: BTreeSet<FileId>,
     input_bytes: u64,
-    pub(super) done_bytes: AtomicU64,
+    done: Mutex<Done>,
     began: Instant,
     is_cancelled: AtomicBool,
     /// Woken by a cancellation.
@@ -129,10 +132,39 @@ pub(super) struct Running {
     woken: Condvar,
 }
 
+/// How far a merge is.
+#[derive(Debug)]
+struct Done {
+    bytes: u64,
+    pace: RecentPace,
+}
+
 impl Running {
+    /// Notes how many bytes of the inputs were read.
+    pub(super) fn reach(&self, bytes: u64) {
+        let mut done = self.done.lock();
+        done.bytes = bytes;
+        done.pace.note(bytes, Instant::now());
+    }
+
     /// Time since it began.
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    fn shown(&self, id: u64) -> Compaction {
+        let done = self.done.lock();
+        let pace = done.pace.per_second(done.bytes, Instant::now());
+        Compaction {
+            id,
+            table: self.table,
+            kind: self.kind,
+            input_tables: self.inputs.len(),
+            input_bytes: self.input_bytes,
+            done_bytes: done.bytes.min(self.input_bytes),
+            bytes_per_second: pace.map(|bytes| bytes.ceil() as u64),
+            elapsed: self.began.elapsed(),
+        }
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
@@ -199,14 +231,14 @@ impl Compactions {
     /// Takes the inputs of a plan that was made under this guard.
     pub(super) fn claim(&self, mut state: MutexGuard<'_, State>, plan: Plan) -> Claim<'_> {
         state.last_id += 1;
-        let id = state.last_id;
+        let (id, began) = (state.last_id, Instant::now());
         let running = Arc::new(Running {
             table: plan.table,
             kind: plan.kind,
             inputs: plan.inputs.iter().map(|input| input.file().id).collect(),
             input_bytes: plan.input_bytes(),
-            done_bytes: AtomicU64::new(0),
-            began: Instant::now(),
+            done: Mutex::new(Done { bytes: 0, pace: RecentPace::begun(began) }),
+            began,
             is_cancelled: AtomicBool::new(false),
             waiting: Mutex::default(),
             woken: Condvar::new(),
@@ -291,15 +323,7 @@ impl Compactions {
     /// What is under way, by id.
     pub(super) fn list(&self) -> Vec<Compaction> {
         let state = self.state.lock();
-        let shown = state.running.iter().map(|(&id, running)| Compaction {
-            id,
-            table: running.table,
-            kind: running.kind,
-            input_tables: running.inputs.len(),
-            input_bytes: running.input_bytes,
-            done_bytes: running.done_bytes.load(Ordering::Relaxed).min(running.input_bytes),
-            elapsed: running.began.elapsed(),
-        });
+        let shown = state.running.iter().map(|(&id, running)| running.shown(id));
         shown.collect()
     }
 }

@@ -64,6 +64,8 @@ pub struct EngineCounters {
     pub sstables: u64,
     /// Gauge: bytes of live SSTables.
     pub sstable_bytes: u64,
+    /// Gauge: bytes of SSTables that were removed, and that readers still keep on the disk.
+    pub pending_delete_bytes: u64,
     /// Reads of a block that the block cache answered.
     pub block_cache_hits: u64,
     /// Reads of a block that it did not.

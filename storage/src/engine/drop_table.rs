@@ -45,6 +45,7 @@ impl Engine {
         self.compactions.cancel_table(table);
         self.compactions.forget(&files);
         self.tell_dropped(table);
+        self.leaving.add(&tree.view().tables);
         drop(tree);
         // Opens the room as well, for those who wait for memory.
         self.measure_debt();

@@ -88,6 +88,7 @@ mod counters;
 mod debt;
 mod drop_table;
 mod flush;
+mod leaving;
 mod listener;
 mod prepare;
 mod pressure;
@@ -116,6 +117,7 @@ use condition::Condition;
 use counters::Counted;
 use debt::KnownDebt;
 use flush::AwaitedFlush;
+use leaving::Leaving;
 use listener::Listener;
 use pressure::Room;
 
@@ -200,6 +202,8 @@ pub struct Engine {
     /// Held by whoever makes, lists or removes snapshots.
     snapshots: Mutex<()>,
     throttle: Throttle,
+    /// Removed SSTables that are still read.
+    leaving: Leaving,
     debt: KnownDebt,
     listener: Listener,
     sync_meter: Arc<SyncMeter>,
@@ -246,6 +250,7 @@ impl Engine {
             dropping: Mutex::default(),
             snapshots: Mutex::default(),
             throttle: Throttle::default(),
+            leaving: Leaving::default(),
             debt: KnownDebt::default(),
             listener: Listener::default(),
             counted: Counted::default(),
@@ -536,6 +541,7 @@ impl Engine {
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             sstables,
             sstable_bytes,
+            pending_delete_bytes: self.leaving.bytes(),
             block_cache_hits,
             block_cache_misses,
             block_cache_bytes: self.cache.bytes(),

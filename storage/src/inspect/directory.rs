@@ -41,7 +41,7 @@ impl InspectedDirectory {
     /// Looks at a data directory, or a snapshot.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with file and offset for a damaged manifest, also one of a snapshot; [`Error::Io`].
+    /// As [`InspectedManifest::read`], also for a manifest of a snapshot.
     pub fn read(disk: &dyn Disk, directory: &Path) -> Result<Self> {
         // The names first: what a running engine adds is in its manifest before long, and what it removes is gone.
         let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;

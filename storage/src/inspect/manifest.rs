@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::foreign;
 use crate::{Error, TableId, TableOptions, disk::Disk, error::Result, manifest, sstable::TableFile};
 
 /// The newest manifest of a data directory.
@@ -17,6 +18,8 @@ pub struct InspectedManifest {
     pub file_ids_end: u64,
     /// How many tables were dropped; their ids are never used again.
     pub dropped_tables: u64,
+    /// Where something follows the last edit that is none: what was being recorded when the node died, and did not happen.
+    pub torn_at: Option<u64>,
     /// The tables, by id.
     pub tables: Vec<InspectedTable>,
 }
@@ -38,16 +41,14 @@ impl InspectedManifest {
     /// Reads the newest manifest of a directory.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with file and offset, also when there is none; [`Error::Io`].
+    /// [`Error::Foreign`] when there is none, [`Error::Corrupt`] with file and offset, [`Error::Io`].
     pub fn read(disk: &dyn Disk, directory: &Path) -> Result<Self> {
         let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
         let number = names.iter().filter_map(|name| manifest::parse_file_name(name)).max();
-        let number = number.ok_or_else(|| Error::Corrupt {
-            path: directory.into(),
-            offset: 0,
-            what: "there is no manifest: this is no data directory".into(),
+        let number = number.ok_or_else(|| {
+            foreign(directory, "no data directory, nor a snapshot", "there is no manifest in it")
         })?;
-        let state = manifest::read(disk, directory, number)?;
+        let (state, torn_at) = manifest::read_to_end(disk, directory, number)?;
         let tables = state.tables.iter().map(|(&id, table)| InspectedTable {
             id,
             flushed: (table.flushed.segment.0, table.flushed.offset),
@@ -60,6 +61,7 @@ impl InspectedManifest {
             log_newest: state.log_newest.0,
             file_ids_end: state.file_ids_end,
             dropped_tables: state.dropped.count(),
+            torn_at,
             tables: tables.collect(),
         })
     }

@@ -8,16 +8,29 @@
 //!
 //! What a running engine writes in the very moment may be read by halves: damage counts when a second look finds it too.
 //!
-//! Reading order: `table`, `manifest`, `segment`, `levels`, `directory`.
+//! Reading order: `table`, `manifest`, `segment`, `log`, `levels`, `directory`.
+
+use std::path::Path;
+
+use crate::Error;
 
 mod directory;
 mod levels;
+mod log;
 mod manifest;
 mod segment;
 mod table;
 
 pub use directory::{FileSum, InspectedDirectory};
 pub use levels::{InspectedLevel, levels};
+pub use log::InspectedLog;
 pub use manifest::{InspectedManifest, InspectedTable};
 pub use segment::{InspectedSegment, SegmentEnd, TableShare};
 pub use table::TableInspection;
+
+/// Looks at what seems damaged or missing, beside a running engine.
+const LOOKS: usize = 3;
+
+fn foreign(path: &Path, what: &'static str, why: &str) -> Error {
+    Error::Foreign { path: path.into(), what, why: why.to_owned() }
+}

@@ -5,10 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{LOOKS, foreign};
 use crate::{
     Error, Mutation, TableId,
     commit_log::{
-        header::HEADER_BYTES,
+        header::{HEADER_BYTES, Magic},
         replay::{Entry, StoredSegment},
         segment::{self, SegmentId, Start},
     },
@@ -16,8 +17,6 @@ use crate::{
     error::Result,
 };
 
-/// Looks at a segment that seems damaged, beside a running engine.
-const LOOKS: usize = 3;
 /// Damages of a segment that are kept with their places.
 const KEPT_DAMAGES: usize = 100;
 
@@ -94,6 +93,11 @@ impl InspectedSegment {
         segment::parse_file_name(name).map(|id| id.0)
     }
 
+    /// The file name of a segment.
+    pub fn file_name(id: u64) -> String {
+        segment::file_name(SegmentId(id))
+    }
+
     /// Whether a file name is that of a segment that waits to be used again.
     pub fn is_spare(name: &str) -> bool {
         name.starts_with("commit-") && name.ends_with(segment::SPARE_SUFFIX)
@@ -103,18 +107,13 @@ impl InspectedSegment {
     /// something valid behind it.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for a file that is no segment or has a damaged header; [`Error::Io`]; what `show` answers.
+    /// [`Error::Foreign`] for a file that has not the name of a segment, [`Error::Corrupt`] for one with a damaged header; [`Error::Io`]; what `show` answers.
     pub fn read<E: From<Error>>(
         disk: &dyn Disk,
         path: &Path,
         mut show: impl FnMut(u64, &[(TableId, Mutation)]) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let id = segment::parse_file_name(name).ok_or_else(|| Error::Corrupt {
-            path: path.into(),
-            offset: 0,
-            what: "not the name of a log segment, which is commit-, 16 hexadecimal digits and .log".into(),
-        })?;
+        let id = Self::place(disk, path)?;
         let mut before = None;
         for _ in 1..LOOKS {
             let looked = Self::look(disk, path, id, |_, _| Ok::<_, Error>(()));
@@ -129,6 +128,26 @@ impl InspectedSegment {
             before = damage;
         }
         Self::look(disk, path, id, &mut show)
+    }
+
+    /// The number of the segment that a file has the name of.
+    fn place(disk: &dyn Disk, path: &Path) -> Result<SegmentId> {
+        let file = disk.open_to_read(path).map_err(|e| Error::io("open", path, e))?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(id) = segment::parse_file_name(name) {
+            return Ok(id);
+        }
+        let mut begin = Magic::default();
+        let length = file.len().map_err(|e| Error::io("measure", path, e))?;
+        if length >= begin.len() as u64 {
+            file.read_exact_at(&mut begin, 0).map_err(|e| Error::io("read", path, e))?;
+        }
+        Err(if begin == segment::MAGIC {
+            let why = "its checksums count on its name, commit-, 16 hexadecimal digits and .log";
+            foreign(path, "a segment of a commit log that was renamed", why)
+        } else {
+            foreign(path, "no segment of a commit log", "it does not begin like one")
+        })
     }
 
     fn look<E: From<Error>>(

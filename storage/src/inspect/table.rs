@@ -2,11 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
+use super::foreign;
 use crate::{
     AccessMode, Error,
     disk::Disk,
     error::Result,
-    sstable::{self, BlockCache, InspectedBlock, Stats, TableFile, TableMemory, TableReader},
+    sstable::{self, BlockCache, FOOTER_LEN, InspectedBlock, Stats, TableFile, TableMemory, TableReader},
 };
 
 /// An SSTable that is looked at. Its footer, statistics, index and filter were verified.
@@ -19,7 +20,7 @@ impl TableInspection {
     /// Opens a file, which must have the name of an SSTable, since checksums are bound to its id.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with file and offset, [`Error::Io`].
+    /// [`Error::Foreign`] for a file that has not the name of one, [`Error::Corrupt`] with file and offset, [`Error::Io`].
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self> {
         let (directory, file) = Self::place(disk, path)?;
         let cache = Arc::new(BlockCache::new(0, 0));
@@ -38,16 +39,24 @@ impl TableInspection {
     }
 
     fn place<'a>(disk: &dyn Disk, path: &'a Path) -> Result<(&'a Path, TableFile)> {
+        let file = disk.open_to_read(path).map_err(|e| Error::io("open", path, e))?;
+        let length_bytes = file.len().map_err(|e| Error::io("measure", path, e))?;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let id = sstable::parse_name(name).ok_or_else(|| Error::Corrupt {
-            path: path.into(),
-            offset: 0,
-            what: "not the name of an SSTable, which is 16 hexadecimal digits and .sst".into(),
-        })?;
-        let length_bytes =
-            disk.open_to_read(path).and_then(|file| file.len()).map_err(|e| Error::io("open", path, e))?;
-        let directory = path.parent().unwrap_or(Path::new(""));
-        Ok((directory, TableFile { id, length_bytes }))
+        if let Some(id) = sstable::parse_name(name) {
+            let directory = path.parent().unwrap_or(Path::new(""));
+            return Ok((directory, TableFile { id, length_bytes }));
+        }
+        let mut end = [0; FOOTER_LEN];
+        if let Some(at) = length_bytes.checked_sub(FOOTER_LEN as u64) {
+            file.read_exact_at(&mut end, at).map_err(|e| Error::io("read", path, e))?;
+        }
+        Err(match sstable::claimed_id(&end) {
+            Some(id) => {
+                let why = format!("its checksums count on its name, {}", TableReader::file_name(id));
+                foreign(path, "an SSTable that was renamed", &why)
+            }
+            None => foreign(path, "no SSTable", "it does not end like one"),
+        })
     }
 
     /// Its id and length.

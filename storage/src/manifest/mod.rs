@@ -111,7 +111,7 @@ impl Manifest {
     /// # Errors
     /// As [`read`].
     pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, number: u64) -> Result<Self> {
-        let (file, state) = load(&*disk, directory, number)?;
+        let (file, state, _) = load(&*disk, directory, number)?;
         let path = directory.join(file_name(number));
         let next_file = state.file_ids_end;
         Ok(Self {
@@ -243,10 +243,24 @@ pub(crate) fn parse_file_name(name: &str) -> Option<u64> {
 /// # Errors
 /// [`Error::Corrupt`] for rot, [`Error::Io`].
 pub(crate) fn read(disk: &dyn Disk, directory: &Path, number: u64) -> Result<LiveState> {
-    load(disk, directory, number).map(|(_, state)| state)
+    load(disk, directory, number).map(|(_, state, _)| state)
 }
 
-fn load(disk: &dyn Disk, directory: &Path, number: u64) -> Result<(Arc<dyn DiskFile>, LiveState)> {
+/// As [`read`], with the place of what follows the last edit and is none, if something does.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_to_end(
+    disk: &dyn Disk,
+    directory: &Path,
+    number: u64,
+) -> Result<(LiveState, Option<u64>)> {
+    load(disk, directory, number).map(|(_, state, torn_at)| (state, torn_at))
+}
+
+type Loaded = (Arc<dyn DiskFile>, LiveState, Option<u64>);
+
+fn load(disk: &dyn Disk, directory: &Path, number: u64) -> Result<Loaded> {
     let path = directory.join(file_name(number));
     let file = disk.open_to_read(&path).map_err(|e| Error::io("open", &path, e))?;
     let length_bytes = file.len().map_err(|e| Error::io("measure", &path, e))?;
@@ -255,10 +269,14 @@ fn load(disk: &dyn Disk, directory: &Path, number: u64) -> Result<(Arc<dyn DiskF
     let mut contents = vec![0; length];
     file.read_exact_at(&mut contents, 0).map_err(|e| Error::io("read", &path, e))?;
     header::check(&path, MAGIC, number, &contents, length_bytes)?;
-    Ok((file, fold(&path, number, &contents.into())?))
+    let contents = contents.into();
+    let (state, end) = fold(&path, number, &contents)?;
+    let is_torn = contents[end..].iter().any(|&byte| byte != 0);
+    Ok((file, state, is_torn.then_some(end as u64)))
 }
 
-fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
+/// What all edits lead to, and where they end.
+fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<(LiveState, usize)> {
     let mut state = LiveState::default();
     let salt = frame::salt(MAGIC, number);
     let mut at = HEADER_BYTES;
@@ -280,7 +298,7 @@ fn fold(path: &Path, number: u64, contents: &Bytes) -> Result<LiveState> {
     let mut behind = at + 1..contents.len();
     match behind.find(|&place| frame::read(contents, salt, place).is_some_and(is_edit)) {
         Some(valid) => Err(corrupt(path, at as u64, format!("a damaged edit, with a valid one at {valid}"))),
-        None => Ok(state),
+        None => Ok((state, at)),
     }
 }
 

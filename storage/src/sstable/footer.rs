@@ -6,9 +6,11 @@ use super::{FileId, section};
 use crate::error::{Error, Result};
 
 /// Length of the footer in bytes.
-pub(super) const FOOTER_LEN: usize = 32 + 4 + 8 + section::CHECKSUM_LEN;
+pub(crate) const FOOTER_LEN: usize = 32 + 4 + 8 + section::CHECKSUM_LEN;
 
 const MAGIC: &[u8; 8] = b"HELENSST";
+/// Where in the footer it is.
+const MAGIC_AT: usize = 32 + 4;
 /// The format version that this build writes, and the only one it reads.
 pub const FORMAT_VERSION: u32 = 4;
 
@@ -19,6 +21,12 @@ pub(super) struct Footer {
     pub(super) index_offset: u64,
     pub(super) filter_offset: u64,
     pub(super) stats_offset: u64,
+}
+
+/// The id that the last bytes of a file claim, if they end like those of a table. They may be damaged all the same.
+pub(crate) fn claimed_id(bytes: &[u8; FOOTER_LEN]) -> Option<FileId> {
+    let id = u64::from_le_bytes(*bytes.first_chunk()?);
+    (bytes[MAGIC_AT..][..MAGIC.len()] == *MAGIC).then_some(FileId(id))
 }
 
 impl Footer {
@@ -36,7 +44,7 @@ impl Footer {
     /// Parses the footer at `offset`, which is all that follows the parts it describes.
     pub(super) fn parse(bytes: &[u8], offset: u64) -> Result<Self> {
         // The magic number first: a file that is no table at all should be called that.
-        if bytes.len() != FOOTER_LEN || bytes[36..44] != *MAGIC {
+        if bytes.len() != FOOTER_LEN || bytes[MAGIC_AT..][..MAGIC.len()] != *MAGIC {
             return Err(Error::Malformed { what: "it does not end like an SSTable" });
         }
         let Some(mut fields) = section::verify(bytes, FileId(0), offset) else {

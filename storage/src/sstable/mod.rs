@@ -76,6 +76,7 @@ pub(crate) use file::parse_name;
 pub use file::{FileId, TableFile};
 pub use filter::KeyHash;
 pub use footer::FORMAT_VERSION;
+pub(crate) use footer::{FOOTER_LEN, claimed_id};
 pub use reader::{Cached, InspectedBlock, TableMemory, TableReader};
 pub use size_histogram::SizeHistogram;
 pub use stats::{LogSpan, Stats, TimeSpan};

@@ -21,6 +21,7 @@ pub struct TableIter {
     /// At its end, or behind an error.
     is_done: bool,
     next_block: usize,
+    read_bytes: u64,
     is_cached: bool,
     /// The block in which the iterator stands, and where that lies in the file.
     block: Option<(Cursor, u64)>,
@@ -78,6 +79,7 @@ impl TableIter {
             table: Arc::clone(table),
             is_done: false,
             next_block,
+            read_bytes: 0,
             is_cached,
             block: None,
             floor: table.stats().first_key.to_vec(),
@@ -86,13 +88,23 @@ impl TableIter {
         }
     }
 
+    /// How much of the file lies behind it: up to the end of the block in which it stands, and all of it at the end of the
+    /// table.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.read_bytes
+    }
+
     /// Steps to the next record within the bounds; false behind the last one.
     fn step(&mut self) -> Result<bool> {
         loop {
             let table = &self.table;
             let Some((cursor, offset)) = &mut self.block else {
-                let Some(place) = table.place(self.next_block) else { return Ok(false) };
+                let Some(place) = table.place(self.next_block) else {
+                    self.read_bytes = table.file().length_bytes;
+                    return Ok(false);
+                };
                 self.next_block += 1;
+                self.read_bytes = place.offset + u64::from(place.len);
                 let located = |error| locate(error, table.path(), place.offset);
                 let block = if self.is_cached { table.block(place)? } else { table.read_block(place)? };
                 let cursor = match &self.lower {

@@ -11,6 +11,7 @@ mod durability;
 mod full_disk;
 mod major;
 mod model;
+mod pacing;
 mod pages;
 mod purge;
 mod reads;

@@ -475,6 +475,26 @@ fn a_merge_under_way_is_shown_and_can_be_cancelled_and_leaves_nothing() {
 }
 
 #[test]
+fn removed_files_count_until_nobody_reads_them_any_more() {
+    let rig = Rig::with_hook(Box::new(|engine, _| {
+        let live = engine.counters().sstable_bytes;
+        engine.drop_table(TABLE).unwrap();
+        let counters = engine.counters();
+        assert!(
+            live > 0 && (counters.sstable_bytes, counters.pending_delete_bytes) == (0, live),
+            "{counters:?}"
+        );
+        true
+    }));
+    rig.table(&[("k", tombstone(THEN, THEN))]);
+    rig.at(THEN + GRACE + 1);
+    assert_eq!(rig.engine.counters().pending_delete_bytes, 0);
+    let outcome = rig.engine.compact_table(TABLE);
+    assert!(matches!(outcome, Err(Error::Cancelled { .. } | Error::NoSuchTable(_))), "{outcome:?}");
+    assert_eq!(rig.engine.counters().pending_delete_bytes, 0, "the merge has ended");
+}
+
+#[test]
 fn merges_of_different_tables_run_at_the_same_time() {
     let merged = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&merged);

@@ -119,7 +119,7 @@ impl Delivery {
                         }
                         if let Err(why) = outcome {
                             helenus_storage::sometimes!("a delivery of hints ended early");
-                            tracing::debug!(host = %target, "hints wait: {why}");
+                            tracing::debug!(host = %target, %why, "hints wait");
                             resting.insert(target, Instant::now() + TICK);
                         }
                     }
@@ -144,7 +144,7 @@ impl Delivery {
             self.hints.save_marks().await
         };
         if let Err(error) = kept.await {
-            tracing::warn!("hints cannot be put in order: {error}");
+            tracing::warn!(%error, "hints cannot be put in order");
         }
     }
 
@@ -286,7 +286,7 @@ impl Delivery {
                     self.give_up(target, &hint);
                 }
                 Err(why) => {
-                    tracing::error!(host = %target, "a hint is given up: {why}");
+                    tracing::error!(host = %target, %why, "a hint is given up");
                     self.hints.mark(&RepairMark::of(target, None, self.hints.clock.now_of_ages()));
                     self.hints.counted.expired(1);
                 }

@@ -39,7 +39,7 @@ impl Receiver {
                 Ok(()) => applied += 1,
                 Err(error) => {
                     helenus_storage::sometimes!("a hint could not be applied");
-                    tracing::debug!(host = %sender, "a hint was not applied: {error}");
+                    tracing::debug!(host = %sender, %error, "a hint was not applied");
                     is_short_of_room = matches!(
                         error,
                         ReplicaError::Overloaded(_)

@@ -90,7 +90,7 @@ impl KnownCluster {
             SignOfDeath::IsDown => {
                 helenus_storage::sometimes!("a peer went down");
                 let address = self.picture.load().view.member(host_id).map(|member| member.address.clone());
-                tracing::warn!(host = %host_id, address, "peer is down: {error}");
+                tracing::warn!(host = %host_id, address, %error, "peer is down");
             }
             SignOfDeath::Outdated => {
                 helenus_storage::sometimes!("an old call failed after a newer one was answered");

@@ -216,7 +216,7 @@ impl KnownCluster {
         self.save(&mut writer, &view, &changes).await?;
         self.publish(&mut writer, view, &changes.members);
         self.waiting_for.lock().take();
-        tracing::info!(%cluster_id, ?replication, "formed a new cluster");
+        tracing::info!(%cluster_id, %replication, "formed a new cluster");
         Ok(())
     }
 
@@ -276,7 +276,7 @@ impl KnownCluster {
         match self.store.drop_tables(dead.clone()).await {
             Ok(()) => self.writer.lock().await.dead.retain(|table| !dead.contains(table)),
             Err(error) => {
-                tracing::warn!("storage did not drop what was dropped, and will try again: {error}");
+                tracing::warn!(%error, "storage did not drop what was dropped, and will try again");
             }
         }
     }
@@ -346,7 +346,7 @@ impl KnownCluster {
     /// Tells the operator what a merge has to say.
     fn log_notes(&self, sender: HostId, changes: &Changes) {
         if let Some(cluster_id) = changes.cluster_id {
-            tracing::info!(%cluster_id, "belongs to a cluster now, learned from host {sender}");
+            tracing::info!(%cluster_id, host = %sender, "belongs to a cluster now, of which a host told");
         }
         let is_flaw = |note: &&Note| matches!(note, Note::MemberIgnored { .. } | Note::TableIgnored { .. });
         let (flaws, notes): (Vec<&Note>, Vec<&Note>) = changes.notes.iter().partition(is_flaw);

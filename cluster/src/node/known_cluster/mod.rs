@@ -184,7 +184,7 @@ impl KnownCluster {
             helenus_storage::sometimes!("a start finished the drop of a table");
             let dropped = engine.drop_table(*table);
             dropped
-                .inspect_err(|error| tracing::warn!("table {} is not dropped yet: {error}", table.0))
+                .inspect_err(|error| tracing::warn!(tree = table.0, %error, "a table is not dropped yet"))
                 .is_err()
         });
         let hearsay = Hearsay::new(settings, &view);
@@ -301,7 +301,7 @@ impl KnownCluster {
     pub(crate) fn wait_for(&self, why: String) {
         let mut waiting_for = self.waiting_for.lock();
         if waiting_for.as_ref() != Some(&why) {
-            tracing::info!("waiting: {why}");
+            tracing::info!(why, "waiting");
             *waiting_for = Some(why);
         }
     }

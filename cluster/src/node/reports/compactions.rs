@@ -1,7 +1,5 @@
 //! The merges of SSTables of one node.
 
-use std::time::Duration;
-
 use helenus_storage::Compaction;
 use serde::Serialize;
 
@@ -16,9 +14,11 @@ pub struct CompactionReport {
     pub pending_sstables: usize,
     /// Merges that are under way, by id.
     pub compactions: Vec<RunningCompaction>,
-    /// What merges may write in a second; 0 for no limit.
+    /// What merges may read in a second, as it is set; 0 for no limit.
     pub throughput_bytes_per_second: u64,
-    /// When the last of those under way will be done, at the speed so far.
+    /// What they may read now, since it is raised while much waits; none for no limit.
+    pub limit_bytes_per_second: Option<u64>,
+    /// When the last of those under way will be done, at the speed of the last seconds and within the limit.
     pub remaining_seconds: Option<f64>,
     /// SSTables that are damaged and left out.
     pub set_aside: Vec<String>,
@@ -35,13 +35,13 @@ pub struct RunningCompaction {
     pub table: Option<String>,
     /// SSTables that it takes.
     pub input_sstables: usize,
-    /// How many of their bytes are done.
+    /// How many of their bytes were read.
     pub done_bytes: u64,
     /// Their bytes.
     pub total_bytes: u64,
     /// Since it began.
     pub elapsed_seconds: f64,
-    /// Until it is done, at the speed so far; absent as long as there is none.
+    /// Until it is done, likewise; absent as long as neither is known.
     pub remaining_seconds: Option<f64>,
 }
 
@@ -49,6 +49,7 @@ pub struct RunningCompaction {
 pub(super) fn of(source: &Source) -> CompactionReport {
     let engine = source.store.engine();
     let picture = source.cluster.picture();
+    let limit = engine.compaction_limit();
     let running = |merge: Compaction| RunningCompaction {
         id: merge.id,
         kind: merge.kind.name(),
@@ -57,23 +58,35 @@ pub(super) fn of(source: &Source) -> CompactionReport {
         done_bytes: merge.done_bytes,
         total_bytes: merge.input_bytes,
         elapsed_seconds: merge.elapsed.as_secs_f64(),
-        remaining_seconds: remaining_seconds(merge.done_bytes, merge.input_bytes, merge.elapsed),
+        remaining_seconds: remaining_seconds(left(&merge), merge.bytes_per_second.map(|b| b as f64), limit),
     };
-    let compactions: Vec<_> = engine.compactions().into_iter().map(running).collect();
+    let merges = engine.compactions();
+    // They share the limit.
+    let at_the_limit =
+        limit.and_then(|limit| remaining_seconds(merges.iter().map(left).sum(), None, Some(limit)));
+    let compactions: Vec<_> = merges.into_iter().map(running).collect();
+    let remaining = compactions.iter().filter_map(|merge| merge.remaining_seconds).reduce(f64::max);
     let debt = engine.compaction_debt();
     CompactionReport {
         pending_bytes: debt.pending_bytes,
         pending_sstables: debt.sorted_runs,
-        remaining_seconds: compactions.iter().filter_map(|merge| merge.remaining_seconds).reduce(f64::max),
+        remaining_seconds: remaining.map(|seconds| seconds.max(at_the_limit.unwrap_or(0.0))),
         compactions,
         throughput_bytes_per_second: engine.compaction_throughput(),
+        limit_bytes_per_second: limit.map(|limit| limit as u64),
         set_aside: engine.set_aside(),
     }
 }
 
-/// How long the rest takes if it goes on as it went so far; `None` as long as nothing is done.
-pub fn remaining_seconds(done: u64, total: u64, elapsed: Duration) -> Option<f64> {
-    (done > 0).then(|| elapsed.as_secs_f64() * total.saturating_sub(done) as f64 / done as f64)
+fn left(merge: &Compaction) -> u64 {
+    merge.input_bytes.saturating_sub(merge.done_bytes)
+}
+
+/// How long the rest takes at this pace, in bytes per second, but not faster than the limit; `None` as long as neither is
+/// known.
+fn remaining_seconds(left: u64, pace: Option<f64>, limit: Option<f64>) -> Option<f64> {
+    let pace = pace.into_iter().chain(limit).reduce(f64::min)?;
+    Some(left as f64 / pace)
 }
 
 #[cfg(test)]
@@ -81,10 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_takes_as_long_in_proportion_as_what_is_done() {
-        let elapsed = Duration::from_secs(30);
-        assert_eq!(remaining_seconds(25, 100, elapsed), Some(90.0));
-        assert_eq!(remaining_seconds(100, 100, elapsed), Some(0.0));
-        assert_eq!(remaining_seconds(0, 100, elapsed), None);
+    fn the_rest_takes_as_long_as_the_pace_and_the_limit_say() {
+        assert_eq!(remaining_seconds(900, Some(10.0), None), Some(90.0));
+        assert_eq!(remaining_seconds(900, Some(10.0), Some(1.0)), Some(900.0), "the limit was lowered");
+        assert_eq!(remaining_seconds(900, Some(10.0), Some(1000.0)), Some(90.0));
+        assert_eq!(remaining_seconds(900, None, Some(100.0)), Some(9.0), "nothing is done yet");
+        assert_eq!(remaining_seconds(900, None, None), None);
+        assert_eq!(remaining_seconds(0, Some(10.0), None), Some(0.0));
     }
 }

@@ -11,6 +11,7 @@ pub(super) struct Stats {
     pending_sstables: u64,
     compactions: Vec<Running>,
     throughput_bytes_per_second: u64,
+    limit_bytes_per_second: Option<u64>,
     remaining_seconds: Option<f64>,
     set_aside: Vec<String>,
 }
@@ -26,17 +27,13 @@ struct Running {
 
 /// What is under way, what waits, and how long it takes.
 pub(super) fn render(stats: &Stats) -> String {
-    let limit = match stats.throughput_bytes_per_second {
-        0 => "none".to_owned(),
-        bytes => format!("{}/s", load(Some(bytes))),
-    };
     let mut lines = vec![
         format!(
             "pending: {} in {}",
             load(Some(stats.pending_bytes)),
             output::counted(stats.pending_sstables, "SSTable")
         ),
-        format!("throughput limit: {limit}"),
+        format!("throughput limit: {}", limit(stats)),
     ];
     if !stats.compactions.is_empty() {
         let rows: Vec<_> = stats.compactions.iter().map(row).collect();
@@ -47,6 +44,17 @@ pub(super) fn render(stats: &Stats) -> String {
     lines
         .extend(stats.set_aside.iter().map(|file| format!("Note: {file} is damaged, and no merge takes it")));
     lines.join("\n")
+}
+
+/// What is set, and what has become of it.
+fn limit(stats: &Stats) -> String {
+    let rate = |bytes| format!("{}/s", load(Some(bytes)));
+    match (stats.throughput_bytes_per_second, stats.limit_bytes_per_second) {
+        (0, _) => "none".to_owned(),
+        (set, None) => format!("{}, lifted while so much is pending", rate(set)),
+        (set, Some(now)) if now > set => format!("{}, raised to {} by what is pending", rate(set), rate(now)),
+        (set, Some(_)) => rate(set),
+    }
 }
 
 fn row(running: &Running) -> [String; 7] {
@@ -78,23 +86,23 @@ mod tests {
 
     #[test]
     fn the_shape_is_cassandras_and_fits_80_columns() {
-        let running = Running {
-            id: 7,
-            kind: "major".to_owned(),
-            table: Some("users".to_owned()),
-            done_bytes: 4_294_967_296,
-            total_bytes: 8_589_934_592,
-        };
-        let text = render(&Stats {
+        let stats = |limit_bytes_per_second| Stats {
             pending_bytes: 10 << 20,
             pending_sstables: 6,
-            compactions: vec![running],
+            compactions: vec![Running {
+                id: 7,
+                kind: "major".to_owned(),
+                table: Some("users".to_owned()),
+                done_bytes: 4_294_967_296,
+                total_bytes: 8_589_934_592,
+            }],
             throughput_bytes_per_second: 64 << 20,
+            limit_bytes_per_second,
             remaining_seconds: Some(3723.4),
             set_aside: Vec::new(),
-        });
+        };
         assert_eq!(
-            text,
+            render(&stats(Some(64 << 20))),
             "\
 pending: 10.0 MiB in 6 SSTables
 throughput limit: 64.0 MiB/s
@@ -103,5 +111,7 @@ id  compaction type  table  completed   total       unit   progress
 Active compaction remaining time : 1h02m03s"
         );
         assert_eq!(remaining(None), "n/a");
+        assert_eq!(limit(&stats(Some(128 << 20))), "64.0 MiB/s, raised to 128.0 MiB/s by what is pending");
+        assert_eq!(limit(&stats(None)), "64.0 MiB/s, lifted while so much is pending");
     }
 }

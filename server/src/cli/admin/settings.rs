@@ -110,11 +110,11 @@ fn show(answer: &Value, format: Format, only: Option<&str>) -> anyhow::Result<()
     let settings = answer["settings"].as_array().map(Vec::as_slice).unwrap_or_default();
     let shown = settings.iter().filter(|setting| only.is_none_or(|name| setting["name"] == name));
     let rows: Vec<_> = shown.map(row).collect();
-    Ok(output::answer(&output::table(["SETTING", "VALUE", "CONFIGURED"], &rows))?)
+    Ok(output::answer(&output::table(["SETTING", "VALUE", "SOURCE", "CONFIGURED"], &rows))?)
 }
 
-fn row(setting: &Value) -> [String; 3] {
-    ["name", "value", "configured"].map(|field| match &setting[field] {
+fn row(setting: &Value) -> [String; 4] {
+    ["name", "value", "source", "configured"].map(|field| match &setting[field] {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     })

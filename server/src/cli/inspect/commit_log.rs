@@ -7,8 +7,8 @@ use std::{
 
 use helenus_storage::{
     Error, Mutation, Record, TableId,
-    disk::{Disk, OsDisk},
-    inspect::{InspectedManifest, InspectedSegment},
+    disk::OsDisk,
+    inspect::{InspectedLog, InspectedSegment},
 };
 use serde_json::{Value, json};
 
@@ -64,25 +64,13 @@ impl CommitLog {
 
     /// The segments of the directory, in the order of the log.
     fn segments(&self, findings: &mut Findings) -> anyhow::Result<Vec<PathBuf>> {
-        let names = OsDisk.list(&self.place).map_err(|e| Error::io("list", &self.place, e))?;
-        let mut ids: Vec<_> =
-            names.iter().filter_map(|name| Some((InspectedSegment::parse_file_name(name)?, name))).collect();
-        ids.sort_unstable();
-        // Read after the names: segments from its first one on were there then.
-        if let Ok(manifest) = InspectedManifest::read(&OsDisk, &self.place) {
-            let mut expected = manifest.log_first;
-            for (id, _) in ids.iter().filter(|(id, _)| *id >= manifest.log_first) {
-                if *id > expected {
-                    let missing = match id - 1 {
-                        last if last == expected => format!("segment {last} of the commit log is"),
-                        last => format!("segments {expected} to {last} of the commit log are"),
-                    };
-                    findings.tell(&format!("error: {missing} missing in {}", self.place.display()));
-                }
-                expected = id.saturating_add(1);
-            }
+        let log = InspectedLog::read(&OsDisk, &self.place)?;
+        if let Err(error) = &log.first {
+            findings.note(error);
         }
-        Ok(ids.into_iter().map(|(_, name)| self.place.join(name)).collect())
+        findings.note_missing(&log.missing, &self.place);
+        let path = |&id: &u64| self.place.join(InspectedSegment::file_name(id));
+        Ok(log.segments.iter().map(path).collect())
     }
 
     fn read(&self, out: &mut impl Write, path: &Path) -> Result<InspectedSegment, Failure> {
@@ -117,7 +105,7 @@ impl CommitLog {
                 line["segment"] = segment.into();
                 line["offset"] = offset.into();
                 line["table"] = table.0.into();
-                writeln!(out, "{line}")
+                writeln!(out, "{}", key::printable(&line))
             }
             Format::Table => {
                 let (kind, _) = key::kind(record);

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use helenus_storage::{
     Options, Snapshot,
     disk::OsDisk,
-    inspect::{FileSum, InspectedDirectory, InspectedLevel, InspectedTable, TableInspection, levels},
+    inspect::{
+        FileSum, InspectedDirectory, InspectedLevel, InspectedLog, InspectedTable, TableInspection, levels,
+    },
     sstable::TableReader,
 };
 use serde_json::{Value, json};
@@ -31,6 +33,8 @@ impl DataDir {
     pub fn run(self) -> anyhow::Result<()> {
         let directory = InspectedDirectory::read(&OsDisk, &self.directory)?;
         let mut findings = Findings::default();
+        let log = InspectedLog::read(&OsDisk, &self.directory)?;
+        findings.note_missing(&log.missing, &self.directory);
         let (mut total, mut tables) = (Totals::default(), Vec::new());
         for table in &directory.manifest.tables {
             let table = Picture::of(&self.directory, table, &mut findings);

@@ -16,8 +16,8 @@ use helenus_cluster::{
 };
 use helenus_storage::{
     Error, Mutation, Record, TableId,
-    disk::{Disk, OsDisk},
-    inspect::{InspectedManifest, InspectedSegment, InspectedTable, TableInspection},
+    disk::OsDisk,
+    inspect::{InspectedLog, InspectedManifest, InspectedSegment, InspectedTable, TableInspection},
     sstable::TableReader,
 };
 use serde_json::{Value, json};
@@ -81,7 +81,10 @@ impl Hints {
         for table in manifest.tables.iter().filter(|table| tables.contains(&table.id)) {
             self.of_sstables(table, findings, &mut show);
         }
-        for (id, path) in self.segments(manifest.log_first)? {
+        let log = InspectedLog::read(&OsDisk, &self.directory)?;
+        findings.note_missing(&log.missing, &self.directory);
+        for &id in log.segments.range(manifest.log_first..) {
+            let path = self.directory.join(InspectedSegment::file_name(id));
             let read = InspectedSegment::read(&OsDisk, &path, |offset, batch: &[(TableId, Mutation)]| {
                 let wanted = batch.iter().filter(|(table, _)| tables.contains(table));
                 for (table, mutation) in wanted.filter(|(table, _)| (id, offset) >= flushed(*table)) {
@@ -119,18 +122,6 @@ impl Hints {
                 }
             }
         }
-    }
-
-    /// The segments that a replay needs, in the order of the log.
-    fn segments(&self, first: u64) -> anyhow::Result<Vec<(u64, PathBuf)>> {
-        let names = OsDisk.list(&self.directory).map_err(|e| Error::io("list", &self.directory, e))?;
-        let segment = |name: &String| {
-            let id = InspectedSegment::parse_file_name(name)?;
-            (id >= first).then(|| (id, self.directory.join(name)))
-        };
-        let mut segments: Vec<_> = names.iter().filter_map(segment).collect();
-        segments.sort_unstable();
-        Ok(segments)
     }
 }
 

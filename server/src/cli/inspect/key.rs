@@ -1,6 +1,9 @@
 //! How keys, values and times are shown.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    fmt::Write as _,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -27,12 +30,34 @@ pub(super) fn take_apart(storage_key: &Bytes) -> (Option<i64>, Bytes) {
 
 /// Text where all of it can be printed, else with escapes; cut if it is long.
 pub(super) fn text(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(SHOWN_BYTES)];
-    let text = match std::str::from_utf8(shown) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => shown.escape_ascii().to_string(),
+    let shown = match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(is_unprintable) => {
+            text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned()
+        }
+        _ => bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii().to_string(),
     };
-    if shown.len() < bytes.len() { format!("{text}… ({} bytes)", bytes.len()) } else { text }
+    if bytes.len() > SHOWN_BYTES { format!("{shown}… ({} bytes)", bytes.len()) } else { shown }
+}
+
+/// Whether it could steer a terminal, or change the order or the lines of what is around it (Unicode Standard Annex 9, §2).
+fn is_unprintable(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// JSON of the same meaning that can be printed: what cannot is an escape.
+pub(super) fn printable(json: &Value) -> String {
+    let mut text = String::new();
+    for c in json.to_string().chars() {
+        if is_unprintable(c) {
+            // Only within strings, and none of them needs two escapes.
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// `name` with text, or `name_base64`.
@@ -128,5 +153,25 @@ pub(super) fn kind(record: &Record) -> (&'static str, Option<(&'static str, Time
         RecordKind::Expiring { expires_at, .. } => ("expiring", Some(("expires_at", expires_at))),
         RecordKind::Tombstone { deleted_at } => ("tombstone", Some(("deleted_at", deleted_at))),
         RecordKind::Expired { expired_at } => ("expired", Some(("expired_at", expired_at))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_printed() {
+        for c in ['\n', '\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{2028}'] {
+            let key = format!("a{c}b");
+            assert!(text(key.as_bytes()).is_ascii(), "{:?}", text(key.as_bytes()));
+            let json = printable(&json!({ "key": key }));
+            assert!(json.is_ascii() && !json.contains('\u{7f}'), "{json:?}");
+            assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), json!({ "key": key }));
+        }
+        assert_eq!(text("Größe 鍵".as_bytes()), "Größe 鍵");
+        let long = "é".repeat(100);
+        assert_eq!(text(long.as_bytes()), format!("{}… (200 bytes)", "é".repeat(32)));
+        assert_eq!(text(format!("a{long}").as_bytes()), format!("a{}… (201 bytes)", "é".repeat(31)));
     }
 }

@@ -46,8 +46,11 @@ impl Manifest {
             manifest.log_first,
             manifest.log_newest
         );
+        let torn = manifest.torn_at.map(|at| {
+            format!("\nTorn at offset {at}: what was being recorded there did not happen, unless a node is just at it")
+        });
         let table = output::table(["TABLE", "FILE", "BYTES"], &rows);
-        Ok(output::answer(&format!("{head}\n{table}"))?)
+        Ok(output::answer(&format!("{head}{}\n{table}", torn.unwrap_or_default()))?)
     }
 }
 
@@ -66,6 +69,7 @@ fn as_json(manifest: &InspectedManifest) -> Value {
         .collect();
     json!({
         "number": manifest.number, "log_first": manifest.log_first, "log_newest": manifest.log_newest,
-        "file_ids_end": manifest.file_ids_end, "dropped_tables": manifest.dropped_tables, "tables": tables,
+        "file_ids_end": manifest.file_ids_end, "dropped_tables": manifest.dropped_tables, "torn_at": manifest.torn_at,
+        "tables": tables,
     })
 }

@@ -82,7 +82,7 @@ impl Sstable {
         let Ok((file, stats)) = TableInspection::stats_of(&OsDisk, path) else { return Ok(()) };
         match self.output.format {
             _ if !is_summary || self.key.is_some() => Ok(()),
-            Format::Json => writeln!(out, "{}", summary_json(path, &file, &stats, None)),
+            Format::Json => writeln!(out, "{}", key::printable(&summary_json(path, &file, &stats, None))),
             Format::Table => summary(out, path, &file, &stats, None),
         }
     }
@@ -107,7 +107,7 @@ impl Sstable {
         match self.output.format {
             Format::Json => {
                 let memory = Some(table.memory());
-                writeln!(out, "{}", summary_json(path, table.file(), table.stats(), memory))
+                writeln!(out, "{}", key::printable(&summary_json(path, table.file(), table.stats(), memory)))
             }
             Format::Table => {
                 if is_next {
@@ -191,7 +191,7 @@ impl Sstable {
                     line.insert("bytes".into(), length_bytes.into());
                     line.insert("records".into(), records.len().into());
                     key::insert_key(&mut line, "first_key", &first);
-                    writeln!(out, "{}", Value::from(line))?;
+                    writeln!(out, "{}", key::printable(&line.into()))?;
                 }
             }
         }
@@ -235,9 +235,9 @@ impl Sstable {
             (Format::Json, true) => {
                 let mut line = Map::new();
                 key::insert_key(&mut line, "key", storage_key);
-                writeln!(out, "{}", Value::from(line))
+                writeln!(out, "{}", key::printable(&line.into()))
             }
-            (Format::Json, false) => writeln!(out, "{}", key::record(storage_key, record)),
+            (Format::Json, false) => writeln!(out, "{}", key::printable(&key::record(storage_key, record))),
             (Format::Table, false) => {
                 let (kind, end) = key::kind(record);
                 writeln!(out, "{}", key::text(&key))?;

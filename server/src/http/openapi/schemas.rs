@@ -233,7 +233,8 @@ pub(super) fn schemas() -> Value {
         })) } }));
     let compaction_stats = object(json!({
         "pending_bytes": count(), "pending_sstables": count(), "throughput_bytes_per_second": count(),
-        "remaining_seconds": maybe("number"), "set_aside": { "type": "array", "items": text() },
+        "limit_bytes_per_second": maybe("integer"), "remaining_seconds": maybe("number"),
+        "set_aside": { "type": "array", "items": text() },
         "compactions": { "type": "array", "items": object(json!({
             "id": count(), "kind": text(), "table": maybe("string"), "input_sstables": count(),
             "done_bytes": count(), "total_bytes": count(), "elapsed_seconds": { "type": "number" },
@@ -273,7 +274,7 @@ pub(super) fn schemas() -> Value {
         "tokens": count(), "owns": { "type": "number" }, "load_bytes": maybe("integer")
     }));
     let settings = object(json!({ "settings": { "type": "array", "items": object(json!({
-            "name": text(), "value": {}, "configured": {}, "is_changed": { "type": "boolean" }
+            "name": text(), "value": {}, "source": text(), "configured": {}, "is_changed": { "type": "boolean" }
         })) } }));
     let snapshots = object(json!({ "snapshots": { "type": "array", "items": object(json!({
             "name": text(), "directory": text(), "tables": count(), "bytes": count()
