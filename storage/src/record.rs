@@ -278,23 +278,6 @@ impl Mutation {
         Self { key: key.into(), rows: vec![(Bytes::new(), record)] }
     }
 
-    /// The mutation with keys and values in buffers of their own, so that keeping it does not keep a whole socket
-    /// buffer alive.
-    pub(crate) fn detached(self) -> Self {
-        let copy = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
-        let rows = self.rows.into_iter().map(|(suffix, record)| {
-            let kind = match record.kind {
-                RecordKind::Plain { value } => RecordKind::Plain { value: copy(value) },
-                RecordKind::Expiring { value, expires_at } => {
-                    RecordKind::Expiring { value: copy(value), expires_at }
-                }
-                without @ (RecordKind::Tombstone { .. } | RecordKind::Expired { .. }) => without,
-            };
-            (copy(suffix), Record { kind, ..record })
-        });
-        Self { rows: rows.collect(), key: copy(self.key) }
-    }
-
     /// Bytes that [`Mutation::encode`] appends.
     pub fn encoded_len(&self) -> usize {
         let row_bytes = |record: &Record| {

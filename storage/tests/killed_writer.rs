@@ -77,7 +77,7 @@ fn writer() {
                     let key_number = (timestamp.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) % KEYS;
                     let record = Record::plain(Timestamp(timestamp), value(timestamp));
                     let mutation = Mutation::single(key(key_number), record);
-                    engine.apply_batch_and_wait(vec![(TABLE, mutation.clone()), (TWIN, mutation)]).unwrap();
+                    engine.apply_batch_and_wait(&[(TABLE, mutation.clone()), (TWIN, mutation)]).unwrap();
                     // One write of one line: lines of several threads are not mixed.
                     let mut out = std::io::stderr().lock();
                     out.write_all(format!("promised {key_number} {timestamp}\n").as_bytes()).unwrap();

@@ -94,11 +94,11 @@ fn blocking_and_queued_writers_lose_nothing_while_everything_happens() {
                             (OTHER, put(&format!("{writer}/{n}"), n, 10)),
                         ];
                         if n % 3 > 0 {
-                            engine.apply_batch_and_wait(batch).unwrap();
+                            engine.apply_batch_and_wait(&batch).unwrap();
                             continue;
                         }
                         loop {
-                            match engine.apply_batch(batch.clone()) {
+                            match engine.apply_batch(&batch) {
                                 Ok(ticket) => break ticket.wait().unwrap(),
                                 Err(Error::Overloaded { .. }) => thread::yield_now(),
                                 Err(error) => panic!("{error}"),
@@ -180,7 +180,7 @@ fn a_batch_is_there_as_a_whole_or_not_at_all_wherever_the_log_is_torn() {
     let disk = SimulatedDisk::default();
     let engine = open(&disk, options());
     let batch = || (0..8).map(|n| (if n % 2 == 0 { ONE } else { OTHER }, put(&format!("{n}"), 1, 90)));
-    let ticket = engine.apply_batch(batch().collect()).unwrap();
+    let ticket = engine.apply_batch(&batch().collect::<Vec<_>>()).unwrap();
     disk.crash_at(disk.operations() + 2);
     engine.step(Step::Commit).unwrap_err();
     drop((ticket, engine));
@@ -200,7 +200,7 @@ fn a_batch_stays_whole_when_one_of_its_tables_is_flushed_before_the_log_is_synce
     let disk = SimulatedDisk::default();
     let options = || Options { sync_mode: SyncMode::Periodic, ..options() };
     let engine = open(&disk, options());
-    engine.apply_batch_and_wait(vec![(ONE, put("a", 1, 10)), (OTHER, put("a", 1, 10))]).unwrap();
+    engine.apply_batch_and_wait(&[(ONE, put("a", 1, 10)), (OTHER, put("a", 1, 10))]).unwrap();
     let mut flushed = engine.flush_table(ONE).unwrap();
     work_off(&engine, Step::Flush);
     assert!(is_ready(&mut flushed));
@@ -211,11 +211,11 @@ fn a_batch_stays_whole_when_one_of_its_tables_is_flushed_before_the_log_is_synce
 #[test]
 fn a_batch_that_makes_no_sense_is_refused_as_a_whole() {
     let engine = open(&SimulatedDisk::default(), options());
-    assert!(matches!(engine.apply_batch(Vec::new()), Err(Error::Malformed { .. })));
+    assert!(matches!(engine.apply_batch(&[]), Err(Error::Malformed { .. })));
     let unknown = vec![(ONE, put("a", 1, 1)), (TableId(77), put("a", 1, 1))];
-    assert!(matches!(engine.apply_batch_and_wait(unknown), Err(Error::NoSuchTable(77))));
-    let large = (0..9).map(|n| (ONE, put(&format!("{n}"), 1, 500))).collect();
-    assert!(matches!(engine.apply_batch(large), Err(Error::MutationTooLarge { .. })));
+    assert!(matches!(engine.apply_batch_and_wait(&unknown), Err(Error::NoSuchTable(77))));
+    let large: Vec<_> = (0..9).map(|n| (ONE, put(&format!("{n}"), 1, 500))).collect();
+    assert!(matches!(engine.apply_batch(&large), Err(Error::MutationTooLarge { .. })));
     work_off(&engine, Step::Commit);
     assert_eq!(keys(&engine, ONE), 0);
 }
@@ -503,7 +503,7 @@ fn rot_of_what_was_flushed_is_no_torn_tail_since_another_table_may_have_had_some
     let disk = SimulatedDisk::default();
     drop(open(&disk, options()));
     let engine = open(&disk, options());
-    engine.apply_batch_and_wait(vec![(ONE, put("a", 1, 500)), (OTHER, put("b", 1, 10))]).unwrap();
+    engine.apply_batch_and_wait(&[(ONE, put("a", 1, 500)), (OTHER, put("b", 1, 10))]).unwrap();
     drop(engine.flush_table(ONE).unwrap());
     work_off(&engine, Step::Flush);
     drop(engine);

@@ -229,7 +229,7 @@ async fn when_there_is_room(
 ) -> Result<helenus_storage::Ticket, helenus_storage::Error> {
     let deadline = Instant::now() + MOST_WAIT_FOR_ROOM;
     loop {
-        match engine.apply(own_trees::IDENTITY, mutation.clone()) {
+        match engine.apply(own_trees::IDENTITY, &mutation) {
             Err(helenus_storage::Error::Overloaded { .. }) if Instant::now() < deadline => {
                 helenus_storage::sometimes!("a starting node waited for room in its log");
                 sleep(WAIT_FOR_ROOM).await;

@@ -178,7 +178,7 @@ impl LocalStore {
         loop {
             let room = self.room.enter(&self.engine, until).await;
             room.map_err(|what| ReplicaError::Overloaded(what.to_owned()))?;
-            match self.engine.apply(table, mutation.clone()) {
+            match self.engine.apply(table, &mutation) {
                 Err(Error::Overloaded { .. }) if Instant::now() < until => self.room.make_way().await,
                 queued => {
                     let applied = queued.map_err(as_answer)?;

@@ -55,8 +55,17 @@ impl Numbers {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestNumber(pub(super) u64);
 
-/// Lets a request in, and its reply out.
-pub(super) async fn pass(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+/// Lets what the URL table serves in, and its reply out.
+pub(super) async fn layer(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    pass(&api, request, |request| next.run(request)).await
+}
+
+/// Lets a request in to what answers it, and its reply out.
+pub(super) async fn pass<A, F>(api: &Api, mut request: Request, answer: A) -> Response
+where
+    A: FnOnce(Request) -> F,
+    F: Future<Output = Response>,
+{
     let start = Instant::now();
     let _in_flight = api.metrics.in_flight();
     let number = api.numbers.next();
@@ -64,7 +73,7 @@ pub(super) async fn pass(State(api): State<Arc<Api>>, mut request: Request, next
     request.extensions_mut().insert(RequestNumber(number));
     let method = request.method().clone();
     let reply = match check_head(&request, &api.limits) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => answer(request).await,
         Err(problem) => axum::response::IntoResponse::into_response(problem),
     };
     let reply = finish(reply, &request_id);

@@ -1,12 +1,12 @@
 //! The HTTP API: Cassandra's semantics in HTTP's conventions.
 //!
 //! ```text
-//! listen ─▶ edge ─▶ the table below ─▶ kv ─▶ key, parameters      what is asked
-//!                                       │    body, envelope         what is to be stored
-//!                                       ▼
-//!                                     Node::{read, write, scan}
-//!                                       │
-//! listen ◀─ edge ◀─ problem ◀───────────┴─── reply                  what is answered
+//! listen ─▶ routes ─▶ the table below ─▶ edge ─▶ kv ─▶ key, parameters      what is asked
+//!              └────── single keys ───────┘        │    body, envelope         what is to be stored
+//!                                                  ▼
+//!                                                Node::{read, write, scan}
+//!                                                  │
+//! listen ◀─ edge ◀─ problem ◀──────────────────────┴─── reply                  what is answered
 //! ```
 //!
 //! - The process listens before its node has started, since a long log takes a while to replay: from then on `/livez`
@@ -19,7 +19,7 @@
 //! - Unknown parameters and unknown headers named `Helenus-…` are refused, since a misspelt one would change nothing in
 //!   silence. `Helenus-Meta-*` is the client's own.
 //!
-//! Reading order: this page, [`kv`], [`key`], [`query`], [`parameters`], [`path_part`], [`body`], [`envelope`], [`session`],
+//! Reading order: this page, [`routes`], [`kv`], [`key`], [`query`], [`parameters`], [`path_part`], [`body`], [`envelope`], [`session`],
 //! [`reply`], [`problem`], [`edge`], [`origin`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
 //! [`tasks`], [`upkeep`], [`settings`], [`admin`], [`openapi`].
 
@@ -43,6 +43,7 @@ mod query;
 mod replicas;
 mod reply;
 mod reports;
+mod routes;
 mod scan;
 mod session;
 mod settings;
@@ -71,6 +72,7 @@ use self::{
 };
 pub use self::{
     coordinate::Coordinate,
+    routes::Routes,
     settings::{Controls, Obey},
 };
 use crate::{console, listen::Refuse, tasks::Tasks, telemetry::Metrics};
@@ -212,8 +214,13 @@ pub enum Surface {
     Both,
 }
 
+/// The routes of a listener.
+pub fn router(api: &Arc<Api>, surface: Surface) -> Routes {
+    Routes { api: Arc::clone(api), table: table(api, surface), has_keys: surface != Surface::Admin }
+}
+
 /// The URL table.
-pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
+fn table(api: &Arc<Api>, surface: Surface) -> Router {
     let mut routes = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -274,7 +281,7 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Router {
     routes
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(from_fn_with_state(Arc::clone(api), edge::pass))
+        .layer(from_fn_with_state(Arc::clone(api), edge::layer))
         .with_state(Arc::clone(api))
 }
 

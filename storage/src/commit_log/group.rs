@@ -37,23 +37,67 @@ const CHECK_BYTES: usize = 2;
 /// What happens together: all that was written with one call.
 pub(crate) type Batch = Vec<(TableId, Mutation)>;
 
+/// The mutations of a group that is to be written, encoded: of one that waits, nothing else is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    encoded: Vec<u8>,
+    count: usize,
+    /// Those of the mutations, each once.
+    tables: Vec<TableId>,
+}
+
+impl Contents {
+    /// Of these mutations.
+    pub(crate) fn of<'a>(mutations: impl IntoIterator<Item = (TableId, &'a Mutation)>) -> Self {
+        let mut contents = Self::default();
+        mutations.into_iter().for_each(|(table, mutation)| contents.push(table, mutation));
+        contents
+    }
+
+    /// Appends a mutation.
+    pub(crate) fn push(&mut self, table: TableId, mutation: &Mutation) {
+        varint::put(&mut self.encoded, u64::from(table.0));
+        mutation.encode(&mut self.encoded);
+        self.count += 1;
+        if !self.tables.contains(&table) {
+            self.tables.push(table);
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes that they take.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.encoded.len()
+    }
+
+    /// Their tables, each once.
+    pub(crate) fn tables(&self) -> &[TableId] {
+        &self.tables
+    }
+
+    /// The mutations themselves, slices of one buffer.
+    pub(crate) fn into_mutations(self) -> impl Iterator<Item = (TableId, Mutation)> {
+        let mut encoded = Bytes::from(self.encoded);
+        std::iter::from_fn(move || {
+            let taken = (!encoded.is_empty()).then(|| take_mutation(&mut encoded))?;
+            Some(taken.expect("what was encoded by `push` can be decoded"))
+        })
+    }
+}
+
 /// Appends a group to a buffer that will be written to a place of a file with this salt, in which everything before
 /// `durable` is. What is at the place does not matter of a buffer that is not empty: its first byte goes there.
-pub(crate) fn append<'a>(
-    out: &mut Vec<u8>,
-    (salt, place): (u64, u64),
-    durable: u64,
-    mutations: impl Iterator<Item = &'a (TableId, Mutation)> + Clone,
-) {
+pub(crate) fn append(out: &mut Vec<u8>, (salt, place): (u64, u64), durable: u64, contents: &Contents) {
     let at = place + out.len() as u64;
     let since = at.saturating_sub(durable);
-    let length = claim_bytes(since) + mutations_bytes(mutations.clone());
+    let length = claim_bytes(since) + contents.size_bytes();
     frame::append(out, (salt, place), GROUP, length, |out| {
         put_claim(out, (salt, at), since);
-        for (table, mutation) in mutations {
-            varint::put(out, u64::from(table.0));
-            mutation.encode(out);
-        }
+        out.extend_from_slice(&contents.encoded);
     });
 }
 
@@ -63,7 +107,7 @@ pub(crate) fn append_seal(out: &mut Vec<u8>, (salt, place): (u64, u64)) {
 }
 
 /// Bytes of mutations in a group.
-pub(crate) fn mutations_bytes<'a>(mutations: impl Iterator<Item = &'a (TableId, Mutation)>) -> usize {
+pub(crate) fn mutations_bytes<'a>(mutations: impl Iterator<Item = (TableId, &'a Mutation)>) -> usize {
     mutations.map(|(table, mutation)| varint::len(u64::from(table.0)) + mutation.encoded_len()).sum()
 }
 
@@ -81,21 +125,25 @@ pub(crate) fn durable(frame: &Frame, (salt, place): (u64, u64)) -> Result<u64> {
 /// [`Error::Malformed`], [`Error::UnknownRecordKind`].
 pub(crate) fn mutations(frame: Frame, (salt, place): (u64, u64)) -> Result<Batch> {
     let mut payload = frame.payload;
-    let skip = |payload: &mut Bytes, rest: usize| payload.advance(payload.len() - rest);
     let mut rest = &payload[..];
     take_claim(&mut rest, (salt, place)).ok_or(BAD_GROUP)?;
     let rest = rest.len();
-    skip(&mut payload, rest);
+    payload.advance(payload.len() - rest);
     // Nearly always there is one.
     let mut batch = Vec::with_capacity(1);
     while !payload.is_empty() {
-        let mut rest = &payload[..];
-        let table = TableId(varint::take_u32(&mut rest).ok_or(BAD_GROUP)?);
-        let rest = rest.len();
-        skip(&mut payload, rest);
-        batch.push((table, Mutation::decode_first(&mut payload)?));
+        batch.push(take_mutation(&mut payload)?);
     }
     Ok(batch)
+}
+
+/// Takes one off the front.
+fn take_mutation(payload: &mut Bytes) -> Result<(TableId, Mutation)> {
+    let mut rest = &payload[..];
+    let table = TableId(varint::take_u32(&mut rest).ok_or(BAD_GROUP)?);
+    let rest = rest.len();
+    payload.advance(payload.len() - rest);
+    Ok((table, Mutation::decode_first(payload)?))
 }
 
 /// Whether a place may be that of a group or seal which claims that `damaged` was durable: all but few that are not are

@@ -6,26 +6,38 @@ use parking_lot::Mutex;
 
 use crate::{
     commit_log::{
-        group::Batch,
+        group::Contents,
         ticket::{Outcome, Ticket},
-        writer,
     },
     error::{Error, Result},
+    record::Mutation,
+    table_id::TableId,
 };
 
 /// Batches that are written, synced and released together. Dropped unresolved, its tickets answer
 /// [`Error::Closed`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Group {
-    batches: Vec<Batch>,
-    size_bytes: usize,
+    contents: Contents,
+    tickets: usize,
     outcome: Arc<Outcome>,
 }
 
 impl Group {
-    /// In the order of their applies.
-    pub(crate) fn batches(&self) -> &[Batch] {
-        &self.batches
+    fn push(&mut self, batch: &[(TableId, &Mutation)]) -> Ticket {
+        batch.iter().for_each(|(table, mutation)| self.contents.push(*table, mutation));
+        self.tickets += 1;
+        Ticket::new(Arc::clone(&self.outcome), self.tickets - 1)
+    }
+
+    /// What is to be written, in the order of their applies.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// Takes what was written.
+    pub(crate) fn take_contents(&mut self) -> Contents {
+        std::mem::take(&mut self.contents)
     }
 
     /// Tells all tickets.
@@ -65,12 +77,11 @@ impl CommitQueue {
         Self { state: Mutex::default(), limit_bytes, group_bytes }
     }
 
-    /// Queues a batch. The flag says that nothing was waiting before.
+    /// Queues a batch that will take so many bytes of its group. The flag says that nothing was waiting before.
     ///
     /// # Errors
     /// [`Error::Overloaded`] and what [`CommitQueue::refuse`] was given; nothing was queued.
-    pub(crate) fn push(&self, batch: Batch) -> Result<(Ticket, bool)> {
-        let size_bytes = writer::batch_bytes(&batch);
+    pub(crate) fn push(&self, batch: &[(TableId, &Mutation)], size_bytes: usize) -> Result<(Ticket, bool)> {
         let mut state = self.state.lock();
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
@@ -82,27 +93,26 @@ impl CommitQueue {
             return Err(Error::Overloaded { what: "too many bytes wait for the commit log" });
         }
         state.size_bytes += size_bytes;
-        match state.groups.back_mut() {
-            Some(group) if group.size_bytes + size_bytes <= self.group_bytes => {
+        let ticket = match state.groups.back_mut() {
+            Some(group) if group.contents.size_bytes() + size_bytes <= self.group_bytes => {
                 crate::sometimes!("one group had several mutations");
-                group.batches.push(batch);
-                group.size_bytes += size_bytes;
-                Ok((Ticket::new(Arc::clone(&group.outcome), group.batches.len() - 1), was_empty))
+                group.push(batch)
             }
             _ => {
-                let outcome = Arc::<Outcome>::default();
-                let ticket = Ticket::new(Arc::clone(&outcome), 0);
-                state.groups.push_back(Group { batches: vec![batch], size_bytes, outcome });
-                Ok((ticket, was_empty))
+                let mut group = Group::default();
+                let ticket = group.push(batch);
+                state.groups.push_back(group);
+                ticket
             }
-        }
+        };
+        Ok((ticket, was_empty))
     }
 
     /// Takes the oldest group.
     pub(crate) fn take(&self) -> Option<Group> {
         let mut state = self.state.lock();
         let group = state.groups.pop_front()?;
-        state.size_bytes -= group.size_bytes;
+        state.size_bytes -= group.contents.size_bytes();
         Some(group)
     }
 

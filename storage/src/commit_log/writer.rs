@@ -14,15 +14,13 @@ use parking_lot::Mutex;
 
 use crate::{
     commit_log::{
-        group::{self, Batch, SEAL_BYTES},
+        group::{self, Batch, Contents, SEAL_BYTES},
         header::{self, Birth, HEADER_BYTES},
         segment::{self, LogPosition, MAGIC, START_BYTES, SegmentId, Start},
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
     histogram::Histogram,
-    record::Mutation,
-    table_id::TableId,
 };
 
 /// A segment in which nothing but a seal is to come.
@@ -86,7 +84,8 @@ impl Segments {
         segment::append_start(&mut frames, salt, start);
         if !carried.is_empty() {
             let at = (HEADER_BYTES + frames.len()) as u64;
-            group::append(&mut frames, (salt, HEADER_BYTES as u64), at, carried.iter().flatten());
+            let carried = carried.iter().flatten().map(|(table, mutation)| (*table, mutation));
+            group::append(&mut frames, (salt, HEADER_BYTES as u64), at, &Contents::of(carried));
         }
         let birth = self.birth(id, frames.len() as u64, self.segment_bytes);
         LogWriter {
@@ -310,22 +309,19 @@ impl LogWriter {
         self.file = Arc::new(next);
     }
 
-    /// Writes batches, for which there must be room, as one group with one call. Answers the group's position
-    /// and size; not durable before a sync.
+    /// Writes a group, for which there must be room, with one call. Answers its position and size; not durable before a
+    /// sync.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(crate) fn write<'a>(
-        &mut self,
-        batches: impl Iterator<Item = &'a [(TableId, Mutation)]> + Clone,
-    ) -> Result<(LogPosition, u64)> {
+    pub(crate) fn write(&mut self, contents: &Contents) -> Result<(LogPosition, u64)> {
         let position = self.end();
         let mut buffer = std::mem::take(&mut self.buffer);
         if let Some(start) = self.start.take() {
             segment::append_start(&mut buffer, self.file.salt, start);
         }
         let durable = self.file.durable.load(Ordering::Acquire);
-        group::append(&mut buffer, (self.file.salt, self.written), durable, batches.flatten());
+        group::append(&mut buffer, (self.file.salt, self.written), durable, contents);
         let size = buffer.len() as u64;
         self.append(&buffer)?;
         if buffer.capacity() <= KEPT_BUFFER_BYTES {
@@ -370,7 +366,7 @@ impl LogWriter {
         }
         if self.start.is_some() {
             // So that it is known for the last one.
-            self.write(std::iter::empty())?;
+            self.write(&Contents::default())?;
         }
         self.sync()?;
         let mut seal = Vec::with_capacity(SEAL_BYTES);
@@ -415,14 +411,9 @@ impl Unsynced {
     }
 }
 
-/// Most bytes that a group of batches takes in a segment.
-pub(crate) fn group_bytes<'a>(batches: impl Iterator<Item = &'a [(TableId, Mutation)]>) -> usize {
-    group::MOST_OVERHEAD_BYTES + group::mutations_bytes(batches.flatten())
-}
-
-/// Bytes of a batch, encoded.
-pub(crate) fn batch_bytes(batch: &[(TableId, Mutation)]) -> usize {
-    group::mutations_bytes(batch.iter())
+/// Most bytes that a group takes in a segment.
+pub(crate) fn group_bytes(contents: &Contents) -> usize {
+    group::MOST_OVERHEAD_BYTES + contents.size_bytes()
 }
 
 #[cfg(test)]
@@ -430,7 +421,8 @@ mod tests {
     use super::*;
     use crate::{
         disk::{Fault, Repeat, SimulatedDisk},
-        record::{Record, Timestamp},
+        record::{Mutation, Record, Timestamp},
+        table_id::TableId,
     };
 
     #[test]
@@ -449,7 +441,7 @@ mod tests {
         let mut log = segments.first(SegmentId(1), Start::default(), &[]);
         log.begin().unwrap();
         let mutation = Mutation::single("key", Record::plain(Timestamp(1), &b"value"[..]));
-        log.write([&[(TableId(1), mutation)][..]].into_iter()).unwrap();
+        log.write(&Contents::of([(TableId(1), &mutation)])).unwrap();
         let elsewhere = log.unsynced().unwrap();
         disk.fail_at(disk.operations() + 1, Fault::Sync, Repeat::Once);
         elsewhere.sync().unwrap_err();

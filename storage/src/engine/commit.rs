@@ -8,7 +8,6 @@
 //! ```
 
 use std::{
-    borrow::Borrow,
     sync::{Arc, atomic::Ordering},
     thread,
 };
@@ -17,7 +16,7 @@ use parking_lot::MutexGuard;
 
 use crate::{
     commit_log::{
-        queue::Group,
+        group::Contents,
         segment::{LogPosition, SegmentId},
         writer::{LogWriter, group_bytes},
     },
@@ -39,15 +38,18 @@ impl Engine {
     /// Commits the group that waits.
     pub(super) fn commit(&self) -> Result<StepOutcome> {
         let _turn = self.committing.lock();
-        let Some(group) = self.queue.take() else { return Ok(StepOutcome::Idle) };
+        let Some(mut group) = self.queue.take() else { return Ok(StepOutcome::Idle) };
         if let Err(shut) = self.condition.check() {
             crate::sometimes!("a shut engine was asked to commit");
             group.resolve(Err(shut.clone()));
             return Err(shut);
         }
-        match self.log_and_await(|| group.batches().iter().map(Vec::as_slice), SyncMode::Batch) {
+        match self.log_and_await(group.contents(), SyncMode::Batch) {
             Ok(entered) => {
-                self.insert_group(&group, entered);
+                for (table, mutation) in group.take_contents().into_mutations() {
+                    self.insert(&entered, table, &mutation);
+                }
+                self.leave(entered);
                 group.resolve(Ok(()));
                 Ok(StepOutcome::Worked)
             }
@@ -59,27 +61,17 @@ impl Engine {
     }
 
     /// Commits a batch on this thread.
-    pub(super) fn commit_now<B>(&self, batch: B) -> Result<()>
-    where
-        B: Borrow<[(TableId, Mutation)]> + IntoIterator<Item = (TableId, Mutation)>,
-    {
-        self.check_batch(batch.borrow())?;
+    pub(super) fn commit_now(&self, batch: &[(TableId, &Mutation)]) -> Result<()> {
+        self.check_batch(batch)?;
         self.await_room()?;
-        let mode = self.options.sync_mode;
-        let logged = self.log_and_await(|| std::iter::once(batch.borrow()), mode);
+        let contents = Contents::of(batch.iter().copied());
+        let logged = self.log_and_await(&contents, self.options.sync_mode);
         let entered = logged.map_err(|failure| self.fail(&failure))?;
-        for (table, mutation) in batch.borrow() {
+        for (table, mutation) in batch {
             self.insert(&entered, *table, mutation);
         }
         self.leave(entered);
         Ok(())
-    }
-
-    fn insert_group(&self, group: &Group, entered: Vec<Entered>) {
-        for (table, mutation) in group.batches().iter().flatten() {
-            self.insert(&entered, *table, mutation);
-        }
-        self.leave(entered);
     }
 
     fn insert(&self, entered: &[Entered], table: TableId, mutation: &Mutation) {
@@ -100,27 +92,22 @@ impl Engine {
         }
     }
 
-    /// Writes batches as one group, waits until it is as durable as the mode wants, and answers the memtables that
-    /// they are to be inserted into. An error that is harmless means that nothing of the group was written.
-    fn log_and_await<'a, I>(&self, batches: impl Fn() -> I, mode: SyncMode) -> Result<Vec<Entered>>
-    where
-        I: Iterator<Item = &'a [(TableId, Mutation)]> + Clone,
-    {
+    /// Writes a group, waits until it is as durable as the mode wants, and answers the memtables that it is to be
+    /// inserted into. An error that is harmless means that nothing of the group was written.
+    fn log_and_await(&self, contents: &Contents, mode: SyncMode) -> Result<Vec<Entered>> {
         self.begin()?;
         let (entered, end) = {
             let mut log = self.log.lock();
             self.condition.check()?;
-            self.make_room(&mut log, group_bytes(batches()))?;
+            self.make_room(&mut log, group_bytes(contents))?;
             let was_synced = log.unsynced_bytes() == 0;
             let (position, size_bytes) =
-                log.write(batches()).inspect_err(|failure| drop(self.fail(failure)))?;
+                log.write(contents).inspect_err(|failure| drop(self.fail(failure)))?;
             self.counted.groups.fetch_add(1, Ordering::Relaxed);
-            self.counted
-                .mutations
-                .fetch_add(batches().map(|batch| batch.len() as u64).sum(), Ordering::Relaxed);
+            self.counted.mutations.fetch_add(contents.count() as u64, Ordering::Relaxed);
             self.counted.written_bytes.fetch_add(size_bytes, Ordering::Relaxed);
             self.tell_of_unsynced(was_synced, log.unsynced_bytes(), size_bytes);
-            (self.enter(position, batches()), log.end())
+            (self.enter(position, contents.tables()), log.end())
         };
         if self.options.sync_mode != SyncMode::Periodic {
             self.await_durable(end, mode)?;
@@ -134,19 +121,9 @@ impl Engine {
 
     /// Under the log's lock, so that nobody switches a memtable before its first position is known. A table that was
     /// dropped since its mutations were accepted is left out: they count as applied just before the drop.
-    fn enter<'a>(
-        &self,
-        position: LogPosition,
-        batches: impl Iterator<Item = &'a [(TableId, Mutation)]>,
-    ) -> Vec<Entered> {
+    fn enter(&self, position: LogPosition, tables: &[TableId]) -> Vec<Entered> {
         let trees = self.trees.load();
-        let mut entered: Vec<Entered> = Vec::with_capacity(1);
-        for (table, _) in batches.flatten() {
-            if entered.iter().all(|(id, _)| id != table) {
-                entered.extend(trees.get(table).map(|tree| (*table, tree.enter(position))));
-            }
-        }
-        entered
+        tables.iter().filter_map(|table| Some((*table, trees.get(table)?.enter(position)))).collect()
     }
 
     fn tell_of_unsynced(&self, was_synced: bool, unsynced_bytes: u64, written_bytes: u64) {

@@ -44,6 +44,7 @@
 //! `compact_table`, `drop_table`; `read`; `pressure`; `snapshot`, `scrub`; `condition`, `listener`, `counters`, `table_stats`.
 
 use std::{
+    borrow::Borrow,
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
@@ -58,11 +59,12 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     commit_log::{
+        group::mutations_bytes,
         group_sync::GroupSync,
         queue::CommitQueue,
         segment::{SegmentId, largest_batch},
         ticket::Outcome,
-        writer::{LogWriter, SyncMeter, batch_bytes},
+        writer::{LogWriter, SyncMeter},
     },
     compaction::Throttle,
     disk::{Disk, LockGuard, StickyDisk},
@@ -307,14 +309,14 @@ impl Engine {
         }
     }
 
-    /// Queues a mutation for the commit log and returns at once. Keys and values are copied, so that no
-    /// larger buffer they are slices of is kept.
+    /// Queues a mutation for the commit log and returns at once. It is encoded here, so that no larger buffer of which its
+    /// keys and values are slices is kept.
     ///
     /// # Errors
     /// [`Error::Overloaded`] at a bound, [`Error::MutationTooLarge`], [`Error::Malformed`] without a row,
     /// [`Error::NoSuchTable`], [`Error::Poisoned`], [`Error::Closed`]; nothing was queued.
-    pub fn apply(&self, table: TableId, mutation: Mutation) -> Result<Ticket> {
-        self.apply_batch(vec![(table, mutation)])
+    pub fn apply(&self, table: TableId, mutation: impl Borrow<Mutation>) -> Result<Ticket> {
+        self.enqueue(&[(table, mutation.borrow())])
     }
 
     /// As [`Engine::apply`], for several mutations that happen together: all or none of them survive a crash. A
@@ -322,14 +324,17 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::apply`]; [`Error::Malformed`] also for an empty batch.
-    pub fn apply_batch(&self, batch: Vec<(TableId, Mutation)>) -> Result<Ticket> {
-        self.check_batch(&batch)?;
+    pub fn apply_batch(&self, batch: &[(TableId, Mutation)]) -> Result<Ticket> {
+        self.enqueue(&borrowed(batch))
+    }
+
+    fn enqueue(&self, batch: &[(TableId, &Mutation)]) -> Result<Ticket> {
+        let size_bytes = self.check_batch(batch)?;
         if let Pressure::Refused { what } = self.pressure() {
             self.counted.writes_refused.fetch_add(1, Ordering::Relaxed);
             return Err(Error::Overloaded { what });
         }
-        let batch = batch.into_iter().map(|(table, mutation)| (table, mutation.detached()));
-        let (ticket, is_first) = self.queue.push(batch.collect())?;
+        let (ticket, is_first) = self.queue.push(batch, size_bytes)?;
         if is_first {
             self.listener.tell(Step::Commit);
         }
@@ -344,19 +349,20 @@ impl Engine {
     /// # Errors
     /// As [`Engine::apply`], [`Error::StorageFull`], [`Error::TooManyFiles`]: it is not applied. But
     /// [`Error::Poisoned`] may also come of its own write or sync: then it may or may not survive.
-    pub fn apply_and_wait(&self, table: TableId, mutation: Mutation) -> Result<()> {
-        self.commit_now([(table, mutation)])
+    pub fn apply_and_wait(&self, table: TableId, mutation: impl Borrow<Mutation>) -> Result<()> {
+        self.commit_now(&[(table, mutation.borrow())])
     }
 
     /// As [`Engine::apply_and_wait`] for a batch, see [`Engine::apply_batch`].
     ///
     /// # Errors
     /// As [`Engine::apply_and_wait`] and [`Engine::apply_batch`].
-    pub fn apply_batch_and_wait(&self, batch: Vec<(TableId, Mutation)>) -> Result<()> {
-        self.commit_now(batch)
+    pub fn apply_batch_and_wait(&self, batch: &[(TableId, Mutation)]) -> Result<()> {
+        self.commit_now(&borrowed(batch))
     }
 
-    fn check_batch(&self, batch: &[(TableId, Mutation)]) -> Result<()> {
+    /// Bytes that a batch takes of its group, if it can be written.
+    fn check_batch(&self, batch: &[(TableId, &Mutation)]) -> Result<usize> {
         self.condition.check()?;
         let trees = self.trees.load();
         if let Some((unknown, _)) = batch.iter().find(|(table, _)| !trees.contains_key(table)) {
@@ -365,11 +371,12 @@ impl Engine {
         if batch.is_empty() || batch.iter().any(|(_, mutation)| mutation.rows.is_empty()) {
             return Err(Error::Malformed { what: "a mutation without rows" });
         }
-        let (size_bytes, limit_bytes) = (batch_bytes(batch), largest_batch(self.options.segment_bytes));
+        let size_bytes = mutations_bytes(batch.iter().copied());
+        let limit_bytes = largest_batch(self.options.segment_bytes);
         if size_bytes > limit_bytes {
             return Err(Error::MutationTooLarge { size_bytes, limit_bytes });
         }
-        Ok(())
+        Ok(size_bytes)
     }
 
     /// Does one bounded piece of work of a kind. At most one call per kind runs at a time, merges apart; a second
@@ -594,4 +601,8 @@ impl Engine {
         }
         manifest.append(&[Edit::Log { first, newest }]).inspect_err(|e| drop(self.fail(e)))
     }
+}
+
+fn borrowed(batch: &[(TableId, Mutation)]) -> Vec<(TableId, &Mutation)> {
+    batch.iter().map(|(table, mutation)| (*table, mutation)).collect()
 }

@@ -33,7 +33,7 @@ fn options() -> Options {
 fn queue(engine: &Engine, batch: &[(TableId, &str)], timestamp: u64) -> Ticket {
     let record = plain(timestamp, &"v".repeat(100));
     let batch = batch.iter().map(|(table, key)| (*table, Mutation::single(key.to_string(), record.clone())));
-    engine.apply_batch(batch.collect()).unwrap()
+    engine.apply_batch(&batch.collect::<Vec<_>>()).unwrap()
 }
 
 fn write(engine: &Engine, table: TableId, key: &str) {
@@ -502,7 +502,7 @@ proptest! {
                     let batch = rows.iter().map(|(table, key, record): &(_, Bytes, Record)| {
                         (*table, Mutation::single(key.clone(), record.clone()))
                     });
-                    match engine.apply_batch(batch.collect()) {
+                    match engine.apply_batch(&batch.collect::<Vec<_>>()) {
                         // The ticket may be dropped: a commit tells what became of it.
                         Ok(_ticket) => model.queued.extend(rows),
                         Err(Error::NoSuchTable(id)) => prop_assert!(!model.tables.contains_key(&TableId(id))),

@@ -312,7 +312,7 @@ impl Run<'_> {
             }
             Action::Apply(batch) => {
                 let number = self.oracle(|oracle| oracle.queued(batch));
-                match engine.apply_batch(batch.clone()) {
+                match engine.apply_batch(batch) {
                     Ok(ticket) => self.record().waiting.push((number, ticket)),
                     Err(refusal) => {
                         self.oracle(|oracle| oracle.refused(number));

@@ -190,7 +190,7 @@ impl Pair {
             let rows = rows.iter().map(suffixed).collect();
             batch.push((*table, Mutation { key: vec![b'k', *key].into(), rows }));
         }
-        let outcome = self.engine.apply_batch(batch);
+        let outcome = self.engine.apply_batch(&batch);
         if let Some(missing) = missing {
             prop_assert!(matches!(outcome, Err(Error::NoSuchTable(id)) if id == missing.0));
             return Ok(());
