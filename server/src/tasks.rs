@@ -68,26 +68,20 @@ impl Tasks {
         let (kind, subject) = described(&work);
         let (tell, end) = watch::channel(None);
         let (meter, began) = (Arc::<Meter>::default(), Instant::now());
-        let task = {
+        let (task, id, of) = {
             let mut listed = self.0.lock();
             listed.last_id += 1;
-            let id = listed.last_id;
+            let (id, of) = (listed.last_id, subject.clone());
             let task = Arc::new(Task { id, kind, subject, started, began, meter: Arc::clone(&meter), end });
             listed.tasks.push_back(Arc::clone(&task));
             listed.forget();
-            task
+            (task, id, of)
         };
         tokio::spawn(async move {
             let outcome = node.upkeep(work, &meter).await;
-            let elapsed_ms = millis(began.elapsed());
-            match &outcome {
-                Ok(_) => tracing::info!(task = kind, elapsed_ms, "a task is done"),
-                Err(UpkeepError::Cancelled) => {
-                    tracing::info!(task = kind, elapsed_ms, "a task was cancelled");
-                }
-                Err(error) => tracing::warn!(task = kind, %error, elapsed_ms, "a task has failed"),
-            }
-            tell.send_replace(Some(End { outcome, elapsed: began.elapsed() }));
+            let end = End { outcome, elapsed: began.elapsed() };
+            log(id, kind, of.as_deref(), &end);
+            tell.send_replace(Some(end));
         });
         task
     }
@@ -156,6 +150,27 @@ impl Task {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.end().map_or_else(|| self.began.elapsed(), |end| end.elapsed)
+    }
+}
+
+/// Tells the log how a task has ended, and each damaged place that a scrub has found.
+fn log(id: u64, task: &str, of: Option<&str>, End { outcome, elapsed }: &End) {
+    let (of, elapsed_ms) = (of.unwrap_or("all tables"), millis(*elapsed));
+    if let Ok(UpkeepOutcome::Scrubbed(report)) = outcome {
+        for damage in &report.first_damages {
+            tracing::error!(id, task, %damage, "a scrub has found damage");
+        }
+        if report.damages > 0 {
+            tracing::error!(id, task, damages = report.damages, "a scrub has found damaged places");
+        }
+    }
+    match outcome {
+        Ok(UpkeepOutcome::Scrubbed(report)) if report.cancelled => {
+            tracing::info!(id, task, of, elapsed_ms, "a task was cancelled");
+        }
+        Ok(_) => tracing::info!(id, task, of, elapsed_ms, "a task is done"),
+        Err(UpkeepError::Cancelled) => tracing::info!(id, task, of, elapsed_ms, "a task was cancelled"),
+        Err(error) => tracing::warn!(id, task, of, %error, elapsed_ms, "a task has failed"),
     }
 }
 

@@ -100,7 +100,7 @@ fn counters(now: &EngineCounters) -> [Number; 15] {
     ]
 }
 
-fn gauges(now: &EngineCounters) -> [Number; 13] {
+fn gauges(now: &EngineCounters) -> [Number; 14] {
     [
         ("memtable", "Bytes accounted to memtables", Some(Unit::Bytes), now.memtable_bytes),
         ("pending_flushes", "Memtables that wait for their flush", None, now.pending_flushes),
@@ -114,6 +114,7 @@ fn gauges(now: &EngineCounters) -> [Number; 13] {
             now.compaction_pending_bytes,
         ),
         ("sstables_set_aside", "Damaged SSTables that no merge takes", None, now.set_aside),
+        ("scrub_damages", "Damaged places that the last scrub has found", None, now.scrub_damages),
         ("sstables", "Live SSTables", None, now.sstables),
         ("sstable", "Bytes of live SSTables", Some(Unit::Bytes), now.sstable_bytes),
         (

@@ -56,6 +56,8 @@ pub struct EngineCounters {
     pub sstables_in_vain: u64,
     /// Gauge: damaged SSTables that merges leave out.
     pub set_aside: u64,
+    /// Gauge: damaged places that the last scrub has found.
+    pub scrub_damages: u64,
     /// Steps that failed, in the order of [`Step::ALL`].
     pub failures: [u64; Step::ALL.len()],
     /// Gauge: bytes accounted to memtables.
@@ -103,6 +105,8 @@ pub(super) struct Counted {
     pub(super) writes_slowed: AtomicU64,
     /// Writes refused.
     pub(super) writes_refused: AtomicU64,
+    /// Damaged places that the last scrub has found.
+    pub(super) scrub_damages: AtomicU64,
     /// What reads of tables have cost that are dropped.
     pub(super) dropped_reads: Mutex<ReadCosts>,
     /// Steps that failed, by kind.

@@ -537,6 +537,7 @@ impl Engine {
             sstables_spared: costs.spared,
             sstables_in_vain: costs.in_vain,
             set_aside: self.compactions.aside().len() as u64,
+            scrub_damages: count(&self.counted.scrub_damages),
             failures: self.counted.failures.each_ref().map(count),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             sstables,

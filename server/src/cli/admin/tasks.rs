@@ -10,9 +10,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::Method;
 
-use super::super::{
-    endpoint::{self, EndpointArgs},
-    output::{self, Format, FormatArgs},
+use super::{
+    super::{
+        endpoint::{self, EndpointArgs},
+        output::{self, Format, FormatArgs},
+    },
+    upkeep::verified,
 };
 
 const PATH: &str = "/admin/v1/tasks";
@@ -102,7 +105,10 @@ impl Tasks {
             }
             Self::Watch(Named { id, how }) => {
                 let task = endpoint::get_json(&how.endpoint.endpoint, &format!("{PATH}/{id}"))?;
-                let said = |task: &Task| Ok(format!("{}: {}", task.name(), task.state));
+                let said = |task: &Task| match task.kind.as_str() {
+                    "scrub" => verified(task),
+                    _ => Ok(format!("{}: {}", task.name(), task.state)),
+                };
                 how.tell(&watched(&how.endpoint, task)?, said)
             }
             Self::Cancel(Named { id, how }) => {

@@ -11,7 +11,7 @@ use super::{
         endpoint::{self, EndpointArgs},
         output::{self, Format, FormatArgs},
     },
-    tasks::{Begin, How},
+    tasks::{Begin, How, Task},
 };
 
 /// Dropping many hints, or a large snapshot, takes long.
@@ -119,19 +119,25 @@ impl Drain {
 impl Scrub {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let path = format!("/admin/v1/scrub?mib_per_second={}", self.mib_per_second);
-        self.begin.run_checked(&path, |task| {
-            let scrubbed: Scrubbed = serde_json::from_value(task.result.clone().unwrap_or_default())?;
-            scrubbed.first_damages.iter().for_each(|damage| output::error(damage));
-            anyhow::ensure!(
-                scrubbed.damages == 0,
-                "{} {} damaged",
-                output::counted(scrubbed.damages, "place"),
-                output::is_or_are(scrubbed.damages)
-            );
-            let size = bytesize::ByteSize(scrubbed.bytes);
-            Ok(format!("verified {}, {size}", output::counted(scrubbed.tables, "SSTable")))
-        })
+        self.begin.run_checked(&path, verified)
     }
+}
+
+/// What is said of a scrub that is done.
+///
+/// # Errors
+/// If it has found damage; each place is shown.
+pub(super) fn verified(task: &Task) -> anyhow::Result<String> {
+    let scrubbed: Scrubbed = serde_json::from_value(task.result.clone().unwrap_or_default())?;
+    scrubbed.first_damages.iter().for_each(|damage| output::error(damage));
+    anyhow::ensure!(
+        scrubbed.damages == 0,
+        "{} {} damaged",
+        output::counted(scrubbed.damages, "place"),
+        output::is_or_are(scrubbed.damages)
+    );
+    let size = bytesize::ByteSize(scrubbed.bytes);
+    Ok(format!("verified {}, {size}", output::counted(scrubbed.tables, "SSTable")))
 }
 
 impl Snapshot {
