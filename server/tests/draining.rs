@@ -80,9 +80,14 @@ fn who_never_ends_a_request_holds_the_node_up_for_the_deadline_of_the_drain_only
 #[test]
 fn a_drained_node_tells_its_connections_to_go_elsewhere() {
     let cluster = TestCluster::start(1);
+    assert_eq!(cluster.request("PUT", 1, "/v1/kv/default/k", Some(b"v")).status, 200);
     assert!(cluster.admin(1, &["drain"]).status.success());
     let reply = cluster.request("PUT", 1, "/v1/kv/default/k", Some(b"v"));
     assert_eq!((reply.status, reply.json()["type"].as_str()), (503, Some("/problems/draining")));
     assert_eq!(reply.json()["outcome"], "not-applied");
     assert_eq!((reply.header("retry-after"), reply.header("connection")), (Some("1"), Some("close")));
+    let scrub = cluster.admin(1, &["scrub"]);
+    let said = String::from_utf8_lossy(&scrub.stderr).into_owned();
+    assert_eq!(scrub.status.code(), Some(1), "{said}");
+    assert!(said.contains("draining (503): the node is draining"), "{said}");
 }

@@ -84,6 +84,9 @@ pub enum UpkeepError {
     /// Whoever asked for it has ended it.
     #[error("the task was cancelled")]
     Cancelled,
+    /// The node is about to stop.
+    #[error("the node is draining; start it again first")]
+    Draining,
     /// Storage refused or failed.
     #[error(transparent)]
     Storage(Error),
@@ -214,6 +217,9 @@ impl UpkeepTasks {
             })
         });
         let report = report.await?;
+        if report.cancelled && !total.is_cancelled() {
+            return Err(UpkeepError::Draining);
+        }
         if !report.cancelled {
             // Of the files only the blocks are read, and some may have gone meanwhile.
             total.expect(report.bytes);

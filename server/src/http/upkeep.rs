@@ -130,6 +130,7 @@ pub(super) fn problem_of(error: &UpkeepError) -> Problem {
     match error {
         UpkeepError::NoSuchTable(_) => Problem::new(Kind::NoSuchTable, detail).about("table"),
         UpkeepError::Overloaded => Problem::new(Kind::Overloaded, detail),
+        UpkeepError::Draining => Problem::new(Kind::Draining, detail),
         UpkeepError::Cancelled => Problem::new(Kind::Conflict, detail),
         UpkeepError::Storage(Error::SnapshotName { .. }) => Problem::bad_field("name", detail),
         UpkeepError::Storage(Error::SnapshotExists { .. }) => {

@@ -66,7 +66,8 @@ const OF_SCHEMA: &[Kind] = &[
     Kind::NotImplemented,
     Kind::WriteFailure,
 ];
-const OF_TASKS: &[Kind] = &[Kind::NoSuchTable, Kind::Conflict, Kind::WriteFailure, Kind::StorageFull];
+const OF_TASKS: &[Kind] =
+    &[Kind::NoSuchTable, Kind::Conflict, Kind::WriteFailure, Kind::StorageFull, Kind::Draining];
 
 const READ: &[&str] = &[
     "table",
