@@ -46,6 +46,30 @@ fn without_any_source_every_setting_has_its_default() {
 }
 
 #[test]
+fn a_log_filter_is_made_of_levels_and_of_targets_with_levels() {
+    let filter = |text: &str| load(None, &[], &[&format!("log.filter={text}")]);
+    for fine in ["off", "trace", "info,helenus_cluster::node=debug", "helenus_server=off"] {
+        assert_eq!(filter(fine).expect("a filter").config.log.filter, fine);
+    }
+    let levels = "off, error, warn, info, debug, trace";
+    for (text, named) in [
+        ("", "must not be empty"),
+        ("inof", "`inof` is no level"),
+        ("banana", "`banana` is no level"),
+        ("info,helenus_cluster=banana", "`banana` is no level"),
+        ("info,helenus_cluster", "`helenus_cluster` is no level"),
+        ("info,", "`` is no level"),
+    ] {
+        let why = filter(text).expect_err("it silences the log");
+        assert!(why.contains(named) && why.contains(levels), "{text}: {why}");
+    }
+    for (text, named) in [("info, a=warn", "` a` is no target"), ("=info", "`` is no target")] {
+        let why = filter(text).expect_err("a target has another form");
+        assert!(why.contains(named), "{text}: {why}");
+    }
+}
+
+#[test]
 fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
     let file = "[http]\nlisten = \"127.0.0.1:1\"\nmax_value = \"1KiB\"\nidle_timeout = \"1s\"\n";
     let environment = [("HELENUS_HTTP__LISTEN", "127.0.0.1:2"), ("HELENUS_HTTP__MAX_VALUE", "2KiB")];

@@ -15,7 +15,7 @@ use super::{
     quantity::{Address, Period, Size},
     value::{Auto, Complaint, Item, SnitchKind, Switch, Value},
 };
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LEVEL_NAMES, LogFormat, is_target};
 
 /// One line of the list below, as the overlay needs it.
 pub(super) struct Setting {
@@ -334,7 +334,7 @@ sections! {
         /// `text` for people, `json` for machines.
         format: LogFormat = LogFormat::Text, anything;
         /// What is logged: a level, or `target=level` directives separated by commas.
-        filter: String = "info".to_owned(), a_filter;
+        filter: String = "info".to_owned(), |filter| a_filter(filter);
     }
 }
 
@@ -402,9 +402,25 @@ fn is_unspecified(host: &str) -> bool {
     host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }
 
-fn a_filter(text: &String) -> Result<(), String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("not a log filter: {error}")),
+/// Stricter than the library, for which a misspelt level is a target that nothing is logged for.
+fn a_filter(text: &str) -> Result<(), String> {
+    let levels = LEVEL_NAMES.join(", ");
+    if text.is_empty() {
+        return Err(format!("must not be empty; write a level ({levels}) or target=level"));
     }
+    for directive in text.split(',') {
+        let (target, level) = match directive.split_once('=') {
+            Some((target, level)) => (Some(target), level),
+            None => (None, directive),
+        };
+        if let Some(target) = target.filter(|target| !is_target(target)) {
+            return Err(format!(
+                "`{target}` is no target, which is a path of modules, such as helenus_cluster::node"
+            ));
+        }
+        if !LEVEL_NAMES.contains(&level) {
+            return Err(format!("`{level}` is no level; write a level ({levels}) or target=level"));
+        }
+    }
+    Ok(())
 }

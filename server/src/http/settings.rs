@@ -32,15 +32,11 @@ use crate::{
         Config, LiveSettings,
         live::{LiveError, LiveSetting},
     },
-    telemetry::{LogFilter, LogsError},
+    telemetry::{LEVEL_NAMES, LogFilter, LogsError, is_target},
 };
 
-/// Levels that a log may have.
-const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// The setting that levels change, until the node stops.
 const FILTER: &str = "log.filter";
-/// Longest target: a path of modules.
-const MAX_TARGET_BYTES: usize = 128;
 
 /// Obeys a setting: its name, and settings of which only this one counts.
 pub type Obey = Box<dyn Fn(&'static str, &Config) + Send + Sync>;
@@ -86,9 +82,9 @@ pub(super) async fn log_level(State(api): State<Arc<Api>>, uri: Uri) -> Result<R
 
 pub(super) async fn set_log_level(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     let query = Query::parse(uri.query(), &["level", "target"])?;
-    let level = query.get("level").filter(|level| LEVELS.contains(level));
+    let level = query.get("level").filter(|level| LEVEL_NAMES.contains(level));
     let level =
-        level.ok_or_else(|| Problem::bad_field("level", format!("a level is {}", LEVELS.join(", "))))?;
+        level.ok_or_else(|| Problem::bad_field("level", format!("a level is {}", LEVEL_NAMES.join(", "))))?;
     let target = query.get("target");
     if target.is_some_and(|target| !is_target(target)) {
         let detail = "a target is a path of modules, such as helenus_cluster::node";
@@ -97,11 +93,6 @@ pub(super) async fn set_log_level(State(api): State<Arc<Api>>, uri: Uri) -> Resu
     let filter = controls(&api)?.log.set_level(target, level).map_err(|error| not_logged(&error))?;
     tracing::info!(filter, "the log has another filter");
     Ok(Json(json!({ "filter": filter })).into_response())
-}
-
-fn is_target(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
-    !text.is_empty() && text.len() <= MAX_TARGET_BYTES && text.bytes().all(is_plain)
 }
 
 async fn changed(api: Arc<Api>, name: String, value: Option<String>) -> Result<Response, Problem> {

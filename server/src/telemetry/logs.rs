@@ -34,6 +34,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Levels that a filter may give a target.
+pub(crate) const LEVEL_NAMES: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Longest target.
+const MAX_TARGET_BYTES: usize = 128;
+
+/// Whether a filter may name it: a path of modules.
+pub(crate) fn is_target(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
+    !text.is_empty() && text.len() <= MAX_TARGET_BYTES && text.bytes().all(is_plain)
+}
+
 /// Why logging did not start, or its filter was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {

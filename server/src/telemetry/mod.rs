@@ -19,6 +19,7 @@ mod replication;
 mod storage;
 mod storage_events;
 
+pub(crate) use logs::{LEVEL_NAMES, is_target};
 pub use logs::{LogFilter, LogFormat, LogsError, start_logs};
 pub(crate) use metrics::Operation;
 pub use metrics::{Counters, METRICS_CONTENT_TYPE, Metrics};
