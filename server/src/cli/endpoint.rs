@@ -1,6 +1,6 @@
 //! The node that a command talks to, and what its refusals mean.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZero, time::Duration};
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -40,10 +40,26 @@ fn endpoint(text: &str) -> Result<String, String> {
     if uri.scheme_str() != Some("http") || uri.authority().is_none() {
         return Err("nodes speak HTTP, without TLS: write http://host:port".to_owned());
     }
+    if let Some(port) =
+        uri.authority().and_then(|authority| port(authority.as_str())).filter(|it| !is_port(it))
+    {
+        return Err(format!("`{port}` is no port, which is a number from 1 to 65535"));
+    }
     if uri.path_and_query().is_some_and(|rest| rest != "/" && rest != "") {
         return Err("write http://host:port without a path".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// What an authority says behind its host: any text, for which the library would take port 80.
+fn port(authority: &str) -> Option<&str> {
+    // An address of IPv6 has colons of its own.
+    let behind = authority.rsplit_once(']').map_or(authority, |(_, behind)| behind);
+    behind.rsplit_once(':').map(|(_, port)| port)
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<NonZero<u16>>().is_ok()
 }
 
 /// An HTTP client that gives up after `patience`. It uses no proxy: nodes are near.
@@ -189,6 +205,23 @@ pub(super) fn describe(status: StatusCode, problem: &Problem) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_that_is_none_is_named() {
+        for fine in ["http://127.0.0.1:7071", "http://localhost", "http://[::1]:7071", "http://[::1]"] {
+            assert_eq!(endpoint(fine), Ok(fine.to_owned()));
+        }
+        for (url, port) in [
+            ("http://127.0.0.1:99999", "99999"),
+            ("http://127.0.0.1:abc", "abc"),
+            ("http://127.0.0.1:", ""),
+            ("http://127.0.0.1:0", "0"),
+            ("http://[::1]:x", "x"),
+        ] {
+            let why = endpoint(url).expect_err("no port");
+            assert!(why.contains(&format!("`{port}` is no port")) || why == "not a URL", "{url}: {why}");
+        }
+    }
 
     #[test]
     fn what_a_node_refuses_as_a_bad_request_is_wrong_usage() {
