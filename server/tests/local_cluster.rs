@@ -146,6 +146,38 @@ fn a_node_that_the_cluster_does_not_have_is_named_in_the_error() {
     assert_eq!(local.states(), ["running", "running", "running"]);
 }
 
+#[test]
+fn a_port_that_is_taken_leaves_no_cluster_behind() {
+    let local = Local::new();
+    let taken = TcpListener::bind(("127.0.0.1", local.base + 2)).expect("a free port");
+    let (http, peers) = (local.base.to_string(), (local.base + 10).to_string());
+    let output = local.run(&["up", "--http-base", &http, "--peer-base", &peers]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("--http-base"), "{}", text(&output.stderr));
+    assert!(!local.cluster().join("cluster.json").exists());
+    drop(taken);
+    // Otherwise than before.
+    local.must(&["up", "--nodes", "1", "--http-base", &http, "--peer-base", &peers]);
+}
+
+#[test]
+fn a_killed_node_starts_at_once_and_a_drained_one_is_not_waited_for() {
+    let local = Local::new();
+    let (http, peers) = (local.base.to_string(), (local.base + 10).to_string());
+    local.must(&["up", "--nodes", "1", "--http-base", &http, "--peer-base", &peers]);
+    for _ in 0..5 {
+        local.must(&["kill", "1"]);
+        local.must(&["start", "1"]);
+    }
+    assert!(local.client(1, &["admin", "drain"]).status.success());
+    let drained = local.run(&["start", "1"]);
+    let said = text(&drained.stderr);
+    assert_eq!(drained.status.code(), Some(1), "{said}");
+    assert!(said.contains("is drained") && said.contains("kill 1 --signal TERM"), "{said}");
+    local.must(&["kill", "1", "--signal", "TERM"]);
+    local.must(&["start", "1"]);
+}
+
 /// Runs the lines of a banner that a person would paste, in order, in one shell.
 fn paste(banner: &str) {
     let binaries = Path::new(env!("CARGO_BIN_EXE_helenus")).parent().expect("a directory");

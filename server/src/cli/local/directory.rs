@@ -69,9 +69,8 @@ impl Directory {
         })
     }
 
-    /// Makes a directory for a cluster.
-    pub(super) fn make(path: &Path, topology: Topology, set: Vec<String>) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+    /// A cluster that is yet to be made, by [`Directory::save`].
+    pub(super) fn planned(path: &Path, topology: Topology, set: Vec<String>) -> Self {
         let default_replication_factor = topology.nodes.min(3);
         let default_replication = topology.replication();
         let cluster = ClusterFile {
@@ -81,13 +80,12 @@ impl Directory {
             default_replication,
             set,
         };
-        let directory = Self { path: path.to_owned(), cluster };
-        directory.save()?;
-        Ok(directory)
+        Self { path: path.to_owned(), cluster }
     }
 
     /// Writes down what the cluster is.
     pub(super) fn save(&self) -> anyhow::Result<()> {
+        fs::create_dir_all(&self.path).with_context(|| format!("cannot make {}", self.path.display()))?;
         let text = serde_json::to_string_pretty(&self.cluster)?;
         write_whole(&self.path.join("cluster.json"), &(text + "\n"))
     }
@@ -222,7 +220,9 @@ mod tests {
 
     fn made(path: &Path) -> Directory {
         let topology = Topology { nodes: 2, datacenters: 1, racks: 1, http_base: 1, peer_base: 100 };
-        Directory::make(path, topology, vec!["log.filter=debug".to_owned()]).expect("a directory")
+        let directory = Directory::planned(path, topology, vec!["log.filter=debug".to_owned()]);
+        directory.save().expect("a directory");
+        directory
     }
 
     #[test]

@@ -57,10 +57,9 @@ pub fn up(path: &Path, up: &Up) -> anyhow::Result<()> {
         topology.check().map_err(Usage)?;
     }
     let lock = Directory::lock(path)?;
-    let mut directory = match Directory::open_if_made(path)? {
-        Some(directory) => directory,
-        None => Directory::make(path, Topology::asked(up), up.set.clone())?,
-    };
+    let made = Directory::open_if_made(path)?;
+    let is_new = made.is_none();
+    let mut directory = made.unwrap_or_else(|| Directory::planned(path, Topology::asked(up), up.set.clone()));
     if let Some(what) = directory.cluster.topology.contradiction(up) {
         anyhow::bail!(
             "the cluster in {} was made otherwise ({what}); leave the option out, or begin anew after \
@@ -75,6 +74,9 @@ pub fn up(path: &Path, up: &Up) -> anyhow::Result<()> {
         directory.nodes().filter(|node| state(&directory, *node).1 == State::Paused).collect();
     for node in &stopped {
         process::check_addresses(&directory, *node)?;
+    }
+    if is_new {
+        directory.save()?;
     }
     for node in &paused {
         if let (Some(process), _) = state(&directory, *node) {
@@ -245,6 +247,10 @@ pub fn start(path: &Path, node: u32) -> anyhow::Result<()> {
     let directory = open_node(path, node)?;
     let mut started = Vec::new();
     match state(&directory, node).1 {
+        State::Running if watch::is_draining(directory.cluster.topology.spot(node).http) => anyhow::bail!(
+            "node {node} is drained and takes no more requests; `helenus local kill {node} --signal TERM` ends it, and \
+             `helenus local start {node}` starts it again"
+        ),
         State::Running => output::note(&format!("node {node} is running already")),
         State::Paused => anyhow::bail!("node {node} is paused; `helenus local resume {node}` lets it go on"),
         State::Stopped => {

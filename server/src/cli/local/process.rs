@@ -34,10 +34,11 @@ impl Recorded {
     /// What it does now.
     pub(super) fn state(self) -> State {
         match read_stat(self.pid) {
-            Some((letter, started)) if started == self.started => match letter {
+            Some(stat) if stat.started == self.started => match stat.letter {
                 'T' | 't' => State::Paused,
-                // Dead, but nobody has asked for its exit status yet.
-                'Z' | 'X' | 'x' => State::Stopped,
+                // Dead, but nobody has asked for its exit status yet. The first thread may be dead before the others, which
+                // hold the sockets as long as there is one.
+                'Z' | 'X' | 'x' if stat.threads <= 1 => State::Stopped,
                 _ => State::Running,
             },
             _ => State::Stopped,
@@ -73,19 +74,28 @@ impl Recorded {
     }
 }
 
-/// State letter and start time of a process, from `/proc/PID/stat`.
-fn read_stat(pid: i32) -> Option<(char, u64)> {
+/// What `/proc/PID/stat` says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    letter: char,
+    threads: u32,
+    /// As of [`Recorded`].
+    started: u64,
+}
+
+fn read_stat(pid: i32) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The name of the program is in parentheses and may hold anything, parentheses and blanks too.
-fn parse_stat(stat: &str) -> Option<(char, u64)> {
+fn parse_stat(stat: &str) -> Option<Stat> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    // Fields are counted from 1 in proc(5): the state is the 3rd, the start time the 22nd.
-    let started = fields.nth(22 - 4)?.parse().ok()?;
-    Some((state, started))
+    let letter = fields.next()?.chars().next()?;
+    // Fields are counted from 1 in proc(5): the state is the 3rd, the number of threads the 20th, the start time the 22nd.
+    let threads = fields.nth(20 - 4)?.parse().ok()?;
+    let started = fields.nth(22 - 21)?.parse().ok()?;
+    Some(Stat { letter, threads, started })
 }
 
 /// A node that was just started.
@@ -127,7 +137,7 @@ pub(super) fn start(directory: &Directory, node: u32) -> anyhow::Result<Started>
     let child = command.spawn().context("cannot start a process")?;
     let pid = i32::try_from(child.id())?;
     // It cannot be gone: even if it has ended, it is remembered until `ended` asks for its exit status.
-    let (_, started) =
+    let Stat { started, .. } =
         read_stat(pid).with_context(|| format!("/proc/{pid}/stat tells no start time: is this Linux?"))?;
     directory.record(node, Recorded { pid, started })?;
     Ok(Started { node, log_offset, child })
@@ -217,7 +227,7 @@ mod tests {
     #[test]
     fn a_process_is_told_from_a_later_one_of_the_same_id() {
         let pid = i32::try_from(std::process::id()).expect("a process id");
-        let (_, started) = read_stat(pid).expect("Linux");
+        let Stat { started, .. } = read_stat(pid).expect("Linux");
         assert_eq!(Recorded { pid, started }.state(), State::Running);
         let earlier = Recorded { pid, started: started - 1 };
         assert_eq!(earlier.state(), State::Stopped);
@@ -228,7 +238,7 @@ mod tests {
     fn a_process_is_running_then_paused_then_stopped() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
         let pid = i32::try_from(child.id()).expect("a process id");
-        let (_, started) = read_stat(pid).expect("Linux");
+        let Stat { started, .. } = read_stat(pid).expect("Linux");
         let process = Recorded { pid, started };
         let patience = Duration::from_secs(20);
         process.send(Signal::STOP).expect("sent");
@@ -244,7 +254,10 @@ mod tests {
     #[test]
     fn a_program_may_have_any_name() {
         let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
-        assert_eq!(parse_stat(&format!("12 (a) b (c) {rest}")), Some(('S', 777)));
+        assert_eq!(
+            parse_stat(&format!("12 (a) b (c) {rest}")),
+            Some(Stat { letter: 'S', threads: 17, started: 777 })
+        );
         for torn in ["", "12", "12 (a)", "12 (a) S 1 2"] {
             assert_eq!(parse_stat(torn), None, "{torn:?}");
         }

@@ -102,6 +102,13 @@ pub(super) fn observe(agent: &Agent, address: SocketAddr) -> Observation {
     Observation { ready, why, sees, joining: count(|member| member.state != "normal") }
 }
 
+/// Whether a node takes no more requests.
+pub(super) fn is_draining(address: SocketAddr) -> bool {
+    let asked = Request::get(format!("http://{address}/readyz")).body(()).ok();
+    let reply = asked.and_then(|request| agent().run(request).ok());
+    reply.is_some_and(|mut reply| endpoint::problem(&mut reply).name() == "draining")
+}
+
 /// Waits until the nodes have reached the goal.
 ///
 /// # Errors
