@@ -38,7 +38,7 @@ pub(super) fn render(stats: &Stats) -> String {
     if !stats.compactions.is_empty() {
         let rows: Vec<_> = stats.compactions.iter().map(row).collect();
         let header = ["id", "compaction type", "table", "completed", "total", "unit", "progress"];
-        lines.push(output::table(header, &rows));
+        lines.push(output::table_of_names(header, rows, &[2]));
     }
     lines.push(format!("Active compaction remaining time : {}", remaining(stats.remaining_seconds)));
     lines
@@ -110,6 +110,10 @@ id  compaction type  table  completed   total       unit   progress
 7   major            users  4294967296  8589934592  bytes  50.0%
 Active compaction remaining time : 1h02m03s"
         );
+        let mut long = stats(None);
+        long.compactions[0].table = Some("t".repeat(48));
+        let text = render(&long);
+        assert!(text.lines().all(|line| line.chars().count() <= output::WIDTH), "{text}");
         assert_eq!(remaining(None), "n/a");
         assert_eq!(limit(&stats(Some(128 << 20))), "64.0 MiB/s, raised to 128.0 MiB/s by what is pending");
         assert_eq!(limit(&stats(None)), "64.0 MiB/s, lifted while so much is pending");

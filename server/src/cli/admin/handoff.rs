@@ -90,7 +90,7 @@ pub(super) fn render(status: &Status) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "Note: {} lacks {} of {}, made from {} to {}: it has to be repaired",
+            "Note: {} has to be repaired:\n  it lacks {} of {},\n  made from {} to {}",
             mark.target,
             output::counted(mark.hints, "write"),
             mark.table.map_or_else(|| "some tables".to_owned(), |table| format!("table id {table}")),

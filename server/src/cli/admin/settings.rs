@@ -110,7 +110,7 @@ fn show(answer: &Value, format: Format, only: Option<&str>) -> anyhow::Result<()
     let settings = answer["settings"].as_array().map(Vec::as_slice).unwrap_or_default();
     let shown = settings.iter().filter(|setting| only.is_none_or(|name| setting["name"] == name));
     let rows: Vec<_> = shown.map(row).collect();
-    Ok(output::answer(&output::table(["SETTING", "VALUE", "SOURCE", "CONFIGURED"], &rows))?)
+    Ok(output::answer(&output::table_of_names(["SETTING", "VALUE", "SOURCE", "CONFIGURED"], rows, &[1, 3]))?)
 }
 
 fn row(setting: &Value) -> [String; 4] {
