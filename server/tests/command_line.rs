@@ -86,6 +86,7 @@ fn wrong_usage_is_exit_status_2() {
         &["get", "default"],
         &["get", "Default", "key"],
         &["get", "default", ""],
+        &["admin", "endpoints", "default", ""],
         &["get", "default", "key", "--consistency", "most"],
         &["get", "default", "key", "--timeout", "31s"],
         &["get", "default", "key", "--endpoint", "ftp://x"],

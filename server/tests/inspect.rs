@@ -206,6 +206,7 @@ fn what_is_none_of_ours_is_called_that_and_a_renamed_file_is_known() {
         assert_eq!(shown.status.code(), Some(1), "{command} {name}: {shown:?}");
         let error = text(&shown.stderr);
         assert!(error.contains(said) && !error.contains("damaged"), "{command} {name}: {error}");
+        assert!(shown.stdout.is_empty(), "{command} {name}: {shown:?}");
     }
 }
 

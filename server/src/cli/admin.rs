@@ -3,10 +3,8 @@
 use std::{
     ffi::OsString,
     io::{IsTerminal, stdin},
-    os::unix::ffi::OsStrExt,
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -246,7 +244,7 @@ impl Command {
                 how.answer(&answer, &format!("removed host {host_id}: {note}"))?;
             }
             Self::Endpoints { table, key, asked } => {
-                let key = URL_SAFE_NO_PAD.encode(key.as_bytes());
+                let key = super::client::in_url(&key)?;
                 asked
                     .show(&format!("/admin/v1/endpoints/{table}/{key}?key_encoding=base64url"), addresses)?;
             }

@@ -3,7 +3,7 @@
 //! Keys travel as base64url, since URL libraries collapse segments such as `.` and `..`.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{self, Read, Write},
     os::unix::ffi::OsStrExt,
     time::Duration,
@@ -118,6 +118,14 @@ pub(super) fn table_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// A key as it goes into a URL with `key_encoding=base64url`.
+pub(super) fn in_url(key: &OsStr) -> Result<String, Usage> {
+    match key.len() {
+        1..=MAX_KEY_BYTES => Ok(URL_SAFE_NO_PAD.encode(key.as_bytes())),
+        length => Err(Usage(format!("a key has 1 to {MAX_KEY_BYTES} bytes, not {length}"))),
+    }
+}
+
 pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     let duration =
         humantime::parse_duration(text).map_err(|_| "write a duration, such as 500ms".to_owned())?;
@@ -214,13 +222,9 @@ impl Target {
         parameters: &[String],
         value: Option<Vec<u8>>,
     ) -> anyhow::Result<Response<Body>> {
-        let key = self.key.as_bytes();
-        if key.is_empty() || key.len() > MAX_KEY_BYTES {
-            return Err(Usage(format!("a key has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len())).into());
-        }
+        let key = in_url(&self.key)?;
         let endpoint = &self.endpoint.endpoint;
-        let mut url =
-            format!("{endpoint}/v1/kv/{}/{}?key_encoding=base64url", self.table, URL_SAFE_NO_PAD.encode(key));
+        let mut url = format!("{endpoint}/v1/kv/{}/{}?key_encoding=base64url", self.table, key);
         let consistency = self.consistency.map(|level| format!("consistency={level}"));
         let timeout = self.timeout.map(|timeout| format!("timeout_ms={}", timeout.as_millis()));
         for parameter in consistency.iter().chain(&timeout).chain(parameters) {

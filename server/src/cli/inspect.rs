@@ -100,6 +100,10 @@ impl Findings {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.failed == 0
+    }
+
     fn outcome(self) -> anyhow::Result<()> {
         match self.failed {
             0 => Ok(()),

@@ -52,6 +52,8 @@ impl CommitLog {
         }
         match (self.dump, self.output.format) {
             (true, _) => {}
+            // A table of nothing says nothing; why there is nothing was said.
+            (false, Format::Table) if segments.is_empty() && !findings.is_empty() => {}
             (false, Format::Table) => writeln!(out, "{}", overview(&segments))?,
             (false, Format::Json) => {
                 let segments: Vec<_> = segments.iter().map(as_json).collect();
