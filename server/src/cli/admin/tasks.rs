@@ -167,7 +167,11 @@ impl How {
                 let text = said(&task)?;
                 if is_json { Ok(()) } else { Ok(output::answer(&text)?) }
             }
-            "cancelled" => anyhow::bail!("{} was cancelled", task.name()),
+            "cancelled" => {
+                let found = (task.kind == "scrub").then(|| verified(&task).err()).flatten();
+                let found = found.map(|damage| format!(", and what it had read is not sound: {damage}"));
+                anyhow::bail!("{} was cancelled{}", task.name(), found.unwrap_or_default())
+            }
             _ => {
                 let problem = task.problem.clone().unwrap_or_default();
                 anyhow::bail!(
