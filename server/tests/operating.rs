@@ -303,3 +303,25 @@ fn a_drained_node_takes_no_requests_and_has_nothing_left_to_replay() {
     cluster.wait_until_ready(1);
     assert_eq!(cluster.request("GET", 1, "/v1/kv/default/k1?consistency=one", None).status, 200);
 }
+
+#[test]
+fn the_log_names_the_places_that_a_scrub_finds_damaged() {
+    let cluster = TestCluster::start(1);
+    assert_eq!(cluster.request("PUT", 1, "/v1/kv/default/k", Some(&[b'v'; 5000])).status, 200);
+    shown(&cluster, &["flush"]);
+    let files = fs::read_dir(cluster.data_directory(1)).expect("a directory");
+    let tables = files
+        .map(|file| file.expect("a file").path())
+        .filter(|it| it.extension().is_some_and(|e| e == "sst"));
+    let largest = tables.max_by_key(|table| table.metadata().expect("it is there").len()).expect("a table");
+    let mut bytes = fs::read(&largest).expect("readable");
+    bytes[10] ^= 1;
+    fs::write(&largest, bytes).expect("writable");
+
+    assert_eq!(refused(&cluster, &["scrub"]).0, Some(1));
+    let named = format!("damage={} is damaged at offset 0", largest.display());
+    wait_until("the log tells of it", || cluster.log(1).contains("a task is done id=2 task=\"scrub\""));
+    let log = cluster.log(1);
+    let line = log.lines().find(|line| line.contains(&named));
+    assert!(line.is_some_and(|line| line.contains(" ERROR ") && line.contains(" id=2 ")), "{log}");
+}
