@@ -134,6 +134,18 @@ async fn of_two_processes_with_one_host_id_the_one_that_started_first_serves_no_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_and_its_copy_that_start_in_the_same_second_are_told_apart() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.kill("n3").await;
+    cluster.copy_machine("n3", "n8");
+    cluster.machines["n8"].clock.run_ahead_by(Duration::from_millis(1));
+    cluster.start("n3").await;
+    cluster.start("n8").await;
+
+    assert!(generation_of(&cluster, "n3").await < generation_of(&cluster, "n8").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_whose_addresses_were_all_exchanged_find_each_other() {
     // For n2 and n3, the seed is the address of a member that they know.
     let mut cluster = Cluster::with(3, |settings| settings.seeds = vec!["n1".to_owned()]).await;
