@@ -1,6 +1,6 @@
 //! Which members are up, as the calls of this node and the probes of others tell.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use tokio::time::Instant;
 
@@ -12,9 +12,20 @@ use crate::{
 };
 
 impl KnownCluster {
-    /// Whether a member is up; this node is.
+    /// Whether a member is up; this node is, unless it has left.
     pub(crate) fn is_up(&self, host_id: HostId) -> bool {
-        host_id == self.identity.host_id() || self.liveness.read().is_up(host_id)
+        let is_self = host_id == self.identity.host_id();
+        !self.has_left() && (is_self || self.liveness.read().is_up(host_id))
+    }
+
+    /// Whether this node knows at all who is up: one that has left hears of nobody.
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Acquire)
+    }
+
+    /// The node has ended its part in the cluster: it calls nobody and answers nobody.
+    pub(crate) fn leave(&self) {
+        self.has_left.store(true, Ordering::Release);
     }
 
     /// A member has answered a call.
