@@ -26,6 +26,7 @@ impl fmt::Display for ClusterId {
     }
 }
 
-/// Counts the starts of a node: `max(stored + 1, seconds since 1970)` at each start.
+/// Tells the starts of a node apart and orders them: `max(stored + 1, microseconds since 1970)` at each start. So a node
+/// and a copy of its data directory that start at the same time do not take themselves for the same start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u64);

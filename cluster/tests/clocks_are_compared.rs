@@ -60,16 +60,27 @@ fn only_what_the_round_trip_cannot_explain_is_an_offset() {
 #[test]
 fn the_last_word_of_each_live_peer_counts() {
     let mut watch = ClockWatch::default();
-    assert_eq!(watch.offset(), 0);
+    assert_eq!(watch.offset(60), 0);
     watch.note(host(2), 3600);
+    assert_eq!(watch.offset(60), 0, "of two nobody can tell who is wrong");
     watch.note(host(3), 3600);
-    assert_eq!(watch.offset(), 3600);
-
+    assert_eq!(watch.offset(60), 3600);
     watch.note(host(3), 1);
-    assert_eq!(watch.offset(), 1);
-    watch.note(host(3), 3600);
+    assert_eq!(watch.offset(60), 1);
+}
+
+#[test]
+fn the_dead_are_asked_where_no_majority_of_the_living_agrees() {
+    let mut watch = ClockWatch::default();
+    watch.note(host(2), 3600);
+    watch.note(host(3), 3601);
     watch.forget(host(2));
-    assert_eq!(watch.offset(), 0, "of two nobody can tell who is wrong");
+    assert_eq!(watch.offset(60), 3600, "it was told, and whoever told it is not refuted by being down");
+    watch.note(host(3), 59);
+    assert_eq!(watch.offset(60), 0, "its clock was set right: all the living agree");
+    watch.note(host(3), 3601);
+    watch.note(host(2), 0);
+    assert_eq!(watch.offset(60), 0, "what is heard of a living one takes the place of what it said last");
 }
 
 const SECOND: i64 = 1_000_000;

@@ -81,6 +81,16 @@ fn every_family_is_named_as_prometheus_wants(page: &str) {
 }
 
 #[test]
+fn alerts_fire_when_they_should() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/prometheus/alerts_test.yml");
+    let Ok(tested) = Command::new("promtool").args(["test", "rules"]).arg(tests).output() else {
+        eprintln!("skipped: there is no promtool");
+        return;
+    };
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stdout));
+}
+
+#[test]
 fn containers_are_given_settings_that_exist() {
     let compose = config("docker-compose.yml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));

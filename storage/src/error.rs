@@ -99,12 +99,9 @@ pub enum Error {
         /// The failure that poisoned it.
         reason: String,
     },
-    /// The merge was cancelled by [`crate::Engine::cancel_compaction`].
-    #[error("compaction {id} was cancelled")]
-    Cancelled {
-        /// Its id.
-        id: u64,
-    },
+    /// A merge was cancelled, by [`crate::Engine::cancel_compaction`] or by whoever asked for it.
+    #[error("the compaction was cancelled")]
+    Cancelled,
     /// No snapshot can have this name.
     #[error("{name:?} is no name of a snapshot: 1 to 64 letters, digits, '-', '_' and dots, no dot first")]
     SnapshotName {

@@ -10,8 +10,9 @@
 //! with, so it is the one to agree with. A node whose peers are too far ahead to be followed cannot win over what they
 //! write, whichever way they came there.
 //!
-//! Of two nodes nobody can tell which is wrong: ties go to this node's own clock, so both go on, and each refuses what
-//! comes from too far ahead. Gossip measures the wall clocks too, finer and for people ([`Measured`]): a peer that is
+//! Where no majority of the live nodes agrees, such as when one of three is down and another is wrong, what the clocks of the
+//! dead said last decides: clocks move apart by seconds in a day. Of two nodes nobody can tell which is wrong: ties go to
+//! this node's own clock, so both go on, and each refuses what comes from too far ahead. Gossip measures the wall clocks too, finer and for people ([`Measured`]): a peer that is
 //! off by more than the allowed drift is named in the log, and in a fact ([`ClocksOff`]) that reaches everyone, itself
 //! included. Only a minority is named: whose own clock is wrong finds all others off.
 
@@ -26,6 +27,8 @@ use crate::{node_id::HostId, time::Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClockWatch {
     offsets: BTreeMap<HostId, i64>,
+    /// Of those that are down: what they were last.
+    of_dead: BTreeMap<HostId, i64>,
     measured: BTreeMap<HostId, Measured>,
 }
 
@@ -94,6 +97,7 @@ impl ClockWatch {
     /// An exchange with a live peer has shown its offset ([`offset_between`]).
     pub fn note(&mut self, peer: HostId, offset: i64) {
         self.offsets.insert(peer, offset);
+        self.of_dead.remove(&peer);
     }
 
     /// Gossip with a peer has measured its clock.
@@ -121,15 +125,23 @@ impl ClockWatch {
         if is_minority { ClocksOff(off) } else { ClocksOff::default() }
     }
 
-    /// A peer is down: what its clock said is no witness any more.
+    /// A peer is down: its clock is a witness only where those of the living disagree.
     pub fn forget(&mut self, peer: HostId) {
-        self.offsets.remove(&peer);
+        self.of_dead.extend(self.offsets.remove(&peer).map(|offset| (peer, offset)));
         self.measured.remove(&peer);
     }
 
-    /// How far the median of all live clocks, this node's included, is ahead of this node's.
-    pub fn offset(&self) -> i64 {
-        median_with_own(self.offsets.values().copied())
+    /// How far the median of all live clocks, this node's included, is ahead of this node's. Unless most of them are within
+    /// `allowed_us` of it: then it is the median of the dead ones too.
+    pub fn offset(&self, allowed_us: u64) -> i64 {
+        let live = || self.offsets.values().copied();
+        let median = median_with_own(live());
+        let agree = live().chain([0]).filter(|offset| offset.abs_diff(median) <= allowed_us).count();
+        if 2 * agree > self.offsets.len() + 1 {
+            return median;
+        }
+        helenus_storage::sometimes!("the clocks of the dead decided");
+        median_with_own(live().chain(self.of_dead.values().copied()))
     }
 }
 

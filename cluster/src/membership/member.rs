@@ -205,7 +205,7 @@ const MAX_COUNTS_PER_SECOND: u64 = 10_000;
 /// would take all that the member really says for old, until it has counted so far or starts anew. The bound grows with
 /// time, faster than anyone counts, so a member that goes on from a claim at the bound is believed.
 pub(super) fn check_count(count: u64, generation: Generation, now: Timestamp) -> Result<(), Flaw> {
-    let seconds = generation.0;
+    let seconds = generation.0 / 1_000_000;
     if is_far_future(seconds, now) {
         return Err(Flaw::FarFuture { seconds });
     }

@@ -154,8 +154,11 @@ impl NodeClock {
 
     /// The live peers whose clocks are far off, if they are a minority.
     pub(crate) fn peers_off(&self) -> ClocksOff {
-        let allowed_us = u64::try_from(self.allowed_drift.as_micros()).unwrap_or(u64::MAX);
-        self.watch.lock().off(allowed_us)
+        self.watch.lock().off(self.allowed_us())
+    }
+
+    fn allowed_us(&self) -> u64 {
+        u64::try_from(self.allowed_drift.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// How far the median of the live nodes' clocks is ahead of this node's, in microseconds.
@@ -176,7 +179,7 @@ impl NodeClock {
     fn change_watch(&self, change: impl FnOnce(&mut ClockWatch)) {
         let mut watch = self.watch.lock();
         change(&mut watch);
-        self.offset_us.store(watch.offset(), Ordering::Relaxed);
+        self.offset_us.store(watch.offset(self.allowed_us()), Ordering::Relaxed);
     }
 
     /// Why this node must not stamp writes now, if so: they would lose, or win for too long.

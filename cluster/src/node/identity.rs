@@ -78,8 +78,7 @@ impl LocalIdentity {
             None => Stored::draw(settings, seed),
         };
         stored.check(settings)?;
-        let seconds = clock.now().0 / 1_000_000;
-        stored.generation = Generation(seconds.max(stored.generation.0.saturating_add(1)));
+        stored.generation = Generation(clock.now().0.max(stored.generation.0.saturating_add(1)));
         // The generation only grows, so it serves as the record's timestamp: no clock decides what is newer.
         let timestamp = Timestamp(stored.generation.0);
         stored.save(engine, timestamp).await?;

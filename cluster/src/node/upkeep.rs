@@ -9,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use helenus_storage::{
-    CompactionKind, Engine, Error, ScrubReport, Snapshot, Step, StepOutcome, TableId, TableStats,
-};
+use helenus_storage::{Engine, Error, ScrubReport, Snapshot, Step, StepOutcome, TableId, TableStats};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +21,9 @@ use super::{known_cluster::KnownCluster, local_store::LocalStore};
 const MOST_TASKS: usize = 16;
 /// Longest rest of a scrub before it looks whether the node stops.
 const NAP: Duration = Duration::from_millis(50);
-/// Time between two looks at how far a merge is.
-const GLANCE: Duration = Duration::from_millis(100);
+
+/// Is told how many bytes of a table are done, and says whether to go on.
+type GoOn<'a> = &'a dyn Fn(u64) -> bool;
 
 /// A task of upkeep. Where a table is named, all tables are meant without a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +94,7 @@ pub enum UpkeepError {
 impl From<Error> for UpkeepError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Cancelled { .. } => Self::Cancelled,
+            Error::Cancelled => Self::Cancelled,
             error => Self::Storage(error),
         }
     }
@@ -139,24 +138,23 @@ impl UpkeepTasks {
         }
     }
 
-    async fn flush(&self, tables: Vec<TableId>, meter: &Meter) -> Result<UpkeepOutcome, UpkeepError> {
-        self.each(tables, |stats| stats.memtable_bytes, flush, meter, |_, _| ()).await
+    async fn flush(&self, tables: Vec<TableId>, meter: &Arc<Meter>) -> Result<UpkeepOutcome, UpkeepError> {
+        self.each(tables, |stats| stats.memtable_bytes, |engine, table, _| flush(engine, table), meter).await
     }
 
-    async fn compact(&self, tables: Vec<TableId>, meter: &Meter) -> Result<UpkeepOutcome, UpkeepError> {
-        let watch = |table, done_before| self.watch_merge(table, done_before, meter);
-        self.each(tables, |stats| stats.sstable_bytes, Engine::compact_table, meter, watch).await
+    async fn compact(&self, tables: Vec<TableId>, meter: &Arc<Meter>) -> Result<UpkeepOutcome, UpkeepError> {
+        let compact = |engine: &Engine, table, go_on: GoOn<'_>| engine.compact_table_while(table, go_on);
+        self.each(tables, |stats| stats.sstable_bytes, compact, meter).await
     }
 
-    /// Does work on one table after the other, each of which is worth so many bytes; `watch` is called now and then while
-    /// it lasts, with the table and the bytes that were done before.
+    /// Does work on one table after the other, each of which is worth so many bytes; the work tells how many of them it
+    /// has done, and is told whether to go on.
     async fn each(
         &self,
         tables: Vec<TableId>,
         bytes_of: fn(TableStats) -> u64,
-        work: fn(&Engine, TableId) -> Result<(), Error>,
-        meter: &Meter,
-        watch: impl Fn(TableId, u64),
+        work: fn(&Engine, TableId, GoOn<'_>) -> Result<(), Error>,
+        meter: &Arc<Meter>,
     ) -> Result<UpkeepOutcome, UpkeepError> {
         let engine = self.store.engine();
         let sizes: Vec<u64> =
@@ -167,33 +165,16 @@ impl UpkeepTasks {
             if meter.is_cancelled() {
                 return Err(UpkeepError::Cancelled);
             }
-            let working = self.blocking(move |engine| unless_dropped(work(engine, table)));
-            tokio::pin!(working);
-            let mut glances = tokio::time::interval(GLANCE);
-            loop {
-                tokio::select! {
-                    biased;
-                    worked = &mut working => break worked?,
-                    _ = glances.tick() => watch(table, done),
-                }
-            }
+            let watched = Arc::clone(meter);
+            let go_on = move |of_table| {
+                watched.reach(done + of_table);
+                !watched.is_cancelled()
+            };
+            self.blocking(move |engine| unless_dropped(work(engine, table, &go_on))).await?;
             done += bytes;
             meter.reach(done);
         }
         Ok(UpkeepOutcome::Done)
-    }
-
-    /// Notes how far the merge of a whole table is, and ends it if it is not wanted any more.
-    fn watch_merge(&self, table: TableId, done_before: u64, meter: &Meter) {
-        let engine = self.store.engine();
-        let running = engine.compactions();
-        let whole = running.iter().find(|merge| merge.table == table && merge.kind == CompactionKind::Major);
-        if let Some(merge) = whole {
-            meter.reach(done_before + merge.done_bytes);
-            if meter.is_cancelled() {
-                engine.cancel_compaction(merge.id);
-            }
-        }
     }
 
     /// Reads all SSTables and verifies every checksum, so many bytes a second at most. Ends early when the node stops.

@@ -36,6 +36,9 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// An output of unified compaction is cut after so many times its target, wherever that is.
 const MOST_OVER_TARGET: u64 = 2;
 
+/// Is told how many bytes of its inputs a merge has read, and says whether to go on.
+pub(super) type GoOn<'a> = &'a dyn Fn(u64) -> bool;
+
 impl Engine {
     /// What merges are under way.
     pub fn compactions(&self) -> Vec<Compaction> {
@@ -83,9 +86,9 @@ impl Engine {
         if self.options.compaction_threads > 1 && self.is_merge_due() {
             self.listener.tell(Step::Compact);
         }
-        match self.carry_out(&claim) {
+        match self.carry_out(&claim, &|_| true) {
             // Until something new is there to be merged.
-            Err(Error::Cancelled { .. } | Error::NoSuchTable(_)) => Ok(StepOutcome::Idle),
+            Err(Error::Cancelled | Error::NoSuchTable(_)) => Ok(StepOutcome::Idle),
             outcome => outcome.map(|_| StepOutcome::Worked),
         }
     }
@@ -96,15 +99,15 @@ impl Engine {
     }
 
     /// Merges, and answers what came of it.
-    pub(super) fn carry_out(&self, claim: &Claim<'_>) -> Result<Vec<Arc<TableReader>>> {
+    pub(super) fn carry_out(&self, claim: &Claim<'_>, go_on: GoOn<'_>) -> Result<Vec<Arc<TableReader>>> {
         let deadlines = self.deadlines(&claim.plan.tree);
         let outcome = match (claim.plan.kind, deadlines) {
             (CompactionKind::Expired, Some(deadlines)) => self.drop_expired(claim, deadlines),
-            _ => self.merge_purging(claim, deadlines),
+            _ => self.merge_purging(claim, deadlines, go_on),
         };
         outcome.inspect_err(|failure| {
             self.compactions.set_aside(&claim.plan.inputs, failure);
-            if matches!(failure, Error::Cancelled { .. }) {
+            if matches!(failure, Error::Cancelled) {
                 crate::sometimes!("a merge was cancelled");
             }
         })
@@ -125,14 +128,15 @@ impl Engine {
         &self,
         claim: &Claim<'_>,
         deadlines: Option<Deadlines>,
+        go_on: GoOn<'_>,
     ) -> Result<Vec<Arc<TableReader>>> {
         let purge = deadlines.map(|deadlines| self.purge(claim, deadlines));
-        let mut outputs = self.build_outputs(claim, purge.as_ref())?;
+        let mut outputs = self.build_outputs(claim, purge.as_ref(), go_on)?;
         if let Some(purge) = &purge {
             let undone = purge.is_undone(&outputs).inspect_err(|_| self.discard_all(&outputs))?;
             if undone {
                 self.discard_all(&outputs);
-                outputs = self.build_outputs(claim, None)?;
+                outputs = self.build_outputs(claim, None, go_on)?;
             }
         }
         self.replace(claim, &outputs)?;
@@ -157,7 +161,12 @@ impl Engine {
     }
 
     /// Merges the inputs into SSTables that nothing refers to yet; of a merge that failed nothing is left.
-    fn build_outputs(&self, claim: &Claim<'_>, purge: Option<&Purge<'_>>) -> Result<Vec<Arc<TableReader>>> {
+    fn build_outputs(
+        &self,
+        claim: &Claim<'_>,
+        purge: Option<&Purge<'_>>,
+        go_on: GoOn<'_>,
+    ) -> Result<Vec<Arc<TableReader>>> {
         let Plan { inputs, .. } = &claim.plan;
         let cuts = self.cuts(&claim.plan);
         let mut ids = Vec::new();
@@ -167,13 +176,13 @@ impl Engine {
             TableWriter::create(Arc::clone(&self.disk), &self.directory, id, &self.options)
         };
         let mut paid = 0;
-        let go_on = |read| {
+        let pay = |read| {
             claim.running.reach(read);
-            self.pace(claim, read - paid)?;
+            self.pace(claim, read - paid, &|| go_on(read))?;
             paid = read;
             Ok(())
         };
-        let built = merge_tables(inputs, cuts, purge, new_output, go_on).and_then(|files| {
+        let built = merge_tables(inputs, cuts, purge, new_output, pay).and_then(|files| {
             files.into_iter().map(|file| self.open_table(file)).collect::<Result<Vec<_>>>()
         });
         built.inspect_err(|failure| {
@@ -186,12 +195,12 @@ impl Engine {
     }
 
     /// Whether to go on after so many bytes, when the merge has rested for as long as it was too fast.
-    fn pace(&self, claim: &Claim<'_>, read: u64) -> Result<()> {
+    fn pace(&self, claim: &Claim<'_>, read: u64, go_on: &dyn Fn() -> bool) -> Result<()> {
         self.throttle.take(read);
         loop {
             self.condition.check()?;
-            if claim.running.is_cancelled() {
-                return Err(Error::Cancelled { id: claim.id });
+            if claim.running.is_cancelled() || !go_on() {
+                return Err(Error::Cancelled);
             }
             let now = Instant::now();
             let wait = self.throttle.wait(self.compaction_limit(), now);

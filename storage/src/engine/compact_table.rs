@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     compaction::next_pass,
-    engine::{CompactionKind, Engine, Step, TableId, compactions::Plan, debt::candidates},
-    error::Result,
+    engine::{CompactionKind, Engine, Step, TableId, compact::GoOn, compactions::Plan, debt::candidates},
+    error::{Error, Result},
     sstable::FileId,
 };
 
@@ -20,19 +20,32 @@ impl Engine {
     /// [`Error::Cancelled`]: crate::Error::Cancelled
     /// [`Options::merge_max_tables`]: crate::Options::merge_max_tables
     pub fn compact_table(&self, table: TableId) -> Result<()> {
+        self.compact_table_while(table, |_| true)
+    }
+
+    /// As [`Engine::compact_table`]. `go_on` is asked several times a second, while others are waited for too: it is told
+    /// how many bytes of the SSTables are read, and may end the merge.
+    ///
+    /// # Errors
+    /// As [`Engine::compact_table`].
+    pub fn compact_table_while(&self, table: TableId, go_on: impl Fn(u64) -> bool) -> Result<()> {
         self.condition.check()?;
         self.begin()?;
-        let reservation = self.compactions.reserve(table, || self.condition.check())?;
-        let outcome = self.merge_all(table);
+        let reservation = self.compactions.reserve(table, || {
+            self.condition.check()?;
+            if go_on(0) { Ok(()) } else { Err(Error::Cancelled) }
+        })?;
+        let outcome = self.merge_all(table, &go_on);
         drop(reservation);
         self.listener.tell(Step::Compact);
         outcome
     }
 
     /// Whoever calls it has reserved the table.
-    fn merge_all(&self, table: TableId) -> Result<()> {
+    fn merge_all(&self, table: TableId, go_on: GoOn<'_>) -> Result<()> {
         // Not what flushes add meanwhile: it would end when they do.
         let mut all: BTreeSet<FileId> = self.tree(table)?.view().tables.iter().map(|t| t.file().id).collect();
+        let mut before = 0;
         loop {
             let state = self.compactions.lock();
             // Only now: a drop of the table ends what has begun before it.
@@ -49,7 +62,8 @@ impl Engine {
             let plan = Plan::new(table, tree, CompactionKind::Major, inputs, &begun);
             let claim = self.compactions.claim(state, plan);
             self.condition.check()?;
-            let outputs = self.carry_out(&claim)?;
+            let outputs = self.carry_out(&claim, &|read| go_on(before + read))?;
+            before += claim.plan.input_bytes();
             if is_last {
                 return Ok(());
             }

@@ -106,6 +106,7 @@ const SCAN: &[&str] = &[
     "prefix",
     "end",
     "keys_only",
+    "Helenus-Session",
 ];
 const OF_VALUES: &[&str] = &[
     "Helenus-Consistency",
@@ -212,6 +213,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "Helenus-Timestamp",
             "trace",
             "key_encoding",
+            "Helenus-Session",
         ],
         body: None,
         ..PUT
