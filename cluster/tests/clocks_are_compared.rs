@@ -137,3 +137,24 @@ fn the_named_clocks_are_a_fact_that_always_fits_and_damage_is_none() {
     assert!(many.encode().len() <= Delta::MAX_FACT_BYTES);
     assert_eq!(ClocksOff::decode(&many.encode()).map(|ClocksOff(off)| off.len()), Some(51));
 }
+
+#[test]
+fn of_the_last_measurements_that_of_the_shortest_round_trip_counts() {
+    let measured = |offset_us, round_trip_us| Measured { offset_us, round_trip_us };
+    let mut watch = ClockWatch::default();
+    watch.measure(host(1), measured(-400_000, 800_000));
+    watch.measure(host(1), measured(20, 1000));
+    for _ in 0..7 {
+        watch.measure(host(1), measured(400_000, 800_000));
+        assert_eq!(watch.measured(host(1)), Some(measured(20, 1000)), "the others say nothing else");
+    }
+    watch.measure(host(1), measured(300_000, 700_000));
+    assert_eq!(watch.measured(host(1)), Some(measured(300_000, 700_000)), "it is too old by now");
+
+    // A clock that was set is believed at once, however long the way to it is now.
+    watch.measure(host(1), measured(20, 1000));
+    watch.measure(host(1), measured(-61 * SECOND, 800_000));
+    assert_eq!(watch.measured(host(1)), Some(measured(-61 * SECOND, 800_000)));
+    watch.forget(host(1));
+    assert_eq!(watch.measured(host(1)), None);
+}

@@ -214,6 +214,55 @@ fn a_broken_connection_is_reason_enough_to_probe_and_no_more() {
 }
 
 #[test]
+fn whoever_was_just_heard_of_is_not_convicted_by_what_fails_at_once() {
+    let (mut detector, mut now) = watching();
+    until_suspected(&mut detector, &mut now);
+    for _ in 0..2 {
+        detector.due();
+        detector.on_probe(host(2), false, now);
+    }
+    assert_eq!(detector.on_contact(host(2), now), Verdict::Acquitted, "it was started again");
+
+    // Attempts on its address wait until it is tried again, and fail at once until then.
+    detector.on_broken(host(2));
+    for _ in 0..4 {
+        detector.due();
+        now += Duration::from_millis(1);
+        assert_eq!(detector.on_probe(host(2), false, now), Verdict::Unchanged);
+    }
+    assert_eq!((detector.failed_probes(host(2)), detector.convictions()), (0, 1));
+
+    now += SECOND;
+    detector.on_tick(now);
+    assert_eq!(detector.due(), [host(2)], "if it stays silent, it is looked into again");
+    assert_eq!(detector.on_probe(host(2), false, now), Verdict::Again);
+    assert_eq!(detector.due(), [host(2)]);
+    assert_eq!(detector.on_probe(host(2), false, now), Verdict::Convicted);
+}
+
+#[test]
+fn a_round_of_probes_that_began_before_a_sign_of_life_does_not_count() {
+    let signs: [fn(&mut FailureDetector, Instant); 2] = [
+        |detector, now| detector.on_heartbeat(host(2), now),
+        |detector, now| {
+            detector.on_contact(host(2), now);
+        },
+    ];
+    for sign in signs {
+        let (mut detector, mut now) = watching();
+        until_suspected(&mut detector, &mut now);
+        detector.due();
+        sign(&mut detector, now);
+        // The round lasts longer than an interval.
+        detector.on_broken(host(2));
+        now += SECOND * 3;
+        assert_eq!(detector.on_probe(host(2), false, now), Verdict::Unchanged);
+        assert_eq!((detector.failed_probes(host(2)), detector.due()), (0, vec![host(2)]), "another round");
+        assert_eq!(detector.on_probe(host(2), false, now), Verdict::Again);
+    }
+}
+
+#[test]
 fn the_dead_are_not_raised_by_hearsay_but_by_contact() {
     let (mut detector, mut now) = watching();
     until_suspected(&mut detector, &mut now);

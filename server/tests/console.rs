@@ -104,6 +104,16 @@ fn a_page_whose_node_is_gone_says_since_when_it_is_stale_and_recovers_with_it() 
 }
 
 #[test]
+fn a_drained_node_says_so_and_claims_nothing_of_others() {
+    let cluster = TestCluster::start(2);
+    assert!(cluster.admin(1, &["drain"]).status.success());
+    let Some(page) = rendered(&format!("{}/console", cluster.url(1))) else { return };
+    assert!(page.contains("this node is drained: who is up it does not know"), "{page}");
+    assert!(page.contains(">drained</td>") && page.contains(">unknown</td>"), "{page}");
+    assert!(!page.contains("nodes up") && !page.contains("down: "), "{page}");
+}
+
+#[test]
 fn a_divergence_is_seen_and_seen_to_heal() {
     let cluster = TestCluster::start(3);
     let put = |value: &str, level: &str| {

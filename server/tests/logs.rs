@@ -29,7 +29,7 @@ fn a_node_tells_what_happens_to_it_and_to_its_peers() {
     wait_for_line(&cluster, 3, &["joined: this node owns its ranges"]);
 
     cluster.kill(3);
-    let dead = wait_for_line(&cluster, 1, &["WARN", "peer is dead", &n3]);
+    let dead = wait_for_line(&cluster, 1, &["WARN", "peer is dead", "state=\"dead\"", &n3]);
     for why in ["phi=", "silent_ms=", "failed_probes=2"] {
         assert!(dead.contains(why), "{dead}");
     }
@@ -38,7 +38,7 @@ fn a_node_tells_what_happens_to_it_and_to_its_peers() {
         assert_eq!(cluster.request("PUT", 1, &path, Some(b"v")).status, 200);
     }
     cluster.spawn(3);
-    wait_for_line(&cluster, 1, &["peer is up", &n3]);
+    wait_for_line(&cluster, 1, &["peer is up", "state=\"up\"", &n3]);
     wait_for_line(&cluster, 1, &["delivering hints", "hints=5"]);
     wait_for_line(&cluster, 1, &["delivered hints", "delivered=5 left=0 elapsed_ms="]);
 

@@ -289,6 +289,21 @@ fn a_drained_node_takes_no_requests_and_has_nothing_left_to_replay() {
         );
     }
 
+    // Of the others it hears no more, and claims to know nothing of who is up.
+    let members = cluster.members(1).expect("its members");
+    assert!(members.iter().all(|member| member["up"].is_null()), "{members:?}");
+    let status = shown(&cluster, &["status"]);
+    assert_eq!(status.lines().filter(|line| line.starts_with("?N ")).count(), members.len(), "{status}");
+    assert!(status.contains(": it is drained and takes no part in the cluster"), "{status}");
+    assert_eq!(told(&cluster, &["failure-detector"])["peers"], Value::Array(Vec::new()));
+    let metrics = cluster.request("GET", 1, "/metrics", None).body;
+    let metrics = String::from_utf8_lossy(&metrics);
+    assert!(
+        metrics.contains(&format!("helenus_members{{state=\"unknown\"}} {}\n", members.len())),
+        "{metrics}"
+    );
+    assert!(!metrics.contains("helenus_peer_phi{") && metrics.contains("helenus_members{state=\"up\"} 0\n"));
+
     let stats = told(&cluster, &["table-stats", "default"]);
     let table = &stats["tables"][0];
     assert_eq!((&table["records"], &table["memtable_bytes"]), (&20.into(), &0.into()), "{stats}");

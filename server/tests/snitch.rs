@@ -76,7 +76,7 @@ fn member(number: u128, rack: &str) -> MemberStatus {
         address: format!("10.0.0.{number}:7171"),
         datacenter: "DC1".to_owned(),
         rack: rack.to_owned(),
-        up: true,
+        up: Some(true),
         state: MemberState::Normal,
         why: None,
         clock: None,

@@ -16,7 +16,7 @@
 //! off by more than the allowed drift is named in the log, and in a fact ([`ClocksOff`]) that reaches everyone, itself
 //! included. Only a minority is named: whose own clock is wrong finds all others off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ pub struct ClockWatch {
     offsets: BTreeMap<HostId, i64>,
     /// Of those that are down: what they were last.
     of_dead: BTreeMap<HostId, i64>,
-    measured: BTreeMap<HostId, Measured>,
+    measured: BTreeMap<HostId, Samples>,
 }
 
 /// How a peer's wall clock and the way to it were measured, by NTP's four timestamps (Mills, RFC 5905 §8). For people:
@@ -58,9 +58,38 @@ impl Measured {
 }
 
 impl Measured {
+    /// Whether no clock that stands still against this node's could have been measured as both: one of the two was set.
+    fn contradicts(&self, other: &Self) -> bool {
+        let open = (self.round_trip_us / 2).saturating_add(other.round_trip_us / 2);
+        self.offset_us.abs_diff(other.offset_us) > open
+    }
+
     /// How far off the clock is for certain, in microseconds: what the round trip leaves open counts for the peer.
     pub fn certain_us(&self) -> u64 {
         self.offset_us.unsigned_abs().saturating_sub(self.round_trip_us / 2)
+    }
+}
+
+/// How a peer's clock was measured lately: NTP's clock filter (RFC 5905 §10). Of the last measurements, that of the
+/// shortest round trip leaves the least open.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Samples(VecDeque<Measured>);
+
+impl Samples {
+    /// As many as NTP's filter has stages.
+    const MOST: usize = 8;
+
+    fn add(&mut self, measured: Measured) {
+        if self.0.iter().any(|earlier| earlier.contradicts(&measured)) {
+            self.0.clear();
+        }
+        self.0.truncate(Self::MOST - 1);
+        self.0.push_front(measured);
+    }
+
+    /// The best; of equals the latest.
+    fn best(&self) -> Option<Measured> {
+        self.0.iter().min_by_key(|measured| measured.round_trip_us).copied()
     }
 }
 
@@ -102,18 +131,19 @@ impl ClockWatch {
 
     /// Gossip with a peer has measured its clock.
     pub fn measure(&mut self, peer: HostId, measured: Measured) {
-        self.measured.insert(peer, measured);
+        self.measured.entry(peer).or_default().add(measured);
     }
 
-    /// How the clock of a live peer was measured last.
+    /// The best of the last measurements of a live peer's clock.
     pub fn measured(&self, peer: HostId) -> Option<Measured> {
-        self.measured.get(&peer).copied()
+        self.measured.get(&peer)?.best()
     }
 
     /// The live peers whose clocks are off by more than `allowed_us` for certain; nobody, unless they are fewer than the
     /// others with this node.
     pub fn off(&self, allowed_us: u64) -> ClocksOff {
-        let off = self.measured.iter().filter(|(_, measured)| measured.certain_us() > allowed_us);
+        let best = self.measured.iter().filter_map(|(host_id, samples)| Some((host_id, samples.best()?)));
+        let off = best.filter(|(_, measured)| measured.certain_us() > allowed_us);
         // The nearest second, so that the same offset measured again is the same fact.
         let seconds = |us: i64| {
             let nearest = us.saturating_add(500_000).div_euclid(1_000_000);

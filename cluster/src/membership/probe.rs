@@ -21,8 +21,9 @@
 //! it believes is nobody else's fact: heartbeats spread instead, and a lie about a death has no way to travel.
 //!
 //! A conviction needs a silence that φ or a broken connection shows, and two rounds in which neither this node nor any
-//! helper reached the suspect: a lossy network loses one message of them easily, all of them hardly ever. A convicted
-//! peer whose heartbeat advances by hearsay is probed again, and only a success acquits it: stale rumors do not make a
+//! helper reached the suspect: a lossy network loses one message of them easily, all of them hardly ever. A round that
+//! fails counts only if the suspect was not heard of since it began, and not within an interval: what fails that soon may
+//! be older than the sign of life, such as an address that was dead until the peer came back. A convicted peer whose heartbeat advances by hearsay is probed again, and only a success acquits it: stale rumors do not make a
 //! dead node flap.
 
 use std::{
@@ -95,6 +96,8 @@ struct Peer {
     failed: u32,
     /// Whether a probe is under way.
     is_probed: bool,
+    /// Whether it was heard of since that probe began.
+    is_heard: bool,
     /// Whether there is a reason for the next probe.
     is_due: bool,
     /// Since when it is convicted.
@@ -152,6 +155,7 @@ impl FailureDetector {
                 belief: Belief::Alive,
                 failed: 0,
                 is_probed: false,
+                is_heard: false,
                 is_due: false,
                 convicted_since: None,
             });
@@ -164,6 +168,7 @@ impl FailureDetector {
     pub fn on_heartbeat(&mut self, host_id: HostId, now: Instant) {
         let Some(peer) = self.peers.get_mut(&host_id) else { return };
         peer.arrivals.on_heartbeat(now);
+        peer.is_heard = true;
         match peer.belief {
             Belief::Alive | Belief::Suspected => peer.acquit(),
             Belief::Convicted => peer.is_due = true,
@@ -193,12 +198,14 @@ impl FailureDetector {
             helenus_storage::sometimes!("a node noticed that it had slept");
             self.peers.values_mut().for_each(|peer| peer.arrivals.forgive(passed - interval));
         }
-        for peer in self.peers.values_mut().filter(|peer| peer.belief == Belief::Alive) {
+        for peer in self.peers.values_mut() {
             let phi = peer.arrivals.phi(now);
-            if phi >= self.settings.threshold {
-                peer.suspect();
-            } else if phi >= self.settings.threshold * PROBED_FROM {
-                peer.is_due = true;
+            match peer.belief {
+                Belief::Alive if phi >= self.settings.threshold => peer.suspect(),
+                Belief::Alive => peer.is_due |= phi >= self.settings.threshold * PROBED_FROM,
+                // The last round may not have counted.
+                Belief::Suspected => peer.is_due = true,
+                Belief::Convicted => {}
             }
         }
     }
@@ -207,7 +214,7 @@ impl FailureDetector {
     pub fn due(&mut self) -> Vec<HostId> {
         let due = self.peers.iter_mut().filter(|(_, peer)| peer.is_due && !peer.is_probed);
         due.map(|(host_id, peer)| {
-            (peer.is_due, peer.is_probed) = (false, true);
+            (peer.is_due, peer.is_probed, peer.is_heard) = (false, true, false);
             *host_id
         })
         .collect()
@@ -222,6 +229,9 @@ impl FailureDetector {
             return verdict;
         }
         peer.is_probed = false;
+        if peer.is_heard || peer.arrivals.silence(now) < self.settings.interval {
+            return Verdict::Unchanged;
+        }
         let phi = peer.arrivals.phi(now);
         match peer.belief {
             Belief::Convicted => return Verdict::Unchanged,
@@ -248,6 +258,7 @@ impl Peer {
     /// It has answered, or called. Heartbeats tell the rhythm; this only ends a silence that gave rise to probes.
     fn on_contact(&mut self, now: Instant) -> Verdict {
         let was_convicted = self.belief == Belief::Convicted;
+        self.is_heard = true;
         if self.belief != Belief::Alive || self.is_due || self.is_probed || self.failed > 0 {
             self.arrivals.on_heartbeat(now);
             self.acquit();

@@ -166,7 +166,7 @@ impl NodeClock {
         self.offset_us.load(Ordering::Relaxed)
     }
 
-    /// How a peer's clock was measured last.
+    /// How a peer's clock was measured: the best of the last measurements.
     pub(crate) fn measured(&self, peer: HostId) -> Option<Measured> {
         self.watch.lock().measured(peer)
     }

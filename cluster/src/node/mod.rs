@@ -487,6 +487,7 @@ impl Node {
             // None was aborted and none panics; and if one did, it has ended, which is what is asked.
             let _: Result<(), _> = task.await;
         }
+        self.cluster.leave();
         self.coordinator.stopped().await;
     }
 }

@@ -141,7 +141,8 @@ impl SimulatedCluster {
         self.everywhere(|status| {
             status.members.iter().all(|member| {
                 let has_joined = member.state == MemberState::Normal;
-                member.up && (has_joined || (self.is_late(member) && member.state == MemberState::Joining))
+                member.up == Some(true)
+                    && (has_joined || (self.is_late(member) && member.state == MemberState::Joining))
             })
         })
     }

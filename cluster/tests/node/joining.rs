@@ -88,7 +88,7 @@ async fn a_joining_node_keeps_its_tokens_and_state_over_a_restart() {
     tokio::time::sleep(Duration::from_secs(10)).await;
 
     let member = cluster.seen("n1", "n4").expect("it is a member");
-    assert_eq!((member.state, member.up), (MemberState::Joining, true));
+    assert_eq!((member.state, member.up), (MemberState::Joining, Some(true)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -168,7 +168,7 @@ pub(super) struct Member {
     pub(super) address: String,
     pub(super) datacenter: String,
     pub(super) rack: String,
-    pub(super) up: bool,
+    pub(super) up: Option<bool>,
     pub(super) state: String,
     pub(super) why: Option<String>,
     pub(super) clock: Option<String>,

@@ -15,10 +15,11 @@ function drawMembers(status, detector, hints) {
   at("members").replaceChildren(...status.members.map((member) => {
     const peer = heard.get(member.host_id), waiting = kept.get(member.host_id);
     const isSuspect = peer && member.up && peer.phi > detector.threshold / 2;
-    const isUp = member.up ? "up" : "down";
+    const isSelf = member.host_id === status.host_id, isDrained = member.up == null;
+    const isUp = isDrained ? (isSelf ? "drained" : "unknown") : member.up ? "up" : "down";
     const state = member.state === "normal" ? isUp : `${isUp}, ${member.state}`;
     const offset = peer?.clock_offset_us;
-    return make("tr", { class: member.host_id === status.host_id ? "self" : null },
+    return make("tr", { class: isSelf ? "self" : null },
       make("td", {}, swatch(member.host_id, member.up), make("span", { class: "mono", title: `host id ${member.host_id}` }, member.address)),
       cell("Where", "", `${member.datacenter} / ${member.rack}`),
       make("td", { class: member.up ? "good" : "bad", title: member.why, "data-title": "State" }, state),
@@ -48,13 +49,15 @@ function drawFigures(info, look) {
 }
 
 function drawSummary(status, info, description) {
-  const down = status.members.filter((member) => !member.up);
+  const down = status.members.filter((member) => member.up === false);
+  const up = status.members.filter((member) => member.up).length;
+  const isDrained = status.members.some((member) => member.up == null);
   const versions = description.schema_versions.length;
   at("cluster").textContent = status.cluster_name;
   at("build").textContent = `Helenus ${info.version}, node ${info.address}, ${status.partitioner}, snitch ${description.snitch}`;
   at("summary").className = down.length || versions > 1 || info.why_not_ready ? "bad" : "";
   at("summary").textContent = [
-    `${status.members.length - down.length} of ${status.members.length} nodes up`,
+    isDrained ? "this node is drained: who is up it does not know" : `${up} of ${status.members.length} nodes up`,
     down.length ? `down: ${down.map((member) => member.address).join(", ")}` : null,
     versions > 1 ? `${versions} schema versions` : null,
     info.why_not_ready,

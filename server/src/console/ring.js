@@ -45,13 +45,13 @@ function drawRings(ring, colors, sought) {
         d: arc(before.turn, token.turn, isOther ? 84 : 74, isOther ? 92 : 102), class: member.up ? null : "down",
         fill: member.up ? color : `url(#down-${token.host_id})`, stroke: member.up ? "var(--card)" : color, "stroke-width": 1,
       });
-      const facts = [member.address, `rack ${member.rack}`, member.up ? null : "down",
+      const facts = [member.address, `rack ${member.rack}`, member.up ? null : member.up == null ? "unknown" : "down",
         sought ? `${isOther ? "no " : ""}replica of ${sought.name}` : null].filter(Boolean);
       path.append(make("title", {}, `${facts.join(", ")}\nup to token ${token.token}`));
       return path;
     });
     const own = ring.members.filter((member) => member.datacenter === datacenter);
-    const down = own.filter((member) => !member.up).length;
+    const down = own.filter((member) => member.up === false).length, isKnown = own.every((member) => member.up != null);
     const patterns = own.filter((member) => !member.up).map((member) => stripes(`down-${member.host_id}`, colors.get(member.host_id)));
     const svg = make("svg", { viewBox: "0 0 220 220", role: "img", "aria-label": `Ring of datacenter ${datacenter}` },
       make("defs", {}, ...patterns), ...arcs);
@@ -62,11 +62,12 @@ function drawRings(ring, colors, sought) {
     const words = (y, size, color, text) =>
       make("text", { x: 110, y, "text-anchor": "middle", fill: color, "font-size": size }, text);
     svg.append(words(108, 16, "var(--ink)", datacenter));
-    svg.append(words(127, 12, down ? "var(--bad)" : "var(--faint)", down ? `${down} of ${own.length} down` : `${own.length} up`));
+    svg.append(words(127, 12, down ? "var(--bad)" : "var(--faint)", down ? `${down} of ${own.length} down` : isKnown ? `${own.length} up` : "who is up is unknown"));
     const racks = [...new Set(own.map((member) => member.rack))].sort();
     return make("figure", {}, svg, make("figcaption", {}, `racks ${racks.join(", ")}`));
   }));
   at("legend").replaceChildren(
-    ring.members.some((member) => !member.up) ? "; striped: down" : "",
+    ring.members.some((member) => member.up === false) ? "; striped: down" : "",
+    ring.members.some((member) => member.up == null) ? "; striped: unknown" : "",
     ...(sought ? ["; thick: replicas of ", make("span", { class: "mono" }, sought.name), ", thin: the others"] : []));
 }

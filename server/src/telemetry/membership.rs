@@ -20,8 +20,14 @@ pub(super) fn encode(
     node: &NodeCounters,
     peers: &ListenerCounts,
 ) -> fmt::Result {
-    let mut members = encoder.encode_descriptor("members", "Members", None, MetricType::Gauge)?;
-    for (state, count) in [("up", node.members_up), ("down", node.members_down)] {
+    let mut members = encoder.encode_descriptor(
+        "members",
+        "Members; unknown is the state of all in a node that is drained",
+        None,
+        MetricType::Gauge,
+    )?;
+    let states = [("up", node.members_up), ("down", node.members_down), ("unknown", node.members_unknown)];
+    for (state, count) in states {
         members.encode_family(&[("state", state)])?.encode_gauge(&gauge(count))?;
     }
     let gauges = [

@@ -4,6 +4,11 @@
 //! what is [`BY_THE_WAY`] alone. Of a kind at most [`BURST`] lines are written in [`PERIOD`], and none that says the same
 //! as the one before it; when the period is over, a line tells how many were left out. So a disk that fails every request, or a peer that
 //! is refused every second, fills no log, and yet nothing happens unseen.
+//!
+//! A line with a field `state` tells a change: what its `host` is from now on, which the next line about that host takes
+//! back. All of a host are of one kind, none is the same news as an earlier one, and [`CHANGES`] are written in [`PERIOD`].
+//! Of a host that changes more often the last state is told when the period is over, before any newer one: so whoever
+//! reads down the log is never left with a state that is not the node's.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +30,9 @@ use xxhash_rust::xxh3::Xxh3;
 const PERIOD: Duration = Duration::from_secs(60);
 /// Lines of one kind in a period.
 const BURST: u32 = 10;
-/// Kinds in a period; further ones are counted together: part of many lines is what others send, and who sends something
+/// Changes of one host in a period.
+const CHANGES: u32 = 60;
+/// Kinds in a period, besides changes, of which there are as many as hosts; further ones are counted together: part of many lines is what others send, and who sends something
 /// else each time must not fill the log either.
 const MAX_KINDS: usize = 1024;
 /// What makes no line another one: the id of a request and its trace; what a sender, who may say something else each time,
@@ -33,6 +40,22 @@ const MAX_KINDS: usize = 1024;
 const BY_THE_WAY: [&str; 5] = ["request_id", "trace", "first", "theirs", "skew"];
 /// What differs between lines of one kind, besides numbers.
 const REASON: &str = "why";
+
+/// What a line that tells a change says of whom.
+const CHANGE: &str = "state";
+/// Whose change it is.
+const CHANGED: &str = "host";
+
+/// What a line is, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Nature {
+    /// Lines of the same are counted together.
+    kind: u64,
+    /// Hash of everything it says.
+    whole: u64,
+    is_change: bool,
+    level: Level,
+}
 
 /// The lines of the last minute. Clones remember the same ones.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +70,8 @@ struct Kind {
     /// Everything that the last line said.
     last: u64,
     left_out: u64,
-    /// The first that was left out.
+    is_change: bool,
+    /// The first that was left out; of changes, the last.
     line: String,
     level: Level,
 }
@@ -56,38 +80,39 @@ struct Kind {
 #[derive(Debug, PartialEq, Eq)]
 struct Repeated {
     count: u64,
+    is_change: bool,
     line: String,
     level: Level,
 }
 
 impl Repeats {
-    /// Whether to write a line that is of this kind, and says `whole`; `line` makes its text.
-    fn allows(
-        &self,
-        (kind, whole): (u64, u64),
-        level: Level,
-        now: Instant,
-        line: impl FnOnce() -> String,
-    ) -> bool {
+    /// Whether to write a line of this nature; `line` makes its text.
+    fn allows(&self, nature: Nature, now: Instant, line: impl FnOnce() -> String) -> bool {
+        let Nature { kind, whole, is_change, level } = nature;
         let mut kinds = self.kinds.lock();
         // All that are beyond the bound are of one kind.
-        let kind = if kinds.contains_key(&kind) || kinds.len() < MAX_KINDS { kind } else { 0 };
+        let has_place = is_change || kinds.contains_key(&kind) || kinds.len() < MAX_KINDS;
+        let kind = if has_place { kind } else { 0 };
         let is_new = !kinds.contains_key(&kind);
         let seen = kinds.entry(kind).or_insert_with(|| Kind {
             began: now,
             written: 0,
             last: whole,
             left_out: 0,
+            is_change,
             line: String::new(),
             level,
         });
-        let is_written = is_new || (seen.written < BURST && seen.last != whole && kind != 0);
+        let is_written = match is_change {
+            true => seen.written < CHANGES,
+            false => is_new || (seen.written < BURST && seen.last != whole && kind != 0),
+        };
         seen.last = whole;
         if is_written {
             seen.written += 1;
         } else {
-            if seen.left_out == 0 {
-                seen.line = line();
+            if is_change || seen.left_out == 0 {
+                (seen.line, seen.level) = (line(), level);
             }
             seen.left_out += 1;
         }
@@ -101,7 +126,8 @@ impl Repeats {
             let is_kept = !is_over(kind.began);
             if !is_kept && kind.left_out > 0 {
                 let line = std::mem::take(&mut kind.line);
-                repeated.push(Repeated { count: kind.left_out, line, level: kind.level });
+                let Kind { left_out: count, is_change, level, .. } = *kind;
+                repeated.push(Repeated { count, is_change, line, level });
             }
             is_kept
         });
@@ -121,13 +147,17 @@ impl Repeats {
 }
 
 fn tell(repeated: &[Repeated]) {
-    for Repeated { count, line, level } in repeated {
+    for Repeated { count, is_change, line, level } in repeated {
         let seconds = PERIOD.as_secs();
         let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+        let told = match is_change {
+            true => format!("changed {times} more within {seconds} s, at last: {line}"),
+            false => format!("repeated {times} within {seconds} s: {line}"),
+        };
         match *level {
-            Level::ERROR => tracing::error!("repeated {times} within {seconds} s: {line}"),
-            Level::WARN => tracing::warn!("repeated {times} within {seconds} s: {line}"),
-            _ => tracing::info!("repeated {times} within {seconds} s: {line}"),
+            Level::ERROR => tracing::error!("{told}"),
+            Level::WARN => tracing::warn!("{told}"),
+            _ => tracing::info!("{told}"),
         }
     }
 }
@@ -148,8 +178,7 @@ impl<S: Subscriber> Filter<S> for Repeats {
         metadata.callsite().hash(&mut read.kind);
         metadata.callsite().hash(&mut read.whole);
         event.record(&mut read);
-        let hashes = (read.kind.finish(), read.whole.finish());
-        self.allows(hashes, *metadata.level(), Instant::now(), || {
+        self.allows(read.nature(*metadata.level()), Instant::now(), || {
             let mut text = Text::default();
             event.record(&mut text);
             text.message + &text.fields
@@ -162,9 +191,18 @@ impl<S: Subscriber> Filter<S> for Repeats {
 struct Reading {
     kind: Xxh3,
     whole: Xxh3,
+    /// Of whom it tells.
+    changed: Xxh3,
+    is_change: bool,
 }
 
 impl Reading {
+    fn nature(&self, level: Level) -> Nature {
+        let Self { kind, whole, changed, is_change } = self;
+        let kind = if *is_change { changed } else { kind };
+        Nature { kind: kind.finish(), whole: whole.finish(), is_change: *is_change, level }
+    }
+
     fn number(&mut self, field: &Field, bits: u64) {
         (field.name(), bits).hash(&mut self.whole);
     }
@@ -175,9 +213,13 @@ impl Visit for Reading {
         if BY_THE_WAY.contains(&field.name()) {
             return;
         }
+        self.is_change |= field.name() == CHANGE;
         // Hashing cannot fail.
         let _ = match field.name() {
             REASON => write!(Hashed(&mut [&mut self.whole]), "{value:?}"),
+            CHANGED => {
+                write!(Hashed(&mut [&mut self.kind, &mut self.whole, &mut self.changed]), "host={value:?};")
+            }
             name => write!(Hashed(&mut [&mut self.kind, &mut self.whole]), "{name}={value:?};"),
         };
     }
@@ -298,12 +340,53 @@ mod tests {
     fn lines_without_number_fill_no_log_and_no_memory() {
         let repeats = Repeats::default();
         let now = Instant::now();
-        let written =
-            (1..=5000).filter(|&n| repeats.allows((n, n), Level::WARN, now, || n.to_string())).count();
+        let line = |n| Nature { kind: n, whole: n, is_change: false, level: Level::WARN };
+        let written = (1..=5000).filter(|&n| repeats.allows(line(n), now, || n.to_string())).count();
         assert_eq!(written, MAX_KINDS + 1);
         assert_eq!(repeats.kinds.lock().len(), MAX_KINDS + 1);
         let told = repeats.take(|began| now + PERIOD - began >= PERIOD);
         assert_eq!(told.iter().map(|of| of.count).sum::<u64>(), 5000 - written as u64);
-        assert!(repeats.allows((1, 1), Level::WARN, now + PERIOD, String::new), "a new minute");
+        assert!(repeats.allows(line(1), now + PERIOD, String::new), "a new minute");
+    }
+
+    /// A peer goes down and comes up so many times.
+    fn flap(times: u32) {
+        for _ in 0..times {
+            tracing::warn!(host = "a", state = "down", error = "reset", "peer is down");
+            tracing::info!(host = "a", state = "up", "peer is up");
+        }
+    }
+
+    #[test]
+    fn a_change_of_state_is_written_though_the_same_was_said_before() {
+        let lines = logged(|repeats| {
+            flap(20);
+            repeats.tell_all();
+        });
+        assert_eq!(lines.len(), 40, "{lines:#?}");
+        let told = lines.iter().map(|line| line.contains("peer is up")).collect::<Vec<_>>();
+        assert_eq!(told, [false, true].repeat(20), "in the order in which it happened");
+    }
+
+    #[test]
+    fn of_very_many_changes_the_last_is_told_before_any_newer() {
+        let lines = logged(|repeats| {
+            flap(CHANGES);
+            tracing::warn!(host = "b", state = "dead", "peer is dead");
+            tracing::warn!(host = "a", state = "dead", phi = 8.0, "peer is dead");
+            repeats.tell_all();
+            flap(1);
+        });
+        assert_eq!(lines.len() as u32, CHANGES + 4, "{lines:#?}");
+        let [.., other, last, down, up] = &lines[..] else { panic!("{lines:#?}") };
+        assert_eq!(other, "peer is dead host=\"b\" state=\"dead\"", "one peer takes no room from another");
+        let left_out = CHANGES + 1;
+        assert_eq!(
+            *last,
+            format!(
+                "changed {left_out} times more within 60 s, at last: peer is dead host=\"a\" state=\"dead\" phi=8.0"
+            )
+        );
+        assert!(down.starts_with("peer is down") && up.starts_with("peer is up"));
     }
 }

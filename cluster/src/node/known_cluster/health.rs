@@ -1,6 +1,6 @@
 //! Which members are up, as the calls of this node and the probes of others tell.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use tokio::time::Instant;
 
@@ -12,9 +12,20 @@ use crate::{
 };
 
 impl KnownCluster {
-    /// Whether a member is up; this node is.
+    /// Whether a member is up; this node is, unless it has left.
     pub(crate) fn is_up(&self, host_id: HostId) -> bool {
-        host_id == self.identity.host_id() || self.liveness.read().is_up(host_id)
+        let is_self = host_id == self.identity.host_id();
+        !self.has_left() && (is_self || self.liveness.read().is_up(host_id))
+    }
+
+    /// Whether this node knows at all who is up: one that has left hears of nobody.
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Acquire)
+    }
+
+    /// The node has ended its part in the cluster: it calls nobody and answers nobody.
+    pub(crate) fn leave(&self) {
+        self.has_left.store(true, Ordering::Release);
     }
 
     /// A member has answered a call.
@@ -24,7 +35,7 @@ impl KnownCluster {
         self.hearsay.on_contact(host_id);
         if self.liveness.write().on_answer(host_id, Instant::now().into_std()) {
             helenus_storage::sometimes!("a peer came up");
-            tracing::info!(host = %host_id, address = member.address, "peer is up");
+            tracing::info!(host = %host_id, state = "up", address = member.address, "peer is up");
         }
     }
 
@@ -37,7 +48,7 @@ impl KnownCluster {
         match heard {
             SignOfLife::WasUp => {}
             SignOfLife::IsUp => {
-                tracing::info!(host = %host_id, address = member.address, "peer is up");
+                tracing::info!(host = %host_id, state = "up", address = member.address, "peer is up");
             }
             SignOfLife::Unproven => self.call_soon(host_id),
         }
@@ -90,7 +101,7 @@ impl KnownCluster {
             SignOfDeath::IsDown => {
                 helenus_storage::sometimes!("a peer went down");
                 let address = self.picture.load().view.member(host_id).map(|member| member.address.clone());
-                tracing::warn!(host = %host_id, address, %error, "peer is down");
+                tracing::warn!(host = %host_id, state = "down", address, %error, "peer is down");
             }
             SignOfDeath::Outdated => {
                 helenus_storage::sometimes!("an old call failed after a newer one was answered");
@@ -108,7 +119,7 @@ impl KnownCluster {
             Verdict::Unchanged | Verdict::Again => return false,
             Verdict::Acquitted => {
                 helenus_storage::sometimes!("a peer that was taken for dead lives");
-                tracing::info!(host = %host_id, address = address(), "peer is alive after all");
+                tracing::info!(host = %host_id, state = "alive", address = address(), "peer is alive after all");
                 self.call_soon(host_id);
                 return false;
             }
@@ -121,6 +132,7 @@ impl KnownCluster {
         let (phi, silence) = self.hearsay.suspicion(host_id).unwrap_or_default();
         tracing::warn!(
             host = %host_id,
+            state = "dead",
             address = address(),
             phi = (phi * 10.0).round() / 10.0,
             silent_ms = millis(silence),

@@ -114,6 +114,8 @@ pub(crate) struct KnownCluster {
     doubt: Notify,
     /// Whether the members known at the start were met; never taken back.
     met: AtomicBool,
+    /// Whether this node has ended its part in the cluster; never taken back.
+    has_left: AtomicBool,
     /// Held by whoever changes the picture, from merge to publication.
     writer: tokio::sync::Mutex<Writer>,
     /// Of whom a joining or settling node needs to hear.
@@ -130,6 +132,10 @@ pub(crate) struct KnownCluster {
 /// What a removed node says, for ever.
 pub(crate) const WAS_REMOVED: &str = "it was removed from the cluster, which has let go of its ranges; to join anew, \
                                       stop it, wipe its data directory and start it";
+
+/// What a drained node says, until it ends.
+const HAS_LEFT: &str = "it is drained and takes no part in the cluster until it is started again; who else is up it does \
+                        not know";
 
 #[derive(Debug)]
 struct Writer {
@@ -200,6 +206,7 @@ impl KnownCluster {
             superseded_at: OnceLock::new(),
             doubt: Notify::new(),
             met: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
             writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default(), dead }),
             to_be_asked: Mutex::new(to_be_asked),
             user_records: UserRecords::default(),
@@ -276,8 +283,11 @@ impl KnownCluster {
         Some(why.unwrap_or_else(|| "no seed has answered yet".to_owned()))
     }
 
-    /// Why the node is still joining or settling, if it is.
+    /// Why the node is still joining or settling, if it is, or takes no part any more.
     pub(crate) fn why_not_normal(&self) -> Option<String> {
+        if self.has_left() {
+            return Some(HAS_LEFT.to_owned());
+        }
         if !self.picture.load().view.own().state.is_arriving() {
             return None;
         }

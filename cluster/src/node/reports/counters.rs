@@ -10,6 +10,8 @@ pub struct NodeCounters {
     pub members_up: usize,
     /// Gauge: members that are down.
     pub members_down: usize,
+    /// Gauge: members of which the node does not know it: all, once it is drained.
+    pub members_unknown: usize,
     /// Peers that were taken for dead.
     pub convictions: u64,
     /// Facts about members that were not believed.
@@ -41,11 +43,13 @@ pub(in crate::node) fn of(source: &Source) -> NodeCounters {
     let Source { clock, cluster, coordinator, hints, .. } = source;
     let hints = hints.status();
     let picture = cluster.picture();
+    let has_left = cluster.has_left();
     let members = picture.view().members().count();
     let members_up = picture.view().members().filter(|member| cluster.is_up(member.host_id)).count();
     NodeCounters {
         members_up,
-        members_down: members - members_up,
+        members_down: if has_left { 0 } else { members - members_up },
+        members_unknown: if has_left { members } else { 0 },
         convictions: cluster.hearsay.convictions(),
         facts_rejected: cluster.hearsay.rejected(),
         foreign_gossip: cluster.hearsay.foreign(),

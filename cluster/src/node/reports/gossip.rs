@@ -52,7 +52,8 @@ pub struct GossipedMember {
     pub described: u64,
     /// What else it says of itself.
     pub facts: Vec<NamedFact>,
-    /// How it stands with this node; `None` of the node itself and of removed ones.
+    /// How it stands with this node; `None` of the node itself, of removed ones, and of all once the
+    /// node takes no part in the cluster any more.
     pub peer: Option<PeerHealth>,
 }
 
@@ -110,7 +111,7 @@ pub(in crate::node) fn of(source: &Source) -> GossipStatus {
 
 fn member_of(own: HostId, member: &Member, cluster: &KnownCluster, clock: &NodeClock) -> GossipedMember {
     let host_id = member.host_id;
-    let is_peer = host_id != own && member.state != MemberState::Removed;
+    let is_peer = host_id != own && member.state != MemberState::Removed && !cluster.has_left();
     GossipedMember {
         host_id,
         address: member.address.clone(),

@@ -26,7 +26,7 @@ pub struct NodeInfo {
     /// Where it is in its life.
     #[serde(serialize_with = "as_name")]
     pub state: MemberState,
-    /// Why it is not normal yet, if it is not.
+    /// Why it is not normal yet, if it is not, or takes no part any more.
     pub why: Option<String>,
     /// Which of its starts.
     pub generation: u64,

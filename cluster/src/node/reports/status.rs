@@ -39,13 +39,13 @@ pub struct MemberStatus {
     pub datacenter: String,
     /// See `datacenter`.
     pub rack: String,
-    /// Whether its connection stands.
-    pub up: bool,
+    /// Whether its connection stands; `None` if the node that was asked takes no part in the cluster any more.
+    pub up: Option<bool>,
     /// Where it is in its life.
     #[serde(serialize_with = "as_name")]
     pub state: MemberState,
     /// Why it is not normal yet, if it is not and the node that was asked knows: of itself always, of others if it holds
-    /// user records.
+    /// user records. Of itself also that it takes no part any more.
     pub why: Option<String>,
     /// How far off its clock is, if it is too far.
     pub clock: Option<String>,
@@ -94,7 +94,7 @@ pub(super) fn members(
                 address: member.address.clone(),
                 datacenter: member.datacenter.clone(),
                 rack: member.rack.clone(),
-                up: cluster.is_up(host_id),
+                up: (!cluster.has_left()).then(|| cluster.is_up(host_id)),
                 state: member.state,
                 why: if is_self { cluster.why_not_normal() } else { cluster.why_others_join(member) },
                 clock: if is_self { clock.skew() } else { clock.off(host_id) },

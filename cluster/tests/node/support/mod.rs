@@ -198,18 +198,19 @@ impl Cluster {
     }
 
     pub fn sees_down(&self, observer: &str, name: &str) -> bool {
-        self.seen(observer, name).is_some_and(|member| !member.up)
+        self.seen(observer, name).is_some_and(|member| member.up == Some(false))
     }
 
     pub fn sees_up(&self, observer: &str, name: &str) -> bool {
-        self.seen(observer, name).is_some_and(|member| member.up)
+        self.seen(observer, name).is_some_and(|member| member.up == Some(true))
     }
 
     /// Whether every running node knows exactly `size` members, all normal and up.
     pub fn agrees_on(&self, size: usize) -> bool {
         self.processes.values().all(|process| {
             let members = process.node.status().members;
-            members.len() == size && members.iter().all(|m| m.up && m.state == MemberState::Normal)
+            members.len() == size
+                && members.iter().all(|m| m.up == Some(true) && m.state == MemberState::Normal)
         })
     }
 
@@ -217,7 +218,7 @@ impl Cluster {
     pub fn agrees_but(&self, size: usize, down: &str) -> bool {
         self.processes.values().all(|process| {
             let members = process.node.status().members;
-            members.len() == size && members.iter().all(|m| m.up != (m.address == down))
+            members.len() == size && members.iter().all(|m| m.up == Some(m.address != down))
         })
     }
 

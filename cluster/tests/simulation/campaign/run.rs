@@ -229,7 +229,7 @@ fn views(cluster: &SimulatedCluster) -> Vec<View> {
                 .map(|member| MemberView {
                     host_id: member.host_id.to_string(),
                     state: member.state.to_string(),
-                    up: member.up,
+                    up: member.up == Some(true),
                 })
                 .collect();
             members.sort();
@@ -246,7 +246,7 @@ fn states(cluster: &SimulatedCluster) -> String {
                 .members
                 .iter()
                 .map(|member| {
-                    let up = if member.up { "up" } else { "down" };
+                    let up = if member.up == Some(true) { "up" } else { "down" };
                     let why = member.why.as_deref().map_or_else(String::new, |why| format!(" ({why})"));
                     format!("{} {} {up}{why}", member.address, member.state)
                 })

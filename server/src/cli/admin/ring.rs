@@ -65,7 +65,7 @@ fn row(member: &Member, owns: &str, token: &str) -> [String; 7] {
     [
         member.address.clone(),
         member.rack.clone(),
-        if member.up { "Up" } else { "Down" }.to_owned(),
+        member.up.map_or("?", |up| if up { "Up" } else { "Down" }).to_owned(),
         state,
         load(member.load_bytes),
         owns.to_owned(),

@@ -57,7 +57,7 @@ pub(super) fn percents(members: &[&Member]) -> Vec<String> {
 }
 
 fn row(member: &Member, owns: String) -> [String; 7] {
-    let up = if member.up { 'U' } else { 'D' };
+    let up = member.up.map_or('?', |up| if up { 'U' } else { 'D' });
     let state = match member.state.as_str() {
         "normal" | "settling" => 'N',
         "leaving" => 'L',
@@ -96,11 +96,13 @@ fn short_load(bytes: Option<u64>) -> String {
 fn notes(member: &Member) -> String {
     let Member { address, host_id, up, state, why, clock, .. } = member;
     let mut notes = match (why, state.as_str()) {
+        // A node of itself, once it is drained.
+        (Some(why), "normal") => format!("Note: {address}: {why}\n"),
         (Some(why), state) => format!("Note: {address} is {state}: {why}\n"),
         (None, "joining") => format!("Note: {address} is joining; its own `admin status` says why\n"),
         (None, _) => String::new(),
     };
-    if state == "joining" && !up {
+    if state == "joining" && *up == Some(false) {
         notes += &format!(
             "Note: {address} is joining and down: writes of its ranges wait for one replica more until it is back, or \
              removed with `helenus admin assassinate {host_id}`\n"
@@ -122,7 +124,7 @@ mod tests {
             address: address.to_owned(),
             datacenter: datacenter.to_owned(),
             rack: "rack1".to_owned(),
-            up: true,
+            up: Some(true),
             state: "normal".to_owned(),
             why: None,
             clock: None,
@@ -136,13 +138,15 @@ mod tests {
     fn status_has_cassandras_shape() {
         let here = Member { load_bytes: Some(106_086), ..member("127.0.0.1:7171", "dc1") };
         let clock = Some("1h ahead of this node's".to_owned());
-        let dead = Member { up: false, clock, ..member("127.0.0.1:7172", "dc1") };
+        let dead = Member { up: Some(false), clock, ..member("127.0.0.1:7172", "dc1") };
         let why = Some("the cluster holds records".to_owned());
         let joining =
             Member { state: "joining".to_owned(), why, owns: 0.0, ..member("127.2.1.2:7171", "dc2") };
         let elsewhere =
-            Member { why: None, up: false, address: "127.2.1.4:7171".to_owned(), ..joining.clone() };
-        let text = render(&Status { members: vec![here, dead, joining, elsewhere] });
+            Member { why: None, up: Some(false), address: "127.2.1.4:7171".to_owned(), ..joining.clone() };
+        let why = Some("it is drained".to_owned());
+        let drained = Member { up: None, why, ..member("127.0.0.1:7173", "dc1") };
+        let text = render(&Status { members: vec![here, dead, drained, joining, elsewhere] });
         assert_eq!(
             text,
             "\
@@ -153,6 +157,7 @@ Status=Up/Down
 -- Address        Load Tokens Owns  Host ID                              Rack
 UN 127.0.0.1:7171 104K 16     66.7% 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d rack1
 DN 127.0.0.1:7172 ?    16     66.7% 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d rack1
+?N 127.0.0.1:7173 ?    16     66.7% 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d rack1
 
 Datacenter: dc2
 ===============
@@ -163,6 +168,7 @@ UJ 127.2.1.2:7171 ?    16     0.0% 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d rack1
 DJ 127.2.1.4:7171 ?    16     0.0% 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d rack1
 
 Note: the clock of 127.0.0.1:7172 is off: 1h ahead of this node's
+Note: 127.0.0.1:7173: it is drained
 Note: 127.2.1.2:7171 is joining: the cluster holds records
 Note: 127.2.1.4:7171 is joining; its own `admin status` says why
 Note: 127.2.1.4:7171 is joining and down: writes of its ranges wait for one replica more until it is back, or removed \

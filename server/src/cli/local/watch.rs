@@ -98,7 +98,7 @@ pub(super) fn observe(agent: &Agent, address: SocketAddr) -> Observation {
     let count = |matches: fn(&Member) -> bool| {
         members.map_or(0, |members| members.iter().filter(|member| matches(member)).count())
     };
-    let sees = members.map(|members| (count(|member| member.up), members.len()));
+    let sees = members.map(|members| (count(|member| member.up == Some(true)), members.len()));
     Observation { ready, why, sees, joining: count(|member| member.state != "normal") }
 }
 

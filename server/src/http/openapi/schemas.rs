@@ -270,7 +270,7 @@ pub(super) fn schemas() -> Value {
     });
     let member = object(json!({
         "host_id": text(), "address": text(), "datacenter": text(), "rack": text(),
-        "up": { "type": "boolean" }, "state": text(), "why": maybe("string"), "clock": maybe("string"),
+        "up": maybe("boolean"), "state": text(), "why": maybe("string"), "clock": maybe("string"),
         "tokens": count(), "owns": { "type": "number" }, "load_bytes": maybe("integer")
     }));
     let settings = object(json!({ "settings": { "type": "array", "items": object(json!({
