@@ -58,7 +58,7 @@ struct Stored {
 
 impl LocalIdentity {
     /// Loads the identity from the engine, or draws it from `seed` and stores it durably; advances the generation
-    /// to `max(stored + 1, seconds since 1970)`, durably. The engine's steps must be driven meanwhile.
+    /// to `max(stored + 1, microseconds since 1970)`, durably. The engine's steps must be driven meanwhile.
     ///
     /// # Errors
     /// When storage fails, or the data directory belongs to another cluster name or partitioner.
