@@ -254,12 +254,12 @@ fn a_claim_that_no_node_can_have_reached_is_no_news_and_one_at_the_bound_is_gone
     let (mut one, mut two) = (node(1), node(2));
     meet(&mut one, &mut two);
     let known = two.digest(host(1)).expect("they have met");
-    let year = 365 * 24 * 60 * 60;
+    let more_than_a_year = (365 * 24 * 60 * 60 + 1) * 1_000_000;
     let absurd = [
         Digest { heartbeat: MOST + 1, ..known },
         Digest { told: MOST + 1, ..known },
         Digest { described: MOST + 1, ..known },
-        Digest { generation: Generation(known.generation.0 + year + 1), heartbeat: 1, ..known },
+        Digest { generation: Generation(known.generation.0 + more_than_a_year), heartbeat: 1, ..known },
     ];
     for claim in absurd {
         let (ack, news) = two.on_syn(&Syn { span: Span::of(host(1)), digests: vec![claim] }, NOW);

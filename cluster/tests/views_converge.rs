@@ -132,7 +132,7 @@ fn a_generation_of_the_far_future_is_refused_for_oneself_too() {
     let claim = Member { generation: Generation(u64::MAX), version: u64::MAX, ..normal(1, &[10]) };
     let changes = tell(&mut view, vec![claim]);
     assert!(!changes.is_news());
-    let flaw = Flaw::FarFuture { seconds: u64::MAX };
+    let flaw = Flaw::FarFuture { seconds: u64::MAX / 1_000_000 };
     assert_eq!(changes.notes, [Note::MemberIgnored { about: host(1), flaw }]);
     assert_eq!(view, member_of_cluster());
 }
@@ -160,9 +160,9 @@ fn each_malformed_fact_is_ignored_and_reported_and_its_neighbours_are_taken() {
             Member { tokens: vec![9, 10], ..good.clone() },
             Some(Flaw::TokenTaken { token: 10, owner: host(1) }),
         ),
-        (Member { generation: Generation(latest), ..good.clone() }, None),
+        (Member { generation: Generation(latest * 1_000_000), ..good.clone() }, None),
         (
-            Member { generation: Generation(latest + 1), ..good.clone() },
+            Member { generation: Generation((latest + 1) * 1_000_000), ..good.clone() },
             Some(Flaw::FarFuture { seconds: latest + 1 }),
         ),
         (Member { version: MOST, ..good.clone() }, None),
@@ -362,7 +362,7 @@ impl Clock {
 fn facts() -> impl Strategy<Value = Member> {
     (2u128..4, 0u64..3, 0u64..3, any::<bool>(), prop::sample::select(vec!["a:1", "b:1"])).prop_map(
         |(number, generation, version, is_normal, address)| Member {
-            generation: Generation(NOW_SECONDS + generation),
+            generation: Generation(NOW.0 + generation),
             version,
             address: address.to_owned(),
             ..if is_normal { normal(number, &[number as i64]) } else { joining(number, &[number as i64]) }

@@ -21,7 +21,7 @@ pub(crate) fn host(number: u128) -> HostId {
 pub(crate) fn normal(number: u128, tokens: &[i64]) -> Member {
     Member {
         host_id: host(number),
-        generation: Generation(NOW.0 / 1_000_000),
+        generation: Generation(NOW.0),
         version: 1,
         address: format!("10.0.0.{number}:7171"),
         datacenter: "dc1".to_owned(),
