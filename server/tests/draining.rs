@@ -16,6 +16,19 @@ fn connect(cluster: &TestCluster) -> TcpStream {
     stream
 }
 
+/// A PUT of ten bytes whose head the node has read.
+fn begun_put(cluster: &TestCluster, key: &str) -> TcpStream {
+    let mut begun = connect(cluster);
+    let head = format!(
+        "PUT /v1/kv/default/{key} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
+    );
+    begun.write_all(head.as_bytes()).expect("it is sent");
+    let mut interim = [0; 25];
+    begun.read_exact(&mut interim).expect("the node has read the head");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    begun
+}
+
 /// All that is said until the node closes the connection.
 fn last_words(mut stream: TcpStream) -> String {
     let mut said = String::new();
@@ -28,13 +41,7 @@ fn a_request_that_has_begun_is_served_after_sigterm_though_its_body_is_still_on_
     let cluster = TestCluster::stopped(1);
     cluster.spawn_with(1, &["http.drain_timeout=60s"]);
     cluster.wait_until_ready(1);
-    let mut begun = connect(&cluster);
-    begun
-        .write_all(b"PUT /v1/kv/default/late HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
-        .expect("it is sent");
-    let mut interim = [0; 25];
-    begun.read_exact(&mut interim).expect("the node has read the head");
-    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut begun = begun_put(&cluster, "late");
     begun.write_all(b"half ").expect("it is sent");
     let mut idle = connect(&cluster);
     idle.write_all(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n").expect("it is sent");
@@ -66,12 +73,7 @@ fn who_never_ends_a_request_holds_the_node_up_for_the_deadline_of_the_drain_only
     let cluster = TestCluster::stopped(1);
     cluster.spawn_with(1, &["http.drain_timeout=100ms"]);
     cluster.wait_until_ready(1);
-    let mut begun = connect(&cluster);
-    begun
-        .write_all(b"PUT /v1/kv/default/never HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
-        .expect("it is sent");
-    let mut interim = [0; 25];
-    begun.read_exact(&mut interim).expect("the node has read the head");
+    let _begun = begun_put(&cluster, "never");
 
     assert_eq!(cluster.terminate(1), Some(0));
     assert!(cluster.log(1).contains("connections were cut"), "{}", cluster.log(1));

@@ -10,11 +10,13 @@
 //! with, so it is the one to agree with. A node whose peers are too far ahead to be followed cannot win over what they
 //! write, whichever way they came there.
 //!
-//! Where no majority of the live nodes agrees, such as when one of three is down and another is wrong, what the clocks of the
-//! dead said last decides: clocks move apart by seconds in a day. Of two nodes nobody can tell which is wrong: ties go to
-//! this node's own clock, so both go on, and each refuses what comes from too far ahead. Gossip measures the wall clocks too, finer and for people ([`Measured`]): a peer that is
-//! off by more than the allowed drift is named in the log, and in a fact ([`ClocksOff`]) that reaches everyone, itself
-//! included. Only a minority is named: whose own clock is wrong finds all others off.
+//! Where no majority of the live nodes agrees, such as when one of three is down and another is wrong, what the clocks
+//! of the dead said last decides: clocks move apart by seconds in a day. Of two nodes nobody can tell which is wrong:
+//! ties go to this node's own clock, so both go on, and each refuses what comes from too far ahead.
+//!
+//! Gossip measures the wall clocks too, finer and for people ([`Measured`]): a peer that is off by more than the allowed
+//! drift is named in the log, and in a fact ([`ClocksOff`]) that reaches everyone, itself included. Only a minority is
+//! named: whose own clock is wrong finds all others off.
 
 use std::collections::{BTreeMap, VecDeque};
 

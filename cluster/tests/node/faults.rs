@@ -78,7 +78,8 @@ async fn after_the_answer_the_other_replicas_still_get_the_write() {
 
     let written = cluster.put("n1", "key", "value", One).await.expect("all are alive");
     assert_eq!(written.met.required, 1);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let third = &cluster.processes["n3"].storage.engine;
+    cluster.until("n3 has it", |_| third.is_empty(DEFAULT_TABLE_ID).ok() == Some(false)).await;
 
     for name in ["n1", "n2"] {
         cluster.kill(name).await;

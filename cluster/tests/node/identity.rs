@@ -107,6 +107,16 @@ async fn a_node_that_crashed_before_it_could_flush_starts_however_often_that_was
     assert_eq!(cluster.get("n1", "key", One).await, Ok(Some("value".to_owned())));
 }
 
+/// Waits until n8, a copy of n3, serves in its place.
+async fn copy_takes_over(cluster: &Cluster) {
+    cluster
+        .until("the copy has taken over", |c| {
+            matches!(c.node("n3").readiness(), Readiness::Starting(why) if why.contains("n8"))
+                && c.node("n8").readiness() == Readiness::Ready
+        })
+        .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_two_processes_with_one_host_id_the_one_that_started_first_serves_no_more() {
     let mut cluster = Cluster::of(3).await;
@@ -116,15 +126,9 @@ async fn of_two_processes_with_one_host_id_the_one_that_started_first_serves_no_
     cluster.copy_machine("n3", "n8");
     cluster.start("n3").await;
     cluster.until("all are up again", |c| c.agrees_on(3)).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
     cluster.start("n8").await;
 
-    cluster
-        .until("the copy has taken over", |c| {
-            matches!(c.node("n3").readiness(), Readiness::Starting(why) if why.contains("n8"))
-                && c.node("n8").readiness() == Readiness::Ready
-        })
-        .await;
+    copy_takes_over(&cluster).await;
 
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(cluster.node("n8").readiness(), Readiness::Ready, "it stays so");
@@ -143,12 +147,7 @@ async fn of_a_node_and_its_copy_that_start_in_the_same_second_one_serves_no_more
     cluster.machines["n8"].clock.run_ahead_by(Duration::from_millis(1));
     cluster.start("n8").await;
 
-    cluster
-        .until("the copy has taken over", |c| {
-            matches!(c.node("n3").readiness(), Readiness::Starting(why) if why.contains("n8"))
-                && c.node("n8").readiness() == Readiness::Ready
-        })
-        .await;
+    copy_takes_over(&cluster).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -157,7 +157,8 @@ fn tell(repeated: &[Repeated]) {
         match *level {
             Level::ERROR => tracing::error!("{told}"),
             Level::WARN => tracing::warn!("{told}"),
-            _ => tracing::info!("{told}"),
+            Level::INFO => tracing::info!("{told}"),
+            _ => tracing::debug!("{told}"),
         }
     }
 }
