@@ -23,8 +23,9 @@
 //! A conviction needs a silence that φ or a broken connection shows, and two rounds in which neither this node nor any
 //! helper reached the suspect: a lossy network loses one message of them easily, all of them hardly ever. A round that
 //! fails counts only if the suspect was not heard of since it began, and not within an interval: what fails that soon may
-//! be older than the sign of life, such as an address that was dead until the peer came back. A convicted peer whose heartbeat advances by hearsay is probed again, and only a success acquits it: stale rumors do not make a
-//! dead node flap.
+//! be older than the sign of life, such as an address that was dead until the peer came back. A convicted peer whose
+//! heartbeat advances by hearsay is probed again, and only a success acquits it: stale rumors do not make a dead node
+//! flap.
 
 use std::{
     collections::BTreeMap,

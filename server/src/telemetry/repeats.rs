@@ -32,8 +32,8 @@ const PERIOD: Duration = Duration::from_secs(60);
 const BURST: u32 = 10;
 /// Changes of one host in a period.
 const CHANGES: u32 = 60;
-/// Kinds in a period, besides changes, of which there are as many as hosts; further ones are counted together: part of many lines is what others send, and who sends something
-/// else each time must not fill the log either.
+/// Kinds in a period, besides changes, of which there are as many as hosts; further ones are counted together: part of many
+/// lines is what others send, and who sends something else each time must not fill the log either.
 const MAX_KINDS: usize = 1024;
 /// What makes no line another one: the id of a request and its trace; what a sender, who may say something else each time,
 /// said first, or takes its cluster for; by how much a clock is off, which is measured again and again.
