@@ -53,6 +53,14 @@ impl Node {
         (response.status().as_u16(), body)
     }
 
+    /// Whether the OpenAPI document of a listener has the routes of clients, and those of operators.
+    fn documented(&self, whose: &str) -> [bool; 2] {
+        let (status, body) = self.get(whose, "/openapi.json");
+        assert_eq!(status, 200, "{body}");
+        let document: Value = serde_json::from_str(&body).expect("JSON");
+        ["/v1/batch", "/admin/v1/status"].map(|path| document["paths"].get(path).is_some())
+    }
+
     fn warnings(&self) -> Vec<String> {
         let log = fs::read_to_string(self.directory.path().join("log")).expect("a log");
         log.lines().filter(|line| line.contains("no authentication")).map(ToOwned::to_owned).collect()
@@ -85,6 +93,8 @@ fn operators_have_a_listener_of_their_own_where_the_settings_say_so() {
         let (status, body) = node.get(listener, "/metrics");
         assert!(status == 200 && body.contains("helenus_"), "{listener}: {status} {body}");
     }
+    assert_eq!(node.documented("http"), [true, false]);
+    assert_eq!(node.documented("admin"), [false, true]);
     let warnings = node.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("WARN"), "{warnings:?}");
@@ -96,5 +106,6 @@ fn operators_come_in_with_the_clients_of_their_machine_otherwise() {
 
     assert_eq!(node.ready["admin"], node.ready["http"]);
     assert_eq!(node.get("http", "/admin/v1/status").0, 200);
+    assert_eq!(node.documented("http"), [true, true]);
     assert_eq!(node.warnings(), [""; 0]);
 }

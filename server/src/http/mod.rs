@@ -221,11 +221,12 @@ pub fn router(api: &Arc<Api>, surface: Surface) -> Routes {
 
 /// The URL table.
 fn table(api: &Arc<Api>, surface: Surface) -> Router {
+    let document = openapi::document(surface);
     let mut routes = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/version", get(health::version))
-        .route("/openapi.json", get(openapi::page))
+        .route("/openapi.json", get(|uri: Uri| openapi::page(uri, document)))
         .route("/metrics", get(metrics::page));
     if surface != Surface::Admin {
         let item = || put(kv::put).post(kv::put).get(kv::get).delete(kv::delete);

@@ -8,8 +8,6 @@
 mod operations;
 mod schemas;
 
-use std::sync::LazyLock;
-
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::{Uri, header::CONTENT_TYPE};
@@ -17,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use self::operations::{OPERATIONS, Operation};
 use super::{
+    Surface,
     problem::{Kind, Problem},
     query,
 };
@@ -35,17 +34,20 @@ const OF_ALL: [Kind; 6] = [
     Kind::Starting,
 ];
 
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
-
-/// The document.
-pub(super) async fn page(uri: Uri) -> Result<Response, Problem> {
+/// Answers with the document of a listener.
+pub(super) async fn page(uri: Uri, document: Bytes) -> Result<Response, Problem> {
     query::none(uri.query())?;
-    Ok(([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response())
+    Ok(([(CONTENT_TYPE, "application/json")], document).into_response())
 }
 
-fn document() -> Value {
+/// What a listener serves.
+pub(super) fn document(surface: Surface) -> Bytes {
+    described_api(surface).to_string().into()
+}
+
+fn described_api(surface: Surface) -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for operation in OPERATIONS {
+    for operation in OPERATIONS.iter().filter(|operation| is_served(operation.path, surface)) {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.method] = described(operation);
     }
@@ -87,6 +89,14 @@ fn described(operation: &Operation) -> Value {
     }
     shown.insert("responses".to_owned(), Value::Object(responses(operation)));
     Value::Object(shown)
+}
+
+fn is_served(path: &str, surface: Surface) -> bool {
+    match tag(path) {
+        "operators" => surface != Surface::Client,
+        "clients" => surface != Surface::Admin,
+        _ => true,
+    }
 }
 
 fn tag(path: &str) -> &'static str {
