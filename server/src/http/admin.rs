@@ -42,7 +42,7 @@ fn not_removed(error: &RemovalError) -> Problem {
     let kind = match error {
         RemovalError::Unknown(_) => Kind::NoSuchMember,
         RemovalError::Storage(ReplicaError::StorageFull(_)) => Kind::StorageFull,
-        RemovalError::Storage(_) => Kind::WriteFailure,
+        RemovalError::Storage(_) => Kind::StorageFailure,
         _ => Kind::Conflict,
     };
     Problem::new(kind, error.to_string())
