@@ -7,9 +7,9 @@ use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
-        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, UpkeepOutcome,
-        WriteOutcome, WriteRequest,
+        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Removed,
+        Report, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError,
+        UpkeepOutcome, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -115,7 +115,7 @@ impl Coordinate for Coordinator {
         self.node.report(topic)
     }
 
-    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
+    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<Removed, RemovalError>> {
         Box::pin(self.node.assassinate(host_id, is_forced))
     }
 
