@@ -126,7 +126,7 @@ sections! {
         kind: SnitchKind = SnitchKind::Settings, anything;
         /// The file of the kinds that have one.
         file: PathBuf = PathBuf::new(), |_: &PathBuf| Ok(());
-        /// How often a property file is looked at for changes.
+        /// How often the file is looked at for changes.
         poll_interval: Period = Period::secs(5), between(Period::millis(10), Period::secs(3600));
         /// The metadata service of an instance.
         ec2_endpoint: String = "http://169.254.169.254".to_owned(), |url: &String| an_http_url(url);
