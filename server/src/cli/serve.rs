@@ -259,6 +259,7 @@ impl RunningNode {
             node: Arc::clone(&node),
             transport: Arc::clone(&transport),
             peers: Arc::clone(&peers),
+            begun: entrance.api.begun(),
             grace: config.http.drain_timeout.get(),
         };
         entrance.api.begin(Arc::new(coordinator));

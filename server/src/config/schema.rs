@@ -173,7 +173,7 @@ sections! {
         max_header_size: Size = Size::kib(16), between(Size::kib(9), Size::kib(256));
         /// Request line and headers together, before anything is looked at.
         max_head_size: Size = Size::kib(64), between(Size::kib(32), Size::mib(1));
-        /// How long requests under way may take to end when the node stops.
+        /// How long requests under way may take to end when the node is drained or stops.
         drain_timeout: Period = Period::secs(5), between(Period::millis(0), Period::secs(300));
     }
     /// `[admin]`: the listener for operators.
