@@ -12,7 +12,7 @@ use std::{
 };
 
 use helenus_storage::{Engine, Options, disk::OsDisk};
-use support::served_node::ServedNode;
+use support::{Client, served_node::ServedNode};
 
 #[tokio::test]
 async fn what_is_flushed_and_compacted_is_in_one_table_and_still_there() {
@@ -112,6 +112,21 @@ async fn a_compaction_that_meets_damage_names_it_and_the_table_goes_on_serving()
     assert_eq!(f.ask("GET", "/v1/kv/default/sound", "").await.body, b"v");
     assert_eq!(f.ask("PUT", "/v1/kv/default/rotten", "again").await.status, 200);
     assert_eq!(f.ask("GET", "/v1/kv/default/rotten", "").await.body, b"again");
+}
+
+#[tokio::test]
+async fn a_reply_that_does_not_wait_for_the_end_of_the_body_says_that_the_connection_ends() {
+    let f = ServedNode::start().await;
+    let flush = |rest: &str| format!("POST /admin/v1/flush HTTP/1.1\r\nHost: h\r\n{rest}");
+    let mut client = Client::connect(f.address()).await;
+    for _ in 0..2 {
+        let reply = client.send(flush("Content-Length: 0\r\n\r\n")).await.reply().await;
+        assert_eq!((reply.status, reply.header("connection")), (200, ""), "{reply:?}");
+    }
+    // Its empty chunk is on its way.
+    let reply = client.send(flush("Transfer-Encoding: chunked\r\n\r\n")).await.reply().await;
+    assert_eq!((reply.status, reply.header("connection")), (200, "close"), "{reply:?}");
+    assert_eq!(client.send("0\r\n\r\n").await.closed().await, "");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@
 //!   silence. `Helenus-Meta-*` is the client's own.
 //!
 //! Reading order: this page, [`routes`], [`kv`], [`key`], [`query`], [`parameters`], [`path_part`], [`body`], [`envelope`], [`session`],
-//! [`reply`], [`problem`], [`edge`], [`origin`], [`coordinate`], [`begun`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
+//! [`reply`], [`problem`], [`edge`], [`unread`], [`origin`], [`coordinate`], [`begun`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
 //! [`tasks`], [`upkeep`], [`settings`], [`admin`], [`openapi`].
 
 mod admin;
@@ -50,6 +50,7 @@ mod session;
 mod settings;
 mod tables;
 mod tasks;
+mod unread;
 mod upkeep;
 
 use std::{
