@@ -117,14 +117,14 @@ async fn a_compaction_that_meets_damage_names_it_and_the_table_goes_on_serving()
 #[tokio::test]
 async fn a_reply_that_does_not_wait_for_the_end_of_the_body_says_that_the_connection_ends() {
     let f = ServedNode::start().await;
-    let flush = |rest: &str| format!("POST /admin/v1/flush HTTP/1.1\r\nHost: h\r\n{rest}");
+    let pause = |rest: &str| format!("POST /admin/v1/hints/pause HTTP/1.1\r\nHost: h\r\n{rest}");
     let mut client = Client::connect(f.address()).await;
     for _ in 0..2 {
-        let reply = client.send(flush("Content-Length: 0\r\n\r\n")).await.reply().await;
+        let reply = client.send(pause("Content-Length: 0\r\n\r\n")).await.reply().await;
         assert_eq!((reply.status, reply.header("connection")), (200, ""), "{reply:?}");
     }
     // Its empty chunk is on its way.
-    let reply = client.send(flush("Transfer-Encoding: chunked\r\n\r\n")).await.reply().await;
+    let reply = client.send(pause("Transfer-Encoding: chunked\r\n\r\n")).await.reply().await;
     assert_eq!((reply.status, reply.header("connection")), (200, "close"), "{reply:?}");
     assert_eq!(client.send("0\r\n\r\n").await.closed().await, "");
 }
