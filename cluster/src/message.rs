@@ -204,7 +204,7 @@ impl Request {
 }
 
 /// Mutations with their final timestamps, and of which table each is.
-pub type Writes = Arc<[(TableId, Mutation)]>;
+pub type Writes = Arc<Vec<(TableId, Mutation)>>;
 
 /// What became of a write at a replica: if it is applied, as durable as the replica's sync mode promises, whether the
 /// replica owns the key by its own ring.

@@ -240,7 +240,7 @@ const RECORD_OF_PAGE: &str = "076b657907100976616c7565";
 #[test]
 fn requests_are_these_bytes() {
     let mutation_of = |table| (TableId(table), Mutation::single("key", Record::plain(Timestamp(9), "value")));
-    let write = |relay| Request::Write { writes: [mutation_of(1024), mutation_of(1025)].into(), relay };
+    let write = |relay| Request::Write { writes: vec![mutation_of(1024), mutation_of(1025)].into(), relay };
     let forward = Relay::Forward { to: vec![host(1), host(2)], ticket: 300 };
     let acknowledge = Relay::Acknowledge { coordinator: host(1), ticket: 300 };
     let hosts = ["1000000000000000000000000000000001", "1000000000000000000000000000000002"];
@@ -262,7 +262,7 @@ fn requests_are_these_bytes() {
     let golden = [
         (Request::Exchange(exchange()), "0106", "", EXCHANGE),
         (Request::Schema { facts: vec![table()] }, "0406", "", TABLE),
-        (Request::Write { writes: [].into(), relay: Relay::None }, "0206", "00", ""),
+        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0206", "00", ""),
         (write(Relay::None), "0206", "00", of_two_tables),
         (write(forward), "0206", &*forwarded, of_two_tables),
         (write(acknowledge), "0206", &*acknowledged, of_two_tables),
@@ -413,7 +413,7 @@ fn bytes_too_few_or_too_many_are_malformed() {
 fn values_are_slices_of_what_was_read() {
     let value = Bytes::from(vec![7; 1000]);
     let mutation = Mutation::single("key", Record::plain(Timestamp(9), value));
-    let body = Request::Write { writes: [(TableId(1024), mutation)].into(), relay: Relay::None };
+    let body = Request::Write { writes: vec![(TableId(1024), mutation)].into(), relay: Relay::None };
     let encoded = encode_request(&request(body));
     let buffer = encoded.payload.as_ptr_range();
     let Request::Write { writes, .. } = decode_request(encoded.clone()).unwrap().body else { panic!() };

@@ -1,6 +1,6 @@
 //! The storage engine as the node sees it: asynchronous, bounded, and with errors that a peer can be told.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use helenus_storage::{
@@ -174,7 +174,7 @@ impl LocalStore {
         writes: &[(TableId, &Mutation)],
         steps: &Steps,
     ) -> Vec<Result<(), ReplicaError>> {
-        let mut known = writes.to_vec();
+        let mut known = Cow::Borrowed(writes);
         let mut unknown = BTreeSet::new();
         let outcome = loop {
             if known.is_empty() {
@@ -187,7 +187,7 @@ impl LocalStore {
                     unknown
                         .extend(known.iter().map(|(table, _)| *table).filter(|table| !held.contains(table)));
                     unknown.insert(TableId(one));
-                    known.retain(|(table, _)| !unknown.contains(table));
+                    known.to_mut().retain(|(table, _)| !unknown.contains(table));
                 }
                 outcome => break outcome.map_err(as_answer),
             }

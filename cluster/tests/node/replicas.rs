@@ -38,7 +38,7 @@ fn key_of(key: &str) -> Bytes {
 
 fn write(table: TableId) -> Request {
     let mutation = Mutation::single(key_of("key"), Record::plain(Timestamp(5), "value"));
-    Request::Write { writes: [(table, mutation)].into(), relay: Relay::None }
+    Request::Write { writes: vec![(table, mutation)].into(), relay: Relay::None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
         let key = key_of(&format!("key {number}"));
         let mutation = Mutation::single(key.clone(), Record::plain(Timestamp(5), "value"));
         let header = header(&cluster, Some(node.host_id()));
-        let writes = [(DEFAULT_TABLE_ID, mutation)].into();
+        let writes = vec![(DEFAULT_TABLE_ID, mutation)].into();
         let body = Request::Write { writes, relay: Relay::None };
         let answer = node.handle(Message { header: header.clone(), body }).await.body;
         let owns = answer == Response::Written { results: vec![Ok(true)] };

@@ -45,24 +45,18 @@ pub(super) struct Recipients {
     pub(super) timeout: Duration,
 }
 
-/// A write that may be sent: enough of its replicas are alive.
-pub(super) struct Planned {
-    /// Its place among the requests of the client.
-    pub(super) place: usize,
-    pub(super) table: TableId,
-    pub(super) mutation: Mutation,
-    pub(super) write: Write,
-}
-
-/// Writes with the same replicas.
+/// Writes with the same replicas, enough of which are alive for each.
 pub(super) struct Group {
     pub(super) recipients: Recipients,
     /// The cluster that they were placed by.
     pub(super) picture: Arc<Picture>,
-    /// What is sent; places and writes are in the same order.
+    /// What is sent.
     pub(super) mutations: Writes,
+    /// Of each its place among the requests of the client.
     pub(super) places: Vec<usize>,
     pub(super) writes: Vec<Write>,
+    /// What they take of a message.
+    bytes: usize,
 }
 
 /// One write of a group under way.
@@ -159,37 +153,35 @@ impl Write {
 }
 
 impl Group {
-    /// As few groups as the length of a message allows.
-    pub(super) fn split(to: &Recipients, planned: Vec<Planned>, picture: &Arc<Picture>) -> Vec<Self> {
-        let mut parts: Vec<Vec<Planned>> = Vec::new();
-        let mut room = 0;
-        for planned in planned {
-            let bytes = size_of::<TableId>() + planned.mutation.encoded_len();
-            match parts.last_mut() {
-                Some(part) if bytes <= room => part.push(planned),
-                _ => {
-                    room = MESSAGE_BYTES;
-                    parts.push(vec![planned]);
-                }
-            }
-            room = room.saturating_sub(bytes);
+    /// Of one write.
+    pub(super) fn new(
+        recipients: Recipients,
+        picture: &Arc<Picture>,
+        place: usize,
+        (table, mutation): (TableId, Mutation),
+        write: Write,
+    ) -> Self {
+        Self {
+            recipients,
+            picture: Arc::clone(picture),
+            bytes: size_of::<TableId>() + mutation.encoded_len(),
+            mutations: Arc::new(vec![(table, mutation)]),
+            places: vec![place],
+            writes: vec![write],
         }
-        parts.into_iter().map(|part| Self::of(to.clone(), part, Arc::clone(picture))).collect()
     }
 
-    fn of(recipients: Recipients, planned: Vec<Planned>, picture: Arc<Picture>) -> Self {
-        if planned.len() > 1 {
-            helenus_storage::sometimes!("writes travelled together");
+    /// Takes the writes of another group with the same recipients; gives them back if one message has no room for all.
+    pub(super) fn join(&mut self, mut other: Self) -> Option<Self> {
+        if self.bytes + other.bytes > MESSAGE_BYTES {
+            return Some(other);
         }
-        let mut mutations = Vec::with_capacity(planned.len());
-        let (places, writes) = planned
-            .into_iter()
-            .map(|Planned { place, table, mutation, write }| {
-                mutations.push((table, mutation));
-                (place, write)
-            })
-            .unzip();
-        Self { recipients, picture, mutations: mutations.into(), places, writes }
+        helenus_storage::sometimes!("writes travelled together");
+        Arc::make_mut(&mut self.mutations).append(Arc::make_mut(&mut other.mutations));
+        self.places.append(&mut other.places);
+        self.writes.append(&mut other.writes);
+        self.bytes += other.bytes;
+        None
     }
 
     /// What to tell the client of each; what `settled` says of some, see [`Write::outcome`].

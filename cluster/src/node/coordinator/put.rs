@@ -10,12 +10,7 @@
 //! replicas become a [`Group`]: a replica is sent all of them in one message, and applies them with one wait for its
 //! commit log. Each has a level, a verdict and hints of its own all the same: there is no atomicity across keys.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, iter, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use helenus_storage::{Mutation, Record};
@@ -26,7 +21,7 @@ use tokio::{
 
 use super::{
     Coordinator, Patience, datacenter_of,
-    group::{Group, Planned, Recipients, Write},
+    group::{Group, Recipients, Write},
     known_table, reached,
     trace::Trace,
 };
@@ -65,12 +60,13 @@ impl Coordinator {
             let deadline = self.patience(&request.options, begun).deadline;
             self.look_for_table(&request.table, deadline).await;
         }
+        let count = requests.len();
         let (refused, groups) = self.plan(requests, begun, &trace);
         if groups.is_empty() {
             return refuse(refused.into_iter().map(|(_, error)| error), &trace);
         }
-        let mut outcomes: Vec<(usize, Outcome)> =
-            refused.into_iter().map(|(place, error)| (place, Err(failure(error)))).collect();
+        let mut outcomes: Vec<(usize, Outcome)> = Vec::with_capacity(count);
+        outcomes.extend(refused.into_iter().map(|(place, error)| (place, Err(failure(error)))));
         let traces = iter::once(trace.clone()).chain(iter::repeat_with(|| trace.beside()));
         let sent =
             groups.into_iter().zip(traces).map(|(group, trace)| self.write_group(group, trace, &permit));
@@ -95,19 +91,29 @@ impl Coordinator {
         let intent = self.cluster.intend_user_record();
         let picture = self.cluster.picture();
         let mut refused = Vec::new();
-        let mut planned: BTreeMap<Recipients, Vec<Planned>> = BTreeMap::new();
+        // In the order of their recipients; of those with the same, the last one may have room.
+        let mut groups: Vec<Group> = Vec::with_capacity(1);
         for (place, request) in requests.into_iter().enumerate() {
             let patience = self.patience(&request.options, begun);
-            match self.plan_write(place, request, patience, &picture, trace) {
-                Ok((recipients, write)) => planned.entry(recipients).or_default().push(write),
-                Err(error) => refused.push((place, error)),
-            }
+            let alone = match self.plan_write(place, request, patience, &picture, trace) {
+                Ok(alone) => alone,
+                Err(error) => {
+                    refused.push((place, error));
+                    continue;
+                }
+            };
+            let behind = groups.partition_point(|group| group.recipients <= alone.recipients);
+            let same = groups[..behind].last_mut().filter(|group| group.recipients == alone.recipients);
+            let left = match same {
+                Some(group) => group.join(alone),
+                None => Some(alone),
+            };
+            left.into_iter().for_each(|alone| groups.insert(behind, alone));
         }
-        if !planned.is_empty() {
+        if !groups.is_empty() {
             intent.hold();
         }
-        let groups = planned.into_iter().flat_map(|(to, writes)| Group::split(&to, writes, &picture));
-        (refused, groups.collect())
+        (refused, groups)
     }
 
     fn plan_write(
@@ -117,7 +123,7 @@ impl Coordinator {
         patience: Patience,
         picture: &Arc<Picture>,
         trace: &Trace,
-    ) -> Result<(Recipients, Planned), RequestError> {
+    ) -> Result<Group, RequestError> {
         let table = known_table(picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_write_consistency, patience);
         let block_for = self.block_for(Operation::Write, goal.level, table, picture)?;
@@ -150,7 +156,7 @@ impl Coordinator {
         let mutation = Mutation::single(target.key, record);
         let Patience { timeout, deadline } = patience;
         let recipients = Recipients { alive, dead, deadline, timeout };
-        Ok((recipients, Planned { place, table: target.table, mutation, write }))
+        Ok(Group::new(recipients, picture, place, (target.table, mutation), write))
     }
 
     /// The client's own timestamp if it gave a credible one, else a stamp of this node, above all that the client's
@@ -185,17 +191,18 @@ impl Coordinator {
     /// Sends a group, in a task of its own.
     async fn write_group(
         self: &Arc<Self>,
-        group: Group,
+        mut group: Group,
         trace: Trace,
         permit: &Arc<OwnedSemaphorePermit>,
     ) -> Vec<(usize, Outcome)> {
-        let places = group.places.clone();
+        let places = std::mem::take(&mut group.places);
         if let Err(what) = self.await_own_room(&group.recipients).await {
             let overloaded = places.iter().map(|_| RequestError::Overloaded(what));
-            return places.iter().copied().zip(refuse(overloaded, &trace)).collect();
+            let refused = refuse(overloaded, &trace);
+            return places.into_iter().zip(refused).collect();
         }
         let unknown = group.outcomes(|_, _| None);
-        let tables: Vec<_> = group.mutations.iter().map(|(table, _)| *table).collect();
+        let mutations = Arc::clone(&group.mutations);
         let (picture, deadline) = (Arc::clone(&group.picture), group.recipients.deadline);
         let (reply, outcomes) = oneshot::channel();
         let (coordinator, permit) = (Arc::clone(self), Arc::clone(permit));
@@ -203,9 +210,9 @@ impl Coordinator {
             .spawn_on(async move { coordinator.carry_out(group, trace, permit, reply).await }, &self.runtime);
         // The task replies in any case; only a runtime that is being torn down drops it before.
         let mut outcomes = outcomes.await.unwrap_or(unknown);
-        for (outcome, table) in outcomes.iter_mut().zip(tables) {
+        for (outcome, (table, _)) in outcomes.iter_mut().zip(mutations.iter()) {
             if let Err(Failure { error, .. }) = outcome {
-                *error = self.explained(error.clone(), table, &picture, deadline).await;
+                *error = self.explained(error.clone(), *table, &picture, deadline).await;
             }
         }
         places.into_iter().zip(outcomes).collect()
