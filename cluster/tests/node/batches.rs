@@ -109,10 +109,14 @@ async fn with_a_replica_down_each_write_has_the_verdict_of_its_own_replicas() {
             let has_it = held.replicas.iter().any(|replica| replica.host_id == dead);
             failed += u32::from(has_it);
             match outcome {
-                Ok(done) => assert!(!has_it && done.met.acknowledged == 2, "{key}: {done:?}"),
-                Err(RequestError::Unavailable { alive: 1, .. }) => assert!(has_it && is_known, "{key}"),
+                Ok(done) => {
+                    assert!(!has_it && done.met.acknowledged == 2, "{key}: {done:?}");
+                }
+                Err(RequestError::Unavailable { alive: 1, .. }) => {
+                    assert!(has_it && is_known, "{key}");
+                }
                 Err(RequestError::Timeout { lost: 1, .. }) => {
-                    assert!(has_it && !is_known, "{key}")
+                    assert!(has_it && !is_known, "{key}");
                 }
                 Err(other) => panic!("{key}: {other:?}"),
             }
