@@ -41,7 +41,7 @@ impl Replica {
         steps: &Steps,
     ) -> Result<bool, ReplicaError> {
         check_user_table(table)?;
-        let latest_accepted = self.clock.latest_accepted();
+        let latest_accepted = self.clock.latest_accepted_of_peers();
         if mutation.rows.iter().any(|(_, record)| record.timestamp > latest_accepted) {
             helenus_storage::sometimes!("a replica refused a timestamp");
             return Err(ReplicaError::ClockSkew);
