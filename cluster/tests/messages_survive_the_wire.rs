@@ -260,6 +260,7 @@ fn requests_are_these_bytes() {
     let two_hints = format!("00040000{mutation}01040000{mutation}");
     let golden = [
         (Request::Exchange(exchange()), "0105", "", EXCHANGE),
+        (Request::Shadow, "0a05", "", ""),
         (Request::Schema { facts: vec![table()] }, "0405", "", TABLE),
         (write(Relay::None), "0205", "800800", mutation),
         (write(forward), "0205", &*forwarded, mutation),
@@ -290,6 +291,13 @@ fn answers_are_these_bytes() {
     let text = |text: &str| text.to_owned();
     let golden = [
         (Response::Exchange(exchange()), "8105", "", EXCHANGE),
+        (Response::Shadow { cluster_id: None }, "8a05", "00", ""),
+        (
+            Response::Shadow { cluster_id: Some(ClusterId(Uuid::from_u128(1))) },
+            "8a05",
+            "011000000000000000000000000000000001",
+            "",
+        ),
         (Response::Schema { facts: vec![table()] }, "8405", "", TABLE),
         (Response::Written { owned: true }, "8205", "01", ""),
         (Response::Written { owned: false }, "8205", "00", ""),
@@ -636,6 +644,7 @@ fn requests() -> impl Strategy<Value = Request> {
     let rows = || prop::collection::vec((bytes(), records()), 1..4);
     prop_oneof![
         gossips().prop_map(gossip),
+        Just(Request::Shadow),
         exchanges().prop_map(Request::Exchange),
         facts().prop_map(|facts| Request::Schema { facts }),
         (any::<u32>(), bytes(), rows(), relays()).prop_map(|(table, key, rows, relay)| Request::Write {

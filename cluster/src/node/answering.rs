@@ -44,7 +44,8 @@ impl Node {
 
     async fn answer(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
         let (is_exchange, verb) = (matches!(body, Request::Exchange(_)), body.verb());
-        if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
+        let is_for_strangers = is_exchange || matches!(body, Request::Shadow);
+        if header.target != Some(self.host_id()) && !(is_for_strangers && header.target.is_none()) {
             helenus_storage::sometimes!("a message was meant for another node");
             return Err(ReplicaError::WrongTarget);
         }
@@ -96,6 +97,7 @@ impl Node {
             Request::Schema { facts } => {
                 Response::Schema { facts: self.schema.answer(header.sender, &facts).await? }
             }
+            Request::Shadow => Response::Shadow { cluster_id: self.identity.cluster_id() },
             Request::Exchange(theirs) => {
                 self.check_turn(header.sender, &theirs)?;
                 Response::Exchange(
@@ -154,7 +156,7 @@ impl Node {
             helenus_storage::sometimes!("a node that is over turned a message away");
             return Err(ReplicaError::NotServing(self.cluster.over().unwrap_or_default()));
         }
-        if self.cluster.is_removed(sender) {
+        if self.cluster.is_gone(sender) {
             helenus_storage::sometimes!("a removed node was turned away");
             return Err(ReplicaError::Removed);
         }

@@ -107,7 +107,7 @@ use crate::{
     node_id::HostId,
     settings::Settings,
     table::{Definition, Table},
-    time::WallClock,
+    time::{Timestamp, WallClock},
 };
 
 pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget, StoredHints, StoredRun};
@@ -337,7 +337,10 @@ impl Node {
     /// # Errors
     /// [`RequestError`] says what is known of the outcome.
     pub async fn write(&self, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        self.coordinator.write(request).await
+        let evictions = self.cluster.evictions();
+        let outcome = self.coordinator.write(request).await?;
+        self.check_listed_since(evictions, &outcome.met, Some(outcome.timestamp))?;
+        Ok(outcome)
     }
 
     /// Coordinates a read.
@@ -345,7 +348,10 @@ impl Node {
     /// # Errors
     /// [`RequestError`].
     pub async fn read(&self, request: ReadRequest) -> Result<ReadOutcome, Failure> {
-        self.coordinator.read(request).await
+        let evictions = self.cluster.evictions();
+        let outcome = self.coordinator.read(request).await?;
+        self.check_listed_since(evictions, &outcome.met, None)?;
+        Ok(outcome)
     }
 
     /// What each replica of a key holds, those that do not answer within a second left out. Repairs nothing.
@@ -361,7 +367,27 @@ impl Node {
     /// # Errors
     /// [`RequestError`].
     pub async fn scan(&self, request: ScanRequest) -> Result<ScanOutcome, Failure> {
-        self.coordinator.scan(request).await
+        let evictions = self.cluster.evictions();
+        let outcome = self.coordinator.scan(request).await?;
+        self.check_listed_since(evictions, &outcome.met, None)?;
+        Ok(outcome)
+    }
+
+    /// A request that began before this node heard that it was evicted went by a ring of before: its replicas may have
+    /// listened only since the node is listed again.
+    fn check_listed_since(
+        &self,
+        evictions: u64,
+        met: &Met,
+        stamped: Option<Timestamp>,
+    ) -> Result<(), Failure> {
+        if self.cluster.evictions() == evictions {
+            return Ok(());
+        }
+        let Met { level, required, ref trace, .. } = *met;
+        let failures = vec![(self.host_id(), ReplicaError::Removed)];
+        let error = RequestError::Failed { level, required, received: 0, failures, shortages: Vec::new() };
+        Err(Failure { error, trace: trace.clone(), stamped })
     }
 
     /// Whether it serves.

@@ -57,6 +57,7 @@ async fn writes_of_its_future_ranges_go_to_a_joining_node_and_wait_for_one_more(
     cluster.put("n1", "first", "value", Quorum).await.expect("all are alive");
     cluster.start("n4").await;
     cluster.until("all know it", |c| ["n1", "n2", "n3"].iter().all(|name| c.sees_up(name, "n4"))).await;
+    cluster.until("it serves", |c| c.node("n4").readiness() == Readiness::Ready).await;
     let joining = cluster.node("n4").host_id();
 
     let mut pending = 0;

@@ -6,6 +6,7 @@ mod support;
 
 mod clocks;
 mod datacenters;
+mod evictions;
 mod faults;
 mod forged;
 mod forming;
@@ -22,3 +23,4 @@ mod scans;
 mod schema;
 mod sessions;
 mod traces;
+mod two_clusters;

@@ -20,7 +20,7 @@ use crate::{
 pub struct GossipStatus {
     /// The node that was asked.
     pub host_id: HostId,
-    /// All members by host id, itself and removed ones included.
+    /// All members by host id, itself, removed and evicted ones included.
     pub members: Vec<GossipedMember>,
     /// Members that this node took for dead since it started, each time counted.
     pub convictions: u64,
@@ -52,7 +52,7 @@ pub struct GossipedMember {
     pub described: u64,
     /// What else it says of itself.
     pub facts: Vec<NamedFact>,
-    /// How it stands with this node; `None` of the node itself, of removed ones, and of all once the
+    /// How it stands with this node; `None` of the node itself, of those that are gone, and of all once the
     /// node takes no part in the cluster any more.
     pub peer: Option<PeerHealth>,
 }
@@ -95,11 +95,8 @@ pub(in crate::node) fn of(source: &Source) -> GossipStatus {
     let own = identity.host_id();
     let picture = cluster.picture();
     let view = picture.view();
-    let mut members: Vec<GossipedMember> = view
-        .members()
-        .chain(view.tombstones())
-        .map(|member| member_of(own, member, cluster, clock))
-        .collect();
+    let mut members: Vec<GossipedMember> =
+        view.members().chain(view.gone()).map(|member| member_of(own, member, cluster, clock)).collect();
     members.sort_by_key(|member| member.host_id);
     GossipStatus {
         host_id: own,
@@ -111,7 +108,7 @@ pub(in crate::node) fn of(source: &Source) -> GossipStatus {
 
 fn member_of(own: HostId, member: &Member, cluster: &KnownCluster, clock: &NodeClock) -> GossipedMember {
     let host_id = member.host_id;
-    let is_peer = host_id != own && member.state != MemberState::Removed && !cluster.has_left();
+    let is_peer = host_id != own && !member.state.is_gone() && !cluster.has_left();
     GossipedMember {
         host_id,
         address: member.address.clone(),

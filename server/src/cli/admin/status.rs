@@ -105,7 +105,7 @@ fn notes(member: &Member) -> String {
     if state == "joining" && *up == Some(false) {
         notes += &format!(
             "Note: {address} is joining and down: writes of its ranges wait for one replica more until it is back, or \
-             removed with `helenus admin assassinate {host_id}`\n"
+             evicted after 30 s; if that does not happen, remove it with `helenus admin assassinate {host_id}`\n"
         );
     }
     if let Some(clock) = clock {
@@ -171,8 +171,8 @@ Note: the clock of 127.0.0.1:7172 is off: 1h ahead of this node's
 Note: 127.0.0.1:7173: it is drained
 Note: 127.2.1.2:7171 is joining: the cluster holds records
 Note: 127.2.1.4:7171 is joining; its own `admin status` says why
-Note: 127.2.1.4:7171 is joining and down: writes of its ranges wait for one replica more until it is back, or removed \
-with `helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d`"
+Note: 127.2.1.4:7171 is joining and down: writes of its ranges wait for one replica more until it is back, or evicted \
+after 30 s; if that does not happen, remove it with `helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d`"
         );
     }
 
