@@ -99,12 +99,12 @@ impl Inbound {
             _ => &self.counters.strangers,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.say(peer, error);
+        self.say(peer, error.name(), error);
     }
 
-    /// Logs why a connection was not taken, once per minute for the same peer and reason.
-    pub(super) fn say(&self, peer: SocketAddr, reason: &dyn Display) {
-        if self.refusals.may_say(&format!("{} {reason}", peer.ip()), Instant::now()) {
+    /// Logs why a connection was not taken, once per minute for the same peer and kind of reason.
+    pub(super) fn say(&self, peer: SocketAddr, kind: &'static str, reason: &dyn Display) {
+        if self.refusals.may_say(peer.ip().to_string(), kind, Instant::now()) {
             tracing::warn!(%peer, %reason, "connection of a peer not taken");
         }
     }
@@ -141,7 +141,7 @@ where
         End::Closed => tracing::debug!(%peer, "connection of a peer closed"),
         End::Damaged(reason) => {
             inbound.counters.damaged.fetch_add(1, Ordering::Relaxed);
-            if inbound.refusals.may_say(&format!("{} {reason}", peer.ip()), Instant::now()) {
+            if inbound.refusals.may_say(peer.ip().to_string(), "damaged", Instant::now()) {
                 tracing::warn!(%peer, host_id = %greeted.theirs.host_id, reason, "connection of a peer cut");
             }
         }

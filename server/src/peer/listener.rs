@@ -167,7 +167,7 @@ async fn accept(socket: TcpListener, inbound: Arc<Inbound>, requests: Handle) {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                if inbound.refusals.may_say(&error.to_string(), Instant::now()) {
+                if inbound.refusals.may_say(error.to_string(), "accept", Instant::now()) {
                     tracing::warn!(%error, "cannot accept a connection of a peer");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -176,7 +176,7 @@ async fn accept(socket: TcpListener, inbound: Arc<Inbound>, requests: Handle) {
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             inbound.counters.over_limit.fetch_add(1, Ordering::Relaxed);
-            inbound.say(peer, &"too many connections");
+            inbound.say(peer, "too many", &"too many connections");
             continue;
         };
         inbound.tasks.spawn(sort(stream, peer, Arc::clone(&inbound), requests.clone(), place));
