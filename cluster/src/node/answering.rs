@@ -140,14 +140,14 @@ impl Node {
     fn check_turn(&self, sender: HostId, theirs: &Exchange) -> Result<(), ReplicaError> {
         let picture = self.cluster.picture();
         let view = picture.view();
-        let is_turn = !token_choice::is_question(theirs)
-            || view.cluster_id().is_none()
-            || self.token_turns.take(sender, |host_id| view.known(host_id).is_some());
-        if is_turn {
+        if !token_choice::is_question(theirs) || view.cluster_id().is_none() {
             return Ok(());
         }
-        helenus_storage::sometimes!("a node waited for its turn to choose tokens");
-        Err(ReplicaError::Overloaded("another node chooses its tokens".to_owned()))
+        let turn = self.token_turns.take(sender, |host_id| view.known(host_id).is_some());
+        turn.map_err(|holder| {
+            helenus_storage::sometimes!("a node waited for its turn to choose tokens");
+            ReplicaError::Overloaded(format!("host {holder} chooses its own first, for some seconds at most"))
+        })
     }
 
     /// Nobody talks to a removed node, and one that was removed or superseded answers no one.

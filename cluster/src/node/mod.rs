@@ -142,7 +142,12 @@ pub struct Parts {
     pub spawners: Spawners,
     /// Whether reads of SSTables run inline (simulation) instead of on threads for blocking work.
     pub inline_reads: bool,
+    /// Is told for what the start waits, while there is no node to ask yet.
+    pub waits: Waits,
 }
+
+/// Takes what a start waits for, for people.
+pub type Waits = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Whether a node serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,8 +207,10 @@ impl Node {
     /// # Errors
     /// When storage fails or holds what does not decode.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
-        token_choice::choose(&settings, &identity, &engine, transport.as_ref(), clock.as_ref(), seed).await?;
+        let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads, waits } =
+            parts;
+        token_choice::choose(&settings, &identity, &engine, transport.as_ref(), clock.as_ref(), &waits, seed)
+            .await?;
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
@@ -277,6 +284,11 @@ impl Node {
             token_turns: token_choice::Turns::default(),
             stop,
         }))
+    }
+
+    /// A connection that another node had made to this one has ended.
+    pub fn on_connection_ended(&self, host_id: HostId) {
+        self.token_turns.end(host_id);
     }
 
     /// Who this node is.

@@ -6,7 +6,8 @@
 //!   <─────── its id                              two ids: the node does not start
 //!   ───────> an exchange that says nothing
 //!   <─────── not your turn                       somebody else chooses, and is not listed yet: ask again
-//!   <─────── all members                         and the turn, until the node is listed, for 10 s at most
+//!   <─────── all members                         and the turn, until the node is listed or its connection ends, for
+//!                                                10 s at most
 //!   chooses, starts, joins
 //! ```
 //!
@@ -28,7 +29,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    StartError,
+    StartError, Waits,
     identity::LocalIdentity,
     randomness::stream,
     transport::{CallError, Destination, Transport},
@@ -64,12 +65,13 @@ pub(super) async fn choose(
     engine: &Engine,
     transport: &dyn Transport,
     clock: &dyn WallClock,
+    waits: &Waits,
     seed: u64,
 ) -> Result<(), StartError> {
     if identity.cluster_id().is_some() {
         return Ok(());
     }
-    let asking = Asking { settings, identity, transport, clock };
+    let asking = Asking { settings, identity, transport, clock, waits };
     let is_given = !settings.initial_tokens.is_empty();
     if !identity.is_new() || (!is_given && settings.allocate_tokens_for.is_none()) {
         return asking.seeds().await.map(drop);
@@ -113,14 +115,15 @@ struct Asking<'a> {
     identity: &'a LocalIdentity,
     transport: &'a dyn Transport,
     clock: &'a dyn WallClock,
+    waits: &'a Waits,
 }
 
 /// What the seeds have said.
 enum Said {
     /// All members of its cluster; it is this node's turn.
     Members(Vec<Member>),
-    /// It is another node's turn.
-    Wait,
+    /// It is another node's turn, and what the seed says of it.
+    Wait(String),
     /// Nothing, or that it belongs to no cluster.
     Nothing,
     /// That it does not talk to this node.
@@ -137,9 +140,16 @@ impl Asking<'_> {
         loop {
             match self.ask().await? {
                 Said::Members(members) => return Ok(Some(members)),
-                Said::Wait => last_word = Instant::now(),
+                Said::Wait(why) => {
+                    (self.waits)(format!("it waits for its turn to choose tokens: {why}"));
+                    last_word = Instant::now();
+                }
                 Said::Nothing if forms_the_cluster || last_word.elapsed() >= PATIENCE => return Ok(None),
-                Said::Nothing => {}
+                Said::Nothing => {
+                    let seeds = seeds.iter().filter(|seed| *seed != advertise).cloned().collect::<Vec<_>>();
+                    let why = "it waits for a seed that belongs to a cluster, to choose its tokens";
+                    (self.waits)(format!("{why}: {}", seeds.join(", ")));
+                }
                 Said::Refused => return Ok(None),
             }
             if begun.elapsed() >= MOST_PATIENCE {
@@ -156,7 +166,9 @@ impl Asking<'_> {
         if let Some((address, _)) = said.iter().find(|(_, said)| belongs(said)) {
             return Ok(match self.call(address, Request::Exchange(Exchange::nothing())).await {
                 Ok(Response::Exchange(known)) if known.cluster_id.is_some() => Said::Members(known.members),
-                Ok(Response::Failed(ReplicaError::Overloaded(_))) => Said::Wait,
+                Ok(Response::Failed(ReplicaError::Overloaded(why))) => {
+                    Said::Wait(format!("{address} says that {why}"))
+                }
                 _ => Said::Nothing,
             });
         }
@@ -219,15 +231,26 @@ pub(super) fn is_question(theirs: &Exchange) -> bool {
 pub(super) struct Turns(Mutex<Option<(HostId, Instant)>>);
 
 impl Turns {
-    /// Whether it is this node's turn. The turn of the one before is over when it is listed, or has taken too long.
-    pub(super) fn take(&self, host_id: HostId, is_listed: impl Fn(HostId) -> bool) -> bool {
+    /// Takes the turn, or says whose it is. The turn of the one before is over when it is listed, or has taken too long.
+    pub(super) fn take(&self, host_id: HostId, is_listed: impl Fn(HostId) -> bool) -> Result<(), HostId> {
         let now = Instant::now();
         let mut turn = self.0.lock();
-        let is_others =
-            turn.is_some_and(|(holder, end)| holder != host_id && now < end && !is_listed(holder));
-        if !is_others {
-            *turn = Some((host_id, now + TURN));
+        if let Some((holder, end)) = *turn
+            && holder != host_id
+            && now < end
+            && !is_listed(holder)
+        {
+            return Err(holder);
         }
-        !is_others
+        *turn = Some((host_id, now + TURN));
+        Ok(())
+    }
+
+    /// Takes the turn from a node whose connection has ended: most likely it has died, or did not start after all.
+    pub(super) fn end(&self, host_id: HostId) {
+        let mut turn = self.0.lock();
+        if turn.is_some_and(|(holder, _)| holder == host_id) {
+            *turn = None;
+        }
     }
 }

@@ -174,6 +174,14 @@ async fn new_nodes_choose_their_tokens_one_after_the_other() {
     let second = asked_for_a_turn(&cluster, 2).await;
     assert!(matches!(second, Response::Failed(ReplicaError::Overloaded(_))), "{second:?}");
 
+    // Whose connection ends, has died or does not start.
+    cluster.node("n1").on_connection_ended(HostId(Uuid::from_u128(1)));
+    assert_eq!(members(asked_for_a_turn(&cluster, 3).await), 1);
+    cluster.node("n1").on_connection_ended(HostId(Uuid::from_u128(2)));
+    let other = asked_for_a_turn(&cluster, 2).await;
+    let Response::Failed(ReplicaError::Overloaded(why)) = other else { panic!("{other:?}") };
+    assert!(why.contains(&format!("host {} chooses", Uuid::from_u128(3))), "{why}");
+
     // Who never shows up, holds up the others for a while only.
     let begun = Instant::now();
     cluster.start_with("n2", |settings| settings.allocate_tokens_for = Some(3)).await;

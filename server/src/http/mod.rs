@@ -64,6 +64,7 @@ use axum::{
 };
 use helenus_cluster::{error::RequestError, time::WallClock};
 use hyper::{Uri, header::HeaderValue};
+use parking_lot::Mutex;
 
 use self::{
     body::Bodies,
@@ -114,6 +115,8 @@ impl Default for Limits {
 pub struct Api {
     /// Absent while the node is starting.
     at_work: OnceLock<AtWork>,
+    /// For what the start waits.
+    starting: Mutex<String>,
     clock: Arc<dyn WallClock>,
     metrics: Arc<Metrics>,
     limits: Limits,
@@ -145,6 +148,7 @@ impl Api {
         let numbers = Numbers::from_seed(seed);
         Arc::new(Self {
             at_work: OnceLock::new(),
+            starting: Mutex::new("its storage is not open yet".to_owned()),
             clock,
             metrics,
             limits,
@@ -154,6 +158,11 @@ impl Api {
             tasks: Tasks::default(),
             controls: OnceLock::new(),
         })
+    }
+
+    /// For what the start waits now.
+    pub fn starting_for(&self, why: String) {
+        *self.starting.lock() = why;
     }
 
     /// From now on the node answers. A second node changes nothing.
@@ -177,7 +186,8 @@ impl Api {
 
     /// The node, if it has started.
     fn node(&self) -> Result<&dyn Coordinate, Problem> {
-        let starting = || Problem::new(Kind::Starting, "the node is starting: its storage is not open yet");
+        let starting =
+            || Problem::new(Kind::Starting, format!("the node is starting: {}", self.starting.lock()));
         self.at_work.get().map(|at_work| &*at_work.node).ok_or_else(starting)
     }
 

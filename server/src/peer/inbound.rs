@@ -31,7 +31,7 @@ use super::{
     client::GreetingProvider,
     frame::{Frame, FrameCodec, FrameError, FrameKind, FrameWriter},
     greeting::{HandshakeError, welcome},
-    listener::{Answerer, Counters},
+    listener::{Answerer, Counters, EndListener},
     refusals::Refusals,
     settings::PeerSettings,
 };
@@ -43,6 +43,7 @@ const WRITER_BATCH: usize = 256;
 pub(super) struct Inbound {
     pub(super) greeting: GreetingProvider,
     pub(super) answer: Answerer,
+    pub(super) ended: EndListener,
     pub(super) settings: PeerSettings,
     pub(super) refusals: Refusals,
     /// Read no more.
@@ -137,6 +138,7 @@ where
         end = read_requests(&mut greeted.frames, answers, kinship, &inbound) => end,
         _ = &mut writer => End::Closed,
     };
+    (inbound.ended)(greeted.theirs.host_id);
     match end {
         End::Closed => tracing::debug!(%peer, "connection of a peer closed"),
         End::Damaged(reason) => {
