@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{source::Source, status::as_name};
 use crate::{
     membership::{
-        Belief, Member, MemberState,
+        Member, MemberState,
         clock_watch::ClocksOff,
         digest::{Fact, Tag},
     },
@@ -73,7 +73,7 @@ pub struct NamedFact {
 pub struct PeerHealth {
     /// Whether requests are sent to it.
     pub up: bool,
-    /// Whether it is taken for alive, suspected or dead.
+    /// Whether it is taken for alive, unreachable (alive, though not for this node's calls), suspected or dead.
     pub belief: &'static str,
     /// The suspicion as a number: the decimal exponent of how unlikely a silence so long is.
     pub phi: f64,
@@ -129,11 +129,7 @@ fn health_of(host_id: HostId, cluster: &KnownCluster, clock: &NodeClock) -> Peer
     let measured = clock.measured(host_id);
     PeerHealth {
         up: cluster.is_up(host_id),
-        belief: match cluster.hearsay.belief(host_id) {
-            Belief::Alive => "alive",
-            Belief::Suspected => "suspected",
-            Belief::Convicted => "dead",
-        },
+        belief: cluster.opinion_of(host_id),
         phi,
         silent_seconds: silence.as_secs_f64(),
         failed_probes: cluster.hearsay.failed_probes(host_id),
