@@ -38,6 +38,7 @@ impl Helenus {
             block_cache_bytes: CACHE_BYTES,
             compression: Compression::None,
             compaction_threads: BACKGROUND_THREADS - 1,
+            compaction_bytes_per_second: 0,
             ..Options::default()
         };
         let engine = Arc::new(Engine::open(Arc::new(OsDisk), directory, options).unwrap());
