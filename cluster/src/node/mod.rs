@@ -153,7 +153,8 @@ pub type Waits = Arc<dyn Fn(String) + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     /// It takes requests: it knows the ring, and how things stand with each member as far as one call tells. It needs
-    /// no other node for that, and waits two seconds at most for those that say nothing.
+    /// no other node for that, and waits two seconds at most for those that say nothing. One that is joining needs a
+    /// member that owns ranges and lists it.
     Ready,
     /// Not yet, and why.
     Starting(String),
