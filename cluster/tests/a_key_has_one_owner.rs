@@ -43,11 +43,22 @@ fn byte_ordered_tokens_are_the_first_eight_bytes_in_the_order_of_keys() {
 
     let parse = |text| Partitioner::ByteOrdered.parse_token(text);
     assert_eq!(parse("6162"), Ok(of(b"ab")));
-    assert_eq!(Partitioner::Murmur3.parse_token("-42"), Ok(Token(-42)));
     for wrong in ["", "6", "xy", "00", "616263646566676869", "+1"] {
         assert!(parse(wrong).is_err(), "{wrong:?}");
     }
-    assert!(Partitioner::Murmur3.parse_token("-9223372036854775808").is_err(), "the token of no node");
+}
+
+#[test]
+fn a_murmur3_token_is_written_in_one_way() {
+    let parse = |text: &str| Partitioner::Murmur3.parse_token(text);
+    for token in [-42, 0, i64::MIN + 1, i64::MAX] {
+        assert_eq!(parse(&token.to_string()), Ok(Token(token)));
+    }
+    for wrong in ["", "+8", "007", "-0", "-07", " 5", "5.0", "0x5", "9223372036854775808"] {
+        let why = parse(wrong).expect_err("no token");
+        assert!(why.ends_with(&format!("found `{wrong}`")), "{why}");
+    }
+    assert!(parse("-9223372036854775808").is_err(), "the token of no node");
 }
 
 #[test]

@@ -99,6 +99,7 @@ fn wrong_usage_is_exit_status_2() {
         &["put", "default", "key", "--value", "v", "--ttl", "30years"],
         &["put", "default", "key", "--value", "v", "--timestamp", "0"],
         &["put", "default", "key", "--value", "v", "-o", "xml"],
+        &["table", "alter", "default"],
         &["local", "kill"],
         &["local", "kill", "x"],
         &["local", "kill", "1", "--signal", "TREM"],

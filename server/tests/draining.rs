@@ -80,6 +80,47 @@ fn who_never_ends_a_request_holds_the_node_up_for_the_deadline_of_the_drain_only
 }
 
 #[test]
+fn a_request_that_has_begun_is_served_by_a_drain_though_its_body_is_still_on_its_way() {
+    let cluster = TestCluster::stopped(1);
+    cluster.spawn_with(1, &["http.drain_timeout=60s"]);
+    cluster.wait_until_ready(1);
+    let mut begun = begun_put(&cluster, "late");
+    begun.write_all(b"half ").expect("it is sent");
+
+    assert_eq!(cluster.request("POST", 1, "/admin/v1/drain?wait_ms=0", None).status, 202);
+    wait_until("the drain has begun", || cluster.request("GET", 1, "/readyz", None).status == 503);
+    let refused = cluster.request("PUT", 1, "/v1/kv/default/new", Some(b"v"));
+    assert_eq!((refused.status, &refused.json()["type"]), (503, &"/problems/draining".into()));
+    assert_eq!(cluster.request("GET", 1, "/admin/v1/tasks/1", None).json()["state"], "running");
+
+    begun.write_all(b"sent!").expect("it is sent");
+    let mut reply = [0; 15];
+    begun.read_exact(&mut reply).expect("a reply");
+    assert_eq!(&reply, b"HTTP/1.1 200 OK");
+    let task = cluster.request("GET", 1, "/admin/v1/tasks/1?wait_ms=30000", None).json();
+    assert_eq!(task["state"], "done", "{task}");
+
+    assert_eq!(cluster.terminate(1), Some(0));
+    cluster.spawn(1);
+    cluster.wait_until_ready(1);
+    assert_eq!(cluster.request("GET", 1, "/v1/kv/default/late", None).body, b"half sent!");
+}
+
+#[test]
+fn who_never_ends_a_request_holds_a_drain_up_for_its_deadline_only_and_is_refused() {
+    let cluster = TestCluster::stopped(1);
+    cluster.spawn_with(1, &["http.drain_timeout=100ms"]);
+    cluster.wait_until_ready(1);
+    let mut begun = begun_put(&cluster, "never");
+
+    assert!(cluster.admin(1, &["drain"]).status.success());
+    begun.write_all(b"too late!!").expect("it is sent");
+    let reply = last_words(begun);
+    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
+    assert!(reply.contains("/problems/draining") && reply.contains("not-applied"), "{reply}");
+}
+
+#[test]
 fn a_drained_node_tells_its_connections_to_go_elsewhere() {
     let cluster = TestCluster::start(1);
     assert_eq!(cluster.request("PUT", 1, "/v1/kv/default/k", Some(b"v")).status, 200);

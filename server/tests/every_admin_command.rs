@@ -29,7 +29,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("settings list", "SETTING"),
     ("settings set coordinator.slow_request_threshold 2s", "SETTING"),
     ("settings reset coordinator.slow_request_threshold", "SETTING"),
-    ("set-log-level debug --target helenus_cluster", "the log shows info,helenus_cluster=debug"),
+    ("set-log-level debug --target helenus_cluster", "the log shows info, helenus_cluster=debug"),
     ("snapshot create one", "made snapshot one"),
     ("snapshot list", "NAME"),
     ("snapshot clear one", "removed snapshot one"),

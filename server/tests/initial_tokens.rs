@@ -49,7 +49,14 @@ fn a_node_has_the_tokens_that_its_settings_name_and_no_other_node_gets_one_of_th
     for (wrong, why) in [
         (r#"["5", "5"]"#, "the token 5 is named twice"),
         (r#"["5", " 5"]"#, "the token  5 is named twice"),
-        (r#"["five"]"#, "expected a token, a whole number of 64 bits, above the lowest; found `five`"),
+        (
+            r#"["five"]"#,
+            "expected a token, a whole number of 64 bits such as -42, above the lowest; found `five`",
+        ),
+        ("5,+8", "found `+8`"),
+        ("007", "found `007`"),
+        ("5,,6", "expected a value on both sides of each comma, found `5,,6`"),
+        ("5,", "on both sides of each comma, found `5,`"),
         (r#"["9223372036854775808"]"#, "found `9223372036854775808`"),
         (r#"["-9223372036854775808"]"#, "above the lowest; found `-9223372036854775808`"),
         (r#"[""]"#, "found ``"),

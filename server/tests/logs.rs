@@ -6,6 +6,12 @@ mod processes;
 use processes::{TestCluster, wait_until};
 use serde_json::Value;
 
+/// Stores a value under a key, at all replicas.
+fn put_everywhere(cluster: &TestCluster, key: &str) {
+    let path = format!("/v1/kv/default/{key}?consistency=all&timeout_ms=30000");
+    wait_until("all replicas have it", || cluster.request("PUT", 1, &path, Some(b"v")).status == 200);
+}
+
 /// Waits for a line that has all these parts.
 fn wait_for_line(cluster: &TestCluster, number: usize, parts: &[&str]) -> String {
     let mut found = String::new();
@@ -30,25 +36,27 @@ fn a_node_tells_what_happens_to_it_and_to_its_peers() {
 
     cluster.kill(3);
     let dead = wait_for_line(&cluster, 1, &["WARN", "peer is dead", "state=\"dead\"", &n3]);
-    for why in ["phi=", "silent_ms=", "failed_probes=2"] {
+    for why in ["phi=", "silent_ms=", "failed_probes="] {
         assert!(dead.contains(why), "{dead}");
     }
     for number in 0..5 {
-        let path = format!("/v1/kv/default/k{number}");
+        let path = format!("/v1/kv/default/k{number}?timeout_ms=30000");
         assert_eq!(cluster.request("PUT", 1, &path, Some(b"v")).status, 200);
     }
     cluster.spawn(3);
     wait_for_line(&cluster, 1, &["peer is up", "state=\"up\"", &n3]);
-    wait_for_line(&cluster, 1, &["delivering hints", "hints=5"]);
-    wait_for_line(&cluster, 1, &["delivered hints", "delivered=5 left=0 elapsed_ms="]);
+    let delivering = wait_for_line(&cluster, 1, &["delivering hints", "hints=5"]);
+    let host = delivering.split(' ').find(|word| word.starts_with("host=")).expect("it says for whom");
+    // On a machine with other work to do, in more than one go.
+    wait_for_line(&cluster, 1, &["delivered hints", host, "left=0 elapsed_ms="]);
 
-    for number in 5..7 {
-        let path = format!("/v1/kv/default/k{number}");
-        assert_eq!(cluster.request("PUT", 1, &path, Some(b"v")).status, 200);
-        assert_eq!(cluster.request("POST", 1, "/admin/v1/flush", None).status, 200);
+    for key in ["k5", "k6"] {
+        // Flushed is what this node has: two others may be faster.
+        put_everywhere(&cluster, key);
+        assert_eq!(cluster.request("POST", 1, "/admin/v1/flush?wait_ms=30000", None).status, 200);
     }
     wait_for_line(&cluster, 1, &["flushed table=\"default\" written_bytes=", "elapsed_ms="]);
-    assert_eq!(cluster.request("POST", 1, "/admin/v1/compact", None).status, 200);
+    assert_eq!(cluster.request("POST", 1, "/admin/v1/compact?wait_ms=30000", None).status, 200);
     let compacted =
         wait_for_line(&cluster, 1, &["compacted table=\"default\" kind=\"major\" input_tables=2"]);
     assert!(compacted.contains("output_tables=1 output_bytes="), "{compacted}");
@@ -70,7 +78,8 @@ fn a_slow_request_is_logged_with_its_steps_and_its_id_on_each_node() {
         cluster.wait_until_seen_up(number, 3);
     }
     cluster.pause(3);
-    let path = "/v1/kv/default/slow?consistency=all&timeout_ms=300";
+    // Long enough for node 2 to hear of it on a busy machine.
+    let path = "/v1/kv/default/slow?consistency=all&timeout_ms=3000";
     let reply = cluster.request("PUT", 1, path, Some(b"v"));
     cluster.resume(3);
     assert_eq!(reply.status, 504, "{reply:?}");

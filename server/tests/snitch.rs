@@ -17,7 +17,7 @@ use helenus_cluster::{
     snitch::Locality,
 };
 use helenus_server::{
-    config::{Config, Effective, Sources},
+    config::{Config, Effective, SnitchKind, Sources},
     snitch::{locality, watch::Watch},
 };
 use tempfile::TempDir;
@@ -86,32 +86,65 @@ fn member(number: u128, rack: &str) -> MemberStatus {
     }
 }
 
-#[test]
-fn a_property_file_that_changes_is_told_of_once_and_moves_nobody() {
+/// The watch of node 1, which stands at DC1, R1, over a file with this text.
+fn watch(kind: SnitchKind, text: &str) -> (TempDir, Watch) {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("topology.properties");
-    let text = "10.0.0.1=DC1:R1\n10.0.0.2=DC1:R2\n";
     fs::write(&file, text).expect("a file");
-    let mut watch = Watch::new(file, "10.0.0.1:7171", at("DC1", "R1")).expect("a watch");
-    let status = ClusterStatus {
+    let watch = Watch::new(kind, file, "10.0.0.1:7171", at("DC1", "R1")).expect("it can be read");
+    (directory, watch.expect("this kind has a file"))
+}
+
+/// What node 1 knows of itself and of node 2.
+fn status() -> ClusterStatus {
+    ClusterStatus {
         cluster_name: "c".to_owned(),
         cluster_id: None,
         partitioner: "murmur3".to_owned(),
         host_id: HostId(Uuid::from_u128(1)),
         members: vec![member(1, "R1"), member(2, "R2")],
-    };
-    let mut look = |text: &str| watch.look(Ok(text.to_owned()), &status).join("\n");
+    }
+}
 
-    assert_eq!(look(text), "", "nothing has changed");
-    assert_eq!(look(&format!("# a comment\n{text}")), "", "nothing that matters");
-    let moved = look("10.0.0.1=DC2:R1\n10.0.0.2=DC1:R9\n");
+#[test]
+fn a_property_file_that_changes_is_told_of_once_and_moves_nobody() {
+    let text = "10.0.0.1=DC1:R1\n10.0.0.2=DC1:R2\n";
+    let (_directory, mut watch) = watch(SnitchKind::PropertyFile, text);
+    let mut look = |text: &str| watch.look(Ok(text.to_owned()), &status());
+    let told = |warnings: Option<Vec<String>>| warnings.expect("it has changed").join("\n");
+
+    assert_eq!(look(text), None, "nothing has changed");
+    assert_eq!(look(&format!("# a comment\n{text}")), Some(Vec::new()), "nothing that matters");
+    let moved = told(look("10.0.0.1=DC2:R1\n10.0.0.2=DC1:R9\n"));
     assert!(moved.contains("this node stands in datacenter `DC2`, rack `R1`; it stays"), "{moved}");
     assert!(moved.contains("10.0.0.2:7171 stands in datacenter `DC1`, rack `R9`"), "{moved}");
-    assert_eq!(look("10.0.0.1=DC2:R1\n10.0.0.2=DC1:R9\n"), "", "said already");
-    assert!(look("nonsense\n").contains("topology.properties:1: `nonsense`"));
-    assert_eq!(look(text), "", "right again");
-    assert!(!watch.look(Err(anyhow::anyhow!("gone")), &status).is_empty());
-    assert!(watch.look(Err(anyhow::anyhow!("gone")), &status).is_empty(), "said already");
+    assert_eq!(look("10.0.0.1=DC2:R1\n10.0.0.2=DC1:R9\n"), None, "said already");
+    assert!(told(look("nonsense\n")).contains("topology.properties:1: `nonsense`"));
+    assert_eq!(look(text), Some(Vec::new()), "right again");
+    let mut gone = || watch.look(Err(anyhow::anyhow!("gone")), &status());
+    assert_eq!(gone().expect("it has").len(), 1);
+    assert_eq!(gone(), None, "said already");
+}
+
+#[test]
+fn a_file_of_the_nodes_own_that_changes_is_told_of_in_one_line_and_moves_nobody() {
+    let (_directory, mut watch) = watch(SnitchKind::GossipingPropertyFile, "dc=DC1\nrack=R1\n");
+    let mut look = |text: &str| watch.look(Ok(text.to_owned()), &status());
+
+    assert_eq!(look("rack=R1\ndc=DC1\n"), Some(Vec::new()), "it says the same");
+    let moved = look("dc=DC1\nrack=R9\n").expect("it has changed");
+    let [moved] = &moved[..] else { panic!("{moved:?}") };
+    assert!(moved.contains("this node stands in datacenter `DC1`, rack `R9`; it stays"), "{moved}");
+    assert!(moved.contains("must leave the cluster and join anew"), "{moved}");
+    assert_eq!(look("dc=DC1\nrack=R9\n"), None, "said already");
+    let wrong = look("rack=R9\n").expect("it has changed");
+    assert!(wrong[0].contains("there is no line `dc=…`") && wrong.len() == 1, "{wrong:?}");
+}
+
+#[test]
+fn a_snitch_without_a_file_is_not_watched() {
+    let watch = Watch::new(SnitchKind::Settings, "".into(), "host:7171", at("DC1", "R1"));
+    assert!(watch.expect("nothing is read").is_none());
 }
 
 /// Answers connections one after another with these texts, and tells what was asked.

@@ -5,10 +5,14 @@
 
 mod support;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use helenus_storage::{Engine, Options, disk::OsDisk};
-use support::served_node::ServedNode;
+use support::{Client, served_node::ServedNode};
 
 #[tokio::test]
 async fn what_is_flushed_and_compacted_is_in_one_table_and_still_there() {
@@ -73,6 +77,56 @@ async fn a_scrub_names_what_has_rotted() {
         assert!(said.contains("1 place is damaged"), "{said}");
     }
     assert_eq!(f.node.engine.counters().scrub_damages, 1);
+}
+
+#[tokio::test]
+async fn a_compaction_that_meets_damage_names_it_and_the_table_goes_on_serving() {
+    let f = ServedNode::start().await;
+    for key in ["rotten", "sound"] {
+        assert_eq!(f.ask("PUT", &format!("/v1/kv/default/{key}"), "v").await.status, 200);
+        f.must(&["admin", "flush", "default"]).await;
+    }
+    // The first block of the file that was written first.
+    let tables = std::fs::read_dir(f.node.directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let is_of_default = |path: &PathBuf| {
+        path.extension().is_some_and(|e| e == "sst")
+            && std::fs::read(path).unwrap().windows(6).any(|bytes| bytes == b"rotten")
+    };
+    let [rotten] = &tables.filter(is_of_default).collect::<Vec<_>>()[..] else { panic!("one has it") };
+    let file = std::fs::File::options().read(true).write(true).open(rotten).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 10).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 10).unwrap();
+
+    let failed = f.run(&["admin", "compact", "default"]).await;
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    let damage = format!("{} is damaged at offset 0: ", rotten.display());
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("storage-damaged (500)") && said.contains(&damage), "{said}");
+    let tasks = f.ask("GET", "/admin/v1/tasks", "").await.json();
+    let task = &tasks["tasks"][2];
+    assert_eq!((&task["kind"], &task["state"]), (&"compact".into(), &"failed".into()), "{task}");
+    assert_eq!(task["problem"]["type"], "/problems/storage-damaged");
+    assert!(task["problem"]["detail"].as_str().unwrap().starts_with(&damage), "{task}");
+
+    assert_eq!(f.ask("GET", "/v1/kv/default/sound", "").await.body, b"v");
+    assert_eq!(f.ask("PUT", "/v1/kv/default/rotten", "again").await.status, 200);
+    assert_eq!(f.ask("GET", "/v1/kv/default/rotten", "").await.body, b"again");
+}
+
+#[tokio::test]
+async fn a_reply_that_does_not_wait_for_the_end_of_the_body_says_that_the_connection_ends() {
+    let f = ServedNode::start().await;
+    let pause = |rest: &str| format!("POST /admin/v1/hints/pause HTTP/1.1\r\nHost: h\r\n{rest}");
+    let mut client = Client::connect(f.address()).await;
+    for _ in 0..2 {
+        let reply = client.send(pause("Content-Length: 0\r\n\r\n")).await.reply().await;
+        assert_eq!((reply.status, reply.header("connection")), (200, ""), "{reply:?}");
+    }
+    // Its empty chunk is on its way.
+    let reply = client.send(pause("Transfer-Encoding: chunked\r\n\r\n")).await.reply().await;
+    assert_eq!((reply.status, reply.header("connection")), (200, "close"), "{reply:?}");
+    assert_eq!(client.send("0\r\n\r\n").await.closed().await, "");
 }
 
 #[tokio::test]

@@ -28,6 +28,6 @@ impl Display for Misuse {
 impl std::error::Error for Misuse {}
 
 /// An error here is the asker's.
-fn misused<T>(outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn misused<T>(outcome: anyhow::Result<T>) -> anyhow::Result<T> {
     outcome.map_err(|error| Misuse(error).into())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use helenus_bench::report::{Baseline, Levels, html, pretty};
 
-use super::output;
+use super::{misused, output};
 
 /// Arguments of `report`.
 #[derive(Args)]
@@ -27,7 +27,8 @@ pub(crate) struct Arguments {
 
 /// Shows results.
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
-    let runs: Vec<_> = arguments.results.iter().map(|path| output::read(path)).collect::<Result<_, _>>()?;
+    let runs: Vec<_> =
+        arguments.results.iter().map(|path| misused(output::read(path))).collect::<Result<_, _>>()?;
     if let Some(prefix) = &arguments.levels {
         let levels = Levels::new(&runs);
         output::write(&prefix.with_extension("md"), &levels.markdown())?;

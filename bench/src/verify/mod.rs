@@ -47,6 +47,7 @@ use self::{
     report::Report,
     run::{Run, Settings},
 };
+use crate::commands::misused;
 
 /// Arguments of `verify`.
 #[derive(Args)]
@@ -122,8 +123,9 @@ enum Output {
 /// Runs or checks; true if nothing contradicts the promises.
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
     if let Some(file) = &arguments.check {
-        return judge(file, arguments);
+        return judge(misused(open(file))?, file, arguments);
     }
+    let binary = misused(nodes::find_binary(arguments.binary.as_deref()))?;
     let directory = arguments.dir.join(format!("seed-{}-{}", arguments.seed, std::process::id()));
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let directory = fs::canonicalize(directory)?;
@@ -139,13 +141,13 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
         clients: arguments.clients,
         keys: arguments.keys,
         rate: arguments.rate,
-        binary: nodes::find_binary(arguments.binary.as_deref())?,
+        binary,
         directory: directory.clone(),
         history: file.clone(),
     };
     eprintln!("seed {}, data and logs in {}", arguments.seed, directory.display());
     Run::new(settings)?.execute()?;
-    let is_right = judge(&file, arguments)?;
+    let is_right = judge(open(&file)?, &file, arguments)?;
     if is_right {
         // Logs and history stay; data of a run that found something may be needed.
         nodes::wipe(&directory, arguments.nodes);
@@ -153,8 +155,11 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(is_right)
 }
 
-fn judge(file: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
-    let input = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+fn open(file: &Path) -> anyhow::Result<File> {
+    File::open(file).with_context(|| format!("cannot open {}", file.display()))
+}
+
+fn judge(input: File, file: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
     let history = History::read(BufReader::new(input)).with_context(|| file.display().to_string())?;
     if let Some(key) = &arguments.key {
         print(&timeline::of_key(&history, key, &[], Extent::All))?;

@@ -7,7 +7,7 @@ const NOBODY: &str = "http://127.0.0.1:1";
 
 #[test]
 fn what_cannot_be_asked_for_ends_with_two_and_is_named() {
-    let table: [(&[&str], &str); 17] = [
+    let table: [(&[&str], &str); 20] = [
         (&["run", "-p", "recordcount=abc"], "recordcount=abc"),
         (&["run", "-p", "foo"], "foo"),
         (&["run", "--consistency", "most"], "consistency: `most`"),
@@ -29,6 +29,9 @@ fn what_cannot_be_asked_for_ends_with_two_and_is_named() {
             "helenus.routing",
         ),
         (&["load", "--endpoints", NOBODY, "--warmup", "1s"], "--warmup"),
+        (&["report", "/nowhere/run.json"], "cannot read /nowhere/run.json"),
+        (&["verify", "--check", "/nowhere/history.jsonl"], "cannot open /nowhere/history.jsonl"),
+        (&["verify", "--dir", "/nowhere", "--binary", "/nowhere/helenus"], "/nowhere/helenus is no file"),
     ];
     for (arguments, named) in table {
         let output =

@@ -111,7 +111,7 @@ use crate::{
 };
 
 pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget, StoredHints, StoredRun};
-pub use known_cluster::RemovalError;
+pub use known_cluster::{RemovalError, Removed};
 pub use request_counters::RequestCounters;
 pub use table_meters::{ReplicaCounters, Tombstones};
 
@@ -478,13 +478,13 @@ impl Node {
         reports::gossip::of(&self.source)
     }
 
-    /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which are one replica short
-    /// until they are repaired; if it comes back, nobody listens to it. Forced: also where no majority of the members
-    /// is up.
+    /// Removes a dead member from the cluster, for ever: the others let go of its ranges, which, if it was a replica of
+    /// any, are one short until they are repaired; if it comes back, nobody listens to it. Forced: also where no majority
+    /// of the members is up.
     ///
     /// # Errors
     /// [`RemovalError`]; nothing has changed.
-    pub async fn assassinate(&self, host_id: HostId, is_forced: bool) -> Result<(), RemovalError> {
+    pub async fn assassinate(&self, host_id: HostId, is_forced: bool) -> Result<Removed, RemovalError> {
         self.cluster.remove(host_id, is_forced).await
     }
 

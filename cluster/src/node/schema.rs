@@ -29,6 +29,7 @@ use super::{
     transport::{CallError, Destination},
 };
 use crate::{
+    counted::counted,
     membership::{View, digest::Tag},
     message::{Header, ReplicaError, Request, Response, TrafficClass},
     node_id::HostId,
@@ -131,14 +132,15 @@ impl SchemaKeeper {
 
     /// What of a definition will not do what people expect, in sentences.
     pub(crate) fn warnings(&self, definition: &Definition) -> Vec<String> {
+        let mut warnings = too_few_members(self.cluster.picture().view(), &definition.replication);
         let (grace, margin) = (definition.tombstone_grace(), self.clock.margin());
-        if grace > margin {
-            return Vec::new();
+        if grace <= margin {
+            warnings.push(format!(
+                "its tombstone grace of {grace:?} is not longer than twice the allowed drift of clocks, {margin:?}: no hint \
+                 is delivered, and a replica that misses a write has to be repaired"
+            ));
         }
-        vec![format!(
-            "its tombstone grace of {grace:?} is not longer than twice the allowed drift of clocks, {margin:?}: no hint is \
-             delivered, and a replica that misses a write has to be repaired"
-        )]
+        warnings
     }
 
     /// Drops a table with all its records, and tells the live members until the deadline.
@@ -306,6 +308,30 @@ fn check_levels(definition: &Definition) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Where a key is to have more replicas than there are members to hold them.
+fn too_few_members(view: &View, replication: &Replication) -> Vec<String> {
+    let say = |factor: u32, place: &str, members: usize| {
+        let exceeds = usize::try_from(factor).is_ok_and(|factor| factor > members);
+        exceeds.then(|| {
+            format!(
+                "its replication factor of {factor}{place} is more than the {} there: levels that require more replicas \
+                 than there are members are unavailable",
+                counted(members, "member")
+            )
+        })
+    };
+    match replication {
+        Replication::Simple { factor } => say(*factor, "", view.members().count()).into_iter().collect(),
+        Replication::NetworkTopology { factors } => {
+            let members = |name: &str| view.members().filter(|member| member.datacenter == name).count();
+            let places = factors.iter();
+            let said =
+                places.map(|(name, factor)| say(*factor, &format!(" in datacenter {name}"), members(name)));
+            said.flatten().collect()
+        }
+    }
 }
 
 /// A new table's replicas are where there are members: a misspelt datacenter would hold none (Apache Cassandra refuses

@@ -22,7 +22,7 @@ const MOST_TASKS: usize = 16;
 /// Longest rest of a scrub before it looks whether the node stops.
 const NAP: Duration = Duration::from_millis(50);
 
-/// Is told how many bytes of a table are done, and says whether to go on.
+/// Is told how many bytes of a table are done, none while others are waited for, and says whether to go on.
 type GoOn<'a> = &'a dyn Fn(u64) -> bool;
 
 /// A task of upkeep. Where a table is named, all tables are meant without a name.
@@ -170,7 +170,10 @@ impl UpkeepTasks {
             }
             let watched = Arc::clone(meter);
             let go_on = move |of_table| {
-                watched.reach(done + of_table);
+                match of_table {
+                    0 => watched.wait(done),
+                    _ => watched.reach(done + of_table),
+                }
                 !watched.is_cancelled()
             };
             self.blocking(move |engine| unless_dropped(work(engine, table, &go_on))).await?;

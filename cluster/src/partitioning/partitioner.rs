@@ -32,17 +32,18 @@ impl Partitioner {
         Self::ALL.into_iter().find(|partitioner| partitioner.name() == name)
     }
 
-    /// Reads a token as people write it: a decimal number, or for byte-ordered ones up to eight bytes in hexadecimal.
+    /// Reads a token as people write it: a decimal number as [`Token`] shows it, without `+` and zeros in front, or for
+    /// byte-ordered ones up to eight bytes in hexadecimal.
     ///
     /// # Errors
     /// What it should be.
     pub fn parse_token(self, text: &str) -> Result<Token, String> {
         let token = match self {
-            Self::Murmur3 => text.parse().ok().map(Token),
+            Self::Murmur3 => text.parse().ok().map(Token).filter(|token| token.to_string() == text),
             Self::ByteOrdered => from_hex(text).map(Token::from_ordered_bytes),
         };
         let expected = match self {
-            Self::Murmur3 => "a whole number of 64 bits",
+            Self::Murmur3 => "a whole number of 64 bits such as -42",
             Self::ByteOrdered => "one to eight bytes in hexadecimal, such as 6d",
         };
         token.filter(|token| *token != Token::MIN).ok_or_else(|| {

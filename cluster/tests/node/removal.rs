@@ -135,7 +135,8 @@ async fn the_ranges_of_a_removed_member_are_the_others() {
         cluster.put("n1", &format!("key {number}"), "value", All).await.expect("all are alive");
     }
     let dead = kill_for_good(&mut cluster, "n4", "n2").await;
-    cluster.node("n2").clone().assassinate(dead, false).await.expect("it is dead");
+    let removed = cluster.node("n2").clone().assassinate(dead, false).await.expect("it is dead");
+    assert!(removed.was_replica);
     cluster.until("all know", |c| c.agrees_on(3)).await;
 
     for number in 0..20 {
@@ -147,6 +148,20 @@ async fn the_ranges_of_a_removed_member_are_the_others() {
         );
         cluster.put("n3", &key, "new", All).await.expect("three replicas are left, all alive");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_member_that_was_still_joining_leaves_no_replica_missing() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.put("n1", "key", "value", One).await.expect("all are alive");
+    cluster.start("n4").await;
+    cluster.until("all know it", |c| ["n1", "n2", "n3"].iter().all(|name| c.sees_up(name, "n4"))).await;
+    let dead = kill_for_good(&mut cluster, "n4", "n1").await;
+
+    let removed = cluster.node("n1").clone().assassinate(dead, false).await.expect("it is dead");
+    assert!(!removed.was_replica);
+    cluster.until("all know", |c| c.agrees_on(3)).await;
+    cluster.put("n1", "key", "new", All).await.expect("all its replicas are alive");
 }
 
 #[tokio::test(start_paused = true)]

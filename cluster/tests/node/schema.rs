@@ -53,6 +53,23 @@ fn knows(cluster: &Cluster, name: &str, table: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_factor_above_the_members_is_warned_of() {
+    let cluster = Cluster::of(3).await;
+    let own = cluster.node("n1").status().members[0].datacenter.clone();
+    let in_own = |factor| {
+        Definition::replicated(Replication::NetworkTopology { factors: [(own.clone(), factor)].into() })
+    };
+    for (definition, warned) in
+        [(of_factor(3), None), (of_factor(4), Some("")), (in_own(3), None), (in_own(4), Some(&*own))]
+    {
+        let warnings = cluster.node("n1").warnings(&definition);
+        assert_eq!(warnings.len(), usize::from(warned.is_some()), "{warnings:?}");
+        let names = |place| warnings[0].contains("factor of 4") && warnings[0].contains(place);
+        assert!(warned.is_none_or(names), "{warnings:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_that_one_node_creates_is_known_to_all_before_it_says_so() {
     let cluster = Cluster::of(3).await;
 

@@ -144,7 +144,7 @@ pub enum Command {
     /// Drop the writes that the node keeps for members that missed them; those have to be repaired then
     #[command(before_help = "Example: helenus admin truncate-hints 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d")]
     TruncateHints(handoff::Truncate),
-    /// Remove a dead member from the cluster, for ever: its ranges have one replica less until they are repaired
+    /// Remove a dead member from the cluster, for ever: the ranges that it owned have one replica less until they are repaired
     #[command(before_help = "Example: helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d --yes")]
     Assassinate {
         /// Host id of the member, as `admin status` shows it; a node that lives is not removed
@@ -241,7 +241,7 @@ impl Command {
                 let path = format!("{ASSASSINATE_PATH}/{host_id}{force}");
                 let answer = endpoint::post(&how.endpoint.endpoint, &path)?;
                 let note = answer["note"].as_str().unwrap_or_default();
-                how.answer(&answer, &format!("removed host {host_id}: {note}"))?;
+                how.answer(&answer, &output::wrapped(&format!("removed host {host_id}: {note}")))?;
             }
             Self::Endpoints { table, key, asked } => {
                 let key = super::client::in_url(&key)?;

@@ -7,14 +7,15 @@ use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
-        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, UpkeepOutcome,
-        WriteOutcome, WriteRequest,
+        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Removed,
+        Report, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError,
+        UpkeepOutcome, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     http::Coordinate,
@@ -26,6 +27,8 @@ pub(super) struct Coordinator {
     pub(super) node: Arc<Node>,
     pub(super) transport: Arc<TcpTransport>,
     pub(super) peers: Arc<PeerListener>,
+    /// Requests of clients, from their head to their reply.
+    pub(super) begun: TaskTracker,
     /// How long requests under way may take to end when the node is drained.
     pub(super) grace: Duration,
 }
@@ -98,6 +101,9 @@ impl Coordinate for Coordinator {
     }
 
     fn readiness(&self) -> Readiness {
+        if self.begun.is_closed() {
+            return Readiness::Draining;
+        }
         match self.node.readiness() {
             Readiness::Starting(why) => {
                 let refusals = self.transport.refusals();
@@ -115,7 +121,7 @@ impl Coordinate for Coordinator {
         self.node.report(topic)
     }
 
-    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
+    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<Removed, RemovalError>> {
         Box::pin(self.node.assassinate(host_id, is_forced))
     }
 
@@ -130,8 +136,12 @@ impl Coordinate for Coordinator {
     ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>> {
         Box::pin(async move {
             if task == Upkeep::Drain {
+                self.begun.close();
                 tracing::info!("draining: no more requests are taken");
-                leave(&self.node, &self.peers, &self.transport, Instant::now() + self.grace).await;
+                let end = Instant::now() + self.grace;
+                // Those whose body is still on its way are no requests of the node yet. Past the deadline it refuses them.
+                let _: Result<(), _> = timeout_at(end, self.begun.wait()).await;
+                leave(&self.node, &self.peers, &self.transport, end).await;
             }
             self.node.upkeep(task, meter).await
         })

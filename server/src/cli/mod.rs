@@ -65,7 +65,7 @@ enum Command {
     /// Create, look at, change and drop tables
     #[command(subcommand)]
     Table(table::Command),
-    /// Look at a running cluster
+    /// Look at a running cluster, and look after its nodes
     #[command(subcommand, before_help = "Example: helenus admin status")]
     Admin(admin::Command),
     /// Look into the files of a node, which may be running or not

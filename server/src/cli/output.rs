@@ -141,6 +141,17 @@ fn spaced_names<const COLUMNS: usize>(
     spaced(header, &rows, BLANKS, terminal)
 }
 
+/// A sentence in lines no wider than the terminal, or than [`WIDTH`] where there is none.
+pub fn wrapped(sentence: &str) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(terminal_columns().unwrap_or(WIDTH as u16)).add_row([printable(sentence, &[])]);
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 0));
+    });
+    table.trim_fmt()
+}
+
 /// A name in so many characters at most, beginning and end of it if it has more.
 pub fn shortened(name: &str, most: usize) -> String {
     let length = name.chars().count();
@@ -211,6 +222,15 @@ mod tests {
             (shortened("abcdefgh", 5), shortened("abcde", 5)),
             ("ab…gh".to_owned(), "abcde".to_owned())
         );
+    }
+
+    #[test]
+    fn a_sentence_has_lines_of_eighty_columns_and_keeps_its_words() {
+        let sentence = format!("{} {} end", "a few words ".repeat(20).trim_end(), "w".repeat(72));
+        let text = wrapped(&sentence);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(text.split_whitespace().collect::<Vec<_>>().join(" "), sentence);
+        assert_eq!(wrapped("short"), "short");
     }
 
     #[test]

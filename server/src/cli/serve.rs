@@ -49,7 +49,7 @@ use super::{
     open_files, supervisor,
 };
 use crate::{
-    config::{Config, LiveSettings, SnitchKind, live::LoadError},
+    config::{Config, LiveSettings, live::LoadError},
     http::{Controls, Obey},
     peer::{GreetingProvider, PeerListener, TcpTransport},
     snitch::{self, watch::Watch},
@@ -182,7 +182,7 @@ struct RunningNode {
     peers: Arc<PeerListener>,
     /// Where others are told to reach it.
     advertised: String,
-    /// Looks at the snitch's file, if it has one for all nodes.
+    /// Looks at the snitch's file, if it has one.
     watch: Option<JoinHandle<()>>,
 }
 
@@ -227,9 +227,7 @@ impl RunningNode {
         };
         // Before the node calls others, which call back at once.
         let socket = peers.listen().context("cannot listen for other nodes")?;
-        let watch = (config.snitch.kind == SnitchKind::PropertyFile)
-            .then(|| Watch::new(config.snitch.file.clone(), &advertised, own))
-            .transpose()?;
+        let watch = Watch::new(config.snitch.kind, config.snitch.file.clone(), &advertised, own)?;
         let node = Node::start(parts).await?;
         engine.set_event_listener(telemetry::log_events(&node));
 
@@ -270,6 +268,7 @@ impl RunningNode {
             node: Arc::clone(&node),
             transport: Arc::clone(&transport),
             peers: Arc::clone(&peers),
+            begun: entrance.api.begun(),
             grace: config.http.drain_timeout.get(),
         };
         entrance.api.begin(Arc::new(coordinator));

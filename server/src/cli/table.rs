@@ -178,11 +178,16 @@ impl Create {
 
 impl Alter {
     fn run(self) -> anyhow::Result<()> {
+        let mut changes = Map::new();
+        self.options.add_to(&mut changes)?;
+        if changes.is_empty() {
+            return Err(Usage("name what is to be changed, such as --ttl 1h".to_owned()).into());
+        }
         let mut body = self.table.get()?;
         for said in ["name", "id", WARNINGS] {
             body.remove(said);
         }
-        self.options.add_to(&mut body)?;
+        body.extend(changes);
         self.table.change(&Method::PUT, Some(&body), "altered")
     }
 }

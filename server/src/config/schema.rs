@@ -126,7 +126,7 @@ sections! {
         kind: SnitchKind = SnitchKind::Settings, anything;
         /// The file of the kinds that have one.
         file: PathBuf = PathBuf::new(), |_: &PathBuf| Ok(());
-        /// How often a property file is looked at for changes.
+        /// How often the file is looked at for changes.
         poll_interval: Period = Period::secs(5), between(Period::millis(10), Period::secs(3600));
         /// The metadata service of an instance.
         ec2_endpoint: String = "http://169.254.169.254".to_owned(), |url: &String| an_http_url(url);
@@ -173,7 +173,7 @@ sections! {
         max_header_size: Size = Size::kib(16), between(Size::kib(9), Size::kib(256));
         /// Request line and headers together, before anything is looked at.
         max_head_size: Size = Size::kib(64), between(Size::kib(32), Size::mib(1));
-        /// How long requests under way may take to end when the node stops.
+        /// How long requests under way may take to end when the node is drained or stops.
         drain_timeout: Period = Period::secs(5), between(Period::millis(0), Period::secs(300));
     }
     /// `[admin]`: the listener for operators.

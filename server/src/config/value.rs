@@ -357,24 +357,32 @@ impl Value for f64 {
     }
 }
 
-/// The comma-separated parts of bare text, each with its own span.
-fn parts(text: &str, at: &Place) -> Vec<Item> {
+/// The comma-separated parts of bare text, each with its own span; an empty text has none.
+///
+/// # Errors
+/// Where a part is empty: what should stand there is not to be guessed.
+fn parts(text: &str, at: &Place) -> Result<Vec<Item>, Complaint> {
     let mut start = at.span.start;
     let mut items = Vec::new();
+    if text.trim().is_empty() {
+        return Ok(items);
+    }
     for part in text.split(',') {
-        let end = start + part.len();
-        if !part.trim().is_empty() {
-            items.push(Item { raw: Raw::Text(part.to_owned()), at: at.part(start..end) });
+        if part.trim().is_empty() {
+            let what = format!("expected a value on both sides of each comma, found `{text}`");
+            return Err(Complaint { what, at: at.clone() });
         }
+        let end = start + part.len();
+        items.push(Item { raw: Raw::Text(part.to_owned()), at: at.part(start..end) });
         start = end + 1;
     }
-    items
+    Ok(items)
 }
 
 impl<T: Value> Value for Vec<T> {
     fn read(item: &Item) -> Result<Self, Complaint> {
         match &item.raw {
-            Raw::Text(text) => parts(text, &item.at).iter().map(T::read).collect(),
+            Raw::Text(text) => parts(text, &item.at)?.iter().map(T::read).collect(),
             Raw::List(items) => items.iter().map(T::read).collect(),
             _ => Err(item.expected("a list")),
         }
@@ -429,7 +437,7 @@ impl<K: Key, T: Value> Value for BTreeMap<K, T> {
             Ok((key, T::read(value)?))
         };
         match &item.raw {
-            Raw::Text(text) => parts(text, &item.at)
+            Raw::Text(text) => parts(text, &item.at)?
                 .iter()
                 .map(|entry| {
                     let expected = || entry.expected(&format!("{what}=value"));

@@ -32,9 +32,14 @@ pub(super) async fn assassinate(
     let host_id = host_id.parse().map(HostId);
     let host_id = host_id.map_err(|_| Problem::new(Kind::BadRequest, "the host id is not a UUID"))?;
     let node = api.node_for(Access::Write)?;
-    node.assassinate(host_id, is_forced).await.map_err(|error| not_removed(&error))?;
-    let note = "the ranges of the removed member have one replica less than the replication factor asks for, until \
-                their data is repaired";
+    let removed = node.assassinate(host_id, is_forced).await.map_err(|error| not_removed(&error))?;
+    let note = match removed.was_replica {
+        true => {
+            "the ranges of the removed member have one replica less than the replication factor asks for, until their \
+             data is repaired"
+        }
+        false => "it was a replica of no table, so none is missing",
+    };
     Ok(Json(json!({ "removed": host_id, "note": note })).into_response())
 }
 
@@ -42,7 +47,7 @@ fn not_removed(error: &RemovalError) -> Problem {
     let kind = match error {
         RemovalError::Unknown(_) => Kind::NoSuchMember,
         RemovalError::Storage(ReplicaError::StorageFull(_)) => Kind::StorageFull,
-        RemovalError::Storage(_) => Kind::WriteFailure,
+        RemovalError::Storage(_) => Kind::StorageFailure,
         _ => Kind::Conflict,
     };
     Problem::new(kind, error.to_string())

@@ -73,7 +73,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
     let (head, body) = request.into_parts();
     let parameters =
         Parameters::parse(head.uri.query(), &head.headers, parameters::OF_BATCH, Access::Write)?.of(&head);
-    let node = api.node_with_room(Access::Write)?;
+    let begun = api.begin_request_with_room(Access::Write)?;
     let bodies = api.bodies.of_at_most(MAX_BODY_BYTES.min(api.limits.body_bytes_in_flight));
     let first = bodies.begin(&body)?;
     let mut bytes = Vec::with_capacity(first.bytes());
@@ -83,7 +83,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
     drop(bytes);
     let errand = Errand {
         api: &api,
-        node,
+        node: begun.node,
         timeout: parameters.timeout,
         deadline: Instant::now() + parameters.timeout.unwrap_or(PATIENCE),
         room: AtomicUsize::new(MAX_REPLY_BYTES.max(api.limits.max_value_bytes)),

@@ -7,9 +7,9 @@ use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Report,
-        ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError, UpkeepOutcome,
-        WriteOutcome, WriteRequest,
+        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Removed,
+        Report, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError,
+        UpkeepOutcome, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -53,7 +53,7 @@ pub trait Coordinate: Send + Sync + 'static {
     /// A report for operators; `None` if it is about a table that it does not know.
     fn report(&self, topic: &Topic) -> Option<Report>;
     /// Removes a dead member from the cluster.
-    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>>;
+    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<Removed, RemovalError>>;
     /// Does what an operator wants with the hints that it keeps; how many it has dropped.
     fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>>;
     /// Does upkeep of its storage.
@@ -124,7 +124,7 @@ impl Coordinate for Node {
         Node::report(self, topic)
     }
 
-    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
+    fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<Removed, RemovalError>> {
         Box::pin(Node::assassinate(self, host_id, is_forced))
     }
 

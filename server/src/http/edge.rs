@@ -24,6 +24,7 @@ use hyper::{
 use super::{
     Api, Limits, origin, parameters,
     problem::{Kind, Problem},
+    unread::Follower,
 };
 use crate::{
     listen::{Overload, Refusal},
@@ -57,7 +58,8 @@ pub(super) struct RequestNumber(pub(super) u64);
 
 /// Lets what the URL table serves in, and its reply out.
 pub(super) async fn layer(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    pass(&api, request, |request| next.run(request)).await
+    let (follower, request) = Follower::of(request);
+    follower.reply(pass(&api, request, |request| next.run(request)).await)
 }
 
 /// Lets a request in to what answers it, and its reply out.

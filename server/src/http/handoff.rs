@@ -88,7 +88,7 @@ async fn perform(api: &Api, command: Handoff) -> Result<u64, Problem> {
     api.node_for(Access::Write)?.handoff(command).await.map_err(|error| {
         let kind = match error {
             ReplicaError::StorageFull(_) => Kind::StorageFull,
-            _ => Kind::WriteFailure,
+            _ => Kind::StorageFailure,
         };
         Problem::new(kind, error.to_string())
     })

@@ -59,10 +59,10 @@ pub(super) async fn without_table() -> Problem {
 }
 
 async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let node = api.node_with_room(Access::Read)?;
+    let begun = api.begin_request_with_room(Access::Read)?;
     let (table, key, parameters) = address(request, parameters::OF_GET, Access::Read)?;
     let asked = ReadRequest { table, key, options: parameters.options() };
-    Ok(match node.read(asked).await {
+    Ok(match begun.node.read(asked).await {
         Ok(outcome) => {
             let met = outcome.met.clone();
             let session = session::after(parameters.session.as_deref(), outcome.observed.as_ref());
@@ -101,7 +101,7 @@ async fn write_new(api: &Api, request: Request) -> Result<Ended, Problem> {
 }
 
 async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let node = api.node_with_room(Access::Write)?;
+    let begun = api.begin_request_with_room(Access::Write)?;
     let (table, key, parameters) = address(request, parameters::OF_DELETE, Access::Write)?;
     refuse_conditions(&request.headers)?;
     let asked = WriteRequest {
@@ -111,7 +111,7 @@ async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
         options: parameters.options(),
         timestamp: parameters.timestamp,
     };
-    Ok(match node.write(asked).await {
+    Ok(match begun.node.write(asked).await {
         Ok(outcome) => {
             let reply = reply::written(&outcome);
             met(outcome, reply, &parameters)
@@ -129,7 +129,7 @@ async fn store(
     key: Bytes,
     parameters: &Parameters,
 ) -> Result<Result<WriteOutcome, Failure>, Problem> {
-    let node = api.node_with_room(Access::Write)?;
+    let begun = api.begin_request_with_room(Access::Write)?;
     refuse_conditions(headers)?;
     let first = api.bodies.begin(&body)?;
     let mut stored = envelope::begin(headers, first.bytes())?;
@@ -142,7 +142,7 @@ async fn store(
         options: parameters.options(),
         timestamp: parameters.timestamp,
     };
-    Ok(node.write(asked).await)
+    Ok(begun.node.write(asked).await)
 }
 
 /// Table, key and parameters of a request.

@@ -20,11 +20,12 @@
 //!   silence. `Helenus-Meta-*` is the client's own.
 //!
 //! Reading order: this page, [`routes`], [`kv`], [`key`], [`query`], [`parameters`], [`path_part`], [`body`], [`envelope`], [`session`],
-//! [`reply`], [`problem`], [`edge`], [`origin`], [`coordinate`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
+//! [`reply`], [`problem`], [`edge`], [`unread`], [`origin`], [`coordinate`], [`begun`]; then [`scan`], [`batch`], [`tables`], [`health`], [`metrics`], [`reports`], [`replicas`],
 //! [`tasks`], [`upkeep`], [`settings`], [`admin`], [`openapi`].
 
 mod admin;
 mod batch;
+mod begun;
 mod body;
 mod coordinate;
 mod edge;
@@ -49,6 +50,7 @@ mod session;
 mod settings;
 mod tables;
 mod tasks;
+mod unread;
 mod upkeep;
 
 use std::{
@@ -65,8 +67,10 @@ use axum::{
 use helenus_cluster::{error::RequestError, time::WallClock};
 use hyper::{Uri, header::HeaderValue};
 use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
 
 use self::{
+    begun::Begun,
     body::Bodies,
     edge::Numbers,
     problem::{Access, Kind, Problem},
@@ -119,6 +123,8 @@ pub struct Api {
     starting: Mutex<String>,
     clock: Arc<dyn WallClock>,
     metrics: Arc<Metrics>,
+    /// Requests of clients from their head to their reply; closed once no more begin.
+    begun: TaskTracker,
     limits: Limits,
     bodies: Bodies,
     numbers: Numbers,
@@ -151,6 +157,7 @@ impl Api {
             starting: Mutex::new("its storage is not open yet".to_owned()),
             clock,
             metrics,
+            begun: TaskTracker::new(),
             limits,
             bodies,
             numbers,
@@ -196,14 +203,31 @@ impl Api {
         self.node().map_err(|problem| problem.not_sent(access))
     }
 
-    /// The node, for a request that costs it time; an overloaded one has none, and says so before anything is read.
-    fn node_with_room(&self, access: Access) -> Result<&dyn Coordinate, Problem> {
+    /// The node, for a request of a client that begins now.
+    fn begin_request(&self, access: Access) -> Result<Begun<'_>, Problem> {
         let node = self.node_for(access)?;
-        if node.has_room() {
-            return Ok(node);
+        // Taken before the look: a drain either waits for it, or is seen by it.
+        let place = self.begun.token();
+        if self.begun.is_closed() {
+            return Err(Problem::of_request(&RequestError::Draining, access));
+        }
+        Ok(Begun::new(node, place))
+    }
+
+    /// As [`Api::begin_request`], for one that costs the node time; an overloaded one has none, and says so before
+    /// anything is read.
+    fn begin_request_with_room(&self, access: Access) -> Result<Begun<'_>, Problem> {
+        let begun = self.begin_request(access)?;
+        if begun.node.has_room() {
+            return Ok(begun);
         }
         let why = RequestError::Overloaded("too many requests are under way");
         Err(Problem::of_request(&why, access))
+    }
+
+    /// The requests of clients that have begun. Once it is closed, no more begin.
+    pub fn begun(&self) -> TaskTracker {
+        self.begun.clone()
     }
 
     /// Answers connections that are refused before they have a request.

@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     WriteFailure,
     ReadFailure,
     StorageFull,
+    StorageDamaged,
+    StorageFailure,
     NoSuchMember,
     NoSuchSnapshot,
     Conflict,
@@ -55,7 +57,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -80,6 +82,8 @@ impl Kind {
         Self::WriteFailure,
         Self::ReadFailure,
         Self::StorageFull,
+        Self::StorageDamaged,
+        Self::StorageFailure,
         Self::NoSuchMember,
         Self::NoSuchSnapshot,
         Self::Conflict,
@@ -118,6 +122,8 @@ impl Kind {
             Self::ReadTimeout => ("read-timeout", 504, "Too few replicas answered the read in time"),
             Self::WriteFailure => ("write-failure", 500, "Too many replicas failed to write"),
             Self::ReadFailure => ("read-failure", 500, "Too many replicas failed to read"),
+            Self::StorageDamaged => ("storage-damaged", 500, "A file of the node is damaged"),
+            Self::StorageFailure => ("storage-failure", 500, "The storage of the node failed"),
             Self::StorageFull => ("storage-full", 507, "The storage of too many replicas is full"),
             Self::NoSuchSnapshot => ("no-such-snapshot", 404, "The node has no such snapshot"),
             Self::NoSuchMember => ("no-such-member", 404, "The cluster has no such member"),

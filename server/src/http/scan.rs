@@ -58,7 +58,7 @@ pub(super) async fn page(State(api): State<Arc<Api>>, request: Request) -> Respo
 }
 
 async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let node = api.node_with_room(Access::Read)?;
+    let begun = api.begin_request_with_room(Access::Read)?;
     let (raw_table, _) = key::split(request.uri.path());
     let table = key::table(raw_table)?;
     let query = request.uri.query();
@@ -75,7 +75,7 @@ async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
         limit: parameters.limit.unwrap_or(DEFAULT_LIMIT),
         options: parameters.options(),
     };
-    Ok(match node.scan(asked).await {
+    Ok(match begun.node.scan(asked).await {
         Ok(outcome) => {
             let met = outcome.met.clone();
             // Scans neither go by a session nor tell it anything: it goes back as it came.

@@ -105,7 +105,7 @@ async fn changed(api: Arc<Api>, name: String, value: Option<String>) -> Result<R
         tracing::info!(setting = name, value, "a setting was changed");
         Ok(shown(controls))
     });
-    outcome.await.unwrap_or_else(|error| Err(Problem::new(Kind::WriteFailure, error.to_string())))
+    outcome.await.unwrap_or_else(|error| Err(Problem::new(Kind::StorageFailure, error.to_string())))
 }
 
 fn shown(controls: &Controls) -> Response {
@@ -136,13 +136,13 @@ fn not_changed(error: &LiveError) -> Problem {
     match error {
         LiveError::NotLive(_) => Problem::new(Kind::NoSuchSetting, detail).about("name"),
         LiveError::Invalid(_) => Problem::bad_field("value", detail),
-        LiveError::Io(_) => Problem::new(Kind::WriteFailure, detail),
+        LiveError::Io(_) => Problem::new(Kind::StorageFailure, detail),
     }
 }
 
 fn not_logged(error: &LogsError) -> Problem {
     match error {
         LogsError::Filter(_) => Problem::bad_field("target", error.to_string()),
-        _ => Problem::new(Kind::WriteFailure, error.to_string()),
+        _ => Problem::new(Kind::StorageFailure, error.to_string()),
     }
 }

@@ -78,16 +78,17 @@ pub(super) async fn define(State(api): State<Arc<Api>>, request: Request) -> Res
     let (head, body) = request.into_parts();
     let name = name_of(&head)?;
     let deadline = deadline_of(&head)?;
-    let node = api.node_for(Access::Write)?;
+    let begun = api.begin_request(Access::Write)?;
     let body = read(&api, body).await?;
-    let tables = node.tables();
+    let tables = begun.node.tables();
     let like = |name: &str| tables.iter().find(|table| table.name == name);
     let replication =
         like(&name).or_else(|| like(DEFAULT_TABLE)).map(|table| table.definition.replication.clone());
     let definition = definition::parse(&body, replication)?;
-    let change = node.define_table(&name, definition, deadline).await.map_err(|error| problem(&error))?;
+    let change =
+        begun.node.define_table(&name, definition, deadline).await.map_err(|error| problem(&error))?;
     let status = if change.is_created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(changed(node, &change))).into_response())
+    Ok((status, Json(changed(begun.node, &change))).into_response())
 }
 
 /// `DELETE`: drop it with all that is in it.
@@ -95,9 +96,9 @@ pub(super) async fn drop_table(State(api): State<Arc<Api>>, request: Request) ->
     let head = request.into_parts().0;
     let name = name_of(&head)?;
     let deadline = deadline_of(&head)?;
-    let node = api.node_for(Access::Write)?;
-    let change = node.drop_table(&name, deadline).await.map_err(|error| problem(&error))?;
-    Ok(Json(changed(node, &change)).into_response())
+    let begun = api.begin_request(Access::Write)?;
+    let change = begun.node.drop_table(&name, deadline).await.map_err(|error| problem(&error))?;
+    Ok(Json(changed(begun.node, &change)).into_response())
 }
 
 /// A path whose table is empty.

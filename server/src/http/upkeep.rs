@@ -130,7 +130,7 @@ pub(super) fn problem_of(error: &UpkeepError) -> Problem {
     match error {
         UpkeepError::NoSuchTable(_) => Problem::new(Kind::NoSuchTable, detail).about("table"),
         UpkeepError::Overloaded => Problem::new(Kind::Overloaded, detail),
-        UpkeepError::Draining => Problem::new(Kind::Draining, detail),
+        UpkeepError::Draining | UpkeepError::Stopped(_) => Problem::new(Kind::Draining, detail),
         UpkeepError::Cancelled => Problem::new(Kind::Conflict, detail),
         UpkeepError::Storage(Error::SnapshotName { .. }) => Problem::bad_field("name", detail),
         UpkeepError::Storage(Error::SnapshotExists { .. }) => {
@@ -140,6 +140,7 @@ pub(super) fn problem_of(error: &UpkeepError) -> Problem {
             Problem::new(Kind::NoSuchSnapshot, detail).about("name")
         }
         UpkeepError::Storage(Error::StorageFull { .. }) => Problem::new(Kind::StorageFull, detail),
-        _ => Problem::new(Kind::WriteFailure, detail),
+        UpkeepError::Storage(Error::Corrupt { .. }) => Problem::new(Kind::StorageDamaged, detail),
+        _ => Problem::new(Kind::StorageFailure, detail),
     }
 }

@@ -1,8 +1,8 @@
 //! The snitch of a node as it meets the world: files and the metadata service are read here, what they say is understood
 //! in [`helenus_cluster::snitch`].
 //!
-//! A node asks once, at its start, where it stands. A property file is looked at ever after, though only to warn: the
-//! node keeps its place, and a file that says otherwise is wrong about this cluster.
+//! A node asks once, at its start, where it stands. A file is looked at ever after, though only to tell the log: the node
+//! keeps its place, and a file that says otherwise is wrong about this cluster.
 //!
 //! Reading order: this page, `ec2`, [`watch`].
 

@@ -18,8 +18,8 @@ use helenus_cluster::{
     message::ReplicaError,
     node::{
         Change, Failure, Handoff, HeldBy, LookUp, Met, Meter, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, Report, RequestOptions, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic,
-        TraceEvent, Upkeep, UpkeepError, UpkeepOutcome, WriteOutcome, WriteRequest,
+        RemovalError, Removed, Report, RequestOptions, ScanOutcome, ScanRequest, SchemaChange, SchemaError,
+        Topic, TraceEvent, Upkeep, UpkeepError, UpkeepOutcome, WriteOutcome, WriteRequest,
         reports::{ClusterStatus, Endpoints},
     },
     node_id::HostId,
@@ -223,7 +223,7 @@ impl Coordinate for Scripted {
         self.readiness.lock().clone().unwrap_or(Readiness::Ready)
     }
 
-    fn assassinate(&self, host_id: HostId, _is_forced: bool) -> BoxFuture<'_, Result<(), RemovalError>> {
+    fn assassinate(&self, host_id: HostId, _is_forced: bool) -> BoxFuture<'_, Result<Removed, RemovalError>> {
         let verdict = if host_id == HOST { RemovalError::Itself } else { RemovalError::Unknown(host_id) };
         ready(Err(verdict)).boxed()
     }

@@ -27,7 +27,7 @@ impl ServedNode {
         Self { node, served }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.served.address
     }
 

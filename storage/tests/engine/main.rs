@@ -10,6 +10,8 @@ mod dropping;
 mod durability;
 mod full_disk;
 mod major;
+mod merge_rig;
+mod merging;
 mod model;
 mod pacing;
 mod pages;

@@ -4,7 +4,7 @@
 use helenus_storage::Options;
 
 use crate::{
-    purge::{GRACE, Rig, THEN, tombstone},
+    merge_rig::{GRACE, Rig, THEN, tombstone},
     rig::{TABLE, everything, flush, plain, read, write},
 };
 

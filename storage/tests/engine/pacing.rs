@@ -9,7 +9,7 @@ use std::{
 use helenus_storage::{Compression, Engine, Error, Options, Record, Timestamp, disk::SimulatedDisk};
 
 use crate::{
-    purge::{GRACE, Rig, THEN, tombstone},
+    merge_rig::{GRACE, Rig, THEN, tombstone},
     rig::{TABLE, flush, open, plain, small, write},
 };
 

@@ -150,9 +150,10 @@ impl KnownCluster {
 
     /// Puts a tombstone in the place of a dead member, durably. Its ranges are one replica short from then on. Unless
     /// forced, only where a majority of the members is up: the dead may be the ones on this side of a partition.
-    pub(crate) async fn remove(&self, host_id: HostId, is_forced: bool) -> Result<(), RemovalError> {
+    pub(crate) async fn remove(&self, host_id: HostId, is_forced: bool) -> Result<Removed, RemovalError> {
         let mut writer = self.writer.lock().await;
-        let mut view = self.picture.load().view.clone();
+        let before = self.picture.load_full();
+        let mut view = before.view.clone();
         if host_id == self.identity.host_id() {
             return Err(RemovalError::Itself);
         }
@@ -168,14 +169,22 @@ impl KnownCluster {
         if !is_forced && up * 2 <= members {
             return Err(RemovalError::Minority { up, members });
         }
+        let removed = Removed { was_replica: known.state.owns_ranges() && before.is_replica(host_id) };
         view.remove(host_id);
         let changes = Changes { members: vec![host_id], ..Changes::default() };
         self.save(&mut writer, &view, &changes).await.map_err(RemovalError::Storage)?;
         self.publish(&mut writer, view.clone(), &changes.members);
         helenus_storage::sometimes!("a dead member was removed");
-        tracing::warn!(host = %host_id, "removed a dead member: its ranges are one replica short until they are repaired");
+        match removed.was_replica {
+            true => tracing::warn!(
+                host = %host_id,
+                "removed a dead member: its ranges are one replica short until they are repaired"
+            ),
+            false => tracing::warn!(host = %host_id, "removed a dead member, which was a replica of nothing"),
+        }
         // It may have been the last of whom this node waited to hear.
-        self.move_on(&mut writer, view).await.map_err(RemovalError::Storage)
+        self.move_on(&mut writer, view).await.map_err(RemovalError::Storage)?;
+        Ok(removed)
     }
 
     /// Settles or becomes normal if that is due.
@@ -399,6 +408,13 @@ pub(super) fn bury(view: &mut View, id: TableId) {
         id.0
     );
     view.bury_table(id);
+}
+
+/// A member that was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// Whether some table had replicas there, which are missing from now on.
+    pub was_replica: bool,
 }
 
 /// Why a member was not removed. Nothing has changed.

@@ -17,7 +17,7 @@ mod evicting;
 mod health;
 mod learning;
 
-pub use learning::RemovalError;
+pub use learning::{RemovalError, Removed};
 
 use std::{
     collections::BTreeSet,
@@ -84,6 +84,13 @@ impl Picture {
 
     pub(crate) fn place(&self, table: &Table, token: Token) -> Placement {
         Strategy::from(&table.definition.replication).place(&self.ring, token)
+    }
+
+    /// Whether some table has replicas at a member, whatever they hold.
+    fn is_replica(&self, host_id: HostId) -> bool {
+        let mut tokens = self.ring.ranges().map(|range| range.end);
+        let is_of = |table: &Table, token| self.place(table, token).natural.contains(&host_id);
+        tokens.any(|token| self.view.tables().iter().any(|table| is_of(table, token)))
     }
 
     /// How to call a member.

@@ -18,7 +18,8 @@ pub struct CompactionReport {
     pub throughput_bytes_per_second: u64,
     /// What they may read now, since it is raised while much waits; none for no limit.
     pub limit_bytes_per_second: Option<u64>,
-    /// When the last of those under way will be done, at the speed of the last seconds and within the limit.
+    /// When the last of those under way will be done, at the speed of the last seconds and within the limit; absent as long
+    /// as none has begun to move.
     pub remaining_seconds: Option<f64>,
     /// SSTables that are damaged and left out.
     pub set_aside: Vec<String>,
@@ -41,7 +42,7 @@ pub struct RunningCompaction {
     pub total_bytes: u64,
     /// Since it began.
     pub elapsed_seconds: f64,
-    /// Until it is done, likewise; absent as long as neither is known.
+    /// Until it is done, likewise; absent as long as it has not begun to move.
     pub remaining_seconds: Option<f64>,
 }
 
@@ -62,8 +63,7 @@ pub(super) fn of(source: &Source) -> CompactionReport {
     };
     let merges = engine.compactions();
     // They share the limit.
-    let at_the_limit =
-        limit.and_then(|limit| remaining_seconds(merges.iter().map(left).sum(), None, Some(limit)));
+    let at_the_limit = limit.map(|limit| merges.iter().map(left).sum::<u64>() as f64 / limit);
     let compactions: Vec<_> = merges.into_iter().map(running).collect();
     let remaining = compactions.iter().filter_map(|merge| merge.remaining_seconds).reduce(f64::max);
     let debt = engine.compaction_debt();
@@ -82,11 +82,11 @@ fn left(merge: &Compaction) -> u64 {
     merge.input_bytes.saturating_sub(merge.done_bytes)
 }
 
-/// How long the rest takes at this pace, in bytes per second, but not faster than the limit; `None` as long as neither is
-/// known.
+/// How long the rest takes at this pace, in bytes per second, but not faster than the limit. Without a pace nobody knows:
+/// what has not begun to move may wait for others, whatever the limit.
 fn remaining_seconds(left: u64, pace: Option<f64>, limit: Option<f64>) -> Option<f64> {
-    let pace = pace.into_iter().chain(limit).reduce(f64::min)?;
-    Some(left as f64 / pace)
+    let pace = pace?;
+    Some(left as f64 / limit.map_or(pace, |limit| limit.min(pace)))
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(remaining_seconds(900, Some(10.0), None), Some(90.0));
         assert_eq!(remaining_seconds(900, Some(10.0), Some(1.0)), Some(900.0), "the limit was lowered");
         assert_eq!(remaining_seconds(900, Some(10.0), Some(1000.0)), Some(90.0));
-        assert_eq!(remaining_seconds(900, None, Some(100.0)), Some(9.0), "nothing is done yet");
+        assert_eq!(remaining_seconds(900, None, Some(100.0)), None, "nothing is done yet");
         assert_eq!(remaining_seconds(900, None, None), None);
         assert_eq!(remaining_seconds(0, Some(10.0), None), Some(0.0));
     }

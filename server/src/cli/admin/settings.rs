@@ -92,8 +92,10 @@ impl SetLogLevel {
         let target = self.target.as_deref().map(|target| format!("&target={}", percent_encoded(target)));
         let path = format!("/admin/v1/log-level?level={}{}", self.level, target.unwrap_or_default());
         let answer = endpoint::ask(&Method::PUT, &self.how.endpoint.endpoint, &path, PATIENCE)?;
-        let filter = answer["filter"].as_str().unwrap_or_default();
-        self.how.answer(&answer, &format!("the log shows {filter}, until the node stops"))
+        // With blanks between the directives, where a long one is wrapped.
+        let filter = answer["filter"].as_str().unwrap_or_default().replace(',', ", ");
+        let said = format!("the log shows {filter}, until the node stops");
+        self.how.answer(&answer, &output::wrapped(&said))
     }
 }
 

@@ -95,21 +95,24 @@ fn short_load(bytes: Option<u64>) -> String {
 
 fn notes(member: &Member) -> String {
     let Member { address, host_id, up, state, why, clock, .. } = member;
+    let note = |what: String| output::wrapped(&format!("Note: {what}")) + "\n";
     let mut notes = match (why, state.as_str()) {
         // A node of itself, once it is drained.
-        (Some(why), "normal") => format!("Note: {address}: {why}\n"),
-        (Some(why), state) => format!("Note: {address} is {state}: {why}\n"),
-        (None, "joining") => format!("Note: {address} is joining; its own `admin status` says why\n"),
+        (Some(why), "normal") => note(format!("{address}: {why}")),
+        (Some(why), state) => note(format!("{address} is {state}: {why}")),
+        (None, "joining") => note(format!("{address} is joining; its own `admin status` says why")),
         (None, _) => String::new(),
     };
     if state == "joining" && *up == Some(false) {
-        notes += &format!(
-            "Note: {address} is joining and down: writes of its ranges wait for one replica more until it is back, or \
-             evicted after 30 s; if that does not happen, remove it with `helenus admin assassinate {host_id}`\n"
-        );
+        notes += &note(format!(
+            "{address} is joining and down: writes of its ranges wait for one replica more until it is back, or evicted \
+             after 30 s; if it is not, remove it with"
+        ));
+        // In one line, to be copied.
+        notes += &format!("    helenus admin assassinate {host_id}\n");
     }
     if let Some(clock) = clock {
-        notes += &format!("Note: the clock of {address} is off: {clock}\n");
+        notes += &note(format!("the clock of {address} is off: {clock}"));
     }
     notes
 }
@@ -144,7 +147,7 @@ mod tests {
             Member { state: "joining".to_owned(), why, owns: 0.0, ..member("127.2.1.2:7171", "dc2") };
         let elsewhere =
             Member { why: None, up: Some(false), address: "127.2.1.4:7171".to_owned(), ..joining.clone() };
-        let why = Some("it is drained".to_owned());
+        let why = Some("it is drained and takes no part in the cluster until it is started again".to_owned());
         let drained = Member { up: None, why, ..member("127.0.0.1:7173", "dc1") };
         let text = render(&Status { members: vec![here, dead, drained, joining, elsewhere] });
         assert_eq!(
@@ -168,11 +171,14 @@ UJ 127.2.1.2:7171 ?    16     0.0% 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d rack1
 DJ 127.2.1.4:7171 ?    16     0.0% 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d rack1
 
 Note: the clock of 127.0.0.1:7172 is off: 1h ahead of this node's
-Note: 127.0.0.1:7173: it is drained
+Note: 127.0.0.1:7173: it is drained and takes no part in the cluster until it is
+started again
 Note: 127.2.1.2:7171 is joining: the cluster holds records
 Note: 127.2.1.4:7171 is joining; its own `admin status` says why
-Note: 127.2.1.4:7171 is joining and down: writes of its ranges wait for one replica more until it is back, or evicted \
-after 30 s; if that does not happen, remove it with `helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d`"
+Note: 127.2.1.4:7171 is joining and down: writes of its ranges wait for one
+replica more until it is back, or evicted after 30 s; if it is not, remove it
+with
+    helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d"
         );
     }
 

@@ -99,6 +99,9 @@ impl Tasks {
                     return Ok(output::answer_json(&reply)?);
                 }
                 let tasks: Vec<Task> = serde_json::from_value(reply["tasks"].clone())?;
+                if tasks.is_empty() {
+                    return Ok(output::answer("no tasks")?);
+                }
                 let rows = tasks.iter().map(row).collect();
                 let header = ["ID", "TASK", "OF", "STATE", "PROGRESS", "STARTED", "TIME"];
                 Ok(output::answer(&output::table_of_names(header, rows, &[2]))?)

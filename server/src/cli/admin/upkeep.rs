@@ -158,6 +158,9 @@ impl Snapshot {
                     return Ok(output::answer_json(&reply)?);
                 }
                 let snapshots = reply["snapshots"].as_array().map(Vec::as_slice).unwrap_or_default();
+                if snapshots.is_empty() {
+                    return Ok(output::answer("no snapshots")?);
+                }
                 let rows: Vec<_> = snapshots.iter().map(row).collect();
                 let header = ["NAME", "SSTABLES", "SIZE", "DIRECTORY"];
                 Ok(output::answer(&output::table_of_names(header, rows, &[0, 3]))?)

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::{process::Recorded, topology::Topology};
+use super::{process::Recorded, shell, topology::Topology};
 use crate::cli::Usage;
 
 const MADE_BY: &str = "helenus local";
@@ -65,7 +65,7 @@ impl Directory {
     /// Opens the cluster of a directory.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         Self::open_if_made(path)?.with_context(|| {
-            format!("there is no cluster in {}; `helenus local up` makes one", path.display())
+            format!("there is no cluster in {}; `{} up` makes one", path.display(), shell::local(path))
         })
     }
 

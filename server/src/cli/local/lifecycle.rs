@@ -17,6 +17,7 @@ use super::{
     Up,
     directory::Directory,
     process::{self, Recorded, Started, State},
+    shell,
     status::{self, state},
     topology::Topology,
     watch::{self, Goal},
@@ -62,9 +63,9 @@ pub fn up(path: &Path, up: &Up) -> anyhow::Result<()> {
     let mut directory = made.unwrap_or_else(|| Directory::planned(path, Topology::asked(up), up.set.clone()));
     if let Some(what) = directory.cluster.topology.contradiction(up) {
         anyhow::bail!(
-            "the cluster in {} was made otherwise ({what}); leave the option out, or begin anew after \
-             `helenus local down --wipe`",
-            path.display()
+            "the cluster in {} was made otherwise ({what}); leave the option out, or begin anew after `{} down --wipe`",
+            path.display(),
+            shell::local(path)
         );
     }
     let stopped: Vec<u32> =
@@ -134,7 +135,8 @@ fn adopt_settings(directory: &mut Directory, up: &Up, stopped: &[u32]) -> anyhow
     }
     if stopped.len() < directory.nodes().count() {
         anyhow::bail!(
-            "nodes are running with other settings; `helenus local down` comes before another --set"
+            "nodes are running with other settings; `{} down` comes before another --set",
+            shell::local(directory.path())
         );
     }
     directory.cluster.set.clone_from(&up.set);
@@ -246,13 +248,14 @@ pub fn start(path: &Path, node: u32) -> anyhow::Result<()> {
     let lock = Directory::lock(path)?;
     let directory = open_node(path, node)?;
     let mut started = Vec::new();
+    let local = shell::local(path);
     match state(&directory, node).1 {
         State::Running if watch::is_draining(directory.cluster.topology.spot(node).http) => anyhow::bail!(
-            "node {node} is drained and takes no more requests; `helenus local kill {node} --signal TERM` ends it, and \
-             `helenus local start {node}` starts it again"
+            "node {node} is drained and takes no more requests; `{local} kill {node} --signal TERM` ends it, and \
+             `{local} start {node}` starts it again"
         ),
         State::Running => output::note(&format!("node {node} is running already")),
-        State::Paused => anyhow::bail!("node {node} is paused; `helenus local resume {node}` lets it go on"),
+        State::Paused => anyhow::bail!("node {node} is paused; `{local} resume {node}` lets it go on"),
         State::Stopped => {
             process::check_addresses(&directory, node)?;
             started.push(process::start(&directory, node)?);
@@ -331,6 +334,9 @@ fn open_node(path: &Path, node: u32) -> anyhow::Result<Directory> {
 fn alive(directory: &Directory, node: u32) -> anyhow::Result<(Recorded, State)> {
     match state(directory, node) {
         (Some(process), state) => Ok((process, state)),
-        (None, _) => anyhow::bail!("node {node} is not running; `helenus local start {node}` starts it"),
+        (None, _) => {
+            let local = shell::local(directory.path());
+            anyhow::bail!("node {node} is not running; `{local} start {node}` starts it")
+        }
     }
 }

@@ -12,11 +12,12 @@
 //! settings on their command lines, where no environment variable wins over them.
 //!
 //! Reading order: [`topology`] is who listens where; `directory` the files above; `process` starting, finding and
-//! signalling; `watch` asking the nodes how they are; [`status`] and [`lifecycle`] the commands made of them.
+//! signalling; `watch` asking the nodes how they are; `shell` what is told to be typed; [`status`] and [`lifecycle`] the commands made of them.
 
 mod directory;
 pub mod lifecycle;
 mod process;
+mod shell;
 pub mod status;
 pub mod topology;
 mod watch;

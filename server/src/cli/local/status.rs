@@ -1,13 +1,13 @@
 //! What the nodes do and see, as a table, and what to do with them, as lines to paste.
 
-use std::{env, path::Path};
+use std::path::Path;
 
 use serde_json::json;
 
 use super::{
     directory::Directory,
     process::{Recorded, State},
-    watch,
+    shell, watch,
 };
 use crate::cli::output::{self, Format};
 
@@ -93,11 +93,7 @@ pub(super) fn table(directory: &Directory) -> String {
 pub(super) fn banner(directory: &Directory) -> String {
     let topology = &directory.cluster.topology;
     let (first, last) = (topology.spot(1).http, topology.spot(topology.nodes).http);
-    let program = program();
-    let dir = match env::current_dir() {
-        Ok(here) if here.join(".helenus") == directory.path() => String::new(),
-        _ => format!(" --dir {}", shell_word(&directory.path().display().to_string())),
-    };
+    let (program, dir) = (shell::program(), shell::option(directory.path()));
     let export = if first.to_string() == "127.0.0.1:7071" {
         String::new()
     } else {
@@ -111,24 +107,6 @@ pub(super) fn banner(directory: &Directory) -> String {
          {program} admin status\n  \
          {program} local{dir} down"
     )
-}
-
-/// How to call this program from a shell: by its name if that is what the shell finds.
-fn program() -> String {
-    let Ok(own) = env::current_exe() else { return "helenus".to_owned() };
-    let paths = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&paths).map(|path| path.join("helenus")).find(|path| path.is_file());
-    let is_own = found.is_some_and(|found| found.canonicalize().ok() == own.canonicalize().ok());
-    if is_own { "helenus".to_owned() } else { shell_word(&own.display().to_string()) }
-}
-
-fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// The process of a node, if it has one, and what it does.

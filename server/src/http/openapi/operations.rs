@@ -66,8 +66,14 @@ const OF_SCHEMA: &[Kind] = &[
     Kind::NotImplemented,
     Kind::WriteFailure,
 ];
-const OF_TASKS: &[Kind] =
-    &[Kind::NoSuchTable, Kind::Conflict, Kind::WriteFailure, Kind::StorageFull, Kind::Draining];
+const OF_TASKS: &[Kind] = &[
+    Kind::NoSuchTable,
+    Kind::Conflict,
+    Kind::StorageDamaged,
+    Kind::StorageFailure,
+    Kind::StorageFull,
+    Kind::Draining,
+];
 
 const READ: &[&str] = &[
     "table",
@@ -345,7 +351,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Remove a dead member for ever",
         parameters: &["host_id", "force"],
         replies: &[(200, "Object", "It is removed")],
-        problems: &[Kind::NoSuchMember, Kind::Conflict, Kind::WriteFailure, Kind::StorageFull],
+        problems: &[Kind::NoSuchMember, Kind::Conflict, Kind::StorageFailure, Kind::StorageFull],
         ..NOTHING
     },
     Operation {
@@ -407,7 +413,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Make a snapshot of all tables",
         &["snapshot", "wait_ms"],
     ),
-    report("/admin/v1/snapshots", "list_snapshots", "The snapshots", &[(200, "Snapshots", "By name")]),
+    Operation {
+        problems: &[Kind::StorageFailure, Kind::Draining],
+        ..report("/admin/v1/snapshots", "list_snapshots", "The snapshots", &[(200, "Snapshots", "By name")])
+    },
     Operation {
         method: "delete",
         path: "/admin/v1/snapshots/{name}",
@@ -415,7 +424,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Remove a snapshot",
         parameters: &["snapshot"],
         replies: &[(200, "Object", "It is removed")],
-        problems: &[Kind::NoSuchSnapshot, Kind::WriteFailure],
+        problems: &[Kind::NoSuchSnapshot, Kind::StorageFailure, Kind::Draining],
         ..NOTHING
     },
     report("/admin/v1/tasks", "list_tasks", "What takes long", &[(200, "Tasks", "The oldest first")]),
@@ -454,7 +463,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Change one; it is kept over restarts",
         parameters: &["setting", "value"],
         replies: &[(200, "Settings", "All of them")],
-        problems: &[Kind::NoSuchSetting, Kind::NotImplemented, Kind::WriteFailure],
+        problems: &[Kind::NoSuchSetting, Kind::NotImplemented, Kind::StorageFailure],
         ..NOTHING
     },
     Operation {
@@ -464,7 +473,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Go back to what is configured",
         parameters: &["setting"],
         replies: &[(200, "Settings", "All of them")],
-        problems: &[Kind::NoSuchSetting, Kind::NotImplemented, Kind::WriteFailure],
+        problems: &[Kind::NoSuchSetting, Kind::NotImplemented, Kind::StorageFailure],
         ..NOTHING
     },
     Operation {
@@ -483,7 +492,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Change what the log shows, until the node stops",
         parameters: &["level", "target"],
         replies: &[(200, "LogFilter", "Its filter")],
-        problems: &[Kind::NotImplemented, Kind::WriteFailure],
+        problems: &[Kind::NotImplemented, Kind::StorageFailure],
         ..NOTHING
     },
     report(
@@ -499,7 +508,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Drop them, all or those for one member",
         parameters: &["hinted"],
         replies: &[(200, "Object", "How many")],
-        problems: &[Kind::NoSuchMember, Kind::WriteFailure, Kind::StorageFull],
+        problems: &[Kind::NoSuchMember, Kind::StorageFailure, Kind::StorageFull],
         ..NOTHING
     },
     Operation {
@@ -509,7 +518,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Forget which members have to be repaired, all or one: once they were",
         parameters: &["hinted"],
         replies: &[(200, "Object", "How many")],
-        problems: &[Kind::NoSuchMember, Kind::WriteFailure, Kind::StorageFull],
+        problems: &[Kind::NoSuchMember, Kind::StorageFailure, Kind::StorageFull],
         ..NOTHING
     },
     Operation {
@@ -518,7 +527,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "pause_hints",
         summary: "Deliver none until told otherwise",
         replies: &[(200, "Object", "They wait")],
-        problems: &[Kind::WriteFailure],
+        problems: &[Kind::StorageFailure],
         ..NOTHING
     },
     Operation {
@@ -527,7 +536,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "resume_hints",
         summary: "Deliver them again",
         replies: &[(200, "Object", "They are delivered")],
-        problems: &[Kind::WriteFailure],
+        problems: &[Kind::StorageFailure],
         ..NOTHING
     },
 ];

@@ -1,0 +1,21 @@
+//! Requests of clients that have begun: a node that is drained lets no more begin, and serves these to their end.
+//!
+//! A request begins with its head. Its body may still be on its way, for longer than the node would wait otherwise.
+
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::Coordinate;
+
+/// A request that has begun, and ends when this is dropped.
+pub(super) struct Begun<'a> {
+    /// Who carries it out.
+    pub(super) node: &'a dyn Coordinate,
+    /// What a drain waits for.
+    _place: TaskTrackerToken,
+}
+
+impl<'a> Begun<'a> {
+    pub(super) fn new(node: &'a dyn Coordinate, place: TaskTrackerToken) -> Self {
+        Self { node, _place: place }
+    }
+}
