@@ -1,9 +1,7 @@
 //! Answers to other nodes: whether a message is for this node, in time and of its cluster, and then the part of the node
 //! that does what it asks.
 
-use std::collections::BTreeSet;
-
-use helenus_storage::TableId;
+use helenus_storage::{Mutation, TableId};
 use tokio::time::Instant;
 
 use super::{
@@ -215,14 +213,16 @@ impl Node {
     }
 }
 
-/// The tables that a request names.
-fn tables_of(request: &Request) -> BTreeSet<TableId> {
-    match request {
+/// The tables that a request names; one that is named several times in a row, once.
+fn tables_of(request: &Request) -> impl Iterator<Item = TableId> + '_ {
+    let (one, of_each): (_, &[(TableId, Mutation)]) = match request {
         Request::Read { table, .. } | Request::Repair { table, .. } | Request::Scan { table, .. } => {
-            BTreeSet::from([*table])
+            (Some(*table), &[])
         }
-        Request::Write { writes, .. } => writes.iter().map(|(table, _)| *table).collect(),
-        Request::Hints { hints } => hints.iter().map(|(table, _)| *table).collect(),
-        _ => BTreeSet::new(),
-    }
+        Request::Write { writes, .. } => (None, writes),
+        Request::Hints { hints } => (None, hints),
+        _ => (None, &[]),
+    };
+    let runs = of_each.chunk_by(|(one, _), (next, _)| one == next);
+    one.into_iter().chain(runs.map(|run| run[0].0))
 }

@@ -1,6 +1,10 @@
 //! The storage engine as the node sees it: asynchronous, bounded, and with errors that a peer can be told.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeSet,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use helenus_storage::{
@@ -169,11 +173,14 @@ impl LocalStore {
 
     /// As [`LocalStore::apply`], for the mutations of a request that may be traced: they share one wait for the commit log.
     /// Those of tables that the engine does not hold are refused, and the others applied.
-    pub(crate) async fn apply_group(
+    pub(crate) async fn apply_group<M>(
         &self,
-        writes: &[(TableId, &Mutation)],
+        writes: &[(TableId, M)],
         steps: &Steps,
-    ) -> Vec<Result<(), ReplicaError>> {
+    ) -> Vec<Result<(), ReplicaError>>
+    where
+        M: Borrow<Mutation> + Clone,
+    {
         let mut known = Cow::Borrowed(writes);
         let mut unknown = BTreeSet::new();
         let outcome = loop {
@@ -192,13 +199,16 @@ impl LocalStore {
                 outcome => break outcome.map_err(as_answer),
             }
         };
-        let result_of = |(table, _): &(TableId, _)| {
+        let result_of = |(table, _): &(TableId, M)| {
             if unknown.contains(table) { Err(ReplicaError::NoSuchTable(table.0)) } else { outcome.clone() }
         };
         writes.iter().map(result_of).collect()
     }
 
-    async fn apply_together(&self, writes: &[(TableId, &Mutation)], steps: &Steps) -> Result<(), Error> {
+    async fn apply_together<M>(&self, writes: &[(TableId, M)], steps: &Steps) -> Result<(), Error>
+    where
+        M: Borrow<Mutation>,
+    {
         let until = Instant::now() + self.engine.options().stall_limit;
         loop {
             let room = self.room.enter(&self.engine, until).await;

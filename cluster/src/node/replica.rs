@@ -4,7 +4,10 @@
 //! write that was turned away is lost where an applied one is merely in one place too many. It applies, and says
 //! in its answer whether it owns the key by its own ring.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    borrow::Borrow,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -35,6 +38,9 @@ pub(crate) struct Replica {
 impl Replica {
     /// Applies fresh client writes; what became of each.
     pub(crate) async fn write(&self, writes: &[(TableId, Mutation)], steps: &Steps) -> Vec<Applied> {
+        if writes.iter().all(|(table, mutation)| self.check_fresh(*table, mutation).is_ok()) {
+            return self.apply(writes, steps).await;
+        }
         let mut accepted = Vec::with_capacity(writes.len());
         let mut checked = Vec::with_capacity(writes.len());
         for (table, mutation) in writes {
@@ -77,8 +83,11 @@ impl Replica {
     }
 
     /// Applies writes as one group; what became of each.
-    async fn apply(&self, writes: &[(TableId, &Mutation)], steps: &Steps) -> Vec<Applied> {
-        let rows = writes.iter().flat_map(|(_, mutation)| &mutation.rows);
+    async fn apply<M>(&self, writes: &[(TableId, M)], steps: &Steps) -> Vec<Applied>
+    where
+        M: Borrow<Mutation> + Clone,
+    {
+        let rows = writes.iter().flat_map(|(_, mutation)| &mutation.borrow().rows);
         // What it holds, it stamps above.
         rows.for_each(|(_, record)| self.clock.observe(record.timestamp));
         // Before the apply, so that no joining node is told otherwise once the record exists.
@@ -89,7 +98,7 @@ impl Replica {
         let of_each = writes.iter().zip(applied).map(|((table, mutation), applied)| {
             applied.map(|()| {
                 self.meters.of(*table).writes.record(took);
-                self.owns(*table, &mutation.key)
+                self.owns(*table, &mutation.borrow().key)
             })
         });
         of_each.collect()
