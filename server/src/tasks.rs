@@ -153,6 +153,11 @@ impl Task {
         (done, total, remaining)
     }
 
+    /// Whether it waits for others.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.end().is_none() && self.meter.waits()
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         self.end().map_or_else(|| self.began.elapsed(), |end| end.elapsed)
     }

@@ -107,7 +107,7 @@ fn shown(task: &Task) -> Value {
         "id": task.id,
         "kind": task.kind,
         "subject": task.subject,
-        "state": state(outcome),
+        "state": if task.is_queued() { "queued" } else { state(outcome) },
         "started_us": task.started.0,
         "elapsed_seconds": task.elapsed().as_secs_f64(),
         "done_bytes": done_bytes,
