@@ -268,6 +268,9 @@ fn table(api: &Arc<Api>, surface: Surface) -> Router {
                 get(tables::describe).put(tables::define).delete(tables::drop_table),
             );
     }
+    if surface == Surface::Admin {
+        routes = routes.route("/v1/{*operation}", any(admin::for_clients));
+    }
     routes = match surface {
         Surface::Client => routes
             .route("/admin/v1/{*operation}", any(admin::elsewhere))
