@@ -10,7 +10,11 @@ use helenus_bench::workload::Phase;
 
 /// Loads, measures and tests a Helenus cluster from outside.
 #[derive(Parser)]
-#[command(name = "helenus-bench", version)]
+#[command(
+    name = "helenus-bench",
+    version,
+    before_help = "Example: helenus-bench load -P config/workloads/workloada -p recordcount=10000"
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

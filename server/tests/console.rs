@@ -4,6 +4,7 @@
 mod processes;
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     process::Command,
@@ -12,6 +13,7 @@ use std::{
 
 use processes::{TestCluster, wait_until};
 use serde_json::Value;
+use tempfile::TempDir;
 
 fn held(cluster: &TestCluster, node: usize) -> Value {
     let reply = cluster.request("GET", node, "/admin/v1/replicas/default/user%3A42", None);
@@ -51,6 +53,24 @@ fn rendered(url: &str) -> Option<String> {
             None
         }
     }
+}
+
+/// What the page's scripts say to an expression, with no node to ask; `None` where there is no browser.
+fn evaluated(expression: &str) -> Option<String> {
+    let scripts = [
+        include_str!("../src/console/feed.js"),
+        include_str!("../src/console/ring.js"),
+        include_str!("../src/console/charts.js"),
+        include_str!("../src/console/page.js"),
+    ];
+    let said = format!("{}at('build').textContent = (() => {{ {expression} }})();", scripts.concat());
+    let page = include_str!("../src/console/page.html").replace("/* script */", &said);
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("console.html");
+    fs::write(&path, page).expect("a file");
+    let page = rendered(&format!("file://{}", path.display()))?;
+    let (_, said) = page.split_once("<span id=\"build\">").expect("its place");
+    Some(said.split("</span>").next().unwrap_or_default().to_owned())
 }
 
 /// A way to node 1 that is there only for some of the looks that a page takes at it, counted from 1: what is asked in the
@@ -136,6 +156,7 @@ fn a_divergence_is_seen_and_seen_to_heal() {
     assert_eq!(holds(&held(&cluster, 1)), ["unknown", "value", "value"]);
     if let Some(page) = rendered(&format!("{}/console#default/user%3A42", cluster.url(1))) {
         assert!(page.contains("2 of 3 nodes up"), "{page}");
+        assert!(page.contains(">default/user:42</h3>"), "an answer says what was asked: {page}");
         assert!(page.contains(&format!("down: {}", cluster.peer_address(3))), "{page}");
         assert!(page.contains("✓ The 2 that answered hold the same."), "{page}");
         assert!(page.contains("? 1 replica of 3 did not answer."), "{page}");
@@ -189,4 +210,51 @@ fn a_table_that_there_is_not_is_said_not_to_be() {
     let cluster = TestCluster::start(1);
     let Some(page) = rendered(&format!("{}/console#nowhere/user%3A42", cluster.url(1))) else { return };
     assert!(page.contains("nowhere/user:42: there is no table `nowhere`."), "{page}");
+}
+
+#[test]
+fn the_chosen_table_stays_chosen_when_others_come_and_also_when_it_goes() {
+    let said = evaluated(
+        "const offered = (...names) => {
+           drawSummary({ members: [] }, {}, { schema_versions: [], tables: names.map((name) => ({ name })) });
+           return `${at('table').value} of ${[...at('table').options].map((option) => option.value).join()}`;
+         };
+         const seen = [offered('b', 'c')];
+         at('table').value = 'c';
+         seen.push(offered('a', 'b', 'c'), offered('a', 'b'));
+         at('table').value = 'a';
+         seen.push(offered('a', 'b'));
+         return seen.join('; ');",
+    );
+    let Some(said) = said else { return };
+    assert_eq!(said, "b of b,c; c of a,b,c; c of a,b,c; a of a,b");
+}
+
+#[test]
+fn a_latency_is_drawn_for_the_seconds_that_had_requests_and_for_no_others() {
+    let said = evaluated(
+        "const key = 'helenus_coordinator_request_duration_seconds{op=\"get\"}';
+         [0, 5, 9, 9, 9, 12, 12, 20].forEach((count, at) => {
+           const histograms = new Map([[key, [[0.001, count], [Infinity, count]]]]);
+           chart({ at, generation: 1, histograms });
+         });
+         const reads = at('charts').children[1], p99 = [...reads.querySelectorAll('path')].pop().getAttribute('d');
+         return p99.replaceAll(/[0-9.]+,[0-9.]+/g, 'p');",
+    );
+    let Some(said) = said else { return };
+    assert_eq!(said, "MpLpMph1Mph1");
+}
+
+#[test]
+fn a_number_has_three_digits_and_a_time_has_the_units_of_a_clock() {
+    let said = evaluated(
+        "const times = [0, 0.00025, 0.9999995, 1.5, 59.4, 59.7, 303, 3599.7, 3700, 90000, Infinity].map(duration);
+         return [...times, ...[0, 7, 999, 1500, 999600].map(count)].join(', ');",
+    );
+    let Some(said) = said else { return };
+    assert_eq!(
+        said,
+        "0 µs, 250 µs, 1.00 s, 1.50 s, 59.4 s, 1 min 0 s, 5 min 3 s, 1 h 0 min, 1 h 1 min, 1 d 1 h, –, \
+         0, 7, 999, 1.50 k, 1.00 M"
+    );
 }

@@ -156,7 +156,11 @@ fn systemd_is_told_when_the_node_serves_and_when_it_stops() {
 #[test]
 fn completions_and_manual_pages_know_every_command() {
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_helenus")).args(arguments).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_helenus"))
+            .args(arguments)
+            .env("HELENUS_ENDPOINT", "http://elsewhere:9")
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
@@ -168,9 +172,20 @@ fn completions_and_manual_pages_know_every_command() {
     let pages: PathBuf = directory.path().join("man1");
     run(&["man", &pages.to_string_lossy()]);
     for page in ["helenus.1", "helenus-serve.1", "helenus-admin-table-stats.1", "helenus-inspect-sstable.1"] {
-        let text = fs::read_to_string(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
-        assert!(text.contains(".SH SYNOPSIS") || text.contains("SYNOPSIS"), "{page}");
+        assert!(pages.join(page).exists(), "{page}");
     }
+    for page in fs::read_dir(&pages).unwrap() {
+        let path = page.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("elsewhere"), "{text}");
+        assert!(text.contains(concat!(" \"helenus ", env!("CARGO_PKG_VERSION"), "\"")), "{text}");
+        // Each subcommand that it names has its page, and its example is one that can be typed.
+        assert!(!text.contains("help(1)"), "{text}");
+        let (_, examples) = text.split_once(".SH EXAMPLES\n.nf\n").unwrap_or_else(|| panic!("{text}"));
+        assert!(examples.contains("helenus "), "{text}");
+    }
+    let text = fs::read_to_string(pages.join("helenus-admin-compact.1")).unwrap();
+    assert!(text.contains("compact\\fR [OPTIONS] [TABLE]\n"), "{text}");
     let wrong = Command::new(env!("CARGO_BIN_EXE_helenus")).args(["completions", "cobol"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
 }

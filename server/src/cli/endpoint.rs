@@ -17,6 +17,9 @@ const OTHER_NODE: &str = "--endpoint or HELENUS_ENDPOINT names another node";
 /// A reply that is not the answer itself is never longer.
 const MAX_REPLY_BYTES: u64 = 16 << 20;
 
+/// Node 1 of a local cluster.
+pub(super) const FIRST_LOCAL: &str = "http://127.0.0.1:7071";
+
 /// How long a node may take to say what it knows itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,7 +34,7 @@ pub struct EndpointArgs {
 /// What the environment says, else node 1 of a local cluster. An empty variable says nothing.
 fn default_endpoint() -> String {
     let set = std::env::var("HELENUS_ENDPOINT").unwrap_or_default();
-    if set.is_empty() { "http://127.0.0.1:7071".to_owned() } else { set }
+    if set.is_empty() { FIRST_LOCAL.to_owned() } else { set }
 }
 
 fn endpoint(text: &str) -> Result<String, String> {

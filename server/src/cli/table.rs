@@ -54,7 +54,7 @@ pub struct Create {
     /// Replicas of each key, wherever nodes stand [default: that of the table `default`]
     #[arg(long, conflicts_with = "datacenter_factors")]
     factor: Option<u32>,
-    /// Replicas of each key by datacenter: dc1=3,dc2=2
+    /// Replicas of each key by datacenter, named as in `admin status`: dc1=3,dc2=2
     #[arg(long, value_delimiter = ',', value_parser = datacenter_factor, value_name = "DATACENTER=FACTOR")]
     datacenter_factors: Vec<(String, u32)>,
     #[command(flatten)]

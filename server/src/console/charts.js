@@ -19,13 +19,17 @@ function chart(look) {
   looked = look;
 }
 
+/** A line that breaks where nothing is known; a single value between two breaks is a short dash. */
 function line(points, color, most, width, dashes) {
+  const isKnown = (index) => Number.isFinite(points[index]);
   const steps = points.map((value, index) => {
-    const x = 300 * (index + LOOKS - points.length) / (LOOKS - 1);
-    return Number.isFinite(value) ? `${x.toFixed(1)},${(60 - 54 * value / (most || 1)).toFixed(1)}` : null;
+    if (!isKnown(index)) return "";
+    const x = 300 * (index + LOOKS - points.length) / (LOOKS - 1), y = 60 - 54 * value / (most || 1);
+    const place = `${x.toFixed(1)},${y.toFixed(1)}`;
+    return isKnown(index - 1) ? `L${place}` : `M${place}${isKnown(index + 1) ? "" : "h1"}`;
   });
-  return make("polyline", {
-    points: steps.filter(Boolean).join(" "), fill: "none", stroke: color, "stroke-width": width,
+  return make("path", {
+    d: steps.join(""), fill: "none", stroke: color, "stroke-width": width, "stroke-linecap": "round",
     "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round", "stroke-dasharray": dashes,
   });
 }
@@ -41,11 +45,10 @@ function drawCharts() {
         make("line", { x1: 0, y1: 60, x2: 300, y2: 60, stroke: "var(--line)" }), ...lines),
       make("div", { class: "key" }, below));
     const top = Math.max(...rates, 1), slow = Math.max(...p99.filter(Number.isFinite), 1e-6);
-    return [
+    return make("div", {},
       panel(`${name} per second`, count(Math.round(last.rate)), [line(rates, "var(--accent)", top, 1.6)], `up to ${count(Math.round(top))}`),
       panel(`${name}: latency`, Number.isFinite(last.p99) ? `p99 ≤ ${duration(last.p99)}` : "–",
         [line(seen.map((look) => look.p50), "var(--good)", slow, 1.3, "3 2"), line(p99, "var(--bad)", slow, 1.6)],
-        `p50 dashed, p99 solid, up to ${p99.some(Number.isFinite) ? duration(slow) : "–"}`),
-    ];
+        `p50 dashed, p99 solid, up to ${p99.some(Number.isFinite) ? duration(slow) : "–"}`));
   }));
 }

@@ -38,11 +38,12 @@ function between(before, after, key, share) {
   return { total, bound: found ? found[0] : NaN };
 }
 
-const units = (value, base, names) => {
+/** Three digits and the largest unit that leaves something before the point, once it is rounded. */
+function units(value, names) {
   let rest = value, unit = 0;
-  while (Math.abs(rest) >= base && unit < names.length - 1) { rest /= base; unit += 1; }
+  while (Number(rest.toPrecision(3)) >= 1000 && unit < names.length - 1) { rest /= 1000; unit += 1; }
   return `${rest >= 100 || unit === 0 && Number.isInteger(rest) ? Math.round(rest) : rest.toPrecision(3)}${names[unit]}`;
-};
+}
 /** As the commands show them: 0 B, 5.7 KiB, 104.0 KiB. */
 function bytes(value) {
   let rest = value, unit = 0;
@@ -50,9 +51,15 @@ function bytes(value) {
   while (rest >= 1024 && unit < names.length - 1) { rest /= 1024; unit += 1; }
   return `${rest.toFixed(unit > 0 ? 1 : 0)} ${names[unit]}`;
 }
-const count = (value) => units(value, 1000, ["", " k", " M", " G"]);
-const duration = (seconds) =>
-  !Number.isFinite(seconds) ? "–" : Math.abs(seconds) < 1 ? units(seconds * 1e6, 1000, [" µs", " ms", " s"]) : `${count(seconds)} s`;
+const count = (value) => units(value, ["", " k", " M", " G"]);
+/** Of at least 0 seconds: 250 µs, 1.50 s, and from a minute on its two largest units: 5 min 3 s, 1 h 0 min, 3 d 4 h. */
+function duration(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  const whole = Math.round(seconds), minutes = Math.floor(whole / 60), hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
+  if (days) return `${days} d ${hours % 24} h`;
+  if (hours) return `${hours} h ${minutes % 60} min`;
+  return minutes ? `${minutes} min ${whole % 60} s` : units(seconds * 1e6, [" µs", " ms", " s"]);
+}
 
 /** An element with attributes and children; text is never taken for markup. */
 function make(name, attributes = {}, ...children) {

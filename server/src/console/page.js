@@ -62,10 +62,16 @@ function drawSummary(status, info, description) {
     versions > 1 ? `${versions} schema versions` : null,
     info.why_not_ready,
   ].filter(Boolean).join(" · ");
-  const names = description.tables.map((table) => table.name);
-  if ([...at("table").options].map((option) => option.value).join() !== names.join()) {
-    at("table").replaceChildren(...names.map((name) => make("option", { value: name }, name)));
+  offerTables(description.tables.map((table) => table.name), at("table").value);
+}
+
+/** Offers these tables, and the chosen one even if it is gone: the node says so when it is asked for it. */
+function offerTables(names, chosen) {
+  const offered = chosen && !names.includes(chosen) ? [...names, chosen] : names;
+  if ([...at("table").options].map((option) => option.value).join() !== offered.join()) {
+    at("table").replaceChildren(...offered.map((name) => make("option", { value: name }, name)));
   }
+  if (chosen) at("table").value = chosen;
 }
 
 const moment = (micros) => new Date(micros / 1000).toISOString().replace("T", " ").replace("Z", "");
@@ -81,7 +87,7 @@ function verdict({ agree, answered, unanswered }) {
   return [said("good", all), ...silent];
 }
 
-function drawAnswer(found) {
+function drawAnswer(name, found) {
   const newest = Math.max(...found.replicas.map((replica) => replica.timestamp_us ?? -1));
   const rows = found.replicas.map((replica) => {
     const isBehind = replica.holds !== "unknown" && (replica.timestamp_us ?? -1) < newest;
@@ -100,6 +106,7 @@ function drawAnswer(found) {
   });
   const titles = ["Replica", "Where", "Holds", "Written (UTC)", "Ends", "Value"].map((title) => make("th", { scope: "col" }, title));
   at("answer").replaceChildren(
+    make("h3", { class: "mono" }, name),
     make("p", { class: "verdict" }, "Token ", make("code", {}, found.token), ". ", ...verdict(found)),
     make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "What each replica holds" },
       make("table", {}, make("thead", {}, make("tr", {}, ...titles)), make("tbody", {}, ...rows))));
@@ -108,17 +115,19 @@ function drawAnswer(found) {
 /** Asks the question once more. */
 async function lookUp() {
   if (!question) return;
-  const { table, key } = question;
+  const asked = question, { table, key } = asked, name = `${table}/${key}`;
   // Of its own accord the browser would walk up a path of dots.
   const raw = btoa(String.fromCharCode(...new TextEncoder().encode(key)));
   const path = raw.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   try {
     const found = await report(`replicas/${encodeURIComponent(table)}/${path}?key_encoding=base64url`);
-    sought = { name: `${table}/${key}`, token: found.token, hosts: new Set(found.replicas.map((replica) => replica.host_id)) };
-    drawAnswer(found);
+    if (question !== asked) return;
+    sought = { name, token: found.token, hosts: new Set(found.replicas.map((replica) => replica.host_id)) };
+    drawAnswer(name, found);
   } catch (error) {
+    if (question !== asked) return;
     sought = null;
-    at("answer").replaceChildren(make("p", { class: "bad" }, `${table}/${key}: ${error.message}.`));
+    at("answer").replaceChildren(make("p", { class: "bad" }, `${name}: ${error.message}.`));
   }
   if (ring) drawRings(ring, colors, sought);
 }
@@ -169,7 +178,7 @@ function readAddress() {
   try { address = decodeURIComponent(location.hash); } catch { /* no question of ours */ }
   const [, table, key] = address.match(/^#([^/]+)\/(.+)$/s) || [];
   if (!key) return;
-  at("table").value = table;
+  offerTables([...at("table").options].map((option) => option.value), table);
   at("key").value = key;
   question = { table, key };
   lookUp();

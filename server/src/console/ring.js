@@ -64,7 +64,7 @@ function drawRings(ring, colors, sought) {
     svg.append(words(108, 16, "var(--ink)", datacenter));
     svg.append(words(127, 12, down ? "var(--bad)" : "var(--faint)", down ? `${down} of ${own.length} down` : isKnown ? `${own.length} up` : "who is up is unknown"));
     const racks = [...new Set(own.map((member) => member.rack))].sort();
-    return make("figure", {}, svg, make("figcaption", {}, `racks ${racks.join(", ")}`));
+    return make("figure", {}, svg, make("figcaption", {}, `${racks.length === 1 ? "rack" : "racks"} ${racks.join(", ")}`));
   }));
   at("legend").replaceChildren(
     ring.members.some((member) => member.up === false) ? "; striped: down" : "",
