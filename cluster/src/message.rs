@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Display, Formatter},
+    sync::Arc,
     time::Duration,
 };
 
@@ -126,13 +127,11 @@ pub enum Request {
         /// Live tables, and names that were dropped.
         facts: Vec<Table>,
     },
-    /// Apply a fresh client write; answered by [`Response::Written`].
+    /// Apply fresh client writes, each on its own; answered by [`Response::Written`].
     Write {
-        /// The table.
-        table: TableId,
-        /// The mutation, with its final timestamps.
-        mutation: Mutation,
-        /// What else is to be done with it.
+        /// In the order in which they are applied.
+        writes: Writes,
+        /// What else is to be done with them.
         relay: Relay,
     },
     /// Read one record; answered by [`Response::Record`], or by [`Response::Digest`] if that is all that is wanted.
@@ -151,14 +150,14 @@ pub enum Request {
         /// In the order of their making.
         hints: Vec<(TableId, Mutation)>,
     },
-    /// What became of a write that another node has forwarded to the sender; answered by [`Response::Noted`].
+    /// What became of writes that another node has forwarded to the sender; answered by [`Response::Noted`].
     Acknowledge {
-        /// What the coordinator calls the write.
+        /// What the coordinator calls the message.
         ticket: u64,
-        /// Whether the sender owns the key by its own ring, if it has applied the write.
-        result: Result<bool, ReplicaError>,
+        /// Of each, in their order.
+        results: Vec<Applied>,
     },
-    /// Apply versions that another replica holds, whatever their timestamps; answered by [`Response::Written`].
+    /// Apply versions that another replica holds, whatever their timestamps; answered by [`Response::Noted`].
     Repair {
         /// The table.
         table: TableId,
@@ -204,23 +203,30 @@ impl Request {
     }
 }
 
-/// What a replica does with a write besides applying it: so that a write crosses to another datacenter once.
+/// Mutations with their final timestamps, and of which table each is.
+pub type Writes = Arc<Vec<(TableId, Mutation)>>;
+
+/// What became of a write at a replica: if it is applied, as durable as the replica's sync mode promises, whether the
+/// replica owns the key by its own ring.
+pub type Applied = Result<bool, ReplicaError>;
+
+/// What a replica does with writes besides applying them: so that they cross to another datacenter once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Relay {
     /// Nothing.
     None,
-    /// Sends it on to these replicas, with [`Relay::Acknowledge`] to the sender.
+    /// Sends them on to these replicas, with [`Relay::Acknowledge`] to the sender.
     Forward {
         /// To whom.
         to: Vec<HostId>,
-        /// What the sender calls the write.
+        /// What the sender calls the message.
         ticket: u64,
     },
-    /// Tells the coordinator what became of it, and the sender too.
+    /// Tells the coordinator what became of them, and the sender too.
     Acknowledge {
         /// Whom to tell.
         coordinator: HostId,
-        /// What it calls the write.
+        /// What it calls the message.
         ticket: u64,
     },
 }
@@ -238,12 +244,12 @@ pub enum Response {
         /// Live tables, and names that were dropped.
         facts: Vec<Table>,
     },
-    /// Applied, as durable as the replica's sync mode promises.
+    /// To [`Request::Write`].
     Written {
-        /// Whether the replica owns all the keys by its own ring; if not, it has applied all the same.
-        owned: bool,
+        /// Of each write, in their order.
+        results: Vec<Applied>,
     },
-    /// To [`Request::Acknowledge`].
+    /// To [`Request::Acknowledge`] and [`Request::Repair`]: it is done.
     Noted,
     /// The newest version the replica holds, tombstones included.
     Record(Option<Record>),

@@ -8,21 +8,21 @@
 //!
 //! verb              fields (postcard)    payload
 //! 0x01 Exchange                          postcard of the exchange
-//! 0x02 Write        table u32, relay     mutation, as the storage engine encodes it
+//! 0x02 Write        relay                table u32 LE and mutation of each, as the storage engine encodes it
 //! 0x03 Read         table u32, now µs,   storage key
 //!                   forgotten before µs,
 //!                   digest only bool
 //! 0x04 Schema                            postcard of the facts
 //! 0x05 Gossip                            postcard of the request
-//! 0x06 Hints                             table u32 LE and mutation of each, as the storage engine encodes it
+//! 0x06 Hints                             likewise
 //! 0x07 Repair       table u32            mutations, as the storage engine encodes them
-//! 0x08 Acknowledge  ticket u64, result
+//! 0x08 Acknowledge  ticket u64, results
 //! 0x09 Scan         table u32, now µs,   first storage key, and the one behind the last if there is one
 //!                   limits 3 × u32,
 //!                   length of the first,
 //!                   has upper bound bool
 //! 0x81 Exchange                          postcard of the exchange
-//! 0x82 Written      owned bool
+//! 0x82 Written      results
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
@@ -93,7 +93,7 @@ pub enum WireError {
 }
 
 /// Version of every verb of this build.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
@@ -128,11 +128,11 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
         Request::Schema { facts } => {
             Encoded { head: head(SCHEMA, header, &()), payload: postcard(facts).into() }
         }
-        Request::Write { table, mutation, relay } => {
-            Encoded { head: head(WRITE, header, &(table.0, relay)), payload: encoded(mutation) }
+        Request::Write { writes, relay } => {
+            Encoded { head: head(WRITE, header, relay), payload: of_tables(writes) }
         }
-        Request::Acknowledge { ticket, result } => {
-            Encoded { head: head(ACKNOWLEDGE, header, &(ticket, result)), payload: Bytes::new() }
+        Request::Acknowledge { ticket, results } => {
+            Encoded { head: head(ACKNOWLEDGE, header, &(ticket, results)), payload: Bytes::new() }
         }
         Request::Read { table, key, as_of, wants } => {
             let fields = (table.0, as_of.now.0, as_of.forgotten_before.0, *wants == Wants::Digest);
@@ -150,14 +150,7 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
             let payload = [first, until.unwrap_or_default()].concat();
             Encoded { head: head(SCAN, header, &fields), payload: payload.into() }
         }
-        Request::Hints { hints } => {
-            let mut payload = BytesMut::new();
-            for (table, mutation) in hints {
-                payload.put_u32_le(table.0);
-                mutation.encode(&mut payload);
-            }
-            Encoded { head: head(HINTS, header, &()), payload: payload.freeze() }
-        }
+        Request::Hints { hints } => Encoded { head: head(HINTS, header, &()), payload: of_tables(hints) },
     }
 }
 
@@ -181,13 +174,13 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
         }
         (WRITE, VERSION) => {
-            let (table, relay) = parts.fields()?;
-            Request::Write { table: TableId(table), mutation: parts.mutation()?, relay }
+            let relay = parts.fields()?;
+            Request::Write { writes: parts.of_tables()?.into(), relay }
         }
         (ACKNOWLEDGE, VERSION) => {
             parts.no_payload()?;
-            let (ticket, result) = parts.fields()?;
-            Request::Acknowledge { ticket, result }
+            let (ticket, results) = parts.fields()?;
+            Request::Acknowledge { ticket, results }
         }
         (READ, VERSION) => {
             let (table, now, forgotten_before, is_digest) = parts.fields()?;
@@ -197,7 +190,7 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
         }
         (HINTS, VERSION) => {
             parts.fields::<()>()?;
-            Request::Hints { hints: parts.hints()? }
+            Request::Hints { hints: parts.of_tables()? }
         }
         (REPAIR, VERSION) => {
             Request::Repair { table: TableId(parts.fields()?), mutations: parts.mutations()? }
@@ -226,7 +219,9 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
         Response::Schema { facts } => {
             Encoded { head: head(SCHEMA_ANSWER, header, &()), payload: postcard(facts).into() }
         }
-        Response::Written { owned } => Encoded { head: head(WRITTEN, header, owned), payload: Bytes::new() },
+        Response::Written { results } => {
+            Encoded { head: head(WRITTEN, header, results), payload: Bytes::new() }
+        }
         Response::Noted => Encoded { head: head(NOTED, header, &()), payload: Bytes::new() },
         Response::Record(record) => {
             let mut payload = BytesMut::with_capacity(record.as_ref().map_or(0, Record::encoded_len));
@@ -270,7 +265,7 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
         }
         (WRITTEN, VERSION) => {
             parts.no_payload()?;
-            Response::Written { owned: parts.fields()? }
+            Response::Written { results: parts.fields()? }
         }
         (NOTED, VERSION) => {
             parts.no_payload()?;
@@ -354,16 +349,16 @@ impl Parts {
         Record::decode(self.payload.clone()).map(Some).map_err(|error| self.storage(&error))
     }
 
-    fn hints(&self) -> Result<Vec<(TableId, Mutation)>, WireError> {
+    fn of_tables(&self) -> Result<Vec<(TableId, Mutation)>, WireError> {
         let mut payload = self.payload.clone();
-        let mut hints = Vec::new();
+        let mut mutations = Vec::new();
         while !payload.is_empty() {
             let table = payload.try_get_u32_le();
             let table = table.map_err(|_| WireError::Malformed("a mutation is cut short".to_owned()))?;
             let mutation = Mutation::decode_first(&mut payload).map_err(|error| self.storage(&error))?;
-            hints.push((TableId(table), mutation));
+            mutations.push((TableId(table), mutation));
         }
-        Ok(hints)
+        Ok(mutations)
     }
 
     fn mutations(&self) -> Result<Vec<Mutation>, WireError> {
@@ -384,10 +379,6 @@ impl Parts {
             return Err(WireError::Malformed("bytes after the first key".to_owned()));
         }
         Ok(KeyRange { from, until: has_until.then_some(until) })
-    }
-
-    fn mutation(&self) -> Result<Mutation, WireError> {
-        Mutation::decode(self.payload.clone()).map_err(|error| self.storage(&error))
     }
 
     /// A record kind of a later build is told apart from damage: the sender is right, and must learn that we lag.
@@ -492,9 +483,13 @@ fn only_row(mutation: Mutation) -> Result<(Bytes, Record), WireError> {
     }
 }
 
-fn encoded(mutation: &Mutation) -> Bytes {
-    let mut payload = BytesMut::with_capacity(mutation.encoded_len());
-    mutation.encode(&mut payload);
+fn of_tables(mutations: &[(TableId, Mutation)]) -> Bytes {
+    let bytes = mutations.iter().map(|(_, mutation)| size_of::<u32>() + mutation.encoded_len());
+    let mut payload = BytesMut::with_capacity(bytes.sum());
+    for (table, mutation) in mutations {
+        payload.put_u32_le(table.0);
+        mutation.encode(&mut payload);
+    }
     payload.freeze()
 }
 

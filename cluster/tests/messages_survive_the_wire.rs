@@ -13,8 +13,8 @@ use helenus_cluster::{
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
     message::{
-        ClientRequest, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Relay, ReplicaError, Request, Response,
-        Step, TrafficClass,
+        Applied, ClientRequest, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Relay, ReplicaError, Request,
+        Response, Step, TrafficClass,
     },
     node_id::{ClusterId, Generation, HostId},
     partitioning::KeyRange,
@@ -202,7 +202,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0505{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0506{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -214,7 +214,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8505{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8506{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
@@ -223,6 +223,11 @@ fn gossip_is_these_bytes() {
 fn read(wants: Wants) -> Request {
     let as_of = AsOf { now: Timestamp(300), forgotten_before: Timestamp(7) };
     Request::Read { table: TableId(1024), key: "key".into(), as_of, wants }
+}
+
+/// One write was applied, by an owner.
+fn written() -> Response {
+    Response::Written { results: vec![Ok(true)] }
 }
 
 fn page(records: Vec<(Bytes, Record)>, is_whole: bool) -> Response {
@@ -234,16 +239,13 @@ const RECORD_OF_PAGE: &str = "076b657907100976616c7565";
 
 #[test]
 fn requests_are_these_bytes() {
-    let write = |relay| Request::Write {
-        table: TableId(1024),
-        mutation: Mutation::single("key", Record::plain(Timestamp(9), "value")),
-        relay,
-    };
+    let mutation_of = |table| (TableId(table), Mutation::single("key", Record::plain(Timestamp(9), "value")));
+    let write = |relay| Request::Write { writes: vec![mutation_of(1024), mutation_of(1025)].into(), relay };
     let forward = Relay::Forward { to: vec![host(1), host(2)], ticket: 300 };
     let acknowledge = Relay::Acknowledge { coordinator: host(1), ticket: 300 };
     let hosts = ["1000000000000000000000000000000001", "1000000000000000000000000000000002"];
-    let forwarded = format!("80080102{}{}ac02", hosts[0], hosts[1]);
-    let acknowledged = format!("800802{}ac02", hosts[0]);
+    let forwarded = format!("0102{}{}ac02", hosts[0], hosts[1]);
+    let acknowledged = format!("02{}ac02", hosts[0]);
     let repair = Request::Repair {
         table: TableId(1024),
         mutations: vec![Mutation::single("key", Record::plain(Timestamp(9), "value")); 2],
@@ -255,24 +257,28 @@ fn requests_are_these_bytes() {
         limits: PageLimits { items: 100, bytes: 200, tombstones: 3 },
     };
     let mutation = concat!("07", "6b6579", "07", "10", "09", "76616c7565");
-    let hint = || Mutation::single("key", Record::plain(Timestamp(9), "value"));
-    let hints = Request::Hints { hints: vec![(TableId(1024), hint()), (TableId(1025), hint())] };
-    let two_hints = format!("00040000{mutation}01040000{mutation}");
+    let hints = Request::Hints { hints: vec![mutation_of(1024), mutation_of(1025)] };
+    let of_two_tables = &*format!("00040000{mutation}01040000{mutation}");
     let golden = [
-        (Request::Exchange(exchange()), "0105", "", EXCHANGE),
-        (Request::Schema { facts: vec![table()] }, "0405", "", TABLE),
-        (write(Relay::None), "0205", "800800", mutation),
-        (write(forward), "0205", &*forwarded, mutation),
-        (write(acknowledge), "0205", &*acknowledged, mutation),
-        (Request::Acknowledge { ticket: 300, result: Ok(true) }, "0805", "ac020001", ""),
-        (Request::Acknowledge { ticket: 300, result: Err(ReplicaError::Expired) }, "0805", "ac020101", ""),
-        (read(Wants::Record), "0305", "8008ac020700", "6b6579"),
-        (read(Wants::Digest), "0305", "8008ac020701", "6b6579"),
-        (repair, "0705", "8008", &mutation.repeat(2)),
-        (scan("key", None), "0905", "8008ac0264c801030300", "6b6579"),
-        (scan("key", Some("kez")), "0905", "8008ac0264c801030301", "6b65796b657a"),
-        (Request::Hints { hints: Vec::new() }, "0605", "", ""),
-        (hints, "0605", "", &two_hints),
+        (Request::Exchange(exchange()), "0106", "", EXCHANGE),
+        (Request::Schema { facts: vec![table()] }, "0406", "", TABLE),
+        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0206", "00", ""),
+        (write(Relay::None), "0206", "00", of_two_tables),
+        (write(forward), "0206", &*forwarded, of_two_tables),
+        (write(acknowledge), "0206", &*acknowledged, of_two_tables),
+        (
+            Request::Acknowledge { ticket: 300, results: vec![Ok(true), Err(ReplicaError::Expired)] },
+            "0806",
+            "ac020200010101",
+            "",
+        ),
+        (read(Wants::Record), "0306", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0306", "8008ac020701", "6b6579"),
+        (repair, "0706", "8008", &mutation.repeat(2)),
+        (scan("key", None), "0906", "8008ac0264c801030300", "6b6579"),
+        (scan("key", Some("kez")), "0906", "8008ac0264c801030301", "6b65796b657a"),
+        (Request::Hints { hints: Vec::new() }, "0606", "", ""),
+        (hints, "0606", "", of_two_tables),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -289,34 +295,40 @@ fn answers_are_these_bytes() {
     let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8105", "", EXCHANGE),
-        (Response::Schema { facts: vec![table()] }, "8405", "", TABLE),
-        (Response::Written { owned: true }, "8205", "01", ""),
-        (Response::Written { owned: false }, "8205", "00", ""),
-        (Response::Record(None), "8305", "", ""),
-        (Response::Record(Some(tombstone)), "8305", "", "12010200000000000000"),
-        (Response::Record(Some(expiring)), "8305", "", "1101020000000000000076"),
-        (Response::Digest(quorum::Digest(300)), "8705", "ac02", ""),
-        (Response::Hinted { applied: 300, grant }, "8605", "ac0280800101ff93ebdc03", ""),
-        (Response::Noted, "8805", "", ""),
-        (page(Vec::new(), true), "8905", "01", ""),
+        (Response::Exchange(exchange()), "8106", "", EXCHANGE),
+        (Response::Schema { facts: vec![table()] }, "8406", "", TABLE),
+        (Response::Written { results: vec![] }, "8206", "00", ""),
+        (written(), "8206", "010001", ""),
+        (
+            Response::Written { results: vec![Ok(false), Err(ReplicaError::ClockSkew), Ok(true)] },
+            "8206",
+            "03000001040001",
+            "",
+        ),
+        (Response::Record(None), "8306", "", ""),
+        (Response::Record(Some(tombstone)), "8306", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8306", "", "1101020000000000000076"),
+        (Response::Digest(quorum::Digest(300)), "8706", "ac02", ""),
+        (Response::Hinted { applied: 300, grant }, "8606", "ac0280800101ff93ebdc03", ""),
+        (Response::Noted, "8806", "", ""),
+        (page(Vec::new(), true), "8906", "01", ""),
         (
             page(vec![("key".into(), Record::plain(Timestamp(9), "value"))], false),
-            "8905",
+            "8906",
             "00",
             RECORD_OF_PAGE,
         ),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff05", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff05", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff05", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff05", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff05", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff05", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff05", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff05", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff05", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff05", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff05", "0a", ""),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff06", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff06", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff06", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff06", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff06", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff06", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff06", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff06", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff06", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff06", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff06", "0a", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -337,14 +349,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 5)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 6)), Err(unsupported(3, 6)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 5)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 6)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 7)), Err(unsupported(3, 7)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 6)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 6;
+        head[1] = 7;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 6)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 7)));
 }
 
 #[test]
@@ -372,7 +384,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 5, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 6, .. })));
 }
 
 #[test]
@@ -391,7 +403,7 @@ fn bytes_too_few_or_too_many_are_malformed() {
         decode_response(Encoded { payload, ..encoded })
     };
     let record = || Response::Record(Some(Record::tombstone(Timestamp(1), Timestamp(1))));
-    for body in [Response::Written { owned: true }, Response::Failed(ReplicaError::Expired), record()] {
+    for body in [written(), Response::Failed(ReplicaError::Expired), record()] {
         assert!(matches!(with_payload(body, b"x"), Err(WireError::Malformed(_))));
     }
     assert!(with_payload(record(), b"").is_ok());
@@ -400,14 +412,12 @@ fn bytes_too_few_or_too_many_are_malformed() {
 #[test]
 fn values_are_slices_of_what_was_read() {
     let value = Bytes::from(vec![7; 1000]);
-    let body = Request::Write {
-        table: TableId(1024),
-        mutation: Mutation::single("key", Record::plain(Timestamp(9), value)),
-        relay: Relay::None,
-    };
+    let mutation = Mutation::single("key", Record::plain(Timestamp(9), value));
+    let body = Request::Write { writes: vec![(TableId(1024), mutation)].into(), relay: Relay::None };
     let encoded = encode_request(&request(body));
     let buffer = encoded.payload.as_ptr_range();
-    let Request::Write { mutation, .. } = decode_request(encoded.clone()).unwrap().body else { panic!() };
+    let Request::Write { writes, .. } = decode_request(encoded.clone()).unwrap().body else { panic!() };
+    let (_, mutation) = &writes[0];
     assert!(buffer.contains(&mutation.key.as_ptr()));
     assert!(buffer.contains(&mutation.rows[0].1.value().unwrap().as_ptr()));
 }
@@ -418,18 +428,17 @@ fn step(after_us: u64, what: impl Into<String>) -> Step {
 
 /// What was decoded of an answer whose header tells of these steps.
 fn steps_of(steps: Vec<Step>) -> Vec<Step> {
-    let told = Message { header: Header { steps, ..header() }, body: Response::Written { owned: true } };
+    let told = Message { header: Header { steps, ..header() }, body: written() };
     decode_response(encode_response(&told)).expect("bytes of this build").header.steps
 }
 
 #[test]
 fn steps_take_room_only_in_the_answers_that_tell_any() {
-    let answer =
-        |steps| Message { header: Header { steps, ..header() }, body: Response::Written { owned: true } };
+    let answer = |steps| Message { header: Header { steps, ..header() }, body: written() };
 
-    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8205{HEADER}01"));
+    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8206{HEADER}010001"));
     let told = encode_response(&answer(vec![step(300, "x")]));
-    assert_eq!(hex(&told.head), format!("8205{}{}01ac02017801", "3200", &HEADER[4..]));
+    assert_eq!(hex(&told.head), format!("8206{}{}01ac020178010001", "3200", &HEADER[4..]));
 }
 
 #[test]
@@ -457,7 +466,7 @@ fn steps_that_a_peer_tells_beyond_their_bounds_are_cut() {
             header.chunks(2).map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap());
         let header: Vec<u8> = header.chain(told.iter().copied()).collect();
         let length = u16::try_from(header.len()).unwrap().to_le_bytes();
-        let head = [&[0x82, 5][..], &length, &header, &[1]].concat();
+        let head = [&[0x82, 6][..], &length, &header, &[1, 0, 1]].concat();
         decode_response(Encoded { head: head.into(), payload: Bytes::new() })
     };
 
@@ -638,15 +647,8 @@ fn requests() -> impl Strategy<Value = Request> {
         gossips().prop_map(gossip),
         exchanges().prop_map(Request::Exchange),
         facts().prop_map(|facts| Request::Schema { facts }),
-        (any::<u32>(), bytes(), rows(), relays()).prop_map(|(table, key, rows, relay)| Request::Write {
-            table: TableId(table),
-            mutation: Mutation { key, rows },
-            relay,
-        }),
-        (any::<u64>(), any::<bool>()).prop_map(|(ticket, owned)| Request::Acknowledge {
-            ticket,
-            result: if owned { Ok(owned) } else { Err(ReplicaError::ClockSkew) },
-        }),
+        (of_tables(), relays()).prop_map(|(writes, relay)| Request::Write { writes: writes.into(), relay }),
+        (any::<u64>(), results()).prop_map(|(ticket, results)| Request::Acknowledge { ticket, results }),
         (any::<u32>(), prop::collection::vec((bytes(), rows()), 0..3)).prop_map(|(table, mutations)| {
             let mutations = mutations.into_iter().map(|(key, rows)| Mutation { key, rows }).collect();
             Request::Repair { table: TableId(table), mutations }
@@ -667,14 +669,24 @@ fn requests() -> impl Strategy<Value = Request> {
                 wants: if is_digest { Wants::Digest } else { Wants::Record },
             },
         ),
-        hints().prop_map(|hints| Request::Hints { hints }),
+        of_tables().prop_map(|hints| Request::Hints { hints }),
     ]
 }
 
-fn hints() -> impl Strategy<Value = Vec<(TableId, Mutation)>> {
+fn results() -> impl Strategy<Value = Vec<Applied>> {
+    let applied = prop_oneof![
+        any::<bool>().prop_map(Ok),
+        Just(Err(ReplicaError::ClockSkew)),
+        ".*".prop_map(|text| Err(ReplicaError::Storage(text))),
+    ];
+    prop::collection::vec(applied, 0..4)
+}
+
+fn of_tables() -> impl Strategy<Value = Vec<(TableId, Mutation)>> {
     let rows = prop::collection::vec((bytes(), records()), 1..4);
-    let hint = (any::<u32>(), bytes(), rows);
-    prop::collection::vec(hint.prop_map(|(table, key, rows)| (TableId(table), Mutation { key, rows })), 0..4)
+    let mutation = (any::<u32>(), bytes(), rows);
+    let of_table = mutation.prop_map(|(table, key, rows)| (TableId(table), Mutation { key, rows }));
+    prop::collection::vec(of_table, 0..4)
 }
 
 fn responses() -> impl Strategy<Value = Response> {
@@ -682,7 +694,7 @@ fn responses() -> impl Strategy<Value = Response> {
         exchanges().prop_map(Response::Exchange),
         gossip_answers().prop_map(gossiped),
         facts().prop_map(|facts| Response::Schema { facts }),
-        any::<bool>().prop_map(|owned| Response::Written { owned }),
+        results().prop_map(|results| Response::Written { results }),
         prop::option::of(records()).prop_map(Response::Record),
         Just(Response::Noted),
         (prop::collection::vec((bytes(), records()), 0..4), any::<bool>())

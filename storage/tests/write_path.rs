@@ -211,7 +211,7 @@ fn a_batch_stays_whole_when_one_of_its_tables_is_flushed_before_the_log_is_synce
 #[test]
 fn a_batch_that_makes_no_sense_is_refused_as_a_whole() {
     let engine = open(&SimulatedDisk::default(), options());
-    assert!(matches!(engine.apply_batch(&[]), Err(Error::Malformed { .. })));
+    assert!(matches!(engine.apply_batch::<Mutation>(&[]), Err(Error::Malformed { .. })));
     let unknown = vec![(ONE, put("a", 1, 1)), (TableId(77), put("a", 1, 1))];
     assert!(matches!(engine.apply_batch_and_wait(&unknown), Err(Error::NoSuchTable(77))));
     let large: Vec<_> = (0..9).map(|n| (ONE, put(&format!("{n}"), 1, 500))).collect();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use helenus_storage::{Mutation, TableId};
+use helenus_storage::TableId;
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     membership::{Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest},
-    message::{Header, Message, Relay, ReplicaError, Request, Response},
+    message::{Applied, Header, Message, Relay, ReplicaError, Request, Response, Writes},
     node_id::{ClusterId, HostId},
     quorum::Answer,
 };
@@ -71,20 +71,8 @@ impl Node {
     }
 
     async fn perform(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
-        match &body {
-            Request::Write { table, .. }
-            | Request::Read { table, .. }
-            | Request::Repair { table, .. }
-            | Request::Scan { table, .. } => {
-                self.schema.learn_from(header, *table, Instant::now() + header.remaining).await;
-            }
-            Request::Hints { hints } => {
-                let tables: BTreeSet<TableId> = hints.iter().map(|(table, _)| *table).collect();
-                for table in tables {
-                    self.schema.learn_from(header, table, Instant::now() + header.remaining).await;
-                }
-            }
-            _ => {}
+        for table in tables_of(&body) {
+            self.schema.learn_from(header, table, Instant::now() + header.remaining).await;
         }
         if matches!(body, Request::Write { .. } | Request::Repair { .. } | Request::Hints { .. }) {
             // In this order, as the proof of `membership` wants it: either the removal of the sender is seen here, or a
@@ -112,15 +100,16 @@ impl Node {
                 let (applied, grant) = self.receiver.receive(header.sender, hints).await;
                 Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
             }
-            Request::Write { table, mutation, relay } => Response::Written {
-                owned: self.write_and_relay(header, table, mutation, relay, steps).await?,
-            },
-            Request::Acknowledge { ticket, result } => {
-                self.coordinator.forwarded.acknowledge(ticket, header.sender, result, header.steps.clone());
+            Request::Write { writes, relay } => {
+                Response::Written { results: self.write_and_relay(header, writes, relay, steps).await }
+            }
+            Request::Acknowledge { ticket, results } => {
+                self.coordinator.forwarded.acknowledge(ticket, header.sender, results, header.steps.clone());
                 Response::Noted
             }
             Request::Repair { table, mutations } => {
-                Response::Written { owned: self.replica.repair(table, mutations, steps).await? }
+                self.replica.repair(table, mutations, steps).await?;
+                Response::Noted
             }
             Request::Scan { table, range, now, limits } => {
                 Response::Page(self.replica.scan(table, range, now, limits, steps).await?)
@@ -164,22 +153,21 @@ impl Node {
     async fn write_and_relay(
         &self,
         header: &Header,
-        table: TableId,
-        mutation: Mutation,
+        writes: Writes,
         relay: Relay,
         steps: &Steps,
-    ) -> Result<bool, ReplicaError> {
+    ) -> Vec<Applied> {
         match relay {
-            Relay::None => self.replica.write(table, mutation, steps).await,
+            Relay::None => self.replica.write(&writes, steps).await,
             Relay::Forward { to, ticket } => {
-                self.forwarder.forward(header, table, &mutation, to, ticket);
-                self.replica.write(table, mutation, steps).await
+                self.forwarder.forward(header, &writes, to, ticket);
+                self.replica.write(&writes, steps).await
             }
             Relay::Acknowledge { coordinator, ticket } => {
-                let result = self.replica.write(table, mutation, steps).await;
+                let results = self.replica.write(&writes, steps).await;
                 let told = if header.is_traced() { steps.so_far() } else { Vec::new() };
-                self.forwarder.acknowledge(header, coordinator, ticket, result.clone(), told).await;
-                result
+                self.forwarder.acknowledge(header, coordinator, ticket, results.clone(), told).await;
+                results
             }
         }
     }
@@ -222,5 +210,17 @@ impl Node {
         self.cluster.hearsay.count_foreign();
         tracing::warn!(host = %sender, theirs = %theirs, "gossip of another cluster was refused");
         Err(ReplicaError::OtherCluster)
+    }
+}
+
+/// The tables that a request names.
+fn tables_of(request: &Request) -> BTreeSet<TableId> {
+    match request {
+        Request::Read { table, .. } | Request::Repair { table, .. } | Request::Scan { table, .. } => {
+            BTreeSet::from([*table])
+        }
+        Request::Write { writes, .. } => writes.iter().map(|(table, _)| *table).collect(),
+        Request::Hints { hints } => hints.iter().map(|(table, _)| *table).collect(),
+        _ => BTreeSet::new(),
     }
 }

@@ -1,13 +1,12 @@
-//! The other end of a forwarded write: sending it on, and acknowledging it to whom it came from.
+//! The other end of forwarded writes: sending them on, and acknowledging them to whom they came from.
 
 use std::sync::Arc;
 
-use helenus_storage::{Mutation, TableId};
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    message::{Header, Relay, ReplicaError, Request, Step, TrafficClass},
+    message::{Applied, Header, Relay, Request, Step, TrafficClass, Writes},
     node::{peers::Peers, request_counters::Counters},
     node_id::HostId,
     table::replication::MAX_FACTOR,
@@ -18,7 +17,7 @@ use crate::{
 pub(crate) struct Forwarder {
     pub(super) peers: Arc<Peers>,
     pub(super) counters: Arc<Counters>,
-    /// One permit per replica that a write is sent on to; what finds none is left to the coordinator's patience.
+    /// One permit per message that is sent on; what finds none is left to the coordinator's patience.
     pub(super) under_way: Arc<Semaphore>,
     pub(super) tasks: TaskTracker,
     pub(super) runtime: Handle,
@@ -26,15 +25,8 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// Sends a write on in the background, as long as somebody waits for it.
-    pub(super) fn forward(
-        &self,
-        header: &Header,
-        table: TableId,
-        mutation: &Mutation,
-        to: Vec<HostId>,
-        ticket: u64,
-    ) {
+    /// Sends writes on in the background, as long as somebody waits for them.
+    pub(super) fn forward(&self, header: &Header, writes: &Writes, to: Vec<HostId>, ticket: u64) {
         let deadline = Instant::now() + header.remaining;
         let picture = self.peers.cluster.picture();
         for host_id in to.into_iter().take(MAX_FACTOR as usize) {
@@ -46,7 +38,7 @@ impl Forwarder {
             };
             let (peers, stop, about) = (Arc::clone(&self.peers), self.stop.clone(), header.client_request);
             let relay = Relay::Acknowledge { coordinator: header.sender, ticket };
-            let request = Request::Write { table, mutation: mutation.clone(), relay };
+            let request = Request::Write { writes: Arc::clone(writes), relay };
             self.tasks.spawn_on(
                 async move {
                     let call = peers.call(&destination, TrafficClass::Request, request, deadline, about);
@@ -63,18 +55,18 @@ impl Forwarder {
         }
     }
 
-    /// Tells the coordinator what became of a write that was forwarded to this node, and by which steps. What is lost
+    /// Tells the coordinator what became of writes that were forwarded to this node, and by which steps. What is lost
     /// on the way looks to it as if this node had said nothing.
     pub(super) async fn acknowledge(
         &self,
         header: &Header,
         coordinator: HostId,
         ticket: u64,
-        result: Result<bool, ReplicaError>,
+        results: Vec<Applied>,
         steps: Vec<Step>,
     ) {
         let Some(destination) = self.peers.cluster.picture().destination(coordinator) else { return };
-        let request = Request::Acknowledge { ticket, result };
+        let request = Request::Acknowledge { ticket, results };
         let deadline = Instant::now() + header.remaining;
         let told = self.peers.call_telling(&destination, request, deadline, header, steps).await;
         if told.is_err() {

@@ -1,6 +1,6 @@
 //! The storage engine as the node sees it: asynchronous, bounded, and with errors that a peer can be told.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use helenus_storage::{
@@ -164,26 +164,51 @@ impl LocalStore {
     /// Applies a mutation; ready when it is as durable as the sync mode promises. Waits for room, at most as long as a
     /// blocking writer would. Dropping the future does not undo it.
     pub(crate) async fn apply(&self, table: TableId, mutation: Mutation) -> Result<(), ReplicaError> {
-        self.apply_noting(table, mutation, &Steps::default()).await
+        self.apply_together(&[(table, &mutation)], &Steps::default()).await.map_err(as_answer)
     }
 
-    /// As [`LocalStore::apply`], for a request that may be traced.
-    pub(crate) async fn apply_noting(
+    /// As [`LocalStore::apply`], for the mutations of a request that may be traced: they share one wait for the commit log.
+    /// Those of tables that the engine does not hold are refused, and the others applied.
+    pub(crate) async fn apply_group(
         &self,
-        table: TableId,
-        mutation: Mutation,
+        writes: &[(TableId, &Mutation)],
         steps: &Steps,
-    ) -> Result<(), ReplicaError> {
+    ) -> Vec<Result<(), ReplicaError>> {
+        let mut known = Cow::Borrowed(writes);
+        let mut unknown = BTreeSet::new();
+        let outcome = loop {
+            if known.is_empty() {
+                break Ok(());
+            }
+            match self.apply_together(&known, steps).await {
+                Err(Error::NoSuchTable(one)) => {
+                    // All of them at once, however many a message may name.
+                    let held: BTreeSet<TableId> = self.engine.tables().into_iter().collect();
+                    unknown
+                        .extend(known.iter().map(|(table, _)| *table).filter(|table| !held.contains(table)));
+                    unknown.insert(TableId(one));
+                    known.to_mut().retain(|(table, _)| !unknown.contains(table));
+                }
+                outcome => break outcome.map_err(as_answer),
+            }
+        };
+        let result_of = |(table, _): &(TableId, _)| {
+            if unknown.contains(table) { Err(ReplicaError::NoSuchTable(table.0)) } else { outcome.clone() }
+        };
+        writes.iter().map(result_of).collect()
+    }
+
+    async fn apply_together(&self, writes: &[(TableId, &Mutation)], steps: &Steps) -> Result<(), Error> {
         let until = Instant::now() + self.engine.options().stall_limit;
         loop {
             let room = self.room.enter(&self.engine, until).await;
-            room.map_err(|what| ReplicaError::Overloaded(what.to_owned()))?;
-            match self.engine.apply(table, &mutation) {
+            room.map_err(|what| Error::Overloaded { what })?;
+            match self.engine.apply_batch(writes) {
                 Err(Error::Overloaded { .. }) if Instant::now() < until => self.room.make_way().await,
                 queued => {
-                    let applied = queued.map_err(as_answer)?;
+                    let applied = queued?;
                     steps.note(|| "queued for the commit log");
-                    applied.await.map_err(as_answer)?;
+                    applied.await?;
                     steps.note(|| match self.engine.options().sync_mode {
                         SyncMode::Group | SyncMode::Batch => "applied, and synced to disk",
                         SyncMode::Periodic => "applied; to be synced within the interval",

@@ -340,6 +340,12 @@ impl Node {
         self.coordinator.write(request).await
     }
 
+    /// Coordinates writes, each as [`Node::write`] does; what came of each, in their order. Those of one key take effect
+    /// in their order, others concurrently. The more of them have the same replicas, the less they cost.
+    pub async fn write_batch(&self, requests: Vec<WriteRequest>) -> Vec<Result<WriteOutcome, Failure>> {
+        self.coordinator.write_batch(requests).await
+    }
+
     /// Coordinates a read.
     ///
     /// # Errors

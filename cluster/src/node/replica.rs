@@ -7,12 +7,12 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use helenus_storage::{Mutation, Record, RecordKind, ScanEnd, ScanLimits, TableId};
 use tokio::time::Instant;
 
 use crate::{
-    message::ReplicaError,
+    message::{Applied, ReplicaError},
     node::{
         clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
         own_trees, steps::Steps, table_meters::TableMeters,
@@ -33,20 +33,32 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Applies a fresh client write; `true` if this node owns the key.
-    pub(crate) async fn write(
-        &self,
-        table: TableId,
-        mutation: Mutation,
-        steps: &Steps,
-    ) -> Result<bool, ReplicaError> {
+    /// Applies fresh client writes; what became of each.
+    pub(crate) async fn write(&self, writes: &[(TableId, Mutation)], steps: &Steps) -> Vec<Applied> {
+        let mut accepted = Vec::with_capacity(writes.len());
+        let mut checked = Vec::with_capacity(writes.len());
+        for (table, mutation) in writes {
+            let outcome = self.check_fresh(*table, mutation);
+            if outcome.is_ok() {
+                accepted.push((*table, mutation));
+            }
+            checked.push(outcome);
+        }
+        let mut applied = self.apply(&accepted, steps).await.into_iter();
+        let result_of =
+            |checked: Result<(), _>| checked.map_or_else(|why| Some(Err(why)), |()| applied.next());
+        checked.into_iter().filter_map(result_of).collect()
+    }
+
+    /// Whether a fresh write is taken.
+    fn check_fresh(&self, table: TableId, mutation: &Mutation) -> Result<(), ReplicaError> {
         check_user_table(table)?;
         let latest_accepted = self.clock.latest_accepted();
         if mutation.rows.iter().any(|(_, record)| record.timestamp > latest_accepted) {
             helenus_storage::sometimes!("a replica refused a timestamp");
             return Err(ReplicaError::ClockSkew);
         }
-        self.apply(table, mutation, steps).await
+        Ok(())
     }
 
     /// Applies what another replica holds: it was accepted once, and no clock refuses it now. After an error some may be
@@ -56,22 +68,31 @@ impl Replica {
         table: TableId,
         mutations: Vec<Mutation>,
         steps: &Steps,
-    ) -> Result<bool, ReplicaError> {
+    ) -> Result<(), ReplicaError> {
         check_user_table(table)?;
-        let applied = try_join_all(mutations.into_iter().map(|mutation| self.apply(table, mutation, steps)));
-        Ok(applied.await?.into_iter().all(|is_owned| is_owned))
+        // Apart from each other: together they may be too large for the commit log.
+        let apply = async |mutation| self.apply(&[(table, mutation)], steps).await;
+        let applied = join_all(mutations.iter().map(apply)).await;
+        applied.into_iter().flatten().try_for_each(|applied| applied.map(drop))
     }
 
-    async fn apply(&self, table: TableId, mutation: Mutation, steps: &Steps) -> Result<bool, ReplicaError> {
+    /// Applies writes as one group; what became of each.
+    async fn apply(&self, writes: &[(TableId, &Mutation)], steps: &Steps) -> Vec<Applied> {
+        let rows = writes.iter().flat_map(|(_, mutation)| &mutation.rows);
         // What it holds, it stamps above.
-        mutation.rows.iter().for_each(|(_, record)| self.clock.observe(record.timestamp));
+        rows.for_each(|(_, record)| self.clock.observe(record.timestamp));
         // Before the apply, so that no joining node is told otherwise once the record exists.
         self.cluster.note_user_record();
-        let owned = self.owns(table, &mutation.key);
         let began = Instant::now();
-        self.store.apply_noting(table, mutation, steps).await?;
-        self.meters.of(table).writes.record(began.elapsed());
-        Ok(owned)
+        let applied = self.store.apply_group(writes, steps).await;
+        let took = began.elapsed();
+        let of_each = writes.iter().zip(applied).map(|((table, mutation), applied)| {
+            applied.map(|()| {
+                self.meters.of(*table).writes.record(took);
+                self.owns(*table, &mutation.key)
+            })
+        });
+        of_each.collect()
     }
 
     /// Applies a write that this node has missed, whatever its timestamp.

@@ -176,6 +176,26 @@ impl SimulatedCluster {
         self.ask(coordinator, patience, async |node| node.write(request).await.map_err(|f| f.error)).await
     }
 
+    /// Asks a node to coordinate writes together; the client waits no longer than its patience.
+    pub async fn write_batch(
+        &self,
+        coordinator: u32,
+        requests: Vec<WriteRequest>,
+        patience: Duration,
+    ) -> Vec<Reply<WriteOutcome>> {
+        let count = requests.len();
+        let batch = async |node: Arc<Node>| Ok(node.write_batch(requests).await);
+        let each = |reply: Reply<WriteOutcome>| vec![reply; count];
+        match self.ask(coordinator, patience, batch).await {
+            Reply::Answer(Ok(outcomes)) => {
+                outcomes.into_iter().map(|outcome| Reply::Answer(outcome.map_err(|f| f.error))).collect()
+            }
+            Reply::Answer(Err(error)) => each(Reply::Answer(Err(error))),
+            Reply::Refused => each(Reply::Refused),
+            Reply::Silence(why) => each(Reply::Silence(why)),
+        }
+    }
+
     /// Asks a node to coordinate a read; the client waits no longer than its patience.
     pub async fn read(
         &self,

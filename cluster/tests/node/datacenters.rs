@@ -11,7 +11,7 @@ use helenus_cluster::{
 use crate::support::{Cluster, put, write};
 
 /// n1, n2 and n3 in dc1, n4, n5 and n6 in dc2; three replicas in each, so every node has every key.
-async fn two_datacenters() -> Cluster {
+pub async fn two_datacenters() -> Cluster {
     let factors = BTreeMap::from([("dc1".to_owned(), 3), ("dc2".to_owned(), 3)]);
     let mut cluster = Cluster::empty();
     for number in 1..=6 {

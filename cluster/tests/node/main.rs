@@ -4,6 +4,7 @@
 
 mod support;
 
+mod batches;
 mod clocks;
 mod datacenters;
 mod faults;

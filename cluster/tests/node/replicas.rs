@@ -37,11 +37,8 @@ fn key_of(key: &str) -> Bytes {
 }
 
 fn write(table: TableId) -> Request {
-    Request::Write {
-        table,
-        mutation: Mutation::single(key_of("key"), Record::plain(Timestamp(5), "value")),
-        relay: Relay::None,
-    }
+    let mutation = Mutation::single(key_of("key"), Record::plain(Timestamp(5), "value"));
+    Request::Write { writes: vec![(table, mutation)].into(), relay: Relay::None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +49,7 @@ async fn an_answer_carries_the_header_of_the_one_who_answers() {
     let header = header(&cluster, Some(node.host_id()));
     let answer = node.handle(Message { header: header.clone(), body: write(DEFAULT_TABLE_ID) }).await;
 
-    assert_eq!(answer.body, Response::Written { owned: true });
+    assert_eq!(answer.body, Response::Written { results: vec![Ok(true)] });
     assert_eq!((answer.header.sender, answer.header.target), (node.host_id(), Some(header.sender)));
     assert_eq!(
         (answer.header.client_request.map(|request| request.id), answer.header.remaining),
@@ -100,7 +97,8 @@ async fn the_nodes_own_trees_and_unknown_tables_are_out_of_reach() {
             wants: Wants::Record,
         };
         let answer = cluster.node("n1").handle(Message { header, body }).await;
-        assert_eq!(written.body, Response::Failed(ReplicaError::NoSuchTable(table)));
+        let refused = Err(ReplicaError::NoSuchTable(table));
+        assert_eq!(written.body, Response::Written { results: vec![refused] });
         assert_eq!(answer.body, Response::Failed(ReplicaError::NoSuchTable(table)));
     }
 }
@@ -115,12 +113,12 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
         let key = key_of(&format!("key {number}"));
         let mutation = Mutation::single(key.clone(), Record::plain(Timestamp(5), "value"));
         let header = header(&cluster, Some(node.host_id()));
-        let body = Request::Write { table: DEFAULT_TABLE_ID, mutation, relay: Relay::None };
-        let Response::Written { owned } = node.handle(Message { header: header.clone(), body }).await.body
-        else {
-            panic!("it applies whatever comes")
-        };
-        owned_by_n1 += usize::from(owned);
+        let writes = vec![(DEFAULT_TABLE_ID, mutation)].into();
+        let body = Request::Write { writes, relay: Relay::None };
+        let answer = node.handle(Message { header: header.clone(), body }).await.body;
+        let owns = answer == Response::Written { results: vec![Ok(true)] };
+        assert!(owns || answer == Response::Written { results: vec![Ok(false)] }, "{answer:?}");
+        owned_by_n1 += usize::from(owns);
         let body = Request::Read {
             table: DEFAULT_TABLE_ID,
             key,

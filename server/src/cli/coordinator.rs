@@ -63,6 +63,10 @@ impl Coordinate for Coordinator {
         Box::pin(self.node.write(request))
     }
 
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>> {
+        Box::pin(self.node.write_batch(requests))
+    }
+
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(self.node.read(request))
     }

@@ -23,6 +23,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn has_room(&self) -> bool;
     /// Coordinates a write.
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>>;
+    /// Coordinates writes; what came of each, in their order.
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>>;
     /// Coordinates a read.
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>>;
     /// What each replica of a key holds.
@@ -75,6 +77,10 @@ impl Coordinate for Node {
 
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>> {
         Box::pin(Node::write(self, request))
+    }
+
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>> {
+        Box::pin(Node::write_batch(self, requests))
     }
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {

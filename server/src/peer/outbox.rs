@@ -281,7 +281,7 @@ fn estimated_bytes(request: &Request) -> usize {
     const UNKNOWN: usize = 4096;
     FIXED
         + match request {
-            Request::Write { mutation, .. } => mutation.encoded_len(),
+            Request::Write { writes, .. } => writes.iter().map(|(_, mutation)| mutation.encoded_len()).sum(),
             Request::Read { key, .. } => key.len(),
             Request::Repair { mutations, .. } => mutations.iter().map(Mutation::encoded_len).sum(),
             Request::Scan { range, .. } => range.from.len() + range.until.as_ref().map_or(0, Bytes::len),

@@ -103,7 +103,7 @@ async fn a_listener_that_stops_answers_what_it_has_taken() {
     let releasing = async { release.notify_one() };
     let (answer, nothing_left, ()) = tokio::join!(call, stopping, releasing);
 
-    assert_eq!(answer.unwrap().body, Response::Written { owned: true });
+    assert_eq!(answer.unwrap().body, Response::Written { results: vec![Ok(true)] });
     assert!(nothing_left);
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn mute() -> Answerer {
 pub(crate) fn answer_to(request: Message<Request>) -> Message<Response> {
     let body = match request.body {
         Request::Exchange(exchange) => Response::Exchange(exchange),
-        Request::Write { .. } => Response::Written { owned: true },
+        Request::Write { writes, .. } => Response::Written { results: vec![Ok(true); writes.len()] },
         Request::Read { key, as_of, .. } => Response::Record(Some(Record::plain(as_of.now, key))),
         other => panic!("these tests do not send {other:?}"),
     };
@@ -171,7 +171,7 @@ pub(crate) fn control(key: impl Into<Bytes>) -> Message<Request> {
 
 pub(crate) fn write(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Message<Request> {
     let mutation = Mutation::single(key, Record::plain(CLOCK, value));
-    request(Request::Write { table: TableId(1024), mutation, relay: Relay::None })
+    request(Request::Write { writes: vec![(TableId(1024), mutation)].into(), relay: Relay::None })
 }
 
 /// The key that an echo has read.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
 use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
@@ -133,6 +133,10 @@ impl Coordinate for Scripted {
             Ok(WriteOutcome { timestamp, met, observed: None })
         });
         ready(outcome.map_err(failure)).boxed()
+    }
+
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>> {
+        join_all(requests.into_iter().map(|request| self.write(request))).boxed()
     }
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {

@@ -324,7 +324,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::apply`]; [`Error::Malformed`] also for an empty batch.
-    pub fn apply_batch(&self, batch: &[(TableId, Mutation)]) -> Result<Ticket> {
+    pub fn apply_batch<M: Borrow<Mutation>>(&self, batch: &[(TableId, M)]) -> Result<Ticket> {
         self.enqueue(&borrowed(batch))
     }
 
@@ -604,6 +604,6 @@ impl Engine {
     }
 }
 
-fn borrowed(batch: &[(TableId, Mutation)]) -> Vec<(TableId, &Mutation)> {
-    batch.iter().map(|(table, mutation)| (*table, mutation)).collect()
+fn borrowed<M: Borrow<Mutation>>(batch: &[(TableId, M)]) -> Vec<(TableId, &Mutation)> {
+    batch.iter().map(|(table, mutation)| (*table, mutation.borrow())).collect()
 }

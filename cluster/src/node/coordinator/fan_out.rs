@@ -137,11 +137,18 @@ pub(super) fn missing_call(error: &CallError) -> Missing {
 /// What an answer means that is not the one asked for.
 pub(super) fn missing_answer(response: Response) -> Missing {
     match response {
-        // The replica saw our deadline pass before we did: that is lateness, not a refusal.
-        Response::Failed(ReplicaError::Expired) => Missing::Silence,
-        Response::Failed(error) => Missing::Error(error),
+        Response::Failed(error) => missing_error(error),
         // An answer to another question tells nothing about this one.
         _ => Missing::Silence,
+    }
+}
+
+/// What an error means that a replica answers.
+pub(super) fn missing_error(error: ReplicaError) -> Missing {
+    match error {
+        // The replica saw our deadline pass before we did: that is lateness, not a refusal.
+        ReplicaError::Expired => Missing::Silence,
+        error => Missing::Error(error),
     }
 }
 

@@ -37,22 +37,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::trace::Part;
 use crate::{
-    message::{ReplicaError, Step},
+    message::{Applied, Step},
     node_id::HostId,
     quorum::Missing,
 };
 
-/// What a replica says of a write: whether it owns the key by its own ring, if it has applied it.
-type Applied = Result<bool, ReplicaError>;
-
-/// That, and its steps if the write is traced.
-type Acknowledged = (Applied, Vec<Step>);
+/// What a replica says of each of some writes, and its steps if they are traced.
+type Acknowledged = (Vec<Applied>, Vec<Step>);
 
 /// Acknowledgements that this node waits for as a coordinator, of writes that others forward for it.
 #[derive(Debug)]
 pub(crate) struct Forwarded {
     next_ticket: AtomicU64,
-    /// As many as writes under way have replicas.
+    /// As many as messages under way have replicas.
     awaited: Mutex<BTreeMap<(u64, HostId), oneshot::Sender<Acknowledged>>>,
 }
 
@@ -73,11 +70,11 @@ impl Forwarded {
         Expected { forwarded: Arc::clone(self), place: (ticket, from), acknowledged }
     }
 
-    /// A replica has said what became of a write. Nobody may wait for it any more.
-    pub(crate) fn acknowledge(&self, ticket: u64, from: HostId, result: Applied, steps: Vec<Step>) {
+    /// A replica has said what became of some writes. Nobody may wait for it any more.
+    pub(crate) fn acknowledge(&self, ticket: u64, from: HostId, results: Vec<Applied>, steps: Vec<Step>) {
         if let Some(waiting) = self.awaited.lock().remove(&(ticket, from)) {
             // Whoever waits may give up in this moment.
-            let _: Result<(), _> = waiting.send((result, steps));
+            let _: Result<(), _> = waiting.send((results, steps));
         } else {
             helenus_storage::sometimes!("nobody waited for an acknowledgement");
         }
@@ -98,7 +95,7 @@ impl Drop for Expected {
 }
 
 impl Expected {
-    /// The acknowledgement, however it comes: of the forwarded write, or of the one that `send` sends straight once the
+    /// The acknowledgement, however it comes: of the forwarded writes, or of those that `send` sends straight once the
     /// forwarder has failed, or has said nothing until `patience` ends and it is `affordable` then. The steps of the
     /// forwarded one are placed as those of `part`.
     pub(super) fn or_straight(
@@ -107,13 +104,13 @@ impl Expected {
         forwarder_failed: CancellationToken,
         patience: Instant,
         affordable: impl FnOnce() -> bool + Send + 'static,
-        send: BoxFuture<'static, Result<bool, Missing>>,
-    ) -> BoxFuture<'static, Result<bool, Missing>> {
+        send: BoxFuture<'static, Result<Vec<Applied>, Missing>>,
+    ) -> BoxFuture<'static, Result<Vec<Applied>, Missing>> {
         let forwarded = Instant::now();
         let said = move |acknowledged: Result<Acknowledged, _>| {
-            let (result, steps) = acknowledged.map_err(|_| Missing::Silence)?;
+            let (results, steps) = acknowledged.map_err(|_| Missing::Silence)?;
             part.place(forwarded, steps);
-            judged(result)
+            Ok(results)
         };
         async move {
             let is_forwarder_lost = tokio::select! {
@@ -134,12 +131,4 @@ impl Expected {
         }
         .boxed()
     }
-}
-
-fn judged(result: Applied) -> Result<bool, Missing> {
-    result.map_err(|error| match error {
-        // The replica saw the deadline pass before the coordinator did: that is lateness, not a refusal.
-        ReplicaError::Expired => Missing::Silence,
-        error => Missing::Error(error),
-    })
 }

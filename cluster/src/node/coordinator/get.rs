@@ -51,7 +51,7 @@ impl Coordinator {
         trace: &Trace,
     ) -> Result<(Plan, ReadQuorum), RequestError> {
         self.check_session(&request.options)?;
-        let target = self.place(&request.table, &request.key, trace)?;
+        let target = self.place(&self.cluster.picture(), &request.table, &request.key, trace)?;
         let table = known_table(&target.picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
         let block_for = self.block_for(Operation::Read, goal.level, table, &target.picture)?;
@@ -117,7 +117,7 @@ impl Coordinator {
                 let steps = part.begin();
                 let repaired = replica.repair(table, vec![mutation], &steps).await;
                 part.end(steps);
-                repaired.map(drop).map_err(Missing::Error)
+                repaired.map_err(Missing::Error)
             }
             .boxed();
         }
@@ -128,7 +128,7 @@ impl Coordinator {
         let request = Request::Repair { table, mutations: vec![mutation] };
         async move {
             match part.call(&peers, &to, TrafficClass::Request, request, goal.deadline).await {
-                Ok(Response::Written { .. }) => Ok(()),
+                Ok(Response::Noted) => Ok(()),
                 Ok(other) => Err(missing_answer(other)),
                 Err(error) => Err(missing_call(&error)),
             }

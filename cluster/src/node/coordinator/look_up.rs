@@ -58,7 +58,8 @@ impl Coordinator {
     pub(crate) async fn look_up(&self, table: &str, key: &[u8]) -> Result<LookUp, RequestError> {
         let (_permit, Patience { deadline, .. }) =
             self.begin(table, &RequestOptions::default(), PATIENCE).await?;
-        let target = &self.place(table, key, &self.trace("look-up", table, &RequestOptions::default()))?;
+        let trace = self.trace("look-up", table, &RequestOptions::default());
+        let target = &self.place(&self.cluster.picture(), table, key, &trace)?;
         let now = self.clock.now_of_reads();
         let grace = known_table(&target.picture, table)?.definition.tombstone_grace();
         let as_of = AsOf { now, forgotten_before: earlier(now, grace) };

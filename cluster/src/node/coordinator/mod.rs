@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Until `fan out` nothing has left the node, this node's own replica included: every error before it means
-//! "not applied". From there on a write runs in a task of its own, so that a client that hangs up cannot leave it
-//! half sent, and that goes on after the reply until the last replica has answered or the deadline has passed.
+//! "not applied". From there on a write, or a group of a batch, runs in a task of its own, so that a client that hangs up
+//! cannot leave it half sent, and that goes on after the reply until the last replica has answered or the deadline has
+//! passed.
 //! A read runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were asked beyond the need
 //! does a task hear them after the reply, to repair them if they are behind; `background_repairs` such at once.
 //!
@@ -19,14 +20,16 @@
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`forwarding`], [`get`], [`reading`], [`look_up`], [`nearest`], [`speculation`], [`sessions`],
-//! [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
+//! Reading order: [`put`], [`group`], [`writing`], [`missed`], [`forwarding`], [`get`], [`reading`], [`look_up`],
+//! [`nearest`], [`speculation`], [`sessions`], [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
 mod dropped;
 mod fan_out;
 mod forwarding;
 mod get;
+mod group;
 mod look_up;
+mod missed;
 mod nearest;
 mod put;
 mod reading;
@@ -34,6 +37,7 @@ mod scan;
 mod sessions;
 mod speculation;
 mod trace;
+mod writing;
 
 use std::{
     sync::{
@@ -175,10 +179,10 @@ struct Patience {
 }
 
 impl Patience {
-    fn begin(options: &RequestOptions, default: Duration) -> Self {
-        let (now, timeout) = (Instant::now(), options.timeout.unwrap_or(default));
+    fn since(begun: Instant, options: &RequestOptions, default: Duration) -> Self {
+        let timeout = options.timeout.unwrap_or(default);
         // A deadline that the clock cannot express is as good as a year.
-        let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(365 * 86_400));
+        let deadline = begun.checked_add(timeout).unwrap_or(begun + Duration::from_secs(365 * 86_400));
         Self { timeout, deadline }
     }
 }
@@ -303,17 +307,28 @@ impl Coordinator {
         options: &RequestOptions,
         default_timeout: Duration,
     ) -> Result<(OwnedSemaphorePermit, Patience), RequestError> {
-        let patience = Patience::begin(options, default_timeout);
+        let patience = Patience::since(Instant::now(), options, default_timeout);
         let permit = self.admit()?;
-        if self.cluster.picture().table(table).is_none() && is_table_name(table) {
-            self.schema.look_for(table, patience.deadline).await;
-        }
+        self.look_for_table(table, patience.deadline).await;
         Ok((permit, patience))
     }
 
-    /// Places a key by the newest picture of the cluster.
-    fn place(&self, table: &str, key: &[u8], trace: &Trace) -> Result<Target, RequestError> {
-        let picture = self.cluster.picture();
+    /// Asks others for a table that this node does not know.
+    async fn look_for_table(&self, table: &str, deadline: Instant) {
+        if self.cluster.picture().table(table).is_none() && is_table_name(table) {
+            self.schema.look_for(table, deadline).await;
+        }
+    }
+
+    /// Places a key by a picture of the cluster.
+    fn place(
+        &self,
+        picture: &Arc<Picture>,
+        table: &str,
+        key: &[u8],
+        trace: &Trace,
+    ) -> Result<Target, RequestError> {
+        let picture = Arc::clone(picture);
         let table = known_table(&picture, table)?;
         let token = self.replica.identity.partitioner().token(key);
         let placement = picture.place(table, token);
@@ -361,20 +376,20 @@ fn datacenter_of(picture: &Picture, host_id: HostId) -> &str {
     picture.view().member(host_id).map_or("", |member| member.datacenter.as_str())
 }
 
-/// Of these replicas, the ones that are alive.
-fn alive(replicas: &[quorum::Replica<'_>]) -> Vec<HostId> {
-    replicas.iter().filter(|replica| replica.is_alive).map(|replica| replica.host_id).collect()
-}
-
 fn known_table<'a>(picture: &'a Picture, name: &str) -> Result<&'a Table, RequestError> {
     picture.table(name).ok_or_else(|| RequestError::NoSuchTable(name.to_owned()))
 }
 
 impl Goal {
     fn met(self, required: u32, acknowledged: u32, trace: &Trace) -> Met {
-        trace.note(|| format!("level reached: {acknowledged} of {required} required"));
+        trace.note(|| reached(required, acknowledged));
         Met { level: self.level, required, acknowledged, trace: trace.end() }
     }
+}
+
+/// In the words of a trace.
+fn reached(required: u32, acknowledged: u32) -> String {
+    format!("level reached: {acknowledged} of {required} required")
 }
 
 fn failure(error: RequestError, trace: &Trace) -> Failure {

@@ -33,11 +33,11 @@ const MAX_EVENTS: usize = 1024;
 pub(super) struct Trace(Arc<Log>);
 
 /// What a request is, for the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Subject {
     /// Its kind.
     pub(super) operation: &'static str,
-    /// Name of the table.
+    /// Name of the table, or how many there are.
     pub(super) table: String,
 }
 
@@ -66,6 +66,13 @@ impl Trace {
         let wanted_after = wanted_after(request.is_traced, slow);
         let events = Mutex::new(Some(Vec::new()));
         let begun = Instant::now();
+        Self(Arc::new(Log { begun, coordinator, request, subject, slow, wanted_after, events }))
+    }
+
+    /// Begins another part of the same request, which began when this one did, with steps of its own.
+    pub(super) fn beside(&self) -> Self {
+        let Log { begun, coordinator, request, ref subject, slow, wanted_after, .. } = *self.0;
+        let (subject, events) = (subject.clone(), Mutex::new(Some(Vec::new())));
         Self(Arc::new(Log { begun, coordinator, request, subject, slow, wanted_after, events }))
     }
 

@@ -43,6 +43,8 @@ struct State {
     /// Of these, full exchanges and swaps of schemas.
     exchanges: u64,
     swaps: u64,
+    /// And those with writes, by caller and receiver.
+    writes: BTreeMap<(String, String), u64>,
     /// (caller, refusing verdict) of every refused handshake, on the side that refused.
     refusals: Vec<(String, String)>,
 }
@@ -105,12 +107,15 @@ impl Network {
         self.state.lock().tells_losses = true;
     }
 
-    fn count(&self, request: &Request) {
+    fn count(&self, from: &str, to: &str, request: &Request) {
         let mut state = self.state.lock();
         state.calls += 1;
         match request {
             Request::Exchange(_) => state.exchanges += 1,
             Request::Schema { .. } => state.swaps += 1,
+            Request::Write { .. } => {
+                *state.writes.entry((from.to_owned(), to.to_owned())).or_default() += 1;
+            }
             _ => {}
         }
     }
@@ -128,6 +133,13 @@ impl Network {
     /// Calls so far in which two nodes told each other their schemas.
     pub fn swaps(&self) -> u64 {
         self.state.lock().swaps
+    }
+
+    /// Messages with writes that a node has sent so far, by receiver.
+    pub fn writes_from(&self, from: &str) -> BTreeMap<String, u64> {
+        let state = self.state.lock();
+        let sent = state.writes.iter().filter(|((sender, _), _)| sender == from);
+        sent.map(|((_, to), count)| (to.clone(), *count)).collect()
     }
 
     /// The connection from one to another breaks for no reason.
@@ -197,7 +209,7 @@ impl Transport for Cable {
         request: Message<Request>,
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Message<Response>, CallError>> {
-        self.network.count(&request.body);
+        self.network.count(&self.from, &to.address, &request.body);
         let connection = self.connect(to);
         Box::pin(async move {
             let mut connection = connection?;

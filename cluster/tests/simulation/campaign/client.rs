@@ -48,6 +48,7 @@ impl Clients {
         let shape = self.cluster.shape();
         let mut session = (client <= self.workload.sessions).then(|| SimulatedSession::begin(client, phase));
         let mut habits = self.cluster.stream(&format!("session {client} {phase:?}"));
+        let mut batching = self.cluster.stream(&format!("batch {client} {phase:?}"));
         loop {
             sleep(self.workload.think.mul_f64(random.random::<f64>() * 2.0)).await;
             if Instant::now() >= end {
@@ -72,8 +73,61 @@ impl Clients {
                     session.fold();
                 }
             }
+            if session.is_none() && wish.action != Action::Read && batching.random_bool(self.workload.batches)
+            {
+                let surroundings = Surroundings { cluster: &self.cluster, shape };
+                let wishes = self.workload.batch(wish, &mut batching, &mut self.values.lock(), &surroundings);
+                self.write_together(client, phase, wishes).await;
+                continue;
+            }
             self.perform(client, phase, wish, session.as_mut()).await;
         }
+    }
+
+    /// Makes writes together, and writes down each as if it had been made alone.
+    async fn write_together(&self, client: u32, phase: Phase, wishes: Vec<Wish>) {
+        let Some(Wish { coordinator, patience, .. }) = wishes.first().cloned() else { return };
+        let floor = self.stamps.lock().get(&coordinator).copied();
+        let requests = wishes.iter().filter_map(|wish| self.write_of(wish, None)).collect();
+        let invoked = self.moment();
+        let replies = self.cluster.write_batch(coordinator, requests, patience).await;
+        let returned = self.moment();
+        let mut stamped = floor;
+        for (Wish { key, action, level, .. }, reply) in wishes.into_iter().zip(replies) {
+            let heard = Heard::of_write(reply);
+            if let (Some(stamp), false) = (heard.timestamp, is_stamped_by_client(&action)) {
+                self.check_stamp(coordinator, stamped, stamp);
+                stamped = Some(stamp);
+            }
+            self.note(
+                Done { client, phase, key, action, level, coordinator, invoked, returned },
+                heard,
+                None,
+            );
+        }
+    }
+
+    fn write_of(
+        &self,
+        Wish { key, action, level, .. }: &Wish,
+        session: Option<Arc<Session>>,
+    ) -> Option<WriteRequest> {
+        let (change, client_timestamp) = match *action {
+            Action::Read => return None,
+            Action::Write { value, ttl_s, client_timestamp } => {
+                let value = bytes_of(value, self.workload.padding).into();
+                let ttl = ttl_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
+                (Change::Put { value, ttl }, client_timestamp)
+            }
+            Action::Delete { client_timestamp } => (Change::Delete, client_timestamp),
+        };
+        Some(WriteRequest {
+            table: DEFAULT_TABLE.to_owned(),
+            key: bytes(key),
+            change,
+            options: at(*level, session),
+            timestamp: client_timestamp.map(|stamp| helenus_storage::Timestamp(stamp.0)),
+        })
     }
 
     /// Does one thing and writes it down.
@@ -84,16 +138,13 @@ impl Clients {
         wish: Wish,
         session: Option<&mut SimulatedSession>,
     ) {
+        let carried = session.as_ref().map(|session| session.carried());
+        let request = self.write_of(&wish, carried.clone());
         let Wish { key, action, level, coordinator, patience } = wish;
         let floor = self.stamps.lock().get(&coordinator).copied();
-        let chosen = matches!(
-            action,
-            Action::Write { client_timestamp: Some(_), .. } | Action::Delete { client_timestamp: Some(_) }
-        );
         let invoked = self.moment();
-        let carried = session.as_ref().map(|session| session.carried());
-        let heard = match action {
-            Action::Read => {
+        let heard = match request {
+            None => {
                 let request = ReadRequest {
                     table: DEFAULT_TABLE.to_owned(),
                     key: bytes(&key),
@@ -101,20 +152,10 @@ impl Clients {
                 };
                 Heard::of_read(self.cluster.read(coordinator, request, patience).await)
             }
-            Action::Write { value, ttl_s, client_timestamp } => {
-                let value = bytes_of(value, self.workload.padding).into();
-                let ttl = ttl_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
-                let options = at(level, carried);
-                let request = write(&key, Change::Put { value, ttl }, options, client_timestamp);
-                Heard::of_write(self.cluster.write(coordinator, request, patience).await)
-            }
-            Action::Delete { client_timestamp } => {
-                let request = write(&key, Change::Delete, at(level, carried), client_timestamp);
-                Heard::of_write(self.cluster.write(coordinator, request, patience).await)
-            }
+            Some(request) => Heard::of_write(self.cluster.write(coordinator, request, patience).await),
         };
         let returned = self.moment();
-        if let (Some(stamp), false) = (heard.timestamp, chosen) {
+        if let (Some(stamp), false) = (heard.timestamp, is_stamped_by_client(&action)) {
             self.check_stamp(coordinator, floor, stamp);
         }
         self.note(Done { client, phase, key, action, level, coordinator, invoked, returned }, heard, session);
@@ -318,19 +359,11 @@ pub fn seen(record: Option<&Record>, now: helenus_storage::Timestamp) -> Seen {
     }
 }
 
-fn write(
-    key: &str,
-    change: Change,
-    options: RequestOptions,
-    client_timestamp: Option<Timestamp>,
-) -> WriteRequest {
-    WriteRequest {
-        table: DEFAULT_TABLE.to_owned(),
-        key: bytes(key),
-        change,
-        options,
-        timestamp: client_timestamp.map(|stamp| helenus_storage::Timestamp(stamp.0)),
-    }
+fn is_stamped_by_client(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Write { client_timestamp: Some(_), .. } | Action::Delete { client_timestamp: Some(_) }
+    )
 }
 
 fn bytes(key: &str) -> Bytes {

@@ -37,8 +37,9 @@ impl Plan {
     pub fn draw(seed: u64, bounds: Bounds) -> Self {
         let mut random = stream(seed, "plan");
         let shape = Shape::draw(seed, bounds.nodes);
-        let workload =
-            Workload::draw(&mut random, [&mut stream(seed, "levels"), &mut stream(seed, "sessions")], &shape);
+        let [mut levels, mut sessions, mut batches] =
+            ["levels", "sessions", "batches"].map(|purpose| stream(seed, purpose));
+        let workload = Workload::draw(&mut random, [&mut levels, &mut sessions, &mut batches], &shape);
         let disturbed = Duration::from_secs_f64(bounds.minutes * 60.0 * random.random_range(0.5..1.3));
         let mut schedule = schedule::draw(seed, &shape, disturbed);
         let is_peaceful = seed % PEACEFUL == 2;

@@ -23,6 +23,8 @@ pub struct Workload {
     pub hang_ups: f64,
     /// Share of the operations that are scans of the whole table.
     pub scans: f64,
+    /// Share of the writes that are made together with others.
+    pub batches: f64,
     /// Share of the writes with a timestamp of the client.
     pub own_timestamps: f64,
     /// So many clients, from the first on, have a session each.
@@ -58,6 +60,9 @@ pub enum Keys {
     Expiring,
 }
 
+/// Most writes of one batch.
+const MOST_TOGETHER: usize = 12;
+
 /// One thing to do.
 #[derive(Debug, Clone)]
 pub struct Wish {
@@ -72,7 +77,7 @@ impl Workload {
     /// Draws the workload of a seed.
     pub fn draw(
         random: &mut Xoshiro256PlusPlus,
-        [later, latest]: [&mut Xoshiro256PlusPlus; 2],
+        [later, latest, last]: [&mut Xoshiro256PlusPlus; 3],
         shape: &Shape,
     ) -> Self {
         let all = [Keys::Registers, Keys::Hot, Keys::Set, Keys::Churn, Keys::Expiring];
@@ -102,6 +107,7 @@ impl Workload {
             patience: longest + Duration::from_millis(500),
             hang_ups: if random.random_bool(0.3) { 0.05 } else { 0.0 },
             scans: if later.random_bool(0.3) { 0.05 } else { 0.0 },
+            batches: [0.0, 0.0, 0.1, 0.5][last.random_range(0..4)],
             own_timestamps: if random.random_bool(0.3) { 0.1 } else { 0.0 },
             sessions: latest.random_range(0..=4),
             foldings: [0.0, 0.1, 0.5][latest.random_range(0..3)],
@@ -157,6 +163,26 @@ impl Workload {
             level => level,
         };
         Wish { key, action, level, coordinator, patience }
+    }
+
+    /// What a client writes together with `first`, through the same node: some keys more than once.
+    pub fn batch(
+        &self,
+        first: Wish,
+        random: &mut Xoshiro256PlusPlus,
+        values: &mut Values,
+        seen: &Surroundings<'_>,
+    ) -> Vec<Wish> {
+        let (coordinator, patience) = (first.coordinator, first.patience);
+        let others = random.random_range(1..MOST_TOGETHER);
+        let mut wishes = vec![first];
+        while wishes.len() <= others {
+            let wish = Wish { coordinator, patience, ..self.wish(random, values, seen) };
+            if wish.action != Action::Read {
+                wishes.push(wish);
+            }
+        }
+        wishes
     }
 }
 

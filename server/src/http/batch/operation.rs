@@ -75,20 +75,6 @@ impl Asked {
             Self::Write(write) => (write.table.clone(), write.key.clone()),
         }
     }
-
-    pub(super) fn access(&self) -> Access {
-        match self {
-            Self::Read(_) => Access::Read,
-            Self::Write(_) => Access::Write,
-        }
-    }
-
-    pub(super) fn options_mut(&mut self) -> &mut RequestOptions {
-        match self {
-            Self::Read(read) => &mut read.options,
-            Self::Write(write) => &mut write.options,
-        }
-    }
 }
 
 impl Batch {

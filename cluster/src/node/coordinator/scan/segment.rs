@@ -192,14 +192,14 @@ impl SegmentScan {
                 let steps = part.begin();
                 let repaired = replica.repair(table, mutations, &steps).await;
                 part.end(steps);
-                repaired.map(drop).map_err(Missing::Error)
+                repaired.map_err(Missing::Error)
             }
             .boxed();
         }
         let call = self.call(host_id, Request::Repair { table, mutations });
         async move {
             match call.await? {
-                Response::Written { .. } => Ok(()),
+                Response::Noted => Ok(()),
                 other => Err(missing_answer(other)),
             }
         }

@@ -1,0 +1,273 @@
+//! Writes that are sent together, and what their replicas say of each.
+//!
+//! ```text
+//!            ┌─ Written: applied, applied, refused ─── replica
+//!   group ───┼─ Written: applied, applied, applied ─── replica        each write: its quorum, who has yet to apply it
+//!            └─ nothing ─────────────────────────────── replica       (a hint in the end)
+//! ```
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use helenus_storage::{Mutation, TableId};
+use tokio::time::Instant;
+
+use super::{
+    fan_out::{Answer, describe, missing_error},
+    missed::Missed,
+    put::Outcome,
+    trace::Trace,
+};
+use crate::{
+    consistency::Consistency,
+    counted::counted,
+    error::RequestError,
+    handoff::Hint,
+    message::{Applied, ReplicaError, Writes},
+    node::{Failure, Met, WriteOutcome, known_cluster::Picture},
+    node_id::HostId,
+    quorum::{Missing, Verdict, WriteQuorum},
+    session::{Held, Observed},
+    time::Timestamp,
+};
+
+/// The writes of one message are no longer than this together, or there is but one. So a message fits into the smallest
+/// frame that a node may be told to take, and a group into its commit log; what longer messages would save is little.
+const MESSAGE_BYTES: usize = 48 << 10;
+
+/// Who is to get some writes, and by when.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Recipients {
+    /// In no order but their own: it is a set, whoever owns which token.
+    pub(super) alive: BTreeSet<HostId>,
+    /// Replicas that miss the writes.
+    pub(super) dead: BTreeSet<HostId>,
+    pub(super) deadline: Instant,
+    pub(super) timeout: Duration,
+}
+
+/// Writes with the same replicas, enough of which are alive for each.
+pub(super) struct Group {
+    pub(super) recipients: Recipients,
+    /// The cluster that they were placed by.
+    pub(super) picture: Arc<Picture>,
+    /// What is sent.
+    pub(super) mutations: Writes,
+    /// Of each its place among the requests of the client.
+    pub(super) places: Vec<usize>,
+    pub(super) writes: Vec<Write>,
+    /// What they take of a message.
+    bytes: usize,
+}
+
+/// One write of a group under way.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) level: Consistency,
+    pub(super) quorum: WriteQuorum,
+    timestamp: Timestamp,
+    observed: Option<Observed>,
+    grace_seconds: u32,
+    /// Live replicas that are not known to have applied it.
+    unheard: BTreeSet<HostId>,
+    /// Replicas that have refused it because it comes from the future by their clocks.
+    refused_by_clock: BTreeSet<HostId>,
+    /// How many replicas have applied it.
+    pub(super) applied: usize,
+}
+
+impl Write {
+    pub(super) fn new(
+        level: Consistency,
+        timestamp: Timestamp,
+        quorum: WriteQuorum,
+        alive: BTreeSet<HostId>,
+        observed: Option<Observed>,
+        grace_seconds: u32,
+    ) -> Self {
+        Self {
+            level,
+            quorum,
+            timestamp,
+            observed,
+            grace_seconds,
+            unheard: alive,
+            refused_by_clock: BTreeSet::new(),
+            applied: 0,
+        }
+    }
+
+    fn hear(&mut self, from: HostId, applied: Result<bool, Missing>) {
+        match applied {
+            Ok(owned) => {
+                if !owned {
+                    helenus_storage::sometimes!("a write was applied by no owner");
+                }
+                self.applied += 1;
+                self.unheard.remove(&from);
+                self.quorum.on_ack(from);
+            }
+            Err(missing) => {
+                if matches!(missing, Missing::Error(ReplicaError::ClockSkew)) {
+                    self.refused_by_clock.insert(from);
+                }
+                self.quorum.on_failure(from, missing);
+            }
+        }
+    }
+
+    /// The live replicas that have missed it, which are not said again.
+    ///
+    /// Hints are applied whatever the clock says. So where as many have refused a write as have applied it, it is the
+    /// writer's clock that is off, and no hint carries the write past those who refused it.
+    fn take_missed(&mut self) -> BTreeSet<HostId> {
+        let mut missed = std::mem::take(&mut self.unheard);
+        if self.refused_by_clock.len() >= self.applied {
+            missed.retain(|host| !self.refused_by_clock.contains(host));
+        }
+        missed
+    }
+
+    /// Whether a hint has to satisfy it: no replica has.
+    pub(super) fn needs_hint(&self) -> bool {
+        self.level == Consistency::Any && !matches!(self.quorum.verdict(), Verdict::Reached { .. })
+    }
+
+    /// What to tell the client. Of a write that its replicas have not satisfied, `settled` may say more than its quorum
+    /// does: that a hint has, or why nothing has.
+    fn outcome(&self, timeout: Duration, settled: Option<Result<(), RequestError>>) -> Outcome {
+        let Self { level, timestamp, observed, ref quorum, .. } = *self;
+        let (acknowledged, held_by_none) = match (quorum.verdict(), settled) {
+            (Verdict::Reached { acknowledged }, _) => (acknowledged, false),
+            // A hint is no replica.
+            (_, Some(Ok(()))) => (0, true),
+            (_, settled) => {
+                let error = settled.and_then(Result::err).unwrap_or_else(|| quorum.error(timeout));
+                return Err(Failure { error, trace: Vec::new(), stamped: Some(timestamp) });
+            }
+        };
+        let met = Met { level, required: quorum.required(), acknowledged, trace: Vec::new() };
+        let by_none = |observed| Observed { held: Held::BY_NONE, ..observed };
+        let observed = if held_by_none { observed.map(by_none) } else { observed };
+        Ok(WriteOutcome { timestamp, met, observed })
+    }
+}
+
+impl Group {
+    /// Of one write.
+    pub(super) fn new(
+        recipients: Recipients,
+        picture: &Arc<Picture>,
+        place: usize,
+        (table, mutation): (TableId, Mutation),
+        write: Write,
+    ) -> Self {
+        Self {
+            recipients,
+            picture: Arc::clone(picture),
+            bytes: size_of::<TableId>() + mutation.encoded_len(),
+            mutations: Arc::new(vec![(table, mutation)]),
+            places: vec![place],
+            writes: vec![write],
+        }
+    }
+
+    /// Takes the writes of another group with the same recipients; gives them back if one message has no room for all.
+    pub(super) fn join(&mut self, mut other: Self) -> Option<Self> {
+        if self.bytes + other.bytes > MESSAGE_BYTES {
+            return Some(other);
+        }
+        helenus_storage::sometimes!("writes travelled together");
+        Arc::make_mut(&mut self.mutations).append(Arc::make_mut(&mut other.mutations));
+        self.places.append(&mut other.places);
+        self.writes.append(&mut other.writes);
+        self.bytes += other.bytes;
+        None
+    }
+
+    /// What to tell the client of each; what `settled` says of some, see [`Write::outcome`].
+    pub(super) fn outcomes(
+        &self,
+        settled: impl Fn(usize, &Write) -> Option<Result<(), RequestError>>,
+    ) -> Vec<Outcome> {
+        let timeout = self.recipients.timeout;
+        let outcome = |(number, write): (usize, &Write)| write.outcome(timeout, settled(number, write));
+        self.writes.iter().enumerate().map(outcome).collect()
+    }
+
+    /// The newest of the timestamps.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.writes.iter().map(|write| write.timestamp).max().unwrap_or_default()
+    }
+
+    pub(super) fn is_pending(&self) -> bool {
+        self.writes.iter().any(|write| write.quorum.verdict() == Verdict::Pending)
+    }
+
+    pub(super) fn hear(&mut self, Answer { from, result }: Answer<Vec<Applied>>, trace: &Trace) {
+        let result = match result {
+            // Of some of them nothing is said.
+            Ok(results) if results.len() != self.writes.len() => Err(Missing::Silence),
+            result => result,
+        };
+        trace.note_at(from, || match &result {
+            Ok(results) => tell(results),
+            Err(missing) => describe(missing),
+        });
+        let results = result.map(|results| results.into_iter().map(|applied| applied.map_err(missing_error)));
+        match results {
+            Ok(results) => {
+                self.writes.iter_mut().zip(results).for_each(|(write, applied)| write.hear(from, applied));
+            }
+            Err(missing) => {
+                self.writes.iter_mut().for_each(|write| write.hear(from, Err(missing.clone())));
+            }
+        }
+    }
+
+    pub(super) fn on_deadline(&mut self) {
+        self.writes.iter_mut().for_each(|write| write.quorum.on_deadline());
+    }
+
+    /// The hints that are due for replicas that are down.
+    pub(super) fn missed_by_dead(&self, made_at: Timestamp) -> Vec<Missed> {
+        let dead = || self.recipients.dead.iter().copied();
+        (0..self.writes.len()).flat_map(|write| self.hints(write, made_at, dead())).collect()
+    }
+
+    /// The hints that are due for live replicas which have not applied these writes. Nobody is told of one twice.
+    pub(super) fn missed_by_live(
+        &mut self,
+        made_at: Timestamp,
+        which: impl Fn(&Write) -> bool,
+    ) -> Vec<Missed> {
+        let take = |write: &mut Write| if which(write) { write.take_missed() } else { BTreeSet::new() };
+        let missed: Vec<_> = self.writes.iter_mut().map(take).collect();
+        missed.into_iter().enumerate().flat_map(|(write, hosts)| self.hints(write, made_at, hosts)).collect()
+    }
+
+    fn hints(
+        &self,
+        write: usize,
+        made_at: Timestamp,
+        hosts: impl IntoIterator<Item = HostId>,
+    ) -> impl Iterator<Item = Missed> {
+        hosts.into_iter().map(move |host| {
+            let (table, mutation) = self.mutations[write].clone();
+            let grace_seconds = self.writes[write].grace_seconds;
+            Missed { write, host, hint: Hint { table, made_at, grace_seconds, mutation } }
+        })
+    }
+}
+
+/// What a replica made of some writes, in the words of a trace.
+fn tell(results: &[Applied]) -> String {
+    match results {
+        [Ok(true)] => "applied".to_owned(),
+        [Ok(false)] => "applied, though not an owner by its ring".to_owned(),
+        [Err(error)] => describe(&missing_error(error.clone())),
+        many => {
+            let applied = many.iter().filter(|applied| applied.is_ok()).count();
+            format!("applied {applied} of {}", counted(many.len(), "write"))
+        }
+    }
+}
