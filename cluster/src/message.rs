@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     handoff::Grant,
     membership::{Exchange, GossipReply, GossipRequest},
-    node_id::{Generation, HostId},
+    node_id::{ClusterId, Generation, HostId},
     partitioning::KeyRange,
     quorum::{AsOf, Digest, PageLimits, ReplicaPage, Wants},
     table::Table,
@@ -118,6 +118,9 @@ pub struct Message<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
+    /// Which cluster the receiver belongs to: asked by a node that has yet to choose one, and tells nothing of it. Answered
+    /// by [`Response::Shadow`].
+    Shadow,
     /// Membership facts; answered by [`Response::Exchange`].
     Exchange(Exchange),
     /// What is new in the cluster, and who lives; answered by [`Response::Gossip`].
@@ -179,8 +182,8 @@ pub enum Request {
 
 impl Request {
     /// The names of all kinds.
-    pub const VERBS: [&str; 9] =
-        ["exchange", "gossip", "schema", "write", "read", "hints", "acknowledge", "repair", "scan"];
+    pub const VERBS: [&str; 10] =
+        ["exchange", "gossip", "schema", "write", "read", "hints", "acknowledge", "repair", "scan", "shadow"];
 
     /// Its name, for logs.
     pub const fn name(&self) -> &'static str {
@@ -199,6 +202,7 @@ impl Request {
             Self::Acknowledge { .. } => 6,
             Self::Repair { .. } => 7,
             Self::Scan { .. } => 8,
+            Self::Shadow => 9,
         }
     }
 }
@@ -235,6 +239,11 @@ pub enum Relay {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Response {
+    /// To [`Request::Shadow`].
+    Shadow {
+        /// The cluster, once the node belongs to one.
+        cluster_id: Option<ClusterId>,
+    },
     /// To [`Request::Exchange`].
     Exchange(Exchange),
     /// To [`Request::Gossip`].

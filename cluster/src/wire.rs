@@ -21,6 +21,7 @@
 //!                   limits 3 × u32,
 //!                   length of the first,
 //!                   has upper bound bool
+//! 0x0A Shadow
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      results
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
@@ -30,6 +31,7 @@
 //! 0x87 Digest       digest u128
 //! 0x88 Noted
 //! 0x89 Page         whole bool           records with their storage keys, as mutations of one row
+//! 0x8A Shadow       cluster id, if any
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -104,6 +106,7 @@ const HINTS: u8 = 0x06;
 const REPAIR: u8 = 0x07;
 const ACKNOWLEDGE: u8 = 0x08;
 const SCAN: u8 = 0x09;
+const SHADOW: u8 = 0x0A;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
@@ -113,12 +116,14 @@ const HINTED: u8 = 0x86;
 const DIGEST: u8 = 0x87;
 const NOTED: u8 = 0x88;
 const PAGE: u8 = 0x89;
+const SHADOW_ANSWER: u8 = 0x8A;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
 pub fn encode_request(message: &Message<Request>) -> Encoded {
     let header = &message.header;
     match &message.body {
+        Request::Shadow => Encoded { head: head(SHADOW, header, &()), payload: Bytes::new() },
         Request::Exchange(exchange) => {
             Encoded { head: head(EXCHANGE, header, &()), payload: postcard(exchange).into() }
         }
@@ -161,6 +166,11 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
 pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
     let parts = Parts::split(encoded)?;
     let body = match (parts.verb, parts.version) {
+        (SHADOW, VERSION) => {
+            parts.no_payload()?;
+            parts.fields::<()>()?;
+            Request::Shadow
+        }
         (EXCHANGE, VERSION) => {
             parts.fields::<()>()?;
             Request::Exchange(from_postcard(&parts.payload, "exchange")?)
@@ -210,6 +220,9 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
 pub fn encode_response(message: &Message<Response>) -> Encoded {
     let header = &message.header;
     match &message.body {
+        Response::Shadow { cluster_id } => {
+            Encoded { head: head(SHADOW_ANSWER, header, cluster_id), payload: Bytes::new() }
+        }
         Response::Exchange(exchange) => {
             Encoded { head: head(EXCHANGE_ANSWER, header, &()), payload: postcard(exchange).into() }
         }
@@ -251,6 +264,10 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
 pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError> {
     let parts = Parts::split(encoded)?;
     let body = match (parts.verb, parts.version) {
+        (SHADOW_ANSWER, VERSION) => {
+            parts.no_payload()?;
+            Response::Shadow { cluster_id: parts.fields()? }
+        }
         (EXCHANGE_ANSWER, VERSION) => {
             parts.fields::<()>()?;
             Response::Exchange(from_postcard(&parts.payload, "exchange")?)

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use helenus_cluster::{
     membership::{
-        Exchange, Formation, FormationVerdict, Join, JoinVerdict, Member, MemberState, Remembered, View,
+        Changes, Exchange, Formation, FormationVerdict, Join, JoinVerdict, Member, MemberState, Note,
+        Remembered, View,
     },
-    node_id::{ClusterId, HostId},
+    node_id::{ClusterId, Generation, HostId},
 };
 use proptest::prelude::*;
 use setting::{NOW, host, joining, normal};
@@ -229,7 +230,7 @@ fn many_missing_answers_make_a_short_status() {
 #[test]
 fn who_forms_a_cluster() {
     let seeds = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let forms = |formation: &Formation| formation.verdict() == FormationVerdict::Form;
+    let forms = |formation: &Formation| formation.verdict(None) == FormationVerdict::Form;
 
     assert!(forms(&Formation::new("a:1", &[])), "a node without seeds");
     assert!(forms(&Formation::new("a:1", &seeds(&["a:1"]))), "the only seed");
@@ -251,11 +252,115 @@ fn who_forms_a_cluster() {
     assert!(!forms(&returning), "the cluster exists, though its seed has gone silent");
 }
 
+#[test]
+fn which_cluster_a_node_joins() {
+    let seeds: Vec<String> = ["a:1", "b:1", "c:1"].map(str::to_owned).into();
+    let other = ClusterId(Uuid::from_u128(78));
+    let join = |seeds: &[&str]| FormationVerdict::Join {
+        cluster_id: CLUSTER,
+        seeds: seeds.iter().map(|seed| (*seed).to_owned()).collect(),
+    };
+    let mut formation = Formation::new("d:1", &seeds);
+    formation.on_answer("b:1", Some(CLUSTER));
+    formation.on_failure("a:1");
+    assert!(matches!(formation.verdict(None), FormationVerdict::Wait { .. }), "c was not asked yet");
+
+    let mut of_one = formation.clone();
+    of_one.on_answer("c:1", Some(CLUSTER));
+    assert_eq!(of_one.verdict(None), join(&["b:1", "c:1"]));
+
+    let mut of_two = formation.clone();
+    of_two.on_answer("c:1", Some(other));
+    let FormationVerdict::Refuse { why } = of_two.verdict(None) else { panic!("{:?}", of_two.verdict(None)) };
+    assert!(why.contains(&format!("{CLUSTER} (b:1)")) && why.contains(&format!("{other} (c:1)")), "{why}");
+    assert_eq!(of_two.verdict(Some(CLUSTER)), join(&["b:1"]), "to which it has shown itself before");
+
+    formation.on_failure("c:1");
+    formation.on_failure("b:1");
+    assert_eq!(formation.verdict(None), join(&["b:1"]), "silence takes nothing back");
+}
+
+#[test]
+fn an_evicted_node_outbids_its_eviction_and_every_answer_of_before_is_worth_nothing() {
+    let (mut first, mut second) = (former(1), alone(2));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    tell(&second, false, &mut first, &mut of_first);
+    tell(&first, false, &mut second, &mut join);
+    assert_eq!(join.verdict(&second), JoinVerdict::MoveOn(MemberState::Settling));
+
+    let evicted = first.evict(host(2)).cloned().expect("it joins");
+    assert_eq!((first.members().count(), first.gone().count()), (1, 1));
+    tell(&second, false, &mut first, &mut of_first);
+    assert_eq!(first.member(host(2)), None, "what it has said so far does not bring it back");
+
+    let mut unaware = second.clone();
+    assert!(!second.is_listed_by(&first.exchange(|| false)));
+    tell(&first, false, &mut second, &mut join);
+    assert_eq!(second.own().state, MemberState::Joining);
+    let own = second.own();
+    assert!((own.generation, own.version) > (evicted.generation, evicted.version));
+    assert_eq!(join.to_be_asked(&second).collect::<Vec<_>>(), [host(1)]);
+
+    // Whoever lists it as it was before does not list it as it joins now.
+    let _ = unaware.merge_members([&normal(3, &[30])], NOW);
+    tell(&unaware, false, &mut second, &mut join);
+    assert!(!matches!(join.verdict(&second), JoinVerdict::MoveOn(_)));
+
+    tell(&second, false, &mut first, &mut of_first);
+    tell(&first, false, &mut second, &mut join);
+    assert_eq!(first.member(host(2)).map(|member| member.state), Some(MemberState::Joining));
+}
+
+#[test]
+fn a_node_that_belongs_to_no_cluster_hears_of_its_eviction_too() {
+    let (mut first, mut second) = (former(1), alone(2));
+    let (mut of_first, mut join) = (Join::default(), Join::default());
+    tell(&second, false, &mut first, &mut of_first);
+    first.evict(host(2)).expect("it joins");
+
+    tell(&first, false, &mut second, &mut join);
+    assert_eq!(second.cluster_id(), None);
+    tell(&second, false, &mut first, &mut of_first);
+    tell(&first, false, &mut second, &mut join);
+    assert_eq!(second.cluster_id(), Some(CLUSTER));
+}
+
+#[test]
+fn who_owns_ranges_is_not_evicted_whatever_is_said_first() {
+    let settling = Member { state: MemberState::Settling, ..joining(2, &[20]) };
+    let mut evictor = former(1);
+    let _ = evictor.merge_members([&joining(2, &[20])], NOW);
+    let evicted = evictor.evict(host(2)).cloned().expect("it joins");
+    assert_eq!(evictor.evict(host(2)), None);
+    for order in [[&settling, &evicted], [&evicted, &settling]] {
+        let mut view = former(1);
+        let _ = view.merge_members(order, NOW);
+        assert_eq!(view.member(host(2)).map(|member| member.state), Some(MemberState::Settling));
+    }
+}
+
 /// One node of the model: its view as its own requests see it, and its flag.
 struct Node {
     view: View,
     join: Join,
     has_user_records: bool,
+    /// Members of which it first heard when it had user records.
+    latecomers: BTreeSet<HostId>,
+}
+
+impl Node {
+    fn coordinates(&self) -> bool {
+        self.view.cluster_id().is_some() && self.join.is_listed(&self.view)
+    }
+}
+
+/// A write: to whom it was sent, and who has applied it.
+struct Write {
+    by: HostId,
+    /// In which of its coordinator's generations.
+    generation: Generation,
+    replicas: BTreeSet<HostId>,
+    applied: BTreeSet<HostId>,
 }
 
 /// A cluster of a few nodes whose every step is a separate event. The replication factor is as large as the cluster,
@@ -263,7 +368,7 @@ struct Node {
 struct Model {
     nodes: BTreeMap<HostId, Node>,
     in_flight: Vec<Event>,
-    writes: Vec<BTreeSet<HostId>>,
+    writes: Vec<Write>,
 }
 
 enum Event {
@@ -280,16 +385,28 @@ enum Event {
     /// A coordinator has set its flag, and has not read its view yet.
     Coordinate {
         by: HostId,
+        generation: Generation,
     },
     Apply {
         at: HostId,
+        write: usize,
+    },
+    /// What one member is known as, told alone.
+    Rumor {
+        to: HostId,
+        fact: Member,
     },
 }
 
 impl Model {
     fn of(nodes: u128) -> Self {
         let views = (1..=nodes).map(|number| if number == 1 { former(1) } else { alone(number) });
-        let node = |view: View| Node { view, join: Join::default(), has_user_records: false };
+        let node = |view: View| Node {
+            view,
+            join: Join::default(),
+            has_user_records: false,
+            latecomers: BTreeSet::new(),
+        };
         let nodes = views.map(|view| (view.own().host_id, node(view))).collect();
         Self { nodes, in_flight: Vec::new(), writes: Vec::new() }
     }
@@ -305,36 +422,87 @@ impl Model {
     }
 
     fn begin_write(&mut self, by: HostId) {
-        if self.node(by).view.cluster_id().is_some() {
-            self.node(by).has_user_records = true;
-            self.in_flight.push(Event::Coordinate { by });
+        let node = self.node(by);
+        if node.coordinates() {
+            node.has_user_records = true;
+            let generation = node.view.own().generation;
+            self.in_flight.push(Event::Coordinate { by, generation });
         }
     }
 
     fn deliver(&mut self, index: usize) {
         match self.in_flight.swap_remove(index) {
             Event::Request { from, to, exchange } => {
-                self.learn(to, from, &exchange);
+                self.learn_exchange(to, from, &exchange);
                 let node = self.node(to);
                 let answer = node.view.exchange(|| node.has_user_records);
                 self.in_flight.push(Event::Answer { from: to, to: from, exchange: answer });
             }
-            Event::Answer { from, to, exchange } => self.learn(to, from, &exchange),
-            Event::Coordinate { by } => {
+            Event::Answer { from, to, exchange } => self.learn_exchange(to, from, &exchange),
+            Event::Coordinate { by, generation } => {
                 let replicas: BTreeSet<_> =
                     self.node(by).view.members().map(|member| member.host_id).collect();
-                self.in_flight.extend(replicas.iter().map(|&at| Event::Apply { at }));
-                self.writes.push(replicas);
+                let write = self.writes.len();
+                self.in_flight.extend(replicas.iter().map(|&at| Event::Apply { at, write }));
+                self.writes.push(Write { by, generation, replicas, applied: BTreeSet::new() });
             }
-            Event::Apply { at } => self.node(at).has_user_records = true,
+            Event::Apply { at, write } => {
+                let Write { by, generation, .. } = self.writes[write];
+                // Nobody is told that it was written, if its coordinator has died or was evicted.
+                let is_awaited = self.node(by).view.own().generation == generation;
+                let node = self.node(at);
+                node.has_user_records = true;
+                if is_awaited && node.view.known(by).is_none_or(|sender| !sender.state.is_gone()) {
+                    self.writes[write].applied.insert(at);
+                }
+            }
+            Event::Rumor { to, fact } => {
+                if self.node(to).view.cluster_id().is_some() {
+                    self.learn(to, |view| view.merge_members([&fact], NOW));
+                    self.move_on(to);
+                }
+            }
         }
     }
 
-    fn learn(&mut self, at: HostId, from: HostId, exchange: &Exchange) {
+    /// Whoever has heard of a member when it had records gives it up, be it dead or not.
+    fn evict(&mut self, by: HostId, about: HostId) {
+        let node = self.node(by);
+        if node.view.own().state.owns_ranges() && node.latecomers.contains(&about) {
+            let _ = node.view.evict(about);
+        }
+    }
+
+    fn begin_rumor(&mut self, from: HostId, to: HostId, about: HostId) {
+        if let Some(fact) = self.node(from).view.known(about).cloned() {
+            self.in_flight.push(Event::Rumor { to, fact });
+        }
+    }
+
+    fn learn_exchange(&mut self, at: HostId, from: HostId, exchange: &Exchange) {
+        self.learn(at, |view| view.merge(from, exchange, NOW));
         let Node { view, join, .. } = self.node(at);
-        let changes = view.merge(from, exchange, NOW);
-        assert!(changes.notes.is_empty(), "{:?}", changes.notes);
         join.on_exchange(view, from, exchange);
+        self.move_on(at);
+    }
+
+    fn learn(&mut self, at: HostId, merge: impl FnOnce(&mut View) -> Changes) {
+        let Node { view, has_user_records, latecomers, .. } = self.node(at);
+        let before = view.clone();
+        let changes = merge(view);
+        let is_expected = |note: &Note| matches!(note, Note::Evicted { .. } | Note::OwnDescriptionDisputed);
+        assert!(changes.notes.iter().all(is_expected), "{:?}", changes.notes);
+        if before.cluster_id().is_some() && *has_user_records {
+            let is_new = |host_id: &&HostId| {
+                before.known(**host_id).is_none()
+                    && view.member(**host_id).is_some_and(|member| member.state == MemberState::Joining)
+            };
+            latecomers.extend(changes.members.iter().filter(is_new));
+        }
+    }
+
+    fn move_on(&mut self, at: HostId) {
+        let Node { view, join, .. } = self.node(at);
         if let JoinVerdict::MoveOn(state) = join.verdict(view) {
             view.move_on(state);
         }
@@ -344,10 +512,11 @@ impl Model {
     fn restart(&mut self, host_id: HostId) {
         let node = self.node(host_id);
         let own = node.view.own();
-        let own = Member { version: own.version + 1, ..own.clone() };
+        let generation = Generation(own.generation.0 + 10);
+        let own = Member { generation, version: 0, ..own.clone() };
         let remembered = Remembered {
             cluster_id: node.view.cluster_id(),
-            members: node.view.members().cloned().collect(),
+            members: node.view.members().chain(node.view.gone()).cloned().collect(),
             tables: node.view.tables().iter().cloned().collect(),
         };
         node.view = View::new(own, remembered, None);
@@ -359,16 +528,33 @@ impl Model {
         own.filter(|own| own.state.owns_ranges()).map(|own| own.host_id).collect()
     }
 
+    fn is_evicted(&self, host_id: HostId) -> bool {
+        let mut known = self.nodes.values().filter_map(|node| node.view.known(host_id));
+        known.any(|member| member.state.is_gone())
+    }
+
+    fn is_outcast(&self, host_id: HostId) -> bool {
+        let others = || {
+            let belong = self.nodes.values().filter(|node| node.view.cluster_id().is_some());
+            belong.filter(|node| node.view.own().host_id != host_id)
+        };
+        let is_gone = |node: &Node| node.view.known(host_id).is_some_and(|member| member.state.is_gone());
+        others().next().is_some() && others().all(is_gone)
+    }
+
     fn are_all_normal(&self) -> bool {
         self.nodes.values().all(|node| node.view.own().state == MemberState::Normal)
     }
 
     /// A member whom one node reads from while writes of another pass it over, or the other way round.
     fn misunderstanding(&self) -> Option<String> {
-        let belonging =
-            || self.nodes.values().map(|node| &node.view).filter(|view| view.cluster_id().is_some());
+        let belonging = || self.nodes.values().filter(|node| node.coordinates()).map(|node| &node.view);
         for (reader, writer) in belonging().flat_map(|reader| belonging().map(move |writer| (reader, writer)))
         {
+            // To whom nobody listens, until it belongs again, neither reads nor writes.
+            if [reader, writer].iter().any(|node| self.is_outcast(node.own().host_id)) {
+                continue;
+            }
             for member in self.nodes.keys() {
                 let reads = reader.member(*member).is_some_and(|member| member.state.owns_ranges());
                 let writes = writer.member(*member).map(|member| member.state);
@@ -391,7 +577,7 @@ proptest! {
     #[test]
     fn no_order_of_events_makes_an_owner_miss_a_write_or_a_reader_ask_who_was_passed_over(
         nodes in 2u128..6,
-        steps in prop::collection::vec((0u8..12, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..120),
+        steps in prop::collection::vec((0u8..16, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..120),
     ) {
         let mut model = Model::of(nodes);
         for (kind, one, other) in steps {
@@ -406,6 +592,12 @@ proptest! {
                 }
                 4 => model.begin_write(by),
                 5 => model.restart(by),
+                6 => model.evict(by, host(1 + other.index(nodes as usize) as u128)),
+                7 | 8 => {
+                    let about = 1 + other.index(3 * nodes as usize) as u128 % nodes;
+                    let to = host(1 + other.index(nodes as usize) as u128);
+                    model.begin_rumor(by, to, host(about));
+                }
                 _ if !model.in_flight.is_empty() => {
                     let index = other.index(model.in_flight.len());
                     model.deliver(index);
@@ -413,9 +605,13 @@ proptest! {
                 _ => {}
             }
             let owners = model.owners();
-            for replicas in &model.writes {
+            for Write { by, replicas, applied, .. } in &model.writes {
                 let missed: Vec<_> = owners.difference(replicas).collect();
-                prop_assert!(missed.is_empty(), "{missed:?} own ranges but missed a write to {replicas:?}");
+                let is_kept = applied.iter().any(|at| at != by || !model.is_evicted(*by));
+                prop_assert!(
+                    missed.is_empty() || !is_kept,
+                    "{missed:?} own ranges but missed a write to {replicas:?}"
+                );
             }
             prop_assert_eq!(model.misunderstanding(), None);
         }

@@ -261,6 +261,7 @@ fn requests_are_these_bytes() {
     let of_two_tables = &*format!("00040000{mutation}01040000{mutation}");
     let golden = [
         (Request::Exchange(exchange()), "0106", "", EXCHANGE),
+        (Request::Shadow, "0a06", "", ""),
         (Request::Schema { facts: vec![table()] }, "0406", "", TABLE),
         (Request::Write { writes: Arc::default(), relay: Relay::None }, "0206", "00", ""),
         (write(Relay::None), "0206", "00", of_two_tables),
@@ -296,6 +297,13 @@ fn answers_are_these_bytes() {
     let text = |text: &str| text.to_owned();
     let golden = [
         (Response::Exchange(exchange()), "8106", "", EXCHANGE),
+        (Response::Shadow { cluster_id: None }, "8a06", "00", ""),
+        (
+            Response::Shadow { cluster_id: Some(ClusterId(Uuid::from_u128(1))) },
+            "8a06",
+            "011000000000000000000000000000000001",
+            "",
+        ),
         (Response::Schema { facts: vec![table()] }, "8406", "", TABLE),
         (Response::Written { results: vec![] }, "8206", "00", ""),
         (written(), "8206", "010001", ""),
@@ -645,6 +653,7 @@ fn requests() -> impl Strategy<Value = Request> {
     let rows = || prop::collection::vec((bytes(), records()), 1..4);
     prop_oneof![
         gossips().prop_map(gossip),
+        Just(Request::Shadow),
         exchanges().prop_map(Request::Exchange),
         facts().prop_map(|facts| Request::Schema { facts }),
         (of_tables(), relays()).prop_map(|(writes, relay)| Request::Write { writes: writes.into(), relay }),

@@ -86,6 +86,11 @@ pub enum Note {
         /// The member.
         about: HostId,
     },
+    /// A joining member was silent for long, and is none until it says that it joins anew: then from the beginning.
+    Evicted {
+        /// The member.
+        about: HostId,
+    },
     /// Others hold a description of this node that it did not give out last; it has outbid it.
     OwnDescriptionDisputed,
     /// This node's settings want another replication factor than the cluster was formed with, which holds.
@@ -120,6 +125,12 @@ impl fmt::Display for Note {
                 write!(f, "host {about} says it is joining but had joined; it stays in the ring")
             }
             Self::Removed { about } => write!(f, "host {about} was removed from the cluster"),
+            Self::Evicted { about } => {
+                write!(
+                    f,
+                    "host {about} was silent for too long while it joined: its join is over, and begins anew when it is back"
+                )
+            }
             Self::OwnDescriptionDisputed => {
                 f.write_str("others knew a different description of this node; sent them a newer one")
             }

@@ -1,15 +1,20 @@
-//! Who draws the cluster id.
+//! Who draws the cluster id, and which cluster a node joins.
 
 use std::collections::BTreeMap;
 
 use crate::{node_id::ClusterId, table::Replication};
 
-/// What a node that belongs to no cluster has heard of its seeds.
+/// What a node that belongs to no cluster has heard of its seeds, in its shadow round (Apache Cassandra's word for asking
+/// before showing oneself).
 ///
 /// A node without seeds forms a cluster of its own. Otherwise the first seed of the list does, once it has asked all
 /// other seeds and none belongs to a cluster: it may be an old cluster's seed that has lost its disk. If the others
 /// were merely unreachable then, two clusters of one name exist; their ids differ, and they never talk. Rejected:
 /// an election, which needs a majority of members that nobody knows yet.
+///
+/// A node joins the cluster of its seeds, and shows itself to nobody before it has asked them all: whoever lists it
+/// writes to it as to a joining member from then on. If they belong to two clusters, it joins neither. Rejected: to join
+/// the one that answers first, which is another one at the next start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Formation {
     is_first_seed: bool,
@@ -21,7 +26,7 @@ pub struct Formation {
 enum Heard {
     Nothing,
     NoCluster,
-    Cluster,
+    Cluster(ClusterId),
 }
 
 /// What a node without a cluster does.
@@ -29,9 +34,21 @@ enum Heard {
 pub enum FormationVerdict {
     /// It forms one.
     Form,
+    /// It shows itself to these seeds, which belong to it.
+    Join {
+        /// The cluster.
+        cluster_id: ClusterId,
+        /// Their addresses.
+        seeds: Vec<String>,
+    },
     /// It asks on.
     Wait {
         /// For whom and what, for the status.
+        why: String,
+    },
+    /// It joins none.
+    Refuse {
+        /// What is wrong with the seeds, for the operator.
         why: String,
     },
 }
@@ -55,7 +72,7 @@ impl Formation {
 
     /// A seed has answered, and belongs to this cluster or to none.
     pub fn on_answer(&mut self, seed: &str, cluster_id: Option<ClusterId>) {
-        self.note(seed, if cluster_id.is_some() { Heard::Cluster } else { Heard::NoCluster });
+        self.note(seed, cluster_id.map_or(Heard::NoCluster, Heard::Cluster));
     }
 
     /// A seed could not be asked, or did not answer in time.
@@ -63,35 +80,72 @@ impl Formation {
         self.note(seed, Heard::NoCluster);
     }
 
-    /// Whether to form a cluster now.
-    pub fn verdict(&self) -> FormationVerdict {
+    /// The clusters that seeds belong to, with those seeds.
+    fn clusters(&self) -> BTreeMap<ClusterId, Vec<&str>> {
+        let mut clusters: BTreeMap<ClusterId, Vec<&str>> = BTreeMap::new();
+        for (seed, heard) in &self.seeds {
+            if let Heard::Cluster(cluster_id) = heard {
+                clusters.entry(*cluster_id).or_default().push(seed);
+            }
+        }
+        clusters
+    }
+
+    /// What is wrong with the seeds, if they belong to several clusters.
+    pub fn conflict(&self) -> Option<String> {
+        let clusters = self.clusters();
+        if clusters.len() < 2 {
+            return None;
+        }
+        let named = clusters.iter().map(|(cluster_id, seeds)| format!("{cluster_id} ({})", seeds.join(", ")));
+        Some(format!(
+            "the seeds belong to {} clusters that were formed apart: {}; name the seeds of one of them",
+            clusters.len(),
+            named.collect::<Vec<_>>().join(" and ")
+        ))
+    }
+
+    /// Whether to form a cluster now, or which one to join; `chosen` is the one that it has shown itself to.
+    pub fn verdict(&self, chosen: Option<ClusterId>) -> FormationVerdict {
+        if let Some(cluster_id) = chosen {
+            return self.join(cluster_id);
+        }
         if !self.has_seeds {
             return FormationVerdict::Form;
         }
-        let heard = |what: Heard| self.seeds.iter().filter(move |(_, heard)| **heard == what);
-        let names = |what: Heard| heard(what).map(|(seed, _)| seed.as_str()).collect::<Vec<_>>().join(", ");
-        if heard(Heard::Cluster).next().is_some() {
-            helenus_storage::sometimes!("a first seed found its cluster");
-            let why = format!("waiting to be listed by the cluster of {}", names(Heard::Cluster));
-            return FormationVerdict::Wait { why };
+        if let Some(why) = self.conflict() {
+            helenus_storage::sometimes!("a node found seeds of two clusters");
+            return FormationVerdict::Refuse { why };
         }
-        if !self.is_first_seed {
+        let found = self.clusters().into_keys().next();
+        if found.is_none() && !self.is_first_seed {
             let seeds: Vec<_> = self.seeds.keys().map(String::as_str).collect();
             let why = format!("waiting for a seed that belongs to a cluster: {}", seeds.join(", "));
             return FormationVerdict::Wait { why };
         }
-        if heard(Heard::Nothing).next().is_some() {
+        let unheard = self.seeds.iter().filter(|(_, heard)| **heard == Heard::Nothing);
+        let unheard: Vec<&str> = unheard.map(|(seed, _)| seed.as_str()).collect();
+        if !unheard.is_empty() {
             helenus_storage::sometimes!("a formation waits for seeds");
-            let why = format!("asking the other seeds for a cluster: {}", names(Heard::Nothing));
+            let why = format!("asking the other seeds for a cluster: {}", unheard.join(", "));
             return FormationVerdict::Wait { why };
         }
-        FormationVerdict::Form
+        let Some(cluster_id) = found else { return FormationVerdict::Form };
+        if self.is_first_seed {
+            helenus_storage::sometimes!("a first seed found its cluster");
+        }
+        self.join(cluster_id)
+    }
+
+    fn join(&self, cluster_id: ClusterId) -> FormationVerdict {
+        let seeds = self.clusters().remove(&cluster_id).unwrap_or_default();
+        FormationVerdict::Join { cluster_id, seeds: seeds.into_iter().map(str::to_owned).collect() }
     }
 
     /// A seed that once belonged to a cluster is not taken for a seed without one.
     fn note(&mut self, seed: &str, new: Heard) {
         if let Some(heard) = self.seeds.get_mut(seed)
-            && *heard != Heard::Cluster
+            && (matches!(new, Heard::Cluster(_)) || !matches!(heard, Heard::Cluster(_)))
         {
             *heard = new;
         }

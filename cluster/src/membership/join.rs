@@ -4,13 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Exchange, Member, MemberState, View};
-use crate::node_id::HostId;
+use crate::node_id::{Generation, HostId};
 
 /// What a node that is not normal yet has heard of the members since it started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Join {
-    /// With the number of removals that this node knew then.
-    heard: BTreeMap<HostId, (Heard, usize)>,
+    words: BTreeMap<HostId, Word>,
+    /// In which generation of this node a member that owns ranges has listed it.
+    listed: Option<Generation>,
+}
+
+/// What a member has said last, of all that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Word {
+    heard: Heard,
+    /// Of this node: its eviction ends a generation ([`View::evict`]), and with it this join.
+    generation: Generation,
+    /// Members that this node knew to be removed or evicted then.
+    gone: BTreeSet<(HostId, Generation)>,
 }
 
 /// Later ones say more, and what was heard once stays true; but see [`Join::heard`].
@@ -49,41 +60,52 @@ impl Join {
         if !is_of_cluster || view.member(sender).is_none() {
             return;
         }
+        if view.is_listed_by(theirs) && theirs.is_of_owner(sender) {
+            self.listed = Some(view.own().generation);
+        }
         let new = if !view.is_listed_by(theirs) {
             Heard::DoesNotList
         } else if !view.knows_all_of(theirs) {
             Heard::ListsOthers
+        } else if !knows_gone(view, theirs) {
+            Heard::MissesRemovals
         } else if owns_ranges(view.own().host_id, theirs) {
             Heard::ReadsHere
-        } else if !knows_removals(view, theirs) {
-            Heard::MissesRemovals
         } else if theirs.has_user_records {
             Heard::HasRecords
         } else {
             Heard::Clean
         };
-        let removals = view.tombstones().count();
-        let heard = match self.heard(sender, removals) {
+        let heard = match self.heard(view, sender) {
             Some(known) if known >= Heard::Clean => new.max(known),
             _ => new,
         };
-        self.heard.insert(sender, (heard, removals));
+        let gone = view.gone().map(|member| (member.host_id, member.generation)).collect();
+        self.words.insert(sender, Word { heard, generation: view.own().generation, gone });
     }
 
-    /// What a member has said, as far as it still counts: a member that is removed may have coordinated writes that went
-    /// to others after they said that they had no records, and not to this node. So a removal makes a clean answer of
-    /// before worth nothing.
-    fn heard(&self, host_id: HostId, removals: usize) -> Option<Heard> {
-        let (heard, known_removals) = *self.heard.get(&host_id)?;
-        let is_outdated = heard == Heard::Clean && known_removals < removals;
-        (!is_outdated).then_some(heard)
+    /// What a member has said, as far as it still counts: a member that is gone may have coordinated writes that went
+    /// to others after they said that they had no records, and not to this node; and it may read from former owners
+    /// without asking this node. So a removal makes answers of before worth nothing: those of later turn it away.
+    fn heard(&self, view: &View, host_id: HostId) -> Option<Heard> {
+        let word = self.words.get(&host_id)?;
+        let is_known = |member: &Member| word.gone.contains(&(member.host_id, member.generation));
+        let is_outdated = word.generation != view.own().generation
+            || word.heard >= Heard::Clean && !view.gone().all(is_known);
+        (!is_outdated).then_some(word.heard)
+    }
+
+    /// Whether the node may coordinate requests. One that joins may have been evicted without knowing it, and learns what
+    /// it has missed from whoever lists it again.
+    pub fn is_listed(&self, view: &View) -> bool {
+        let own = view.own();
+        own.state != MemberState::Joining || self.listed == Some(own.generation)
     }
 
     /// The members that have yet to say what the next step needs: who has said it need not be asked again.
     pub fn to_be_asked<'a>(&'a self, view: &'a View) -> impl Iterator<Item = HostId> + 'a {
         let wanted = if view.own().state.owns_ranges() { Heard::ReadsHere } else { Heard::Clean };
-        let removals = view.tombstones().count();
-        let has_said = move |host_id| self.heard(host_id, removals).is_some_and(|heard| heard >= wanted);
+        let has_said = move |host_id| self.heard(view, host_id).is_some_and(|heard| heard >= wanted);
         view.others().map(|member| member.host_id).filter(move |host_id| !has_said(*host_id))
     }
 
@@ -93,7 +115,7 @@ impl Join {
             MemberState::Joining => self.verdict_of_joining(view),
             MemberState::Settling => self.verdict_of_settling(view),
             MemberState::Normal | MemberState::Other(_) => wait("it has joined already".to_owned()),
-            MemberState::Removed => wait("it was removed from the cluster".to_owned()),
+            MemberState::Removed | MemberState::Evicted => wait("it was removed from the cluster".to_owned()),
         }
     }
 
@@ -138,8 +160,7 @@ impl Join {
 
     /// The members, if any, of whom this was heard.
     fn who(&self, view: &View, is_meant: impl Fn(Option<Heard>) -> bool) -> Option<String> {
-        let removals = view.tombstones().count();
-        let heard = |member: &&Member| self.heard(member.host_id, removals);
+        let heard = |member: &&Member| self.heard(view, member.host_id);
         let members: Vec<_> = view.others().filter(|member| is_meant(heard(member))).collect();
         (!members.is_empty()).then(|| names(&members))
     }
@@ -149,11 +170,16 @@ fn wait(why: String) -> JoinVerdict {
     JoinVerdict::Wait { why }
 }
 
-/// Whether the sender of an exchange has heard of every removal that this node knows.
-fn knows_removals(view: &View, theirs: &Exchange) -> bool {
-    let theirs = theirs.members.iter().filter(|member| member.state == MemberState::Removed);
-    let theirs: BTreeSet<HostId> = theirs.map(|member| member.host_id).collect();
-    view.tombstones().all(|removed| theirs.contains(&removed.host_id))
+/// Whether the sender of an exchange has heard of every removal and eviction that this node knows.
+fn knows_gone(view: &View, theirs: &Exchange) -> bool {
+    let theirs: BTreeMap<HostId, &Member> =
+        theirs.members.iter().map(|member| (member.host_id, member)).collect();
+    view.gone().all(|gone| {
+        theirs.get(&gone.host_id).is_some_and(|theirs| match gone.state {
+            MemberState::Evicted => theirs.generation >= gone.generation,
+            _ => theirs.state == MemberState::Removed,
+        })
+    })
 }
 
 /// Whether the sender of an exchange reads from this member.

@@ -68,6 +68,11 @@ impl Liveness {
         self.up.contains(&host_id)
     }
 
+    /// Whether the last decisive call to a member did not reach it.
+    pub fn is_failing(&self, host_id: HostId) -> bool {
+        self.failing.contains(&host_id)
+    }
+
     /// Whether a call to a member has ended, whatever came of it. That the member has called is not enough: only the
     /// answer to a call of this node tells how their clocks stand ([`super::clock_watch`]).
     pub fn is_settled(&self, host_id: HostId) -> bool {

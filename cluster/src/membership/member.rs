@@ -10,12 +10,15 @@ use crate::{
     time::{MAX_AHEAD_SECONDS, Timestamp, is_far_future},
 };
 
-/// Where a member stands in its life. Only the member itself moves on, and never back; only an operator removes it.
+/// Where a member stands in its life. Only the member itself moves on, and never back; only an operator removes it; and a
+/// joining one that is silent for long is evicted, and begins anew.
 ///
 /// Encoded as a number, so that one which a later build adds is passed on as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "u8", into = "u8")]
 pub enum MemberState {
+    /// Was joining, silent for long, and is no member any more, until it says that it joins anew.
+    Evicted,
     /// Announced, owns no read range: writes of its future ranges go to it too.
     Joining,
     /// Owns the ranges of its tokens; writes go to their former owners too, since members that have not heard of it
@@ -38,6 +41,11 @@ impl MemberState {
         matches!(self, Self::Settling | Self::Normal | Self::Other(_))
     }
 
+    /// Whether it is no member: not written to, not read from, not called.
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Evicted | Self::Removed)
+    }
+
     /// Whether it is on the way to become normal.
     pub fn is_arriving(self) -> bool {
         matches!(self, Self::Joining | Self::Settling)
@@ -51,6 +59,7 @@ impl From<u8> for MemberState {
             1 => Self::Settling,
             2 => Self::Normal,
             3 => Self::Removed,
+            4 => Self::Evicted,
             other => Self::Other(other),
         }
     }
@@ -63,6 +72,7 @@ impl From<MemberState> for u8 {
             MemberState::Settling => 1,
             MemberState::Normal => 2,
             MemberState::Removed => 3,
+            MemberState::Evicted => 4,
             MemberState::Other(number) => number,
         }
     }
@@ -75,6 +85,7 @@ impl fmt::Display for MemberState {
             Self::Settling => f.write_str("settling"),
             Self::Normal => f.write_str("normal"),
             Self::Removed => f.write_str("removed"),
+            Self::Evicted => f.write_str("evicted"),
             Self::Other(number) => write!(f, "state-{number}"),
         }
     }
@@ -112,6 +123,18 @@ pub struct Exchange {
     pub tables: Vec<Table>,
     /// Whether the sender has stored or coordinated a user record, ever.
     pub has_user_records: bool,
+}
+
+impl Exchange {
+    /// What a node says that has yet to choose a cluster: nothing, so that nobody lists it.
+    pub fn nothing() -> Self {
+        Self { cluster_id: None, members: Vec::new(), tables: Vec::new(), has_user_records: false }
+    }
+
+    /// Whether its sender says that it owns ranges. Such a one was not evicted without knowing it.
+    pub(super) fn is_of_owner(&self, sender: HostId) -> bool {
+        self.members.iter().any(|member| member.host_id == sender && member.state.owns_ranges())
+    }
 }
 
 /// Members that a node knows at most.

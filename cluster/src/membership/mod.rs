@@ -52,9 +52,11 @@
 //!
 //! # How a cluster begins
 //!
-//! One node draws the cluster id and is normal at once ([`Formation`]). Facts do not cross the boundary of a cluster:
+//! One node draws the cluster id and is normal at once ([`Formation`]). Every other one asks all its seeds which cluster they
+//! belong to before it says a word of itself, and shows itself to that one alone: to whoever lists it, it is a joining member
+//! that writes wait for. Facts do not cross the boundary of a cluster:
 //! one that belongs to a cluster takes from a node without one only what it says of itself, and a node without one
-//! takes nothing, until an exchange with a cluster id *lists it*. Then it takes everything, and belongs too; if it cannot
+//! takes nothing, until an exchange of a member that owns ranges *lists it*. Then it takes everything, and belongs too; if it cannot
 //! believe all of it, it takes nothing and does not belong.
 //!
 //! # Why a joining node misses no write
@@ -103,7 +105,7 @@
 //! nothing that this argument counts. Whoever belongs to no cluster does not gossip.
 //!
 //! The argument leans on: facts taken whole (an exchange with a member that J does not believe is not clean); views that never
-//! shrink, restarts included (durable *before* the answer is sent); a node that coordinates only once it belongs; belonging only by an exchange that
+//! shrink but by removals and evictions, restarts included (durable *before* the answer is sent); a node that coordinates only once it belongs; belonging only by an exchange that
 //! lists the node. An answer once clean stays clean until a member is removed: what its sender coordinates later goes to J. Rejected: asking only the seeds (a write by any other member is
 //! missed), a grace period (a guess about the slowest message).
 //!
@@ -114,15 +116,38 @@
 //! that it knows has sent it an exchange which lists it as an owner: those read from J. One that J does not know reads
 //! from J as well, by the argument above with "lists J as an owner" in place of "lists J".
 //!
-//! # A joining member that is dead still counts
+//! # A joining member that is dead is evicted
 //!
 //! Writes of the ranges of a joining member wait for one acknowledgement more, also while it is dead: with three replicas,
-//! QUORUM then takes all of them. Why not leave out one that has been convicted for an hour? Because a conviction is the
-//! belief of one side of a partition. J may have the clean answers of all, be cut off with some of them, and settle: those
-//! who hear of it read from it and from one former owner of two. A write over here that does without J reaches a quorum
-//! of the former owners, and those readers miss it. No timer closes this: J cannot know when it was given up, and
-//! whoever gives it up cannot know that it has not settled. Only a removal ends it, which J and everyone else obey. That
-//! is an operator's word; `admin status` says what the dead one costs and how to say it.
+//! QUORUM then takes all of them. Silence alone is no reason to leave it out. Let J have the clean answers of all, be cut off
+//! with some of them, and settle: those who hear of it read from it and from one former owner of two. A write over here
+//! that does without J reaches a quorum of the former owners, and those readers miss it. No timer closes this.
+//!
+//! But J needs the word of *everyone*, so one member that never gives it is enough. Let E belong to the cluster and have
+//! user records, durably, when it hears of J for the first time. It never tells J that it has none, in no life of either.
+//! And J knows E before it settles: otherwise E, or the first on its chain whom J does not know, was introduced by a member
+//! that had listed J before (see above), so E has known J since it belongs, which it has not. So J cannot settle while E
+//! is a member. Such an E evicts J ([`View::evict`]) once J is convicted and was not heard of for 30 s, which is when
+//! Apache Cassandra gives up a node without tokens. It owns ranges itself, so nobody evicts it.
+//!
+//! That J is evicted spreads like a description, one generation above all that J has said; so nothing old brings it back, and
+//! nobody calls J, writes to it or listens to it. If J was merely paused or cut off, it hears so from whomever it calls,
+//! outbids it, and joins from the beginning: an answer counts only if it lists J in its new generation ([`Join`]), so
+//! those of before are worth nothing. A J that starts again has a later generation anyway. What it missed meanwhile does
+//! not matter, since it owns nothing.
+//!
+//! J coordinates too, and nobody waits for an evicted one: it may read from former owners of ranges, or write past their new
+//! owner. So for the others' joins an eviction is what a removal is, and who settles becomes normal only when every
+//! member turns J away. When J is listed again it must know better: it coordinates only once a member that owns ranges,
+//! and so was not evicted itself, has listed it in its present generation, and told it all it knows by that. For the
+//! same reason only such a member makes a node belong. A request that J began before it heard of its eviction is
+//! answered as failed.
+//!
+//! If E is removed, its veto ends, but by the removal so do all clean answers that J has: it asks again, those who have heard
+//! of the eviction do not list it, and those who list it have not let go of it.
+//!
+//! One that was heard of before the first record may have everybody's word already, and nobody can tell: it counts until an
+//! operator removes it; `admin status` says what it costs and how to say it.
 //!
 //! # What arrives is not trusted
 //!

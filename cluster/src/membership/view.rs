@@ -74,14 +74,14 @@ impl View {
         self.cluster_id
     }
 
-    /// All members by host id, this node included; without those that were removed.
+    /// All members by host id, this node included; without those that were removed or evicted.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(|member| member.state != MemberState::Removed)
+        self.members.values().filter(|member| !member.state.is_gone())
     }
 
-    /// What is left of members that were removed.
-    pub fn tombstones(&self) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(|member| member.state == MemberState::Removed)
+    /// What is left of members that were removed or evicted.
+    pub fn gone(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| member.state.is_gone())
     }
 
     /// All members but this node.
@@ -91,7 +91,7 @@ impl View {
 
     /// The member with a host id.
     pub fn member(&self, host_id: HostId) -> Option<&Member> {
-        self.known(host_id).filter(|member| member.state != MemberState::Removed)
+        self.known(host_id).filter(|member| !member.state.is_gone())
     }
 
     /// The member with a host id, or what is left of it.
@@ -132,9 +132,20 @@ impl View {
     /// Puts a tombstone in the place of a member, one start later than the last one known of it. `None` if it is none,
     /// or this node. To be made durable before anyone is told.
     pub fn remove(&mut self, host_id: HostId) -> Option<&Member> {
+        self.end(host_id, MemberState::Removed)
+    }
+
+    /// Ends the join of another member, one start later than the last one known of it: nothing that it has said so far
+    /// brings it back. `None` if it does not join. To be made durable before anyone is told.
+    pub fn evict(&mut self, host_id: HostId) -> Option<&Member> {
+        self.member(host_id).filter(|member| member.state == MemberState::Joining)?;
+        self.end(host_id, MemberState::Evicted)
+    }
+
+    fn end(&mut self, host_id: HostId, state: MemberState) -> Option<&Member> {
         let member = self.member(host_id).filter(|member| member.host_id != self.own)?;
         let generation = Generation(member.generation.0.saturating_add(1));
-        let tombstone = Member { generation, version: 0, state: MemberState::Removed, ..member.clone() };
+        let tombstone = Member { generation, version: 0, state, ..member.clone() };
         self.replace(tombstone);
         self.known(host_id)
     }
@@ -156,10 +167,11 @@ impl View {
             }
             (Some(_), None) => self.merge_outsider(sender, theirs, now, &mut changes),
             (Some(_), Some(_)) => self.merge_all(theirs, now, &mut changes),
-            (None, Some(cluster_id)) if self.is_listed_by(theirs) => {
+            (None, Some(cluster_id)) if self.is_listed_by(theirs) && theirs.is_of_owner(sender) => {
                 self.belong(cluster_id, theirs, now, &mut changes);
             }
-            (None, _) => {}
+            (None, Some(_)) => self.heed_end(theirs, now, &mut changes),
+            (None, None) => {}
         }
         changes
     }
@@ -177,11 +189,13 @@ impl View {
         changes
     }
 
-    /// Whether the sender of an exchange has this node in its ring: with its tokens, not just its name.
+    /// Whether the sender of an exchange has this node in its ring: with its tokens, not just its name, and since it joins
+    /// as it does now, not before it was evicted.
     pub fn is_listed_by(&self, theirs: &Exchange) -> bool {
         let own = self.own();
         let is_own = |member: &&Member| member.host_id == own.host_id && member.tokens == own.tokens;
-        theirs.members.iter().find(is_own).is_some_and(|member| member.state != MemberState::Removed)
+        let listed = theirs.members.iter().find(is_own);
+        listed.is_some_and(|member| !member.state.is_gone() && member.generation >= own.generation)
     }
 
     /// Whether this node believes what is said of a member, or something newer.
@@ -257,6 +271,15 @@ impl View {
         }
     }
 
+    /// A node that never belonged to the cluster that it has shown itself to learns that it is no member any more.
+    fn heed_end(&mut self, theirs: &Exchange, now: Timestamp, changes: &mut Changes) {
+        let own = self.own;
+        let is_end = |member: &&Member| member.host_id == own && member.state.is_gone();
+        if let Some(end) = theirs.members.iter().find(is_end) {
+            self.merge_member(end, now, changes);
+        }
+    }
+
     /// A node without a cluster announces itself, and knows nothing else worth knowing.
     fn merge_outsider(&mut self, sender: HostId, theirs: &Exchange, now: Timestamp, changes: &mut Changes) {
         for member in theirs.members.iter().filter(|member| member.host_id == sender) {
@@ -304,16 +327,28 @@ impl View {
         }
         // The state only moves on, whatever the versions say: a node restored from an old copy must not shrink the
         // ring, and all nodes must come to the same state whichever description they heard first.
-        let state = known.state.max(fact.state);
+        let state = later_state(known, fact);
         let newest = if fact.precedence() > known.precedence() { fact } else { &*known };
         let merged = Member { state, ..newest.clone() };
         if merged == *known {
             return Ok(false);
         }
-        if fact.state < state {
-            changes.note(Note::SteppedBack { about: fact.host_id });
+        match (known.state.is_gone(), state.is_gone()) {
+            (false, true) => {
+                changes.note(Note::Evicted { about: fact.host_id });
+                self.replace(merged);
+            }
+            (true, false) => {
+                self.check_free(&merged)?;
+                self.insert(merged);
+            }
+            _ => {
+                if fact.state.is_arriving() && fact.state < state {
+                    changes.note(Note::SteppedBack { about: fact.host_id });
+                }
+                *known = merged;
+            }
         }
-        *known = merged;
         Ok(true)
     }
 
@@ -322,9 +357,10 @@ impl View {
         if self.members.len() >= MAX_MEMBERS || self.tokens.len() + fact.tokens.len() > MAX_TOKENS {
             return Err(Flaw::TooMany);
         }
-        if fact.state == MemberState::Removed {
-            return Ok(());
-        }
+        if fact.state.is_gone() { Ok(()) } else { self.check_free(fact) }
+    }
+
+    fn check_free(&self, fact: &Member) -> Result<(), Flaw> {
         let taken = |token: &i64| self.tokens.get(token).map(|&owner| (*token, owner));
         match fact.tokens.iter().find_map(taken) {
             Some((token, owner)) => Err(Flaw::TokenTaken { token, owner }),
@@ -356,8 +392,10 @@ impl View {
         if claim.address != own.address {
             changes.rival = Some(claim.address.clone());
         }
+        let is_evicted = claim.state == MemberState::Evicted && own.state == MemberState::Joining;
         outbid(own, claimed);
-        changes.note(Note::OwnDescriptionDisputed);
+        let about = own.host_id;
+        changes.note(if is_evicted { Note::Evicted { about } } else { Note::OwnDescriptionDisputed });
         Ok(true)
     }
 
@@ -379,7 +417,7 @@ impl View {
     }
 
     fn insert(&mut self, member: Member) {
-        if member.state != MemberState::Removed {
+        if !member.state.is_gone() {
             for token in &member.tokens {
                 self.tokens.entry(*token).or_insert(member.host_id);
             }
@@ -409,6 +447,16 @@ fn tombstone_wins(known: &Member, fact: &Member) -> Option<bool> {
         (is_known_removed, is_fact_removed) if is_known_removed != is_fact_removed => Some(is_fact_removed),
         _ => Some(fact.precedence() > known.precedence()),
     }
+}
+
+/// The state of a member of which two descriptions are known, neither its tombstone: see [`View::merge`]. That a joining one
+/// was evicted, and that it joins anew, each hold until the next; who owns ranges was not evicted, whoever says so.
+fn later_state(known: &Member, fact: &Member) -> MemberState {
+    let is_newer = fact.precedence().cmp(&known.precedence());
+    if known.state.owns_ranges() || fact.state.owns_ranges() || is_newer.is_eq() {
+        return known.state.max(fact.state);
+    }
+    if is_newer.is_gt() { fact.state } else { known.state }
 }
 
 /// What to say of a fact that takes the place of another one about the same table.

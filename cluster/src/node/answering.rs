@@ -44,7 +44,8 @@ impl Node {
 
     async fn answer(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
         let (is_exchange, verb) = (matches!(body, Request::Exchange(_)), body.verb());
-        if header.target != Some(self.host_id()) && !(is_exchange && header.target.is_none()) {
+        let is_for_strangers = is_exchange || matches!(body, Request::Shadow);
+        if header.target != Some(self.host_id()) && !(is_for_strangers && header.target.is_none()) {
             helenus_storage::sometimes!("a message was meant for another node");
             return Err(ReplicaError::WrongTarget);
         }
@@ -84,6 +85,7 @@ impl Node {
             Request::Schema { facts } => {
                 Response::Schema { facts: self.schema.answer(header.sender, &facts).await? }
             }
+            Request::Shadow => Response::Shadow { cluster_id: self.identity.cluster_id() },
             Request::Exchange(theirs) => {
                 self.check_turn(header.sender, &theirs)?;
                 Response::Exchange(
@@ -127,14 +129,14 @@ impl Node {
     fn check_turn(&self, sender: HostId, theirs: &Exchange) -> Result<(), ReplicaError> {
         let picture = self.cluster.picture();
         let view = picture.view();
-        let is_turn = !token_choice::is_question(theirs)
-            || view.cluster_id().is_none()
-            || self.token_turns.take(sender, |host_id| view.known(host_id).is_some());
-        if is_turn {
+        if !token_choice::is_question(theirs) || view.cluster_id().is_none() {
             return Ok(());
         }
-        helenus_storage::sometimes!("a node waited for its turn to choose tokens");
-        Err(ReplicaError::Overloaded("another node chooses its tokens".to_owned()))
+        let turn = self.token_turns.take(sender, |host_id| view.known(host_id).is_some());
+        turn.map_err(|holder| {
+            helenus_storage::sometimes!("a node waited for its turn to choose tokens");
+            ReplicaError::Overloaded(format!("host {holder} chooses its own first, for some seconds at most"))
+        })
     }
 
     /// Nobody talks to a removed node, and one that was removed or superseded answers no one.
@@ -143,7 +145,7 @@ impl Node {
             helenus_storage::sometimes!("a node that is over turned a message away");
             return Err(ReplicaError::NotServing(self.cluster.over().unwrap_or_default()));
         }
-        if self.cluster.is_removed(sender) {
+        if self.cluster.is_gone(sender) {
             helenus_storage::sometimes!("a removed node was turned away");
             return Err(ReplicaError::Removed);
         }

@@ -16,7 +16,7 @@ use crate::{
         clock_watch::Measured,
         digest::{Ack, Delta, Syn},
     },
-    message::{Header, ReplicaError, Request, Response, TrafficClass},
+    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
     node_id::{ClusterId, Generation, HostId},
     time::Timestamp,
 };
@@ -26,6 +26,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a call ended.
 pub(super) enum Called {
+    /// The question which cluster a node belongs to, and by whom it was answered.
+    Shadow { address: String, result: Result<Answerer, CallError> },
     /// A full exchange, by whom it was answered, and to which cluster that one belongs.
     Exchange { destination: Destination, result: Result<Answerer, CallError> },
     /// A round of gossip, or a ping; whether all is well or the two are to tell each other everything.
@@ -34,7 +36,7 @@ pub(super) enum Called {
     Probe { host_id: HostId, is_reached: bool },
 }
 
-/// Who answered an exchange.
+/// Who answered an exchange, or the question of a shadow round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answerer {
     /// The node.
@@ -54,10 +56,24 @@ pub(super) enum Agreement {
     Missing,
 }
 
+/// Which cluster the node at an address belongs to; it learns nothing of this one.
+pub(super) async fn shadow(peers: Arc<Peers>, address: String) -> Called {
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    let to = Destination { host_id: None, address: address.clone() };
+    let answer = peers.call_anyone(&to, TrafficClass::Control, Request::Shadow, deadline, None).await;
+    let result = answer.and_then(|Message { header, body }| match body {
+        Response::Shadow { cluster_id } => {
+            Ok(Answerer { host_id: header.sender, generation: header.generation, cluster_id })
+        }
+        body => Err(unexpected(body)),
+    });
+    Called::Shadow { address, result }
+}
+
 /// One exchange: what this node knows for what the other knows.
 pub(super) async fn exchange(peers: Arc<Peers>, destination: Destination) -> Called {
     let deadline = Instant::now() + CALL_TIMEOUT;
-    let request = Request::Exchange(peers.cluster.exchange());
+    let request = Request::Exchange(peers.cluster.exchange(peers.identity.chosen_cluster()));
     let sent = peers.clock.now();
     let answer = peers.call_anyone(&destination, TrafficClass::Control, request, deadline, None).await;
     let received = peers.clock.now();

@@ -63,14 +63,14 @@ impl NodeClock {
         self.wall.now()
     }
 
-    /// The `now` of a read: the wall clock; that of the live nodes' median, where this one is known to be off by more than
+    /// The `now` of a read, and of what others write: the wall clock; that of the live nodes' median, where this one is known to be off by more than
     /// is allowed, so that it takes nothing for expired that lives.
-    pub(crate) fn now_of_reads(&self) -> Timestamp {
+    pub(crate) fn trusted_now(&self) -> Timestamp {
         let (now, offset) = (self.wall.now(), self.offset_us());
         if Duration::from_micros(offset.unsigned_abs()) <= self.allowed_drift {
             return now;
         }
-        helenus_storage::sometimes!("a read went by the other nodes' clocks");
+        helenus_storage::sometimes!("a node went by the other nodes' clocks");
         Timestamp(now.0.saturating_add_signed(offset))
     }
 
@@ -126,9 +126,15 @@ impl NodeClock {
         later(forgotten_before, self.allowed_drift)
     }
 
-    /// The highest write timestamp that is accepted now.
+    /// The highest write timestamp that is accepted from a client now.
     pub(crate) fn latest_accepted(&self) -> Timestamp {
         later(self.wall.now(), self.allowed_drift)
+    }
+
+    /// The highest timestamp of a write that another node coordinates which is accepted now. A node that knows that it is
+    /// off judges others by their median, as it does when it reads: it stamps nothing, but it is a replica all the same.
+    pub(crate) fn latest_accepted_of_peers(&self) -> Timestamp {
+        later(self.trusted_now(), self.allowed_drift)
     }
 
     /// A live peer has answered an exchange with the reading `theirs`, between `sent` and `received` by this node's

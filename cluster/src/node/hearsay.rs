@@ -55,7 +55,7 @@ impl Hearsay {
         let state = State { rumors, detector, part: 0 };
         let hearsay =
             Self { state: Mutex::new(state), rejected: AtomicU64::new(0), foreign: AtomicU64::new(0) };
-        let all = view.members().chain(view.tombstones());
+        let all = view.members().chain(view.gone());
         hearsay.publish(view, &all.map(|member| member.host_id).collect::<Vec<_>>());
         hearsay
     }

@@ -42,7 +42,7 @@ pub struct LocalIdentity {
     is_new: bool,
     /// Tokens that were chosen at the first start instead of those that were drawn.
     chosen_tokens: OnceLock<Vec<i64>>,
-    /// The first cluster it was told to join: on disk, or on its way there.
+    /// The cluster it joins: on disk, on its way there, or that of its seeds.
     chosen: OnceLock<ClusterId>,
     cluster_id: OnceLock<ClusterId>,
 }
@@ -148,6 +148,17 @@ impl LocalIdentity {
     /// The cluster it belongs to, once it does.
     pub fn cluster_id(&self) -> Option<ClusterId> {
         self.cluster_id.get().copied()
+    }
+
+    /// Settles which cluster the node will belong to, if it ever belongs to one in this life: nobody of another one
+    /// is told that it is there. A second choice changes nothing.
+    pub(crate) fn choose_cluster(&self, id: ClusterId) {
+        self.chosen.get_or_init(|| id);
+    }
+
+    /// The cluster that it belongs to, or means to.
+    pub(crate) fn chosen_cluster(&self) -> Option<ClusterId> {
+        self.chosen.get().copied()
     }
 
     /// Makes the node belong to a cluster, durably and for ever. Joining it again changes nothing.

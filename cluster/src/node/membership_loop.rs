@@ -3,6 +3,7 @@
 //! ```text
 //!   every interval      heartbeat; φ of all members; gossip with one or two, ping some more (`rounds`)
 //!   news                gossip with one more, soon
+//!   no cluster yet      ask the seeds for theirs (`Formation`); full exchanges with those of the one that is chosen
 //!   not normal yet      full exchanges with the members that have yet to say what the join waits for, and with seeds
 //!   the wrong host      a full exchange with whoever answers at a member's address
 //!   a connection lost   one ping to that peer at once, if it was up: whether that fails says if it is down
@@ -65,6 +66,8 @@ pub(super) struct MembershipLoop {
     seeds: Vec<String>,
     configured_replication: Option<Replication>,
     formation: Formation,
+    /// Why it joins no cluster, as was logged.
+    refused: Option<String>,
     meeting: Meeting,
     is_clock_off: bool,
     /// Whether other members say that this node's clock is off.
@@ -93,6 +96,12 @@ struct Calls {
 }
 
 impl Calls {
+    fn shadow(&mut self, peers: &Arc<Peers>, address: String) {
+        if self.busy.insert(Destination { host_id: None, address: address.clone() }) {
+            self.under_way.push(Box::pin(calls::shadow(Arc::clone(peers), address)));
+        }
+    }
+
     fn exchange(&mut self, peers: &Arc<Peers>, destination: Destination) {
         if self.busy.insert(destination.clone()) {
             self.under_way.push(Box::pin(calls::exchange(Arc::clone(peers), destination)));
@@ -128,6 +137,7 @@ impl MembershipLoop {
             seeds: settings.seeds.clone(),
             configured_replication: settings.configured_replication(),
             formation: Formation::new(&settings.advertise, &settings.seeds),
+            refused: None,
             meeting: Meeting::Unknown,
             is_clock_off: false,
             is_told_off: false,
@@ -181,6 +191,9 @@ impl MembershipLoop {
                     if is_interval {
                         next_interval = last_round + self.interval;
                         self.begin_interval();
+                        if let Err(error) = cluster.evict_silent().await {
+                            tracing::warn!(%error, "a silent joining member could not be evicted");
+                        }
                     }
                     self.exchange_if_due();
                     self.gossip(is_interval);
@@ -201,6 +214,15 @@ impl MembershipLoop {
     /// Somebody else may run under this node's host id: whoever is there says so itself.
     fn call_rival(&mut self) {
         if let Some(address) = self.cluster.take_rival() {
+            self.meet(address);
+        }
+    }
+
+    /// Asks who is at an address. Only a node that belongs to a cluster says who it is itself.
+    fn meet(&mut self, address: String) {
+        if self.cluster.picture().view().cluster_id().is_none() {
+            self.calls.shadow(&self.peers, address);
+        } else {
             self.calls.exchange(&self.peers, Destination { host_id: None, address });
         }
     }
@@ -220,17 +242,23 @@ impl MembershipLoop {
     fn exchange_if_due(&mut self) {
         let picture = self.cluster.picture();
         let view = picture.view();
-        let mut asked = Vec::new();
-        if view.own().state.is_arriving() {
-            asked = self.cluster.to_be_asked();
-            asked = rounds::some_of(&asked, EXCHANGES_PER_ROUND, &mut self.choices);
+        let chosen = self.peers.identity.chosen_cluster();
+        if view.cluster_id().is_none() {
+            if chosen.is_some()
+                && let FormationVerdict::Join { seeds, .. } = self.formation.verdict(chosen)
+            {
+                self.show_itself(&seeds);
+            }
+        } else if view.own().state.is_arriving() {
+            let asked = self.cluster.to_be_asked();
+            let asked = rounds::some_of(&asked, EXCHANGES_PER_ROUND, &mut self.choices);
+            for destination in asked.into_iter().filter_map(|host_id| picture.destination(host_id)) {
+                self.calls.exchange(&self.peers, destination);
+            }
         }
-        let members = asked.into_iter().filter_map(|host_id| picture.destination(host_id));
         let unmet = self.seeds.iter().filter(|seed| !self.is_matched(&picture, seed));
-        let seeds = unmet.map(|seed| Destination { host_id: None, address: seed.clone() });
-        let destinations: Vec<Destination> = members.chain(seeds).collect();
-        for destination in destinations {
-            self.calls.exchange(&self.peers, destination);
+        for seed in unmet.cloned().collect::<Vec<_>>() {
+            self.meet(seed);
         }
     }
 
@@ -356,9 +384,21 @@ impl MembershipLoop {
 
     fn on_called(&mut self, called: Called) {
         match called {
+            Called::Shadow { address, result } => {
+                self.calls.busy.remove(&Destination { host_id: None, address: address.clone() });
+                self.on_met(&address, result);
+            }
             Called::Exchange { destination, result } => {
                 self.calls.busy.remove(&destination);
-                self.on_exchange(&destination, result);
+                match destination {
+                    Destination { host_id: None, address } => self.on_met(&address, result),
+                    Destination { address, .. } => {
+                        if let Err(error) = result {
+                            self.meet_whoever_moved(&error);
+                            self.log_error(&address, &error);
+                        }
+                    }
+                }
             }
             Called::Gossip { destination, result } => {
                 self.calls.busy.remove(&destination);
@@ -379,14 +419,11 @@ impl MembershipLoop {
         }
     }
 
-    fn on_exchange(
-        &mut self,
-        Destination { host_id, address }: &Destination,
-        result: Result<Answerer, CallError>,
-    ) {
+    /// It was asked who is at an address.
+    fn on_met(&mut self, address: &str, result: Result<Answerer, CallError>) {
         match result {
-            Ok(answerer) if host_id.is_none() => {
-                self.met.insert(address.clone(), answerer.host_id);
+            Ok(answerer) => {
+                self.met.insert(address.to_owned(), answerer.host_id);
                 let identity = &self.peers.identity;
                 if answerer.host_id != identity.host_id() {
                     self.formation.on_answer(address, answerer.cluster_id);
@@ -396,12 +433,8 @@ impl MembershipLoop {
                     self.take_for_own(address);
                 }
             }
-            Ok(_) => {}
             Err(error) => {
-                if host_id.is_none() {
-                    self.formation.on_failure(address);
-                }
-                self.meet_whoever_moved(&error);
+                self.formation.on_failure(address);
                 self.log_error(address, &error);
             }
         }
@@ -415,7 +448,7 @@ impl MembershipLoop {
         let is_known_there = picture.view().known(*found).is_some_and(|member| member.address == *address);
         if !is_known_there {
             helenus_storage::sometimes!("another host was found at a member's address");
-            self.calls.exchange(&self.peers, Destination { host_id: None, address: address.clone() });
+            self.meet(address.clone());
         }
     }
 
@@ -447,8 +480,16 @@ impl MembershipLoop {
         if let Some(why) = self.cluster.unwanted() {
             return self.cluster.wait_for(why);
         }
-        match self.formation.verdict() {
+        match self.formation.verdict(self.peers.identity.chosen_cluster()) {
             FormationVerdict::Wait { why } => self.cluster.wait_for(why),
+            FormationVerdict::Refuse { why } => {
+                if self.refused.as_ref() != Some(&why) {
+                    tracing::error!(why, "this node joins no cluster");
+                    self.refused = Some(why.clone());
+                }
+                self.cluster.wait_for(why);
+            }
+            FormationVerdict::Join { cluster_id, seeds } => self.join(cluster_id, &seeds),
             FormationVerdict::Form => {
                 let has_seeds = !self.seeds.is_empty();
                 let replication = default_replication(self.configured_replication.clone(), has_seeds);
@@ -460,6 +501,24 @@ impl MembershipLoop {
                     self.cluster.wait_for(format!("the cluster could not be saved: {error}"));
                 }
             }
+        }
+    }
+
+    /// Shows itself to the cluster that it joins: at once when it has chosen it, and then in each round.
+    fn join(&mut self, cluster_id: ClusterId, seeds: &[String]) {
+        self.cluster.wait_for(format!("waiting to be listed by cluster {cluster_id}: {}", seeds.join(", ")));
+        if self.peers.identity.chosen_cluster().is_none() {
+            self.peers.identity.choose_cluster(cluster_id);
+            self.show_itself(seeds);
+        }
+    }
+
+    /// To the very hosts that have said that they belong to the cluster.
+    fn show_itself(&mut self, seeds: &[String]) {
+        for seed in seeds {
+            let Some(host_id) = self.met.get(seed).copied() else { continue };
+            let destination = Destination { host_id: Some(host_id), address: seed.clone() };
+            self.calls.exchange(&self.peers, destination);
         }
     }
 }

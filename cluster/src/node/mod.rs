@@ -107,7 +107,7 @@ use crate::{
     node_id::HostId,
     settings::Settings,
     table::{Definition, Table},
-    time::WallClock,
+    time::{Timestamp, WallClock},
 };
 
 pub use handoff::{Handoff, HintCounters, HintStatus, HintedTarget, StoredHints, StoredRun};
@@ -142,13 +142,19 @@ pub struct Parts {
     pub spawners: Spawners,
     /// Whether reads of SSTables run inline (simulation) instead of on threads for blocking work.
     pub inline_reads: bool,
+    /// Is told for what the start waits, while there is no node to ask yet.
+    pub waits: Waits,
 }
+
+/// Takes what a start waits for, for people.
+pub type Waits = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Whether a node serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     /// It takes requests: it knows the ring, and how things stand with each member as far as one call tells. It needs
-    /// no other node for that, and waits two seconds at most for those that say nothing.
+    /// no other node for that, and waits two seconds at most for those that say nothing. One that is joining needs a
+    /// member that owns ranges and lists it.
     Ready,
     /// Not yet, and why.
     Starting(String),
@@ -202,8 +208,10 @@ impl Node {
     /// # Errors
     /// When storage fails or holds what does not decode.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
-        token_choice::choose(&settings, &identity, &engine, transport.as_ref(), clock.as_ref(), seed).await?;
+        let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads, waits } =
+            parts;
+        token_choice::choose(&settings, &identity, &engine, transport.as_ref(), clock.as_ref(), &waits, seed)
+            .await?;
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
@@ -279,6 +287,11 @@ impl Node {
         }))
     }
 
+    /// A connection that another node had made to this one has ended.
+    pub fn on_connection_ended(&self, host_id: HostId) {
+        self.token_turns.end(host_id);
+    }
+
     /// Who this node is.
     pub fn host_id(&self) -> HostId {
         self.identity.host_id()
@@ -337,7 +350,10 @@ impl Node {
     /// # Errors
     /// [`RequestError`] says what is known of the outcome.
     pub async fn write(&self, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        self.coordinator.write(request).await
+        let evictions = self.cluster.evictions();
+        let outcome = self.coordinator.write(request).await?;
+        self.check_listed_since(evictions, &outcome.met, Some(outcome.timestamp))?;
+        Ok(outcome)
     }
 
     /// Coordinates writes, each as [`Node::write`] does; what came of each, in their order. Those of one key take effect
@@ -351,7 +367,10 @@ impl Node {
     /// # Errors
     /// [`RequestError`].
     pub async fn read(&self, request: ReadRequest) -> Result<ReadOutcome, Failure> {
-        self.coordinator.read(request).await
+        let evictions = self.cluster.evictions();
+        let outcome = self.coordinator.read(request).await?;
+        self.check_listed_since(evictions, &outcome.met, None)?;
+        Ok(outcome)
     }
 
     /// What each replica of a key holds, those that do not answer within a second left out. Repairs nothing.
@@ -367,7 +386,27 @@ impl Node {
     /// # Errors
     /// [`RequestError`].
     pub async fn scan(&self, request: ScanRequest) -> Result<ScanOutcome, Failure> {
-        self.coordinator.scan(request).await
+        let evictions = self.cluster.evictions();
+        let outcome = self.coordinator.scan(request).await?;
+        self.check_listed_since(evictions, &outcome.met, None)?;
+        Ok(outcome)
+    }
+
+    /// A request that began before this node heard that it was evicted went by a ring of before: its replicas may have
+    /// listened only since the node is listed again.
+    fn check_listed_since(
+        &self,
+        evictions: u64,
+        met: &Met,
+        stamped: Option<Timestamp>,
+    ) -> Result<(), Failure> {
+        if self.cluster.evictions() == evictions {
+            return Ok(());
+        }
+        let Met { level, required, ref trace, .. } = *met;
+        let failures = vec![(self.host_id(), ReplicaError::Removed)];
+        let error = RequestError::Failed { level, required, received: 0, failures, shortages: Vec::new() };
+        Err(Failure { error, trace: trace.clone(), stamped })
     }
 
     /// Whether it serves.

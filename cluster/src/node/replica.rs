@@ -53,7 +53,7 @@ impl Replica {
     /// Whether a fresh write is taken.
     fn check_fresh(&self, table: TableId, mutation: &Mutation) -> Result<(), ReplicaError> {
         check_user_table(table)?;
-        let latest_accepted = self.clock.latest_accepted();
+        let latest_accepted = self.clock.latest_accepted_of_peers();
         if mutation.rows.iter().any(|(_, record)| record.timestamp > latest_accepted) {
             helenus_storage::sometimes!("a replica refused a timestamp");
             return Err(ReplicaError::ClockSkew);

@@ -4,7 +4,7 @@
 //! decides which is newer. The cluster id (in [`super::identity`]) is saved last: members and tables without
 //! one are what a crash left of an unfinished join, and are ignored.
 
-use std::ops::Bound;
+use std::{collections::BTreeSet, ops::Bound};
 
 use bytes::Bytes;
 use helenus_storage::{Engine, Mutation, Record, Timestamp};
@@ -13,13 +13,14 @@ use super::{StartError, local_store::LocalStore, own_trees};
 use crate::{
     membership::{Member, Remembered},
     message::ReplicaError,
-    node_id::ClusterId,
+    node_id::{ClusterId, HostId},
     table::Table,
 };
 
 const MEMBER: &[u8] = b"member/";
 const TABLE: &[u8] = b"table/";
 const USER_RECORDS: &[u8] = b"user records";
+const LATECOMER: &[u8] = b"latecomer/";
 const PAGE: usize = 256;
 
 /// What was saved, and where the counter of saves stands.
@@ -27,6 +28,7 @@ const PAGE: usize = 256;
 pub(super) struct Loaded {
     pub(super) remembered: Remembered,
     pub(super) user_records: bool,
+    pub(super) latecomers: BTreeSet<HostId>,
     pub(super) saves: SaveCounter,
 }
 
@@ -73,6 +75,8 @@ impl Loaded {
             self.remembered.tables.extend(own_trees::decode::<Table>("table definition", record)?);
         } else if key == USER_RECORDS {
             self.user_records = true;
+        } else if key.starts_with(LATECOMER) {
+            self.latecomers.extend(own_trees::decode::<HostId>("latecomer", record)?);
         } else {
             let key = key.escape_ascii();
             return Err(StartError::Identity(format!(
@@ -109,5 +113,16 @@ pub(super) async fn save(
 pub(super) async fn save_user_records(store: &LocalStore) -> Result<(), ReplicaError> {
     let record = Record::plain(Timestamp(1), own_trees::encode(&true));
     store.apply(own_trees::KNOWN_CLUSTER, Mutation::single(USER_RECORDS, record)).await?;
+    store.sync().await
+}
+
+/// Saves that the node first heard of these members when user records existed; returns once that is durable.
+pub(super) async fn save_latecomers(store: &LocalStore, latecomers: &[HostId]) -> Result<(), ReplicaError> {
+    let applies = latecomers.iter().map(|host_id| {
+        let record = Record::plain(Timestamp(1), own_trees::encode(host_id));
+        let key = [LATECOMER, host_id.0.as_bytes()].concat();
+        store.apply(own_trees::KNOWN_CLUSTER, Mutation::single(key, record))
+    });
+    futures_util::future::try_join_all(applies).await?;
     store.sync().await
 }

@@ -1,10 +1,13 @@
 //! Which tokens a new node has: it asks the seeds who is there before it shows itself.
 //!
 //! ```text
-//!   new node        first seed of its list that belongs to a cluster
+//!   new node        all seeds, then the first of its list that belongs to a cluster
+//!   ───────> which cluster is yours?
+//!   <─────── its id                              two ids: the node does not start
 //!   ───────> an exchange that says nothing
 //!   <─────── not your turn                       somebody else chooses, and is not listed yet: ask again
-//!   <─────── all members                         and the turn, until the node is listed, for 10 s at most
+//!   <─────── all members                         and the turn, until the node is listed or its connection ends, for
+//!                                                10 s at most
 //!   chooses, starts, joins
 //! ```
 //!
@@ -20,20 +23,21 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use helenus_storage::Engine;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    StartError,
+    StartError, Waits,
     identity::LocalIdentity,
     randomness::stream,
     transport::{CallError, Destination, Transport},
 };
 use crate::{
-    membership::{Exchange, Member, MemberState},
+    membership::{Exchange, Formation, Member},
     message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
-    node_id::HostId,
+    node_id::{ClusterId, HostId},
     placement::allocate,
     settings::Settings,
     time::WallClock,
@@ -53,21 +57,26 @@ const TURN: Duration = Duration::from_secs(10);
 /// Chooses the tokens of a node that starts for the first time, if the settings want it; checks them if they name them.
 ///
 /// # Errors
-/// [`StartError::Identity`] for a token of the settings that another member has.
+/// [`StartError::Identity`] for a token of the settings that another member has, and for seeds of two clusters if the
+/// node belongs to none.
 pub(super) async fn choose(
     settings: &Settings,
     identity: &LocalIdentity,
     engine: &Engine,
     transport: &dyn Transport,
     clock: &dyn WallClock,
+    waits: &Waits,
     seed: u64,
 ) -> Result<(), StartError> {
-    let is_given = !settings.initial_tokens.is_empty();
-    if !identity.is_new() || (!is_given && settings.allocate_tokens_for.is_none()) {
+    if identity.cluster_id().is_some() {
         return Ok(());
     }
-    let asking = Asking { settings, identity, transport, clock };
-    let Some(known) = asking.members().await else {
+    let asking = Asking { settings, identity, transport, clock, waits };
+    let is_given = !settings.initial_tokens.is_empty();
+    if !identity.is_new() || (!is_given && settings.allocate_tokens_for.is_none()) {
+        return asking.seeds().await.map(drop);
+    }
+    let Some(known) = asking.members().await? else {
         tracing::info!("no seed told of a cluster: the node keeps the tokens that it has");
         return Ok(());
     };
@@ -90,8 +99,7 @@ fn check_free(identity: &LocalIdentity, known: &[Member]) -> Result<(), StartErr
 
 /// Why nobody will list this node, if one of its tokens is another member's.
 pub(super) fn taken(identity: &LocalIdentity, known: &[Member]) -> Option<String> {
-    let is_rival =
-        |member: &&Member| member.host_id != identity.host_id() && member.state != MemberState::Removed;
+    let is_rival = |member: &&Member| member.host_id != identity.host_id() && !member.state.is_gone();
     known.iter().filter(is_rival).find_map(|member| {
         let token = identity.tokens().iter().find(|token| member.tokens.contains(token))?;
         Some(format!(
@@ -107,14 +115,15 @@ struct Asking<'a> {
     identity: &'a LocalIdentity,
     transport: &'a dyn Transport,
     clock: &'a dyn WallClock,
+    waits: &'a Waits,
 }
 
-/// What a seed has said.
+/// What the seeds have said.
 enum Said {
     /// All members of its cluster; it is this node's turn.
     Members(Vec<Member>),
-    /// It is another node's turn.
-    Wait,
+    /// It is another node's turn, and what the seed says of it.
+    Wait(String),
     /// Nothing, or that it belongs to no cluster.
     Nothing,
     /// That it does not talk to this node.
@@ -123,50 +132,81 @@ enum Said {
 
 impl Asking<'_> {
     /// The members of the cluster, once it is this node's turn to know them; `None` if no seed tells of a cluster.
-    async fn members(&self) -> Option<Vec<Member>> {
+    async fn members(&self) -> Result<Option<Vec<Member>>, StartError> {
         let Settings { seeds, advertise, .. } = self.settings;
-        let others: Vec<&String> = seeds.iter().filter(|seed| *seed != advertise).collect();
         let forms_the_cluster = seeds.first().is_none_or(|first| first == advertise);
         let begun = Instant::now();
         let mut last_word = begun;
         loop {
-            match self.ask(&others).await {
-                Said::Members(members) => return Some(members),
-                Said::Wait => last_word = Instant::now(),
-                Said::Nothing if forms_the_cluster || last_word.elapsed() >= PATIENCE => return None,
-                Said::Nothing => {}
-                Said::Refused => return None,
+            match self.ask().await? {
+                Said::Members(members) => return Ok(Some(members)),
+                Said::Wait(why) => {
+                    (self.waits)(format!("it waits for its turn to choose tokens: {why}"));
+                    last_word = Instant::now();
+                }
+                Said::Nothing if forms_the_cluster || last_word.elapsed() >= PATIENCE => return Ok(None),
+                Said::Nothing => {
+                    let seeds = seeds.iter().filter(|seed| *seed != advertise).cloned().collect::<Vec<_>>();
+                    let why = "it waits for a seed that belongs to a cluster, to choose its tokens";
+                    (self.waits)(format!("{why}: {}", seeds.join(", ")));
+                }
+                Said::Refused => return Ok(None),
             }
             if begun.elapsed() >= MOST_PATIENCE {
-                return None;
+                return Ok(None);
             }
             sleep(ASK_AGAIN).await;
         }
     }
 
-    /// Asks one seed after the other, until one belongs to a cluster.
-    async fn ask(&self, seeds: &[&String]) -> Said {
-        for address in seeds {
-            let to = Destination { host_id: None, address: (*address).clone() };
-            let deadline = Instant::now() + CALL_TIMEOUT;
-            let answer = match self.transport.call(&to, self.question(), deadline).await {
-                Ok(answer) => answer,
-                Err(CallError::Refused(_)) => return Said::Refused,
-                Err(_) => continue,
-            };
-            match answer.body {
-                Response::Exchange(known) if known.cluster_id.is_some() => {
-                    return Said::Members(known.members);
+    /// Asks the first seed that belongs to a cluster, if one does.
+    async fn ask(&self) -> Result<Said, StartError> {
+        let said = self.seeds().await?;
+        let belongs = |said: &Result<Option<ClusterId>, CallError>| matches!(said, Ok(Some(_)));
+        if let Some((address, _)) = said.iter().find(|(_, said)| belongs(said)) {
+            return Ok(match self.call(address, Request::Exchange(Exchange::nothing())).await {
+                Ok(Response::Exchange(known)) if known.cluster_id.is_some() => Said::Members(known.members),
+                Ok(Response::Failed(ReplicaError::Overloaded(why))) => {
+                    Said::Wait(format!("{address} says that {why}"))
                 }
-                Response::Failed(ReplicaError::Overloaded(_)) => return Said::Wait,
-                _ => {}
-            }
+                _ => Said::Nothing,
+            });
         }
-        Said::Nothing
+        let is_refused = said.iter().any(|(_, said)| matches!(said, Err(CallError::Refused(_))));
+        Ok(if is_refused { Said::Refused } else { Said::Nothing })
     }
 
-    fn question(&self) -> Message<Request> {
-        let header = Header {
+    /// Which clusters the seeds belong to, all asked at once, in the order of the list.
+    async fn seeds(&self) -> Result<Vec<(&str, Result<Option<ClusterId>, CallError>)>, StartError> {
+        let Settings { seeds, advertise, .. } = self.settings;
+        let others = seeds.iter().filter(|seed| *seed != advertise);
+        let said = join_all(others.map(async |seed| {
+            let answer = self.call(seed, Request::Shadow).await;
+            let cluster_id = answer.map(|answer| match answer {
+                Response::Shadow { cluster_id } => cluster_id,
+                _ => None,
+            });
+            (seed.as_str(), cluster_id)
+        }))
+        .await;
+        let mut formation = Formation::new(advertise, seeds);
+        for (seed, said) in &said {
+            if let Ok(cluster_id) = said {
+                formation.on_answer(seed, *cluster_id);
+            }
+        }
+        formation.conflict().map_or(Ok(said), |why| Err(StartError::Identity(why)))
+    }
+
+    async fn call(&self, address: &str, body: Request) -> Result<Response, CallError> {
+        let to = Destination { host_id: None, address: address.to_owned() };
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let request = Message { header: self.header(), body };
+        self.transport.call(&to, request, deadline).await.map(|answer| answer.body)
+    }
+
+    fn header(&self) -> Header {
+        Header {
             sender: self.identity.host_id(),
             generation: self.identity.generation(),
             target: None,
@@ -177,10 +217,7 @@ impl Asking<'_> {
             timestamp: self.clock.now(),
             client_request: None,
             steps: Vec::new(),
-        };
-        let nothing =
-            Exchange { cluster_id: None, members: Vec::new(), tables: Vec::new(), has_user_records: false };
-        Message { header, body: Request::Exchange(nothing) }
+        }
     }
 }
 
@@ -194,15 +231,26 @@ pub(super) fn is_question(theirs: &Exchange) -> bool {
 pub(super) struct Turns(Mutex<Option<(HostId, Instant)>>);
 
 impl Turns {
-    /// Whether it is this node's turn. The turn of the one before is over when it is listed, or has taken too long.
-    pub(super) fn take(&self, host_id: HostId, is_listed: impl Fn(HostId) -> bool) -> bool {
+    /// Takes the turn, or says whose it is. The turn of the one before is over when it is listed, or has taken too long.
+    pub(super) fn take(&self, host_id: HostId, is_listed: impl Fn(HostId) -> bool) -> Result<(), HostId> {
         let now = Instant::now();
         let mut turn = self.0.lock();
-        let is_others =
-            turn.is_some_and(|(holder, end)| holder != host_id && now < end && !is_listed(holder));
-        if !is_others {
-            *turn = Some((host_id, now + TURN));
+        if let Some((holder, end)) = *turn
+            && holder != host_id
+            && now < end
+            && !is_listed(holder)
+        {
+            return Err(holder);
         }
-        !is_others
+        *turn = Some((host_id, now + TURN));
+        Ok(())
+    }
+
+    /// Takes the turn from a node whose connection has ended: most likely it has died, or did not start after all.
+    pub(super) fn end(&self, host_id: HostId) {
+        let mut turn = self.0.lock();
+        if turn.is_some_and(|(holder, _)| holder == host_id) {
+            *turn = None;
+        }
     }
 }

@@ -177,6 +177,7 @@ fn version_of(entries: &[RingEntry], topology: &Topology) -> u64 {
             MemberState::Normal => 1,
             MemberState::Settling => 2,
             MemberState::Removed => 3,
+            MemberState::Evicted => 4,
             MemberState::Other(number) => number,
         }]);
     }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     error::RequestError,
-    message::ReplicaError,
+    message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
     node::{Change, Readiness, Report, Topic},
-    node_id::HostId,
+    node_id::{Generation, HostId},
     partitioning::{Partitioner, storage_key},
     table::DEFAULT_TABLE_ID,
     time::{Timestamp, WallClock},
 };
+use helenus_storage::{Mutation, Record};
 
 use crate::support::{Cluster, is_tombstone, put, read, value_of, write, write_at};
 
@@ -169,6 +170,76 @@ async fn a_node_an_hour_off_coordinates_no_writes_until_its_clock_is_set_right()
         cluster.until("it knows", |c| c.seen("n1", "n1").expect("a member").clock.is_none()).await;
         cluster.put("n1", "key", "right", All).await.expect("it agrees with the others again");
         assert_eq!(cluster.get("n2", "key", All).await, Ok(Some("right".to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_an_hour_off_takes_what_others_write_and_counts_for_every_level() {
+    for is_ahead in [true, false] {
+        let mut cluster = Cluster::of(3).await;
+        set_off_by_an_hour(&cluster, is_ahead);
+        cluster.until("it knows by how much", |c| offset(c, "n1").abs() > DRIFT.as_micros() as i64).await;
+
+        cluster.put("n2", "all", "value", All).await.expect("all are alive");
+        cluster.delete("n3", "all", All).await.expect("all are alive");
+        cluster.kill("n3").await;
+        cluster.until("the death is known", |c| c.sees_down("n1", "n3") && c.sees_down("n2", "n3")).await;
+        cluster.put("n2", "two", "value", Quorum).await.expect("two are alive");
+
+        let key = storage_key(Partitioner::Murmur3.token(b"two"), b"two");
+        let engine = &cluster.processes["n1"].storage.engine;
+        let held = engine.get(DEFAULT_TABLE_ID, &key).expect("a sound disk").expect("it was acknowledged");
+        assert_eq!(held.value().map(|value| &value[..]), Some(&b"value"[..]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_an_hour_off_still_refuses_what_is_too_far_ahead_of_all_others() {
+    for is_ahead in [true, false] {
+        let cluster = Cluster::of(4).await;
+        set_off_by_an_hour(&cluster, is_ahead);
+        cluster.until("it knows by how much", |c| offset(c, "n1").abs() > DRIFT.as_micros() as i64).await;
+        let latest = shifted(cluster.machines["n2"].clock.now(), DRIFT);
+
+        for (timestamp, is_taken) in [
+            (Timestamp(latest.0 - INTERVAL.as_micros() as u64), true),
+            (shifted(latest, HOUR / 2), false),
+            (shifted(latest, 2 * HOUR), false),
+        ] {
+            let answer = cluster.node("n1").handle(written_by(&cluster, "n2", "n1", timestamp)).await.body;
+            let is_refused = answer == Response::Written { results: vec![Err(ReplicaError::ClockSkew)] };
+            assert_eq!(is_refused, !is_taken, "{timestamp:?}: {answer:?}");
+        }
+    }
+}
+
+/// How far the others' median is ahead of a node's clock, as it knows, in microseconds.
+fn offset(cluster: &Cluster, name: &str) -> i64 {
+    let Some(Report::Info(info)) = cluster.node(name).report(&Topic::Info) else {
+        panic!("it is about a node")
+    };
+    info.clock.offset_us
+}
+
+/// A write as a coordinator asks a replica for it.
+fn written_by(cluster: &Cluster, sender: &str, of: &str, timestamp: Timestamp) -> Message<Request> {
+    let header = Header {
+        sender: cluster.node(sender).host_id(),
+        generation: Generation(1),
+        target: Some(cluster.node(of).host_id()),
+        ring_version: 0,
+        schema_version: 0,
+        class: TrafficClass::Request,
+        remaining: Duration::from_secs(1),
+        timestamp: Timestamp(1),
+        client_request: None,
+        steps: Vec::new(),
+    };
+    let key = storage_key(Partitioner::Murmur3.token(b"key"), b"key");
+    let mutation = Mutation::single(key, Record::plain(timestamp, "value"));
+    Message {
+        header,
+        body: Request::Write { writes: vec![(DEFAULT_TABLE_ID, mutation)].into(), relay: Relay::None },
     }
 }
 

@@ -57,6 +57,7 @@ async fn writes_of_its_future_ranges_go_to_a_joining_node_and_wait_for_one_more(
     cluster.put("n1", "first", "value", Quorum).await.expect("all are alive");
     cluster.start("n4").await;
     cluster.until("all know it", |c| ["n1", "n2", "n3"].iter().all(|name| c.sees_up(name, "n4"))).await;
+    cluster.until("it serves", |c| c.node("n4").readiness() == Readiness::Ready).await;
     let joining = cluster.node("n4").host_id();
 
     let mut pending = 0;
@@ -172,6 +173,14 @@ async fn new_nodes_choose_their_tokens_one_after_the_other() {
     assert_eq!(members(asked_for_a_turn(&cluster, 1).await), 1, "again, for an answer may be lost");
     let second = asked_for_a_turn(&cluster, 2).await;
     assert!(matches!(second, Response::Failed(ReplicaError::Overloaded(_))), "{second:?}");
+
+    // Whose connection ends, has died or does not start.
+    cluster.node("n1").on_connection_ended(HostId(Uuid::from_u128(1)));
+    assert_eq!(members(asked_for_a_turn(&cluster, 3).await), 1);
+    cluster.node("n1").on_connection_ended(HostId(Uuid::from_u128(2)));
+    let other = asked_for_a_turn(&cluster, 2).await;
+    let Response::Failed(ReplicaError::Overloaded(why)) = other else { panic!("{other:?}") };
+    assert!(why.contains(&format!("host {} chooses", Uuid::from_u128(3))), "{why}");
 
     // Who never shows up, holds up the others for a while only.
     let begun = Instant::now();

@@ -94,6 +94,16 @@ async fn a_link_that_is_cut_makes_requests_go_elsewhere_and_nobody_dead() {
             assert!(cluster.sees_down("n1", "n3"), "requests to it would fail");
             assert_ne!(health(&cluster, "n1", "n3").belief, "dead", "n2 reaches it");
         }
+        let says_so = |c: &Cluster| {
+            let why = c.seen("n1", "n3").and_then(|member| member.why);
+            why.is_some_and(|why| why.contains("do not reach it, but it is alive"))
+                && health(c, "n1", "n3").belief == "unreachable"
+        };
+        cluster.until("both reports say the same", says_so).await;
+        for (observer, peer) in [("n2", "n3"), ("n2", "n1")] {
+            assert_eq!(health(&cluster, observer, peer).belief, "alive");
+            assert_eq!(cluster.seen(observer, peer).and_then(|member| member.why), None);
+        }
         for name in ["n1", "n2", "n3"] {
             assert_eq!(cluster.node(name).gossip_status().convictions, 0, "{name}");
         }

@@ -82,7 +82,7 @@ pub enum Command {
     /// Show what every member says of itself, as far as the node has heard
     #[command(before_help = "Example: helenus admin gossip-info")]
     GossipInfo(Asked),
-    /// Show whom the node takes for alive, suspected or dead, and why
+    /// Show whom the node takes for alive, unreachable, suspected or dead, and why
     #[command(before_help = "Example: helenus admin failure-detector")]
     FailureDetector(Asked),
     /// Show what the node stores of each table, and what its own reads and writes of it take

@@ -197,6 +197,7 @@ impl RunningNode {
         let advertised = settings.advertise.clone();
         let own = Locality { datacenter: settings.datacenter.clone(), rack: settings.rack.clone() };
         let (engine, background) = open_storage(config).await?;
+        entrance.api.starting_for("it asks its seeds for the cluster".to_owned());
 
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let seed = random_seed()?;
@@ -219,6 +220,10 @@ impl RunningNode {
             seed,
             spawners,
             inline_reads: false,
+            waits: {
+                let api = Arc::clone(&entrance.api);
+                Arc::new(move |why| api.starting_for(why))
+            },
         };
         // Before the node calls others, which call back at once.
         let socket = peers.listen().context("cannot listen for other nodes")?;
@@ -237,7 +242,11 @@ impl RunningNode {
             let node = Arc::clone(&node);
             tokio::spawn(watch.run(config.snitch.poll_interval.get(), move || node.status()))
         });
-        let peers = PeerListener::start(socket, greeting, answer, &peer_settings, &answering)?;
+        let ended = {
+            let node = Arc::clone(&node);
+            Arc::new(move |host_id| node.on_connection_ended(host_id))
+        };
+        let peers = PeerListener::start(socket, greeting, answer, ended, &peer_settings, &answering)?;
         let peers = Arc::new(peers);
         // Before the node answers, since the metrics ask then.
         let parts = (Arc::clone(&engine), Arc::clone(&node), Arc::clone(&peers), Arc::clone(&transport));

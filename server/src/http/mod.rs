@@ -66,6 +66,7 @@ use axum::{
 };
 use helenus_cluster::{error::RequestError, time::WallClock};
 use hyper::{Uri, header::HeaderValue};
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -118,6 +119,8 @@ impl Default for Limits {
 pub struct Api {
     /// Absent while the node is starting.
     at_work: OnceLock<AtWork>,
+    /// For what the start waits.
+    starting: Mutex<String>,
     clock: Arc<dyn WallClock>,
     metrics: Arc<Metrics>,
     /// Requests of clients from their head to their reply; closed once no more begin.
@@ -151,6 +154,7 @@ impl Api {
         let numbers = Numbers::from_seed(seed);
         Arc::new(Self {
             at_work: OnceLock::new(),
+            starting: Mutex::new("its storage is not open yet".to_owned()),
             clock,
             metrics,
             begun: TaskTracker::new(),
@@ -161,6 +165,11 @@ impl Api {
             tasks: Tasks::default(),
             controls: OnceLock::new(),
         })
+    }
+
+    /// For what the start waits now.
+    pub fn starting_for(&self, why: String) {
+        *self.starting.lock() = why;
     }
 
     /// From now on the node answers. A second node changes nothing.
@@ -184,7 +193,8 @@ impl Api {
 
     /// The node, if it has started.
     fn node(&self) -> Result<&dyn Coordinate, Problem> {
-        let starting = || Problem::new(Kind::Starting, "the node is starting: its storage is not open yet");
+        let starting =
+            || Problem::new(Kind::Starting, format!("the node is starting: {}", self.starting.lock()));
         self.at_work.get().map(|at_work| &*at_work.node).ok_or_else(starting)
     }
 

@@ -61,6 +61,20 @@ pub enum HandshakeError {
     Malformed(String),
 }
 
+impl HandshakeError {
+    /// What kind of error it is, for the log: whatever a stranger sends is one kind.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::ProtocolVersion { .. }) => "version",
+            Self::Refused(Refusal::ClusterName { .. }) => "cluster name",
+            Self::Refused(Refusal::ClusterId { .. }) => "cluster id",
+            Self::Refused(Refusal::Partitioner { .. }) => "partitioner",
+            Self::Refused(_) => "refused",
+            _ => "stranger",
+        }
+    }
+}
+
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
         Self::Frame(FrameError::Io(error))

@@ -31,7 +31,7 @@ use super::{
     client::GreetingProvider,
     frame::{Frame, FrameCodec, FrameError, FrameKind, FrameWriter},
     greeting::{HandshakeError, welcome},
-    listener::{Answerer, Counters},
+    listener::{Answerer, Counters, EndListener},
     refusals::Refusals,
     settings::PeerSettings,
 };
@@ -43,6 +43,7 @@ const WRITER_BATCH: usize = 256;
 pub(super) struct Inbound {
     pub(super) greeting: GreetingProvider,
     pub(super) answer: Answerer,
+    pub(super) ended: EndListener,
     pub(super) settings: PeerSettings,
     pub(super) refusals: Refusals,
     /// Read no more.
@@ -99,12 +100,12 @@ impl Inbound {
             _ => &self.counters.strangers,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.say(peer, error);
+        self.say(peer, error.name(), error);
     }
 
-    /// Logs why a connection was not taken, once per minute for the same peer and reason.
-    pub(super) fn say(&self, peer: SocketAddr, reason: &dyn Display) {
-        if self.refusals.may_say(&format!("{} {reason}", peer.ip()), Instant::now()) {
+    /// Logs why a connection was not taken, once per minute for the same peer and kind of reason.
+    pub(super) fn say(&self, peer: SocketAddr, kind: &'static str, reason: &dyn Display) {
+        if self.refusals.may_say(peer.ip().to_string(), kind, Instant::now()) {
             tracing::warn!(%peer, %reason, "connection of a peer not taken");
         }
     }
@@ -137,11 +138,12 @@ where
         end = read_requests(&mut greeted.frames, answers, kinship, &inbound) => end,
         _ = &mut writer => End::Closed,
     };
+    (inbound.ended)(greeted.theirs.host_id);
     match end {
         End::Closed => tracing::debug!(%peer, "connection of a peer closed"),
         End::Damaged(reason) => {
             inbound.counters.damaged.fetch_add(1, Ordering::Relaxed);
-            if inbound.refusals.may_say(&format!("{} {reason}", peer.ip()), Instant::now()) {
+            if inbound.refusals.may_say(peer.ip().to_string(), "damaged", Instant::now()) {
                 tracing::warn!(%peer, host_id = %greeted.theirs.host_id, reason, "connection of a peer cut");
             }
         }

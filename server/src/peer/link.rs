@@ -73,7 +73,12 @@ impl Link {
             };
             match attempt {
                 Err(error) => {
-                    if shared.refusals.may_say(&format!("{} {error}", self.address), Instant::now()) {
+                    let what = match &error {
+                        CallError::Refused(_) => "refused",
+                        CallError::WrongHost { .. } => "wrong host",
+                        _ => "unreachable",
+                    };
+                    if shared.refusals.may_say(&self.address, what, Instant::now()) {
                         tracing::warn!(peer = %self.address, class = self.class.name(), %error, "no connection to peer");
                     }
                     self.backoff.lock().failed(Instant::now(), error.clone());
@@ -179,7 +184,7 @@ impl Link {
         let Encoded { head, payload } = wire::encode_request(&message);
         let gathered = writer.gather(&Frame { kind: FrameKind::Request, correlation, head, payload });
         if let Err(error) = gathered {
-            if shared.refusals.may_say(&format!("{} not sent", self.address), now) {
+            if shared.refusals.may_say(&self.address, "not sent", now) {
                 tracing::warn!(peer = %self.address, %error, "request not sent");
             }
             self.outbox.complete(correlation, Err(CallError::Overloaded));
@@ -187,7 +192,8 @@ impl Link {
     }
 
     fn lost(&self, reason: &str, shared: &Shared) {
-        if shared.refusals.may_say(&format!("{} {:?} {reason}", self.address, self.class), Instant::now()) {
+        let subject = format!("{} {}", self.address, self.class.name());
+        if shared.refusals.may_say(subject, "lost", Instant::now()) {
             tracing::info!(peer = %self.address, class = self.class.name(), reason, "connection to peer lost");
         }
         self.outbox.disconnected(&self.unreachable(reason), reason);

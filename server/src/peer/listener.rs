@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use helenus_cluster::{
     message::{Message, Request, Response, TrafficClass},
     node::Spawners,
+    node_id::HostId,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -33,6 +34,9 @@ use super::{
 
 /// What answers the requests of other nodes, usually `Node::handle`.
 pub type Answerer = Arc<dyn Fn(Message<Request>) -> BoxFuture<'static, Message<Response>> + Send + Sync>;
+
+/// Is told whose connection has ended, usually `Node::on_connection_ended`.
+pub type EndListener = Arc<dyn Fn(HostId) + Send + Sync>;
 
 /// Pause after a failed accept: when the process has no file descriptors left, trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -87,6 +91,7 @@ impl PeerListener {
         socket: TcpListener,
         greeting: GreetingProvider,
         answer: Answerer,
+        ended: EndListener,
         settings: &PeerSettings,
         spawners: &Spawners,
     ) -> std::io::Result<Self> {
@@ -101,6 +106,7 @@ impl PeerListener {
         let inbound = Inbound {
             greeting,
             answer,
+            ended,
             settings: settings.clone().within_reason(),
             refusals: Refusals::default(),
             stop: listener.stop.clone(),
@@ -167,7 +173,7 @@ async fn accept(socket: TcpListener, inbound: Arc<Inbound>, requests: Handle) {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                if inbound.refusals.may_say(&error.to_string(), Instant::now()) {
+                if inbound.refusals.may_say(error.to_string(), "accept", Instant::now()) {
                     tracing::warn!(%error, "cannot accept a connection of a peer");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -176,7 +182,7 @@ async fn accept(socket: TcpListener, inbound: Arc<Inbound>, requests: Handle) {
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             inbound.counters.over_limit.fetch_add(1, Ordering::Relaxed);
-            inbound.say(peer, &"too many connections");
+            inbound.say(peer, "too many", &"too many connections");
             continue;
         };
         inbound.tasks.spawn(sort(stream, peer, Arc::clone(&inbound), requests.clone(), place));

@@ -13,21 +13,23 @@ const REMEMBERED: usize = 1024;
 /// Remembers of whom something was said.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    said: Mutex<BTreeMap<String, Instant>>,
+    said: Mutex<BTreeMap<(String, &'static str), Instant>>,
 }
 
 impl Refusals {
-    /// Whether to speak of this counterpart now; if so, not again for a minute.
-    pub(super) fn may_say(&self, counterpart: &str, now: Instant) -> bool {
+    /// Whether to speak now of what happens with this counterpart; if so, not again for a minute. What it is has a fixed
+    /// name: of what the counterpart sends it may make up as much as it likes.
+    pub(super) fn may_say(&self, counterpart: impl Into<String>, what: &'static str, now: Instant) -> bool {
+        let subject = (counterpart.into(), what);
         let mut said = self.said.lock();
-        if said.get(counterpart).is_some_and(|last| now < *last + PAUSE) {
+        if said.get(&subject).is_some_and(|last| now < *last + PAUSE) {
             return false;
         }
         if said.len() >= REMEMBERED {
             said.retain(|_, last| now < *last + PAUSE);
         }
         if said.len() < REMEMBERED {
-            said.insert(counterpart.to_owned(), now);
+            said.insert(subject, now);
             return true;
         }
         false
@@ -43,10 +45,11 @@ mod tests {
         let refusals = Refusals::default();
         let now = Instant::now();
 
-        assert!(refusals.may_say("n2", now));
-        assert!(!refusals.may_say("n2", now + PAUSE / 2));
-        assert!(refusals.may_say("n3", now + PAUSE / 2));
-        assert!(refusals.may_say("n2", now + PAUSE));
+        assert!(refusals.may_say("n2", "cut", now));
+        assert!(!refusals.may_say("n2", "cut", now + PAUSE / 2));
+        assert!(refusals.may_say("n3", "cut", now + PAUSE / 2));
+        assert!(refusals.may_say("n2", "lost", now + PAUSE / 2));
+        assert!(refusals.may_say("n2", "cut", now + PAUSE));
     }
 
     #[test]
@@ -54,9 +57,9 @@ mod tests {
         let refusals = Refusals::default();
         let now = Instant::now();
 
-        let said = (0..5000).filter(|n| refusals.may_say(&n.to_string(), now)).count();
+        let said = (0..5000).filter(|n| refusals.may_say(n.to_string(), "cut", now)).count();
 
         assert_eq!(said, REMEMBERED);
-        assert!(refusals.may_say("later", now + PAUSE));
+        assert!(refusals.may_say("later", "cut", now + PAUSE));
     }
 }

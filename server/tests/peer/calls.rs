@@ -71,7 +71,8 @@ async fn control_is_answered_while_the_threads_of_requests_do_nothing_else() {
     let spawners = Spawners { requests: busy.handle().clone(), membership: Handle::current() };
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let greeting = Arc::new(|| greeting(ANSWERER));
-    let listener = PeerListener::start(socket, greeting, echo(), &settings(), &spawners).unwrap();
+    let listener =
+        PeerListener::start(socket, greeting, echo(), Arc::new(|_| {}), &settings(), &spawners).unwrap();
     let transport = transport();
 
     let asked = transport.call(&to(&listener), read("k"), in_ms(50)).await;

@@ -142,6 +142,7 @@ async fn a_connection_made_before_a_node_joined_another_cluster_carries_no_reque
         TcpListener::bind("127.0.0.1:0").await.unwrap(),
         Arc::new(move || Greeting { cluster_id: *of_listener.lock().unwrap(), ..greeting(ANSWERER) }),
         echo(),
+        Arc::new(|_| {}),
         &settings(),
         &here(),
     )

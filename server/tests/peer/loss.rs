@@ -1,13 +1,17 @@
 //! A peer that goes away ends its calls at once, costs nothing while it is away, and is found when it is back.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use helenus_cluster::{
     message::Response,
     node::transport::{CallError, Transport},
+    node_id::HostId,
 };
-use helenus_server::peer::settings::PeerSettings;
+use helenus_server::peer::{listener::EndListener, settings::PeerSettings};
 use tokio::{net::TcpListener, time::Instant};
 
 use super::nodes::*;
@@ -85,10 +89,10 @@ async fn a_peer_that_takes_the_connection_and_says_nothing_is_unreachable_after_
 
 #[tokio::test]
 async fn a_listener_that_stops_answers_what_it_has_taken() {
-    let release = std::sync::Arc::new(tokio::sync::Notify::new());
-    let gate = std::sync::Arc::clone(&release);
+    let release = Arc::new(tokio::sync::Notify::new());
+    let gate = Arc::clone(&release);
     let listener = listen(answerer(move |request| {
-        let gate = std::sync::Arc::clone(&gate);
+        let gate = Arc::clone(&gate);
         Box::pin(async move {
             gate.notified().await;
             answer_to(request)
@@ -147,4 +151,19 @@ async fn a_connection_that_nobody_uses_is_closed_and_made_anew_when_needed() {
 
     assert_eq!(echoed(transport.call(&to(&listener), read("k"), far()).await), "k");
     assert_eq!(listener.counts().accepted, 2);
+}
+
+#[tokio::test]
+async fn the_listener_tells_whose_connection_has_ended() {
+    let ended: Arc<Mutex<Vec<HostId>>> = Arc::default();
+    let told = Arc::clone(&ended);
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tell: EndListener = Arc::new(move |host_id| told.lock().unwrap().push(host_id));
+    let listener = listen_telling(socket, greeting(ANSWERER), echo(), tell, &settings());
+    let by_hand = ByHand::greeted(&listener).await;
+    assert_eq!(ended.lock().unwrap().len(), 0);
+
+    drop(by_hand);
+
+    until("it is told", || *ended.lock().unwrap() == [CALLER]).await;
 }

@@ -23,7 +23,7 @@ use helenus_cluster::{
 use helenus_server::peer::{
     client::TcpTransport,
     frame::{Frame, FrameCodec, FrameKind},
-    listener::{Answerer, PeerListener},
+    listener::{Answerer, EndListener, PeerListener},
     settings::PeerSettings,
 };
 use helenus_storage::{Mutation, Record, TableId};
@@ -105,7 +105,18 @@ pub(crate) async fn listen_with(
     address: &str,
 ) -> PeerListener {
     let socket = TcpListener::bind(address).await.unwrap();
-    PeerListener::start(socket, Arc::new(move || greeting.clone()), answer, settings, &here()).unwrap()
+    listen_telling(socket, greeting, answer, Arc::new(|_| {}), settings)
+}
+
+/// Tells whose connections have ended.
+pub(crate) fn listen_telling(
+    socket: TcpListener,
+    greeting: Greeting,
+    answer: Answerer,
+    ended: EndListener,
+    settings: &PeerSettings,
+) -> PeerListener {
+    PeerListener::start(socket, Arc::new(move || greeting.clone()), answer, ended, settings, &here()).unwrap()
 }
 
 pub(crate) fn transport() -> TcpTransport {

@@ -55,7 +55,7 @@ impl Coordinator {
         let table = known_table(&target.picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
         let block_for = self.block_for(Operation::Read, goal.level, table, &target.picture)?;
-        let now = self.clock.now_of_reads();
+        let now = self.clock.trusted_now();
         let as_of = AsOf { now, forgotten_before: earlier(now, table.definition.tombstone_grace()) };
         let speculative_retry = table.definition.speculative_retry;
         let demand = self.demand(&request.options, &target, table, &as_of);

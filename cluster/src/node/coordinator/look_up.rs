@@ -60,7 +60,7 @@ impl Coordinator {
             self.begin(table, &RequestOptions::default(), PATIENCE).await?;
         let trace = self.trace("look-up", table, &RequestOptions::default());
         let target = &self.place(&self.cluster.picture(), table, key, &trace)?;
-        let now = self.clock.now_of_reads();
+        let now = self.clock.trusted_now();
         let grace = known_table(&target.picture, table)?.definition.tombstone_grace();
         let as_of = AsOf { now, forgotten_before: earlier(now, grace) };
         let natural = target.placement.natural.iter().map(|&host| (host, false));

@@ -6,16 +6,37 @@ use tokio::time::Instant;
 
 use super::KnownCluster;
 use crate::{
-    membership::{CallFailure, SignOfDeath, SignOfLife, Verdict},
+    membership::{Belief, CallFailure, SignOfDeath, SignOfLife, Verdict},
     node::{steps::millis, transport::CallError},
     node_id::HostId,
 };
+
+/// The opinion of a member that others reach and this node does not.
+const UNREACHABLE: &str = "unreachable";
 
 impl KnownCluster {
     /// Whether a member is up; this node is, unless it has left.
     pub(crate) fn is_up(&self, host_id: HostId) -> bool {
         let is_self = host_id == self.identity.host_id();
         !self.has_left() && (is_self || self.liveness.read().is_up(host_id))
+    }
+
+    /// What this node thinks of another member, in a word. A bad link makes a member down for this node and dead for nobody:
+    /// it is alive, and unreachable from here.
+    pub(crate) fn opinion_of(&self, host_id: HostId) -> &'static str {
+        match self.hearsay.belief(host_id) {
+            Belief::Alive if self.liveness.read().is_failing(host_id) => UNREACHABLE,
+            Belief::Alive => "alive",
+            Belief::Suspected => "suspected",
+            Belief::Convicted => "dead",
+        }
+    }
+
+    /// Why a member is down that is not dead.
+    pub(crate) fn why_down(&self, host_id: HostId) -> Option<String> {
+        let is_unreachable = !self.has_left() && self.opinion_of(host_id) == UNREACHABLE;
+        is_unreachable
+            .then(|| "the calls of this node do not reach it, but it is alive: others reach it".to_owned())
     }
 
     /// Whether this node knows at all who is up: one that has left hears of nobody.

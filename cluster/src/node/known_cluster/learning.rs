@@ -1,6 +1,6 @@
 //! What changes the picture: exchanges, gossip, and this node's own steps. One at a time, durable before it is published.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use helenus_storage::TableId;
 use tokio::sync::MutexGuard;
@@ -27,7 +27,7 @@ impl KnownCluster {
         now: Timestamp,
     ) -> Result<Exchange, ReplicaError> {
         self.merge(sender, theirs, now, Self::mark_heard).await?;
-        Ok(self.exchange())
+        Ok(self.exchange(theirs.cluster_id))
     }
 
     /// Learns from the answer to an exchange, durably; its sender is up.
@@ -57,6 +57,7 @@ impl KnownCluster {
         self.suspect_rival(&changes);
         if changes.is_news() {
             self.bury_dropped(&mut view, &changes);
+            self.note_latecomers(&mut writer, &view, &changes).await?;
             self.save(&mut writer, &view, &changes).await?;
             self.publish(&mut writer, view.clone(), &changes.members);
         }
@@ -69,7 +70,12 @@ impl KnownCluster {
         if theirs.cluster_id == view.cluster_id() || theirs.cluster_id.is_none() {
             mark(self, sender);
         }
+        if view.cluster_id().is_none() && theirs.cluster_id.is_some() {
+            // There is a cluster now: the seeds are asked again at once.
+            self.news.notify_one();
+        }
         writer.join.on_exchange(&view, sender, theirs);
+        self.listed.store(writer.join.is_listed(&view), Ordering::Release);
         self.move_on(&mut writer, view).await?;
         self.drop_dead_tables(writer).await;
         Ok(())
@@ -124,6 +130,7 @@ impl KnownCluster {
             self.log_notes(sender, &changes);
             self.suspect_rival(&changes);
             if changes.is_news() {
+                self.note_latecomers(&mut writer, &view, &changes).await?;
                 self.save(&mut writer, &view, &changes).await?;
                 self.publish(&mut writer, view.clone(), &changes.members);
             }
@@ -151,7 +158,7 @@ impl KnownCluster {
             return Err(RemovalError::Itself);
         }
         let Some(known) = view.known(host_id) else { return Err(RemovalError::Unknown(host_id)) };
-        if known.state == MemberState::Removed {
+        if known.state.is_gone() {
             return Err(RemovalError::RemovedAlready(host_id));
         }
         if !self.hearsay.is_convicted(host_id) {
@@ -181,7 +188,7 @@ impl KnownCluster {
     }
 
     /// Settles or becomes normal if that is due.
-    async fn move_on(&self, writer: &mut Writer, mut view: View) -> Result<(), ReplicaError> {
+    pub(super) async fn move_on(&self, writer: &mut Writer, mut view: View) -> Result<(), ReplicaError> {
         if view.cluster_id().is_none() || !view.own().state.is_arriving() {
             return Ok(());
         }
@@ -297,7 +304,12 @@ impl KnownCluster {
     /// Facts come before the tables that they are about: so one in storage that no saved fact calls live was dropped.
     ///
     /// The cluster id comes last: see [`saved_cluster`].
-    async fn save(&self, writer: &mut Writer, view: &View, changes: &Changes) -> Result<(), ReplicaError> {
+    pub(super) async fn save(
+        &self,
+        writer: &mut Writer,
+        view: &View,
+        changes: &Changes,
+    ) -> Result<(), ReplicaError> {
         let members = changes.members.iter().filter_map(|host_id| view.known(*host_id));
         let tables = changes.tables.iter().filter_map(|name| view.tables().fact(name));
         saved_cluster::save(&self.store, &mut writer.saves, members, tables).await?;
@@ -312,10 +324,15 @@ impl KnownCluster {
         Ok(())
     }
 
-    fn publish(&self, writer: &mut Writer, view: View, changed: &[HostId]) {
+    pub(super) fn publish(&self, writer: &mut Writer, view: View, changed: &[HostId]) {
         let dropped = |table: &TableId| view.tables().by_id(*table).is_none();
         writer.dead.extend(self.picture.load().view.tables().iter().map(Table::id).filter(dropped));
         self.log_moves(&self.picture.load().view, &view, changed);
+        let is_listed = writer.join.is_listed(&view);
+        if self.listed.swap(is_listed, Ordering::AcqRel) && !is_listed {
+            helenus_storage::sometimes!("a node heard that it was evicted");
+            self.evictions.fetch_add(1, Ordering::AcqRel);
+        }
         let picture = Arc::new(Picture::of(view));
         self.picture.store(Arc::clone(&picture));
         self.hearsay.publish(&picture.view, changed);

@@ -11,8 +11,9 @@
 //! saved, and is nobody's fact but this node's. So is what gossip brought beyond descriptions of members
 //! ([`super::hearsay`]).
 //!
-//! Reading order: this page, `learning`, `health`.
+//! Reading order: this page, `learning`, `evicting`, `health`.
 
+mod evicting;
 mod health;
 mod learning;
 
@@ -22,7 +23,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -43,7 +44,7 @@ use super::{
 use crate::{
     membership::{Exchange, Join, Liveness, Member, MemberState, View, clock_watch::ClocksOff, digest::Tag},
     message::ReplicaError,
-    node_id::HostId,
+    node_id::{ClusterId, HostId},
     partitioning::{Ring, Token},
     placement::{Placement, Strategy},
     settings::Settings,
@@ -121,6 +122,10 @@ pub(crate) struct KnownCluster {
     doubt: Notify,
     /// Whether the members known at the start were met; never taken back.
     met: AtomicBool,
+    /// Whether a member has listed this node as it joins now.
+    listed: AtomicBool,
+    /// How often this node was evicted.
+    evictions: AtomicU64,
     /// Whether this node has ended its part in the cluster; never taken back.
     has_left: AtomicBool,
     /// Held by whoever changes the picture, from merge to publication.
@@ -148,6 +153,8 @@ const HAS_LEFT: &str = "it is drained and takes no part in the cluster until it 
 struct Writer {
     saves: SaveCounter,
     join: Join,
+    /// Members of which this node first heard when it knew that user records exist: see `evicting`.
+    latecomers: BTreeSet<HostId>,
     /// Tables that were dropped, and perhaps not from storage yet.
     dead: BTreeSet<TableId>,
 }
@@ -172,7 +179,8 @@ impl KnownCluster {
             address: settings.advertise.clone(),
             datacenter: settings.datacenter.clone(),
             rack: settings.rack.clone(),
-            state: known_self.map_or(MemberState::Joining, |member| member.state),
+            // One that was evicted as it learned it joins anew with this generation.
+            state: known_self.map_or(MemberState::Joining, |member| member.state.max(MemberState::Joining)),
             tokens: identity.tokens().to_vec(),
         };
         let configured_factor = settings.configured_replication().map(|replication| replication.factor());
@@ -201,6 +209,7 @@ impl KnownCluster {
                 .is_err()
         });
         let hearsay = Hearsay::new(settings, &view);
+        let is_listed = Join::default().is_listed(&view);
         let to_be_asked = view.others().map(|member| member.host_id).collect();
         let cluster = Self {
             identity,
@@ -213,8 +222,15 @@ impl KnownCluster {
             superseded_at: OnceLock::new(),
             doubt: Notify::new(),
             met: AtomicBool::new(false),
+            listed: AtomicBool::new(is_listed),
+            evictions: AtomicU64::new(0),
             has_left: AtomicBool::new(false),
-            writer: tokio::sync::Mutex::new(Writer { saves: loaded.saves, join: Join::default(), dead }),
+            writer: tokio::sync::Mutex::new(Writer {
+                saves: loaded.saves,
+                join: Join::default(),
+                latecomers: loaded.latecomers,
+                dead,
+            }),
             to_be_asked: Mutex::new(to_be_asked),
             user_records: UserRecords::default(),
             user_records_saved: OnceCell::new(),
@@ -238,15 +254,20 @@ impl KnownCluster {
         self.news.notified().await;
     }
 
-    /// What to tell another node.
-    pub(crate) fn exchange(&self) -> Exchange {
-        self.picture.load().view.exchange(|| self.user_records.may_exist())
+    /// What to tell another node, which belongs to a cluster or to none. A node without one shows itself to that which it
+    /// has chosen, and to no other.
+    pub(crate) fn exchange(&self, with: Option<ClusterId>) -> Exchange {
+        let picture = self.picture.load();
+        let is_unsettled = picture.view.cluster_id().is_none();
+        if is_unsettled && (with.is_none() || with != self.identity.chosen_cluster()) {
+            return Exchange::nothing();
+        }
+        picture.view.exchange(|| self.user_records.may_exist())
     }
 
-    /// Whether the sender was removed from the cluster: nobody listens to it any more.
-    pub(crate) fn is_removed(&self, host_id: HostId) -> bool {
-        let known = self.picture.load();
-        known.view.known(host_id).is_some_and(|member| member.state == MemberState::Removed)
+    /// Whether the sender was removed from the cluster, or evicted: nobody listens to it until it belongs again.
+    pub(crate) fn is_gone(&self, host_id: HostId) -> bool {
+        self.picture.load().view.known(host_id).is_some_and(|member| member.state.is_gone())
     }
 
     /// Why the node will never serve again, if so.
@@ -283,6 +304,11 @@ impl KnownCluster {
             return Some(why);
         }
         if self.picture.load().is_ring_known() {
+            if !self.listed.load(Ordering::Acquire) {
+                return Some(
+                    "it joins, and no member that owns ranges has listed it since it does".to_owned(),
+                );
+            }
             let is_met = self.met.load(Ordering::Acquire);
             return (!is_met).then(|| "it has not tried to reach all members yet".to_owned());
         }
@@ -307,6 +333,11 @@ impl KnownCluster {
     pub(crate) fn why_others_join(&self, member: &Member) -> Option<String> {
         let is_kept_out = member.state == MemberState::Joining && self.user_records.do_exist();
         is_kept_out.then(|| "user records exist already; streaming is not available yet".to_owned())
+    }
+
+    /// How often this node was evicted and joined anew. What it began before says nothing of the cluster after.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Acquire)
     }
 
     /// Why no member will list this node, if so; it can only start over.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{source::Source, status::as_name};
 use crate::{
     membership::{
-        Belief, Member, MemberState,
+        Member, MemberState,
         clock_watch::ClocksOff,
         digest::{Fact, Tag},
     },
@@ -20,7 +20,7 @@ use crate::{
 pub struct GossipStatus {
     /// The node that was asked.
     pub host_id: HostId,
-    /// All members by host id, itself and removed ones included.
+    /// All members by host id, itself, removed and evicted ones included.
     pub members: Vec<GossipedMember>,
     /// Members that this node took for dead since it started, each time counted.
     pub convictions: u64,
@@ -52,7 +52,7 @@ pub struct GossipedMember {
     pub described: u64,
     /// What else it says of itself.
     pub facts: Vec<NamedFact>,
-    /// How it stands with this node; `None` of the node itself, of removed ones, and of all once the
+    /// How it stands with this node; `None` of the node itself, of those that are gone, and of all once the
     /// node takes no part in the cluster any more.
     pub peer: Option<PeerHealth>,
 }
@@ -73,7 +73,7 @@ pub struct NamedFact {
 pub struct PeerHealth {
     /// Whether requests are sent to it.
     pub up: bool,
-    /// Whether it is taken for alive, suspected or dead.
+    /// Whether it is taken for alive, unreachable (alive, though not for this node's calls), suspected or dead.
     pub belief: &'static str,
     /// The suspicion as a number: the decimal exponent of how unlikely a silence so long is.
     pub phi: f64,
@@ -95,11 +95,8 @@ pub(in crate::node) fn of(source: &Source) -> GossipStatus {
     let own = identity.host_id();
     let picture = cluster.picture();
     let view = picture.view();
-    let mut members: Vec<GossipedMember> = view
-        .members()
-        .chain(view.tombstones())
-        .map(|member| member_of(own, member, cluster, clock))
-        .collect();
+    let mut members: Vec<GossipedMember> =
+        view.members().chain(view.gone()).map(|member| member_of(own, member, cluster, clock)).collect();
     members.sort_by_key(|member| member.host_id);
     GossipStatus {
         host_id: own,
@@ -111,7 +108,7 @@ pub(in crate::node) fn of(source: &Source) -> GossipStatus {
 
 fn member_of(own: HostId, member: &Member, cluster: &KnownCluster, clock: &NodeClock) -> GossipedMember {
     let host_id = member.host_id;
-    let is_peer = host_id != own && member.state != MemberState::Removed && !cluster.has_left();
+    let is_peer = host_id != own && !member.state.is_gone() && !cluster.has_left();
     GossipedMember {
         host_id,
         address: member.address.clone(),
@@ -132,11 +129,7 @@ fn health_of(host_id: HostId, cluster: &KnownCluster, clock: &NodeClock) -> Peer
     let measured = clock.measured(host_id);
     PeerHealth {
         up: cluster.is_up(host_id),
-        belief: match cluster.hearsay.belief(host_id) {
-            Belief::Alive => "alive",
-            Belief::Suspected => "suspected",
-            Belief::Convicted => "dead",
-        },
+        belief: cluster.opinion_of(host_id),
         phi,
         silent_seconds: silence.as_secs_f64(),
         failed_probes: cluster.hearsay.failed_probes(host_id),

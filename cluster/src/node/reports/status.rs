@@ -39,13 +39,13 @@ pub struct MemberStatus {
     pub datacenter: String,
     /// See `datacenter`.
     pub rack: String,
-    /// Whether its connection stands; `None` if the node that was asked takes no part in the cluster any more.
+    /// Whether this node's calls reach it; `None` if the node that was asked takes no part in the cluster any more.
     pub up: Option<bool>,
     /// Where it is in its life.
     #[serde(serialize_with = "as_name")]
     pub state: MemberState,
     /// Why it is not normal yet, if it is not and the node that was asked knows: of itself always, of others if it holds
-    /// user records. Of itself also that it takes no part any more.
+    /// user records. Of itself also that it takes no part any more; of others also why they are down and not dead.
     pub why: Option<String>,
     /// How far off its clock is, if it is too far.
     pub clock: Option<String>,
@@ -96,7 +96,10 @@ pub(super) fn members(
                 rack: member.rack.clone(),
                 up: (!cluster.has_left()).then(|| cluster.is_up(host_id)),
                 state: member.state,
-                why: if is_self { cluster.why_not_normal() } else { cluster.why_others_join(member) },
+                why: match is_self {
+                    true => cluster.why_not_normal(),
+                    false => cluster.why_others_join(member).or_else(|| cluster.why_down(host_id)),
+                },
                 clock: if is_self { clock.skew() } else { clock.off(host_id) },
                 tokens: member.tokens.len(),
                 owns: owned.get(&host_id).copied().unwrap_or(0.0).min(1.0),

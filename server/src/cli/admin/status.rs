@@ -106,8 +106,8 @@ fn notes(member: &Member) -> String {
     };
     if state == "joining" && *up == Some(false) {
         notes += &note(format!(
-            "{address} is joining and down: writes of its ranges wait for one replica more until it is back, or removed \
-             with"
+            "{address} is joining and down: writes of its ranges wait for one replica more until it is back, or evicted \
+             after 30 s; if it is not, remove it with"
         ));
         // In one line, to be copied.
         notes += &format!("    helenus admin assassinate {host_id}\n");
@@ -177,7 +177,8 @@ started again
 Note: 127.2.1.2:7171 is joining: the cluster holds records
 Note: 127.2.1.4:7171 is joining; its own `admin status` says why
 Note: 127.2.1.4:7171 is joining and down: writes of its ranges wait for one
-replica more until it is back, or removed with
+replica more until it is back, or evicted after 30 s; if it is not, remove it
+with
     helenus admin assassinate 5f0d9a8e-6d0c-4d1e-9c43-0f6d1a2b3c4d"
         );
     }

@@ -284,7 +284,7 @@ pub fn add(path: &Path) -> anyhow::Result<()> {
     output::note(
         "It counts in writes from now on: each waits for one replica more where the node is to become one. Once the \
          cluster holds records of clients it stays joining, since nothing moves them to it yet. To be rid of it: \
-         `helenus local kill N`, and `helenus admin assassinate` with its host id.",
+         `helenus local kill N`; the others evict it after 30 s.",
     );
     Ok(())
 }

@@ -83,7 +83,7 @@ impl Coordinator {
         let picture = self.cluster.picture();
         let table = known_table(&picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
-        let now = self.clock.now_of_reads();
+        let now = self.clock.trusted_now();
         let partitioner = self.replica.identity.partitioner();
         let plan = Arc::new(Plan {
             goal,
