@@ -10,7 +10,7 @@ use std::{
 };
 
 use helenus_cluster::{
-    node::{Meter, Upkeep, UpkeepError, UpkeepOutcome},
+    node::{AdmittedUpkeep, Meter, Upkeep, UpkeepError, UpkeepOutcome},
     time::Timestamp,
 };
 use parking_lot::Mutex;
@@ -64,8 +64,13 @@ pub(crate) enum NotCancelled {
 
 impl Tasks {
     /// Begins one, now that it is `started`.
-    pub(crate) fn begin(&self, node: Arc<dyn Coordinate>, work: Upkeep, started: Timestamp) -> Arc<Task> {
-        let (kind, subject) = described(&work);
+    pub(crate) fn begin(
+        &self,
+        node: Arc<dyn Coordinate>,
+        work: AdmittedUpkeep,
+        started: Timestamp,
+    ) -> Arc<Task> {
+        let (kind, subject) = described(work.task());
         let (tell, end) = watch::channel(None);
         let (meter, began) = (Arc::<Meter>::default(), Instant::now());
         let (task, id, of) = {
@@ -148,6 +153,11 @@ impl Task {
         (done, total, remaining)
     }
 
+    /// Whether it waits for others.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.end().is_none() && self.meter.waits()
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         self.end().map_or_else(|| self.began.elapsed(), |end| end.elapsed)
     }
@@ -170,6 +180,9 @@ fn log(id: u64, task: &str, of: Option<&str>, End { outcome, elapsed }: &End) {
         }
         Ok(_) => tracing::info!(id, task, of, elapsed_ms, "a task is done"),
         Err(UpkeepError::Cancelled) => tracing::info!(id, task, of, elapsed_ms, "a task was cancelled"),
+        Err(UpkeepError::Draining) => {
+            tracing::info!(id, task, of, elapsed_ms, "a task was cut short: the node drains or stops");
+        }
         Err(error) => tracing::warn!(id, task, of, %error, elapsed_ms, "a task has failed"),
     }
 }

@@ -89,6 +89,7 @@ fn operators_have_a_listener_of_their_own_where_the_settings_say_so() {
     assert_eq!(node.get("http", "/v1/kv/default/key").0, 404);
     let (status, body) = node.get("admin", "/v1/kv/default/key");
     assert!(status == 404 && body.contains("/problems/no-such-route"), "{status} {body}");
+    assert!(body.contains("http.listen"), "{body}");
     for listener in ["http", "admin"] {
         let (status, body) = node.get(listener, "/metrics");
         assert!(status == 200 && body.contains("helenus_"), "{listener}: {status} {body}");

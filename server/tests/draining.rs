@@ -129,8 +129,17 @@ fn a_drained_node_tells_its_connections_to_go_elsewhere() {
     assert_eq!((reply.status, reply.json()["type"].as_str()), (503, Some("/problems/draining")));
     assert_eq!(reply.json()["outcome"], "not-applied");
     assert_eq!((reply.header("retry-after"), reply.header("connection")), (Some("1"), Some("close")));
-    let scrub = cluster.admin(1, &["scrub"]);
-    let said = String::from_utf8_lossy(&scrub.stderr).into_owned();
-    assert_eq!(scrub.status.code(), Some(1), "{said}");
-    assert!(said.contains("draining (503): the node is draining"), "{said}");
+    let described = cluster.admin(1, &["describe-cluster"]);
+    let described = String::from_utf8_lossy(&described.stdout).into_owned();
+    for line in ["    Unreachable: 0\n    Unknown: 1\n", "    dc1 #Nodes: 1 #Down: 0 #Unknown: 1\n"] {
+        assert!(described.contains(line), "{described}");
+    }
+    for command in ["scrub", "compact"] {
+        let refused = cluster.admin(1, &[command]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("draining (503): the node is draining"), "{said}");
+    }
+    let tasks = cluster.request("GET", 1, "/admin/v1/tasks", None).json();
+    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(1), "what was refused is no task: {tasks}");
 }

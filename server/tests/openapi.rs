@@ -10,8 +10,14 @@ use serde_json::Value;
 use support::served_node::ServedNode;
 
 /// Routes that only say what is wrong with a path.
-const NOT_FOR_PROGRAMS: [&str; 5] =
-    ["/v1/kv/", "/v1/kv//{key}", "/v1/kv/{table}/", "/v1/tables/", "/admin/v1/{operation}"];
+const NOT_FOR_PROGRAMS: [&str; 6] = [
+    "/v1/kv/",
+    "/v1/kv//{key}",
+    "/v1/kv/{table}/",
+    "/v1/tables/",
+    "/v1/{operation}",
+    "/admin/v1/{operation}",
+];
 
 async fn document(f: &ServedNode) -> Value {
     let reply = f.ask("GET", "/openapi.json", "").await;

@@ -182,16 +182,17 @@ fn described(cluster: &TestCluster, [n1, n2, dead]: [&str; 3]) {
         "schema_versions",
         "snitch",
         "tables",
+        "unknown",
         "unreachable",
     ];
     assert_eq!(fields(&description), expected.into());
     assert_eq!(description["schema_versions"][0]["members"], json!([n1, n2]));
     assert_eq!(description["unreachable"], json!([dead]));
-    assert_eq!(description["members"], json!({ "live": 2, "unreachable": 1, "joining": 0 }));
-    let rack = json!({ "name": "rack1", "members": 3, "down": 1 });
+    assert_eq!(description["members"], json!({ "live": 2, "unreachable": 1, "unknown": 0, "joining": 0 }));
+    let rack = json!({ "name": "rack1", "members": 3, "down": 1, "unknown": 0 });
     assert_eq!(
         description["datacenters"],
-        json!([{ "name": "dc1", "members": 3, "down": 1, "racks": [rack] }])
+        json!([{ "name": "dc1", "members": 3, "down": 1, "unknown": 0, "racks": [rack] }])
     );
     assert_eq!(
         description["tables"],

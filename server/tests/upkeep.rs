@@ -76,6 +76,8 @@ async fn a_scrub_names_what_has_rotted() {
         assert!(said.contains(&*largest.file_name().unwrap().to_string_lossy()), "{said}");
         assert!(said.contains("1 place is damaged"), "{said}");
     }
+    let listed = f.must(&["admin", "tasks", "list"]).await;
+    assert!(listed.contains(" done, DAMAGE "), "{listed}");
     assert_eq!(f.node.engine.counters().scrub_damages, 1);
 }
 
@@ -172,6 +174,53 @@ async fn what_no_task_could_do_is_refused_before_one_begins() {
     assert_eq!(f.ask("GET", "/admin/v1/tasks", "").await.json(), serde_json::json!({ "tasks": [] }));
     let own = f.node.node.host_id();
     assert_eq!(f.ask("DELETE", &format!("/admin/v1/hints?target={own}"), "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_drain_finds_room_among_any_number_of_tasks_and_ends_merges() {
+    let f = ServedNode::start().await;
+    for value in ["first", "second"] {
+        assert_eq!(f.ask("PUT", "/v1/kv/default/k", value).await.status, 200);
+        f.must(&["admin", "flush", "default"]).await;
+    }
+    // At which no merge is done before tomorrow.
+    f.node.engine.set_compaction_throughput(1);
+    for _ in 0..16 {
+        assert_eq!(f.ask("POST", "/admin/v1/compact?table=default&wait_ms=0", "").await.status, 202);
+    }
+    let tasks =
+        || async { f.ask("GET", "/admin/v1/tasks", "").await.json()["tasks"].as_array().unwrap().clone() };
+    loop {
+        let queued = tasks().await.iter().filter(|task| task["state"] == "queued").count();
+        if queued == 15 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let listed = tasks().await;
+    for target in ["/admin/v1/flush?wait_ms=0", "/admin/v1/scrub?wait_ms=0", "/admin/v1/snapshots/one"] {
+        let refused = f.ask("POST", target, "").await;
+        assert_eq!(
+            (refused.status, &refused.json()["type"]),
+            (503, &"/problems/overloaded".into()),
+            "{target}"
+        );
+    }
+    let ids = |tasks: &[serde_json::Value]| tasks.iter().map(|task| task["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&tasks().await), ids(&listed), "what was refused is no task");
+
+    let drained = f.must(&["admin", "drain"]).await;
+    assert!(drained.ends_with("it can be stopped\n"), "{drained}");
+    assert!(f.node.engine.compactions().is_empty());
+    for task in &listed[2..] {
+        let path = format!("/admin/v1/tasks/{}?wait_ms=30000", task["id"]);
+        let ended = f.ask("GET", &path, "").await.json();
+        assert_eq!(ended["problem"]["type"], "/problems/draining", "{ended}");
+    }
+    let again = f.ask("POST", "/admin/v1/compact", "").await;
+    assert_eq!((again.status, &again.json()["type"]), (503, &"/problems/draining".into()));
+    f.must(&["admin", "flush"]).await;
+    f.must(&["admin", "snapshot", "create", "drained"]).await;
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ pub use requests::{
     WriteOutcome, WriteRequest,
 };
 pub use schema::{SchemaChange, SchemaError};
-pub use upkeep::{Meter, Upkeep, UpkeepError, UpkeepOutcome};
+pub use upkeep::{AdmittedUpkeep, Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -414,15 +414,27 @@ impl Node {
         self.coordinator.readiness()
     }
 
+    /// Lets upkeep of this node's storage in, for [`Node::upkeep`].
+    ///
+    /// # Errors
+    /// [`UpkeepError::Overloaded`]; [`UpkeepError::Draining`] for what a drained node does no more.
+    pub fn admit_upkeep(&self, task: Upkeep) -> Result<AdmittedUpkeep, UpkeepError> {
+        self.upkeep.admit(task)
+    }
+
     /// Does upkeep of this node's storage. With [`Upkeep::Drain`] it takes no more requests first.
     ///
     /// # Errors
     /// [`UpkeepError`].
-    pub async fn upkeep(&self, task: Upkeep, meter: &Arc<Meter>) -> Result<UpkeepOutcome, UpkeepError> {
-        if task == Upkeep::Drain {
+    pub async fn upkeep(
+        &self,
+        work: AdmittedUpkeep,
+        meter: &Arc<Meter>,
+    ) -> Result<UpkeepOutcome, UpkeepError> {
+        if *work.task() == Upkeep::Drain {
             self.drain();
         }
-        self.upkeep.perform(task, meter).await
+        self.upkeep.perform(work, meter).await
     }
 
     /// Whether it is a replica of a storage key, by its own ring.

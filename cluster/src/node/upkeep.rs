@@ -10,14 +10,14 @@ use std::{
 };
 
 use helenus_storage::{Engine, Error, ScrubReport, Snapshot, Step, StepOutcome, TableId, TableStats};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub use meter::Meter;
 
 use super::{known_cluster::KnownCluster, local_store::LocalStore};
 
-/// Tasks at once, those that wait included.
+/// Tasks at once, those that wait included; drains, which end the others, have as much room of their own.
 const MOST_TASKS: usize = 16;
 /// Longest rest of a scrub before it looks whether the node stops.
 const NAP: Duration = Duration::from_millis(50);
@@ -43,7 +43,8 @@ pub enum Upkeep {
         /// How fast, at most.
         bytes_per_second: u64,
     },
-    /// Write all that is in memory to SSTables, in a node that takes no more requests.
+    /// Write all that is in memory to SSTables, in a node that takes no more requests. It merges and verifies SSTables no
+    /// more, so that it can be stopped at any time.
     Drain,
     /// Make a snapshot of all tables.
     MakeSnapshot {
@@ -57,6 +58,20 @@ pub enum Upkeep {
         /// Its name.
         name: String,
     },
+}
+
+/// A task for which there is room.
+#[derive(Debug)]
+pub struct AdmittedUpkeep {
+    task: Upkeep,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AdmittedUpkeep {
+    /// What is to be done.
+    pub fn task(&self) -> &Upkeep {
+        &self.task
+    }
 }
 
 /// What came of a task.
@@ -78,13 +93,13 @@ pub enum UpkeepError {
     #[error("there is no table `{0}`")]
     NoSuchTable(String),
     /// Too much of it is under way.
-    #[error("{MOST_TASKS} such tasks are under way already")]
+    #[error("{MOST_TASKS} tasks are under way already, and no more may be, whatever they do")]
     Overloaded,
     /// Whoever asked for it has ended it.
     #[error("the task was cancelled")]
     Cancelled,
-    /// The node is about to stop.
-    #[error("the node is draining; start it again first")]
+    /// The node is about to stop, and ends what it merges and verifies.
+    #[error("the node is draining: until it is started again it compacts and scrubs no more")]
     Draining,
     /// Storage refused or failed.
     #[error(transparent)]
@@ -98,6 +113,7 @@ impl From<Error> for UpkeepError {
     fn from(error: Error) -> Self {
         match error {
             Error::Cancelled => Self::Cancelled,
+            Error::Closed => Self::Draining,
             error => Self::Storage(error),
         }
     }
@@ -108,25 +124,36 @@ impl From<Error> for UpkeepError {
 pub(crate) struct UpkeepTasks {
     cluster: Arc<KnownCluster>,
     store: Arc<LocalStore>,
-    under_way: Semaphore,
+    room: Arc<Semaphore>,
+    room_of_drains: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
 impl UpkeepTasks {
     pub(crate) fn new(cluster: Arc<KnownCluster>, store: Arc<LocalStore>, stop: CancellationToken) -> Self {
-        Self { cluster, store, under_way: Semaphore::new(MOST_TASKS), stop }
+        let room = || Arc::new(Semaphore::new(MOST_TASKS));
+        Self { cluster, store, room: room(), room_of_drains: room(), stop }
+    }
+
+    /// Lets a task in, if there is room for it and the node still does such things.
+    pub(crate) fn admit(&self, task: Upkeep) -> Result<AdmittedUpkeep, UpkeepError> {
+        if self.stop.is_cancelled() && matches!(task, Upkeep::Compact { .. } | Upkeep::Scrub { .. }) {
+            return Err(UpkeepError::Draining);
+        }
+        let room = if task == Upkeep::Drain { &self.room_of_drains } else { &self.room };
+        let room = Arc::clone(room).try_acquire_owned().map_err(|_| UpkeepError::Overloaded)?;
+        Ok(AdmittedUpkeep { task, _room: room })
     }
 
     /// Does a task. Whoever may not wait for its end spawns it; dropping the future leaves what is under way to its end.
     pub(crate) async fn perform(
         &self,
-        task: Upkeep,
+        AdmittedUpkeep { task, _room }: AdmittedUpkeep,
         meter: &Arc<Meter>,
     ) -> Result<UpkeepOutcome, UpkeepError> {
-        let Ok(_permit) = self.under_way.try_acquire() else { return Err(UpkeepError::Overloaded) };
         match task {
             Upkeep::Flush { table } => self.flush(self.tables(table)?, meter).await,
-            Upkeep::Drain => self.flush(self.tables(None)?, meter).await,
+            Upkeep::Drain => self.drain(meter).await,
             Upkeep::Compact { table } => self.compact(self.tables(table)?, meter).await,
             Upkeep::Scrub { bytes_per_second } => self.scrub(bytes_per_second, Arc::clone(meter)).await,
             Upkeep::MakeSnapshot { name } => {
@@ -145,9 +172,22 @@ impl UpkeepTasks {
         self.each(tables, |stats| stats.memtable_bytes, |engine, table, _| flush(engine, table), meter).await
     }
 
+    async fn drain(&self, meter: &Arc<Meter>) -> Result<UpkeepOutcome, UpkeepError> {
+        self.blocking(|engine| {
+            engine.end_compactions();
+            Ok(())
+        })
+        .await?;
+        self.flush(self.tables(None)?, meter).await
+    }
+
     async fn compact(&self, tables: Vec<TableId>, meter: &Arc<Meter>) -> Result<UpkeepOutcome, UpkeepError> {
         let compact = |engine: &Engine, table, go_on: GoOn<'_>| engine.compact_table_while(table, go_on);
-        self.each(tables, |stats| stats.sstable_bytes, compact, meter).await
+        match self.each(tables, |stats| stats.sstable_bytes, compact, meter).await {
+            // Nobody asked for that; the engine has ended it.
+            Err(UpkeepError::Cancelled) if !meter.is_cancelled() => Err(UpkeepError::Draining),
+            outcome => outcome,
+        }
     }
 
     /// Does work on one table after the other, each of which is worth so many bytes; the work tells how many of them it

@@ -7,9 +7,9 @@ use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Removed,
-        Report, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError,
-        UpkeepOutcome, WriteOutcome, WriteRequest,
+        AdmittedUpkeep, Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness,
+        RemovalError, Removed, Report, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep,
+        UpkeepError, UpkeepOutcome, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -133,13 +133,17 @@ impl Coordinate for Coordinator {
         Box::pin(self.node.handoff(command))
     }
 
+    fn admit_upkeep(&self, task: Upkeep) -> Result<AdmittedUpkeep, UpkeepError> {
+        self.node.admit_upkeep(task)
+    }
+
     fn upkeep<'a>(
         &'a self,
-        task: Upkeep,
+        work: AdmittedUpkeep,
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>> {
         Box::pin(async move {
-            if task == Upkeep::Drain {
+            if *work.task() == Upkeep::Drain {
                 self.begun.close();
                 tracing::info!("draining: no more requests are taken");
                 let end = Instant::now() + self.grace;
@@ -147,7 +151,7 @@ impl Coordinate for Coordinator {
                 let _: Result<(), _> = timeout_at(end, self.begun.wait()).await;
                 leave(&self.node, &self.peers, &self.transport, end).await;
             }
-            self.node.upkeep(task, meter).await
+            self.node.upkeep(work, meter).await
         })
     }
 

@@ -93,13 +93,18 @@ pub(super) fn send(
         ureq::Error::Timeout(_) => {
             anyhow::anyhow!("no answer from {endpoint} in {:.1} s{outcome}", patience.as_secs_f64())
         }
-        ureq::Error::Io(error) => anyhow::anyhow!("cannot talk to {endpoint}: {error} ({OTHER_NODE})"),
+        ureq::Error::Io(error) => Unreachable(format!("cannot talk to {endpoint}: {error}")).into(),
         ureq::Error::Protocol(error) => {
             anyhow::anyhow!("{endpoint} does not speak HTTP: {error} ({OTHER_NODE})")
         }
         error => anyhow::anyhow!("cannot talk to {endpoint}: {error}"),
     })
 }
+
+/// Nobody is there, or the connection broke off. Who was not there at first may be the wrong node.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} ({OTHER_NODE})")]
+pub(super) struct Unreachable(pub(super) String);
 
 /// GETs JSON from a path of the node.
 pub(super) fn get_json(endpoint: &str, path: &str) -> anyhow::Result<serde_json::Value> {

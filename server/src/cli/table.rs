@@ -250,7 +250,7 @@ impl Named {
         let width = table.keys().map(String::len).max().unwrap_or_default();
         let mut text = String::new();
         for (name, value) in &table {
-            text.push_str(&format!("{name:width$}  {}\n", plain(value)));
+            text.push_str(&format!("{name:width$}  {}\n", in_lines(&plain(value), width + 2)));
         }
         text.push_str(&format!("\n{}\n", promise::of(&table)));
         warnings.iter().for_each(|warning| text.push_str(&format!("\n{warning}\n")));
@@ -367,6 +367,24 @@ fn row(table: &Value) -> [String; 6] {
     ]
 }
 
+/// A value that begins in this column and goes on in the next line, below, where 80 columns end.
+fn in_lines(value: &str, indent: usize) -> String {
+    let (mut text, mut column) = (String::new(), indent);
+    for word in value.split(' ') {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > output::WIDTH {
+            text.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        } else if column > indent {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text
+}
+
 /// A value for people: an object as its class and the rest.
 fn plain(value: &Value) -> String {
     match value {
@@ -377,5 +395,19 @@ fn plain(value: &Value) -> String {
             rest.fold(class, |text, (name, value)| format!("{text} {name}={}", plain(value)))
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_goes_on_below_where_it_began() {
+        let value = "unified scaling_parameters=T4 target_size=268435456 min_size=1048576 base_shards=4";
+        let text = format!("compaction                 {}", in_lines(value, 27));
+        assert!(text.lines().all(|line| line.chars().count() <= output::WIDTH), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(27))), "{text}");
+        assert_eq!(text.split_whitespace().skip(1).collect::<Vec<_>>().join(" "), value);
     }
 }

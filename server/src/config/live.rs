@@ -22,7 +22,7 @@ pub const LIVE_SETTINGS: [&str; 5] = [
 ];
 
 /// Longest value: a filter of many directives.
-const MAX_VALUE_BYTES: usize = 4096;
+pub(crate) const MAX_VALUE_BYTES: usize = 4096;
 
 /// The settings of a running node.
 #[derive(Debug)]

@@ -53,6 +53,13 @@ fn not_removed(error: &RemovalError) -> Problem {
     Problem::new(kind, error.to_string())
 }
 
+/// Routes of clients on a listener that is for operators only.
+pub(super) async fn for_clients() -> Problem {
+    let detail =
+        "this listener is for operators: the node serves clients on another one, its setting http.listen";
+    Problem::new(Kind::NoSuchRoute, detail)
+}
+
 /// All of it on a listener that is for clients only.
 pub(super) async fn elsewhere() -> Problem {
     let detail =

@@ -7,9 +7,9 @@ use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness, RemovalError, Removed,
-        Report, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep, UpkeepError,
-        UpkeepOutcome, WriteOutcome, WriteRequest,
+        AdmittedUpkeep, Failure, Handoff, LookUp, Meter, Node, ReadOutcome, ReadRequest, Readiness,
+        RemovalError, Removed, Report, ScanOutcome, ScanRequest, SchemaChange, SchemaError, Topic, Upkeep,
+        UpkeepError, UpkeepOutcome, WriteOutcome, WriteRequest,
     },
     node_id::HostId,
     table::{Definition, Table},
@@ -58,10 +58,12 @@ pub trait Coordinate: Send + Sync + 'static {
     fn assassinate(&self, host_id: HostId, is_forced: bool) -> BoxFuture<'_, Result<Removed, RemovalError>>;
     /// Does what an operator wants with the hints that it keeps; how many it has dropped.
     fn handoff(&self, command: Handoff) -> BoxFuture<'_, Result<u64, ReplicaError>>;
-    /// Does upkeep of its storage.
+    /// Lets upkeep of its storage in.
+    fn admit_upkeep(&self, task: Upkeep) -> Result<AdmittedUpkeep, UpkeepError>;
+    /// Does it.
     fn upkeep<'a>(
         &'a self,
-        task: Upkeep,
+        work: AdmittedUpkeep,
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>>;
     /// Who it is.
@@ -138,12 +140,16 @@ impl Coordinate for Node {
         Box::pin(Node::handoff(self, command))
     }
 
+    fn admit_upkeep(&self, task: Upkeep) -> Result<AdmittedUpkeep, UpkeepError> {
+        Node::admit_upkeep(self, task)
+    }
+
     fn upkeep<'a>(
         &'a self,
-        task: Upkeep,
+        work: AdmittedUpkeep,
         meter: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>> {
-        Box::pin(Node::upkeep(self, task, meter))
+        Box::pin(Node::upkeep(self, work, meter))
     }
 
     fn host_id(&self) -> HostId {

@@ -22,7 +22,7 @@ use hyper::{
 };
 
 use super::{
-    Api, Limits, origin, parameters,
+    Api, Limits, key, origin, parameters,
     problem::{Kind, Problem},
     unread::Follower,
 };
@@ -92,7 +92,7 @@ pub(super) fn refuse(api: &Api, refusal: Refusal) -> Response<Bytes> {
             Problem::new(Kind::RequestTimeout, "the head of the request did not arrive in time")
         }
         Refusal::Malformed(StatusCode::URI_TOO_LONG) => {
-            Problem::new(Kind::KeyTooLarge, "the request target is too long")
+            Problem::new(Kind::TargetTooLong, "the request target is too long")
         }
         Refusal::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
             Problem::new(Kind::HeadersTooLarge, "the head of the request is too large")
@@ -119,8 +119,10 @@ fn check_head(request: &Request, limits: &Limits) -> Result<(), Problem> {
     }
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > limits.max_target_bytes {
+        // So long, it is too large even with each byte escaped.
+        let is_for_its_key = key::split(path).1.len() > 3 * key::MAX_KEY_BYTES;
         return Err(Problem::new(
-            Kind::KeyTooLarge,
+            if is_for_its_key { Kind::KeyTooLarge } else { Kind::TargetTooLong },
             format!("the request target has {target} bytes and may have {}", limits.max_target_bytes),
         ));
     }

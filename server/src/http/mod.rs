@@ -262,7 +262,9 @@ fn table(api: &Arc<Api>, surface: Surface) -> Router {
         .route("/version", get(health::version))
         .route("/openapi.json", get(|uri: Uri| openapi::page(uri, document)))
         .route("/metrics", get(metrics::page));
-    if surface != Surface::Admin {
+    if surface == Surface::Admin {
+        routes = routes.route("/v1/{*operation}", any(admin::for_clients));
+    } else {
         let item = || put(kv::put).post(kv::put).get(kv::get).delete(kv::delete);
         routes = routes
             .route("/v1/kv/", any(kv::without_table))

@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     SchemaConflict,
     ValueTooLarge,
     KeyTooLarge,
+    TargetTooLong,
     HeadersTooLarge,
     NotImplemented,
     Unavailable,
@@ -57,7 +58,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them; a kind's place is its discriminant.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::BadRequest,
         Self::InvalidConsistency,
         Self::InvalidKey,
@@ -69,6 +70,7 @@ impl Kind {
         Self::SchemaConflict,
         Self::ValueTooLarge,
         Self::KeyTooLarge,
+        Self::TargetTooLong,
         Self::HeadersTooLarge,
         Self::NotImplemented,
         Self::Unavailable,
@@ -108,6 +110,7 @@ impl Kind {
             Self::SchemaConflict => ("schema-conflict", 409, "The schema does not allow it"),
             Self::ValueTooLarge => ("value-too-large", 413, "The value is too large"),
             Self::KeyTooLarge => ("key-too-large", 414, "The key is too large"),
+            Self::TargetTooLong => ("target-too-long", 414, "The request target is too long"),
             Self::HeadersTooLarge => ("headers-too-large", 431, "The headers are too large"),
             Self::NotImplemented => ("not-implemented", 501, "This build cannot do that"),
             Self::Unavailable => ("unavailable", 503, "Too few replicas are alive"),
@@ -124,7 +127,7 @@ impl Kind {
             Self::ReadFailure => ("read-failure", 500, "Too many replicas failed to read"),
             Self::StorageDamaged => ("storage-damaged", 500, "A file of the node is damaged"),
             Self::StorageFailure => ("storage-failure", 500, "The storage of the node failed"),
-            Self::StorageFull => ("storage-full", 507, "The storage of too many replicas is full"),
+            Self::StorageFull => ("storage-full", 507, "Storage is full"),
             Self::NoSuchSnapshot => ("no-such-snapshot", 404, "The node has no such snapshot"),
             Self::NoSuchMember => ("no-such-member", 404, "The cluster has no such member"),
             Self::NoSuchTask => ("no-such-task", 404, "The node has no such task"),
@@ -136,6 +139,20 @@ impl Kind {
     /// The last part of its type's URI.
     pub(crate) fn name(self) -> &'static str {
         self.row().0
+    }
+
+    /// Whether the request of a client that meets it was carried out, as far as it went, and not refused before.
+    pub(crate) fn was_carried_out(self) -> bool {
+        matches!(
+            self,
+            Self::NotFound
+                | Self::SessionUnavailable
+                | Self::WriteTimeout
+                | Self::ReadTimeout
+                | Self::WriteFailure
+                | Self::ReadFailure
+                | Self::StorageFull
+        )
     }
 
     pub(crate) fn status(self) -> StatusCode {

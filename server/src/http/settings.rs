@@ -11,7 +11,7 @@
 //! `value` is what is in effect, and `source` who says so: `settings` (changed here, and kept), `log-level` (the filter of the
 //! log alone: a level holds until the node stops), or the origin of what is configured, such as `node.toml:12`.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use axum::{
     Json,
@@ -136,13 +136,34 @@ fn not_changed(error: &LiveError) -> Problem {
     match error {
         LiveError::NotLive(_) => Problem::new(Kind::NoSuchSetting, detail).about("name"),
         LiveError::Invalid(_) => Problem::bad_field("value", detail),
+        LiveError::Io(error) if is_full(error) => Problem::new(Kind::StorageFull, detail),
         LiveError::Io(_) => Problem::new(Kind::StorageFailure, detail),
     }
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn not_logged(error: &LogsError) -> Problem {
     match error {
-        LogsError::Filter(_) => Problem::bad_field("target", error.to_string()),
+        LogsError::Filter(_) | LogsError::TooLong => Problem::bad_field("target", error.to_string()),
         _ => Problem::new(Kind::StorageFailure, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        for (error, kind) in [
+            (io::ErrorKind::StorageFull, Kind::StorageFull),
+            (io::ErrorKind::QuotaExceeded, Kind::StorageFull),
+            (io::ErrorKind::PermissionDenied, Kind::StorageFailure),
+        ] {
+            assert_eq!(not_changed(&LiveError::Io(error.into())).kind, kind, "{error}");
+        }
     }
 }

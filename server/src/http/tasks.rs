@@ -73,6 +73,7 @@ pub(super) async fn cancel(
 pub(super) async fn begin(api: &Api, work: Upkeep, query: &Query) -> Result<Response, Problem> {
     let wait = patience(query)?.unwrap_or(PATIENCE);
     let node = api.shared_node().map_err(|problem| problem.not_sent(Access::Read))?;
+    let work = node.admit_upkeep(work).map_err(|error| problem_of(&error))?;
     let task = api.tasks.begin(node, work, api.clock.now());
     match task.wait(wait).await {
         Some(End { outcome: Ok(_), .. }) => Ok(Json(shown(&task)).into_response()),
@@ -106,7 +107,7 @@ fn shown(task: &Task) -> Value {
         "id": task.id,
         "kind": task.kind,
         "subject": task.subject,
-        "state": state(outcome),
+        "state": if task.is_queued() { "queued" } else { state(outcome) },
         "started_us": task.started.0,
         "elapsed_seconds": task.elapsed().as_secs_f64(),
         "done_bytes": done_bytes,

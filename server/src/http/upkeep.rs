@@ -5,7 +5,7 @@
 //! POST   /admin/v1/flush[?table=t]            what is in memory goes to SSTables
 //! POST   /admin/v1/compact[?table=t]          the SSTables of a table are merged into as few as there can be
 //! POST   /admin/v1/scrub[?mib_per_second=64]  every SSTable is read and verified
-//! POST   /admin/v1/drain                      no more requests; what was begun ends; then as flush
+//! POST   /admin/v1/drain                      no more requests, merges, scrubs; what was begun ends; then as flush
 //! GET    /admin/v1/snapshots                  {"snapshots": [{"name", "directory", "tables", "bytes"}, …]}
 //! POST   /admin/v1/snapshots/{name}
 //! DELETE /admin/v1/snapshots/{name}
@@ -112,8 +112,9 @@ fn known_table(api: &Api, query: &Query) -> Result<Option<String>, Problem> {
 }
 
 async fn perform(api: &Api, task: Upkeep) -> Result<UpkeepOutcome, Problem> {
-    let done = api.node_for(Access::Read)?.upkeep(task, &Arc::<Meter>::default()).await;
-    done.map_err(|error| problem_of(&error))
+    let node = api.node_for(Access::Read)?;
+    let work = node.admit_upkeep(task).map_err(|error| problem_of(&error))?;
+    node.upkeep(work, &Arc::<Meter>::default()).await.map_err(|error| problem_of(&error))
 }
 
 pub(super) fn shown_snapshot(snapshot: &Snapshot) -> Value {

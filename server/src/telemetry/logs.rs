@@ -23,6 +23,7 @@ use tracing_subscriber::{
 };
 
 use super::repeats::Repeats;
+use crate::config::live::MAX_VALUE_BYTES;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +52,12 @@ pub enum LogsError {
     /// The filter is not of the form `info,helenus_cluster=debug`.
     #[error("invalid log filter: {0}")]
     Filter(#[from] ParseError),
+    /// With one more directive it would be longer than a setting may be.
+    #[error(
+        "the filter of the log would be longer than {MAX_VALUE_BYTES} bytes; a level without a target, or a change of \
+         log.filter, makes it shorter"
+    )]
+    TooLong,
     /// This process logs already.
     #[error("logging is already set up: {0}")]
     AlreadyStarted(#[from] TryInitError),
@@ -116,6 +123,9 @@ impl LogFilter {
     pub fn set_level(&self, target: Option<&str>, level: &str) -> Result<String, LogsError> {
         let mut held = self.held.lock();
         let directives = with_level(&held.directives, target, level);
+        if directives.len() > MAX_VALUE_BYTES {
+            return Err(LogsError::TooLong);
+        }
         self.replace(&mut held, Held { directives: directives.clone(), is_passing: true })?;
         Ok(directives)
     }

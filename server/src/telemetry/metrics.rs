@@ -154,7 +154,10 @@ impl Metrics {
     ) {
         let result = problem.map_or(0, |kind| 1 + kind as usize);
         self.requests.counts[operation as usize][level_index(level)][result].fetch_add(1, Relaxed);
-        self.requests.latencies[operation as usize].record(elapsed);
+        // What was refused at once says nothing of how long requests take.
+        if problem.is_none_or(Kind::was_carried_out) {
+            self.requests.latencies[operation as usize].record(elapsed);
+        }
     }
 }
 
@@ -255,7 +258,7 @@ impl Collector for Requests {
         }
         let mut histogram = encoder.encode_descriptor(
             "coordinator_request_duration",
-            "Time from a complete head to the reply, by operation",
+            "Time from a complete head to the reply, by operation, of requests that were not refused",
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;
@@ -342,6 +345,7 @@ mod tests {
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Get, None, Some(Kind::Overloaded), ms);
+        metrics.record(Operation::Get, Some(Consistency::One), Some(Kind::NotFound), ms);
         let _serving = metrics.in_flight();
         drop(metrics.in_flight());
         let page = metrics.page();
@@ -351,6 +355,7 @@ mod tests {
             "helenus_coordinator_requests_total{op=\"put\",level=\"quorum\",result=\"ok\"} 2",
             "helenus_coordinator_requests_total{op=\"get\",level=\"none\",result=\"overloaded\"} 1",
             "helenus_coordinator_request_duration_seconds_count{op=\"put\"} 2",
+            "helenus_coordinator_request_duration_seconds_count{op=\"get\"} 1",
             "helenus_coordinator_request_duration_seconds_bucket{le=\"0.001024\",op=\"put\"} 2",
             "helenus_coordinator_request_duration_seconds_bucket{le=\"+Inf\",op=\"delete\"} 0",
             "helenus_coordinator_digest_mismatches_total 8",

@@ -17,9 +17,9 @@ use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
     node::{
-        Change, Failure, Handoff, HeldBy, LookUp, Met, Meter, ReadOutcome, ReadRequest, Readiness,
-        RemovalError, Removed, Report, RequestOptions, ScanOutcome, ScanRequest, SchemaChange, SchemaError,
-        Topic, TraceEvent, Upkeep, UpkeepError, UpkeepOutcome, WriteOutcome, WriteRequest,
+        AdmittedUpkeep, Change, Failure, Handoff, HeldBy, LookUp, Met, Meter, ReadOutcome, ReadRequest,
+        Readiness, RemovalError, Removed, Report, RequestOptions, ScanOutcome, ScanRequest, SchemaChange,
+        SchemaError, Topic, TraceEvent, Upkeep, UpkeepError, UpkeepOutcome, WriteOutcome, WriteRequest,
         reports::{ClusterStatus, Endpoints},
     },
     node_id::HostId,
@@ -260,9 +260,13 @@ impl Coordinate for Scripted {
         ready(Ok(0)).boxed()
     }
 
+    fn admit_upkeep(&self, _: Upkeep) -> Result<AdmittedUpkeep, UpkeepError> {
+        Err(UpkeepError::Overloaded)
+    }
+
     fn upkeep<'a>(
         &'a self,
-        _: Upkeep,
+        _: AdmittedUpkeep,
         _: &'a Arc<Meter>,
     ) -> BoxFuture<'a, Result<UpkeepOutcome, UpkeepError>> {
         ready(Err(UpkeepError::Overloaded)).boxed()

@@ -69,6 +69,12 @@ impl Engine {
         self.compactions.cancel(id)
     }
 
+    /// Ends all merges that are under way, which leave nothing, and returns when they have; until the engine is opened anew
+    /// none begins, and [`Engine::compact_table`] answers [`Error::Cancelled`].
+    pub fn end_compactions(&self) {
+        self.compactions.end();
+    }
+
     /// File names of SSTables in which merges found damage: no merge takes them any more, so that the others go on.
     /// Opening the engine anew tries once again.
     pub fn set_aside(&self) -> Vec<String> {
@@ -261,6 +267,9 @@ impl Engine {
 
     /// The most urgent merge of the table that has most to merge.
     fn next_merge(&self, state: &State) -> Option<Plan> {
+        if state.has_ended() {
+            return None;
+        }
         let (running, largest) = state.load();
         // The last thread is kept for a merge that is done sooner than those under way: else large ones hold up all.
         let is_last = running > 0 && running + 1 >= self.options.compaction_threads;

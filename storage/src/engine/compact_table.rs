@@ -48,6 +48,9 @@ impl Engine {
         let mut before = 0;
         loop {
             let state = self.compactions.lock();
+            if state.has_ended() {
+                return Err(Error::Cancelled);
+            }
             // Only now: a drop of the table ends what has begun before it.
             let tree = self.tree(table)?;
             let begun = tree.view();

@@ -197,9 +197,15 @@ pub(super) struct State {
     reserved: BTreeSet<TableId>,
     /// When SSTables were rewritten for their tombstones, and kept too many.
     in_vain: BTreeMap<FileId, Timestamp>,
+    has_ended: bool,
 }
 
 impl State {
+    /// Whether no merge begins any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// Whether no merge has it and one may take it.
     pub(super) fn is_free(&self, id: FileId) -> bool {
         !self.aside.contains(&id) && self.running.values().all(|running| !running.inputs.contains(&id))
@@ -311,9 +317,10 @@ impl Compactions {
         state.running.values().filter(|running| running.table == table).for_each(|running| cancel(running));
     }
 
-    /// Ends all merges, and waits until they have.
-    pub(super) fn cancel_all(&self) {
+    /// Ends all merges for good, and waits until they have.
+    pub(super) fn end(&self) {
         let mut state = self.state.lock();
+        state.has_ended = true;
         while !state.running.is_empty() {
             state.running.values().for_each(|running| cancel(running));
             self.changed.wait(&mut state);

@@ -488,7 +488,7 @@ impl Engine {
         self.awaited.lock().clear();
         self.room.open();
         // Whoever is inside notices that it is too late, or finishes, before we have its lock.
-        self.compactions.cancel_all();
+        self.compactions.end();
         drop((self.snapshots.lock(), self.dropping.lock(), self.flushing.lock(), self.manifest.lock()));
         self.directory_lock.lock().take();
         Ok(())

@@ -6,7 +6,9 @@ use std::{
     thread,
 };
 
-use helenus_storage::{Compression, Engine, Error, Options, Record, Timestamp, disk::SimulatedDisk};
+use helenus_storage::{
+    Compression, Engine, Error, Options, Record, Step, StepOutcome, Timestamp, disk::SimulatedDisk,
+};
 
 use crate::{
     merge_rig::{GRACE, Rig, THEN, tombstone},
@@ -76,6 +78,25 @@ fn a_merge_that_rests_can_be_cancelled_and_does_not_hold_up_the_end() {
 
     let (_, outcome) = while_a_small_merge_rests(|engine| engine.close().unwrap());
     assert!(matches!(outcome, Err(Error::Cancelled | Error::Closed)), "{outcome:?}");
+}
+
+#[test]
+fn once_merges_have_ended_none_begins_and_the_rest_goes_on() {
+    let (engine, outcome) = while_a_small_merge_rests(|engine| {
+        engine.end_compactions();
+        assert!(engine.compactions().is_empty());
+    });
+    assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+    engine.set_compaction_throughput(0);
+    let again = engine.compact_table(TABLE);
+    assert!(matches!(again, Err(Error::Cancelled)), "{again:?}");
+    for part in 0..8 {
+        write(&engine, &format!("more/{part}"), plain(1, "value"));
+        flush(&engine);
+        assert_eq!(engine.step(Step::Compact).unwrap(), StepOutcome::Idle);
+    }
+    assert_eq!((engine.counters().sstables, engine.counters().compactions), (10, 0));
+    engine.close().unwrap();
 }
 
 #[test]

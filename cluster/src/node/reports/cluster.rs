@@ -30,6 +30,8 @@ pub struct ClusterDescription {
     pub releases: Vec<Version>,
     /// Addresses of members that this node does not reach: what they knew last says nothing.
     pub unreachable: Vec<String>,
+    /// Addresses of members of which this node does not know whether they are up: all, once it is drained.
+    pub unknown: Vec<String>,
     /// How many members there are.
     pub members: MemberCounts,
     /// Datacenters by name.
@@ -52,7 +54,9 @@ pub struct MemberCounts {
     pub live: usize,
     /// Not reached.
     pub unreachable: usize,
-    /// Of both, those that own no ranges yet.
+    /// Of which that is not known.
+    pub unknown: usize,
+    /// Of all, those that own no ranges yet.
     pub joining: usize,
 }
 
@@ -65,6 +69,8 @@ pub struct Place {
     pub members: usize,
     /// Those that are down.
     pub down: usize,
+    /// Those of which that is not known.
+    pub unknown: usize,
     /// Racks by name; a rack has none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub racks: Vec<Place>,
@@ -76,8 +82,12 @@ pub(super) fn of(source: &Source, schemas: &BTreeMap<HostId, u64>) -> ClusterDes
     let picture = cluster.picture();
     let mut members: Vec<&Member> = picture.view().members().collect();
     members.sort_by_key(|member| &member.address);
-    let (live, down): (Vec<&Member>, Vec<&Member>) =
+    let (live, others): (Vec<&Member>, Vec<&Member>) =
         members.iter().copied().partition(|member| cluster.is_up(member.host_id));
+    let (unknown, down) = if cluster.has_left() { (others, Vec::new()) } else { (Vec::new(), others) };
+    let addresses =
+        |members: &[&Member]| members.iter().map(|member| member.address.clone()).collect::<Vec<_>>();
+    let up = |member: &Member| (!cluster.has_left()).then(|| cluster.is_up(member.host_id));
     let said = |member: &Member, tag| Some(gossip::value(tag, &cluster.hearsay.fact(member.host_id, tag)?));
     // What members know, and not what they have said last, as far as this node has just learned it.
     let known = |host_id| match host_id == identity.host_id() {
@@ -97,16 +107,18 @@ pub(super) fn of(source: &Source, schemas: &BTreeMap<HostId, u64>) -> ClusterDes
         dynamic_snitch: settings.snitch.dynamic.is_some(),
         schema_versions: versions(&live, schema_of),
         releases: versions(&live, |member| said(member, Tag::RELEASE)),
-        unreachable: down.iter().map(|member| member.address.clone()).collect(),
+        unreachable: addresses(&down),
+        unknown: addresses(&unknown),
         members: MemberCounts {
             live: live.len(),
             unreachable: down.len(),
+            unknown: unknown.len(),
             joining: members.iter().filter(is_joining).count(),
         },
-        datacenters: places(&members, |member| &member.datacenter, |member| cluster.is_up(member.host_id))
+        datacenters: places(&members, |member| &member.datacenter, up)
             .into_iter()
             .map(|(place, members)| {
-                let racks = places(&members, |member| &member.rack, |member| cluster.is_up(member.host_id));
+                let racks = places(&members, |member| &member.rack, up);
                 Place { racks: racks.into_iter().map(|(rack, _)| rack).collect(), ..place }
             })
             .collect(),
@@ -125,15 +137,16 @@ fn versions(members: &[&Member], version_of: impl Fn(&Member) -> Option<String>)
 fn places<'a>(
     members: &[&'a Member],
     name: impl Fn(&'a Member) -> &'a String,
-    is_up: impl Fn(&Member) -> bool,
+    up: impl Fn(&Member) -> Option<bool>,
 ) -> Vec<(Place, Vec<&'a Member>)> {
     let mut by_name: BTreeMap<&String, Vec<&Member>> = BTreeMap::new();
     for &member in members {
         by_name.entry(name(member)).or_default().push(member);
     }
     let place = |(name, members): (&String, Vec<&'a Member>)| {
-        let down = members.iter().filter(|member| !is_up(member)).count();
-        (Place { name: name.clone(), members: members.len(), down, racks: Vec::new() }, members)
+        let count = |state| members.iter().filter(|member| up(member) == state).count();
+        let (down, unknown) = (count(Some(false)), count(None));
+        (Place { name: name.clone(), members: members.len(), down, unknown, racks: Vec::new() }, members)
     };
     by_name.into_iter().map(place).collect()
 }

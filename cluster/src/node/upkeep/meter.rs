@@ -1,7 +1,7 @@
 //! How far a task of upkeep is, and whether it is still wanted.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Instant,
 };
 
@@ -15,6 +15,7 @@ pub struct Meter {
     done: AtomicU64,
     total: AtomicU64,
     pace: Mutex<Pace>,
+    waits: AtomicBool,
     cancelled: CancellationToken,
 }
 
@@ -24,6 +25,7 @@ impl Default for Meter {
             done: AtomicU64::default(),
             total: AtomicU64::default(),
             pace: Mutex::new(Pace::from(0, Instant::now())),
+            waits: AtomicBool::default(),
             cancelled: CancellationToken::new(),
         }
     }
@@ -44,6 +46,11 @@ impl Meter {
         Some(total.saturating_sub(done) as f64 / pace)
     }
 
+    /// Whether it waits for others.
+    pub fn waits(&self) -> bool {
+        self.waits.load(Relaxed)
+    }
+
     /// Asks the task to end early. One that cannot goes on to its end.
     pub fn cancel(&self) {
         self.cancelled.cancel();
@@ -60,12 +67,14 @@ impl Meter {
 
     pub(super) fn reach(&self, bytes: u64) {
         self.done.store(bytes, Relaxed);
+        self.waits.store(false, Relaxed);
         self.pace.lock().note(bytes, Instant::now());
     }
 
     /// It has done so many bytes and waits for others, which is no part of its speed.
     pub(super) fn wait(&self, bytes: u64) {
         self.done.store(bytes, Relaxed);
+        self.waits.store(true, Relaxed);
         *self.pace.lock() = Pace::from(bytes, Instant::now());
     }
 }
@@ -119,5 +128,8 @@ mod tests {
         meter.reach(500);
         meter.wait(500);
         assert_eq!((meter.progress(), meter.remaining_seconds()), ((500, 1000), None));
+        assert!(meter.waits());
+        meter.reach(600);
+        assert!(!meter.waits());
     }
 }

@@ -16,6 +16,7 @@ pub(super) struct Cluster {
     schema_versions: Vec<Version>,
     releases: Vec<Version>,
     unreachable: Vec<String>,
+    unknown: Vec<String>,
     members: Counts,
     datacenters: Vec<Place>,
     tables: Vec<Table>,
@@ -31,6 +32,7 @@ struct Version {
 struct Counts {
     live: u64,
     unreachable: u64,
+    unknown: u64,
     joining: u64,
 }
 
@@ -39,6 +41,7 @@ struct Place {
     name: String,
     members: u64,
     down: u64,
+    unknown: u64,
     #[serde(default)]
     racks: Vec<Place>,
 }
@@ -64,12 +67,19 @@ pub(super) fn render(cluster: &Cluster) -> String {
     if !cluster.unreachable.is_empty() {
         lines.push(listed("UNREACHABLE", &cluster.unreachable));
     }
+    if !cluster.unknown.is_empty() {
+        // Of a node that is drained, which hears of nobody.
+        lines.push(listed("UNKNOWN", &cluster.unknown));
+    }
     lines.push("    Releases:".to_owned());
     lines.extend(cluster.releases.iter().map(of_version));
-    let Counts { live, unreachable, joining } = cluster.members;
+    let Counts { live, unreachable, unknown, joining } = cluster.members;
     lines.push(format!(
         "\nStats for all nodes:\n    Live: {live}\n    Joining: {joining}\n    Unreachable: {unreachable}"
     ));
+    if unknown > 0 {
+        lines.push(format!("    Unknown: {unknown}"));
+    }
     lines.push("\nData Centers:".to_owned());
     for datacenter in &cluster.datacenters {
         lines.push(format!("    {}", of_place(datacenter)));
@@ -105,7 +115,8 @@ fn listed(name: &str, addresses: &[String]) -> String {
 }
 
 fn of_place(place: &Place) -> String {
-    format!("{} #Nodes: {} #Down: {}", place.name, place.members, place.down)
+    let unknown = if place.unknown > 0 { format!(" #Unknown: {}", place.unknown) } else { String::new() };
+    format!("{} #Nodes: {} #Down: {}{unknown}", place.name, place.members, place.down)
 }
 
 fn of_table(table: &Table) -> String {

@@ -1,6 +1,6 @@
 //! `helenus admin settings` and `set-log-level`: what can be changed in a running node.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::super::{
@@ -106,13 +106,23 @@ fn change(method: &Method, how: &How, name: &str, path: &str) -> anyhow::Result<
 
 /// Shows all settings, or one by its name.
 fn show(answer: &Value, format: Format, only: Option<&str>) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return Ok(output::answer_json(answer)?);
-    }
     let settings = answer["settings"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let shown = settings.iter().filter(|setting| only.is_none_or(|name| setting["name"] == name));
-    let rows: Vec<_> = shown.map(row).collect();
-    Ok(output::answer(&output::table_of_names(["SETTING", "VALUE", "SOURCE", "CONFIGURED"], rows, &[1, 3]))?)
+    let shown: Vec<&Value> =
+        settings.iter().filter(|setting| only.is_none_or(|name| setting["name"] == name)).collect();
+    if format == Format::Json {
+        return Ok(output::answer_json(&json!({ "settings": shown }))?);
+    }
+    let rows: Vec<_> = shown.into_iter().map(row).collect();
+    let header = ["SETTING", "VALUE", "SOURCE", "CONFIGURED"];
+    let mut text = output::table_of_names(header, rows.clone(), &[1, 3]);
+    // A value that the table has no room for is shown as a whole below.
+    let cut: Vec<String> = rows.iter().filter(|row| !text.contains(&row[1])).map(whole).collect();
+    cut.iter().for_each(|value| text.push_str(&format!("\n\n{value}")));
+    Ok(output::answer(&text)?)
+}
+
+fn whole([name, value, ..]: &[String; 4]) -> String {
+    output::wrapped(&format!("{name} is {}", value.replace(',', ", ")))
 }
 
 fn row(setting: &Value) -> [String; 4] {

@@ -1,4 +1,5 @@
-//! `helenus admin status`: the shape of Cassandra's `nodetool status`, in eighty columns.
+//! `helenus admin status`: the shape of Cassandra's `nodetool status`, in eighty columns where addresses are no longer than
+//! `127.0.0.1:7171`. Longer ones make it wider: addresses and host ids are there to be copied.
 
 use std::{collections::BTreeMap, fmt::Write};
 

@@ -12,7 +12,7 @@ use ureq::http::Method;
 
 use super::{
     super::{
-        endpoint::{self, EndpointArgs},
+        endpoint::{self, EndpointArgs, Unreachable},
         output::{self, Format, FormatArgs},
     },
     upkeep::verified,
@@ -21,6 +21,8 @@ use super::{
 const PATH: &str = "/admin/v1/tasks";
 /// How long the node waits for the end of a task before it says how far it is.
 const GLANCE_MS: u64 = 250;
+/// Characters of a task's name that leave room for its progress in a line.
+const LONGEST_NAME: usize = 36;
 /// How long it may take to answer then.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -194,16 +196,23 @@ fn watched(endpoint: &EndpointArgs, begun: Value) -> anyhow::Result<Value> {
     bar.set_style(style());
     loop {
         let task: Task = serde_json::from_value(answer.clone())?;
-        if task.state != "running" {
+        if !matches!(task.state.as_str(), "running" | "queued") {
             bar.finish_and_clear();
             return Ok(answer);
         }
-        bar.set_prefix(task.name());
-        bar.set_message(task.remaining_seconds.map(|left| format!("{left:.0} s left")).unwrap_or_default());
+        bar.set_prefix(output::shortened(&task.name(), LONGEST_NAME));
+        let left = task.remaining_seconds.map(|left| format!("{left:.0} s left"));
+        bar.set_message(if task.state == "queued" { task.state.clone() } else { left.unwrap_or_default() });
         bar.set_length(task.total_bytes);
         bar.set_position(task.done_bytes);
         let path = format!("{PATH}/{}?wait_ms={GLANCE_MS}", task.id);
-        answer = endpoint::ask(&Method::GET, &endpoint.endpoint, &path, PATIENCE)?;
+        answer = endpoint::ask(&Method::GET, &endpoint.endpoint, &path, PATIENCE).map_err(|error| {
+            let Some(Unreachable(why)) = error.downcast_ref() else { return error };
+            anyhow::anyhow!(
+                "what became of {} is unknown: its node has stopped, or is stopping ({why})",
+                task.name()
+            )
+        })?;
     }
 }
 
@@ -221,6 +230,14 @@ impl Task {
     }
 }
 
+/// What it came to. A scrub that has found damage was done, and is not all right.
+fn state(task: &Task) -> String {
+    match task.result.as_ref().and_then(|result| result["damages"].as_u64()) {
+        Some(1..) => format!("{}, DAMAGE", task.state),
+        _ => task.state.clone(),
+    }
+}
+
 fn row(task: &Task) -> [String; 7] {
     let progress = match task.total_bytes {
         // There was nothing to do.
@@ -233,7 +250,7 @@ fn row(task: &Task) -> [String; 7] {
         task.id.to_string(),
         task.kind.clone(),
         task.subject.clone().unwrap_or_else(|| "all tables".to_owned()),
-        task.state.clone(),
+        state(task),
         progress,
         humantime::format_rfc3339_seconds(started).to_string(),
         format!("{:.1} s", task.elapsed_seconds),

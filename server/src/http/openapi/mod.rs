@@ -25,10 +25,11 @@ use crate::telemetry::VERSION;
 const SAFE_METHODS: [&str; 2] = ["get", "head"];
 
 /// Problems that any request may meet, before its route is asked.
-const OF_ALL: [Kind; 6] = [
+const OF_ALL: [Kind; 7] = [
     Kind::BadRequest,
     Kind::RequestTimeout,
     Kind::KeyTooLarge,
+    Kind::TargetTooLong,
     Kind::HeadersTooLarge,
     Kind::Overloaded,
     Kind::Starting,

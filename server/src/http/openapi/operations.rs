@@ -463,7 +463,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Change one; it is kept over restarts",
         parameters: &["setting", "value"],
         replies: &[(200, "Settings", "All of them")],
-        problems: &[Kind::NoSuchSetting, Kind::NotImplemented, Kind::StorageFailure],
+        problems: &[Kind::NoSuchSetting, Kind::NotImplemented, Kind::StorageFailure, Kind::StorageFull],
         ..NOTHING
     },
     Operation {
@@ -473,7 +473,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Go back to what is configured",
         parameters: &["setting"],
         replies: &[(200, "Settings", "All of them")],
-        problems: &[Kind::NoSuchSetting, Kind::NotImplemented, Kind::StorageFailure],
+        problems: &[Kind::NoSuchSetting, Kind::NotImplemented, Kind::StorageFailure, Kind::StorageFull],
         ..NOTHING
     },
     Operation {

@@ -254,7 +254,7 @@ pub(super) fn schemas() -> Value {
         } }));
     let task = object(json!({
         "id": count(), "kind": text(), "subject": maybe("string"),
-        "state": { "enum": ["running", "done", "failed", "cancelled"] }, "started_us": count(),
+        "state": { "enum": ["queued", "running", "done", "failed", "cancelled"] }, "started_us": count(),
         "elapsed_seconds": { "type": "number" }, "done_bytes": count(), "total_bytes": count(),
         "remaining_seconds": maybe("number"), "result": maybe("object"),
         "problem": { "anyOf": [{ "type": "null" }, { "$ref": "#/components/schemas/Problem" }] }
