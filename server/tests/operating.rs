@@ -104,7 +104,7 @@ fn tasks(cluster: &TestCluster) {
         .iter_mut()
         .zip(0_u32..)
         .for_each(|(byte, number)| *byte = (number.wrapping_mul(2_654_435_761) >> 24) as u8);
-    for number in 0..4 {
+    for number in 0..16 {
         assert_eq!(
             cluster.request("PUT", 1, &format!("/v1/kv/default/large{number}"), Some(&value)).status,
             200

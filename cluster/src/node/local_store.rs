@@ -1,12 +1,9 @@
 //! The storage engine as the node sees it: asynchronous, bounded, and with errors that a peer can be told.
 
-use std::{
-    borrow::{Borrow, Cow},
-    collections::BTreeSet,
-    sync::Arc,
-};
+use std::{borrow::Borrow, collections::BTreeSet, slice, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use helenus_storage::{
     Engine, Error, Mutation, Record, ScanLimits, ScanPage, Step, SyncMode, TableId, TableOptions, Timestamp,
     TryGet,
@@ -172,37 +169,26 @@ impl LocalStore {
     }
 
     /// As [`LocalStore::apply`], for the mutations of a request that may be traced: they share one wait for the commit log.
-    /// Those of tables that the engine does not hold are refused, and the others applied.
+    /// What the engine does not take together, since it lacks a table or they are too much for the commit log, it takes or
+    /// refuses one by one.
     pub(crate) async fn apply_group<M>(
         &self,
         writes: &[(TableId, M)],
         steps: &Steps,
     ) -> Vec<Result<(), ReplicaError>>
     where
-        M: Borrow<Mutation> + Clone,
+        M: Borrow<Mutation>,
     {
-        let mut known = Cow::Borrowed(writes);
-        let mut unknown = BTreeSet::new();
-        let outcome = loop {
-            if known.is_empty() {
-                break Ok(());
+        let outcome = match self.apply_together(writes, steps).await {
+            // Nothing is applied because of some of them, or of what they are together.
+            Err(Error::NoSuchTable(_) | Error::MutationTooLarge { .. }) if writes.len() > 1 => {
+                helenus_storage::sometimes!("a group was applied one by one");
+                let apart = writes.iter().map(|write| self.apply_together(slice::from_ref(write), steps));
+                return join_all(apart).await.into_iter().map(|applied| applied.map_err(as_answer)).collect();
             }
-            match self.apply_together(&known, steps).await {
-                Err(Error::NoSuchTable(one)) => {
-                    // All of them at once, however many a message may name.
-                    let held: BTreeSet<TableId> = self.engine.tables().into_iter().collect();
-                    unknown
-                        .extend(known.iter().map(|(table, _)| *table).filter(|table| !held.contains(table)));
-                    unknown.insert(TableId(one));
-                    known.to_mut().retain(|(table, _)| !unknown.contains(table));
-                }
-                outcome => break outcome.map_err(as_answer),
-            }
+            outcome => outcome.map_err(as_answer),
         };
-        let result_of = |(table, _): &(TableId, M)| {
-            if unknown.contains(table) { Err(ReplicaError::NoSuchTable(table.0)) } else { outcome.clone() }
-        };
-        writes.iter().map(result_of).collect()
+        vec![outcome; writes.len()]
     }
 
     async fn apply_together<M>(&self, writes: &[(TableId, M)], steps: &Steps) -> Result<(), Error>
@@ -298,7 +284,7 @@ pub(super) fn as_answer(error: Error) -> ReplicaError {
 mod tests {
     use std::{io, path::Path, time::Duration};
 
-    use helenus_storage::{Options, disk::SimulatedDisk};
+    use helenus_storage::{Options, background::Background, disk::SimulatedDisk};
 
     use super::*;
 
@@ -350,6 +336,25 @@ mod tests {
 
         assert!(matches!(full, ReplicaError::StorageFull(why) if why.contains("/data/1.log")));
         assert!(matches!(broken, ReplicaError::Storage(_)));
+    }
+
+    #[tokio::test]
+    async fn writes_that_are_too_much_for_the_commit_log_together_are_applied_one_by_one() {
+        let store = store(&Settings::default());
+        let background = Background::start(Arc::clone(&store.engine)).expect("threads");
+        let of_kib = |key: &'static str, kib: usize| {
+            (TABLE, Mutation::single(key, Record::plain(Timestamp(1), vec![b'v'; kib << 10])))
+        };
+        let writes = [of_kib("a", 40), of_kib("too large", 100), of_kib("b", 40)];
+
+        let applied = store.apply_group(&writes, &Steps::default()).await;
+
+        assert!(matches!(applied.as_slice(), [Ok(()), Err(ReplicaError::Storage(_)), Ok(())]), "{applied:?}");
+        for (key, is_there) in [("a", true), ("too large", false), ("b", true)] {
+            let read = store.get(TABLE, Bytes::from(key), &Steps::default()).await.expect("a sound disk");
+            assert_eq!(read.is_some(), is_there, "{key}");
+        }
+        background.stop();
     }
 
     #[tokio::test]

@@ -85,7 +85,7 @@ impl Replica {
     /// Applies writes as one group; what became of each.
     async fn apply<M>(&self, writes: &[(TableId, M)], steps: &Steps) -> Vec<Applied>
     where
-        M: Borrow<Mutation> + Clone,
+        M: Borrow<Mutation>,
     {
         let rows = writes.iter().flat_map(|(_, mutation)| &mutation.borrow().rows);
         // What it holds, it stamps above.
