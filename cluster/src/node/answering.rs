@@ -52,8 +52,9 @@ impl Node {
             self.coordinator.counters.expired_before[verb].add(1);
             return Err(ReplicaError::Expired);
         }
-        // What it says of the cluster is answered with the exchange that tells it so.
-        if !is_exchange {
+        // What it says of the cluster is answered with the exchange that tells it so; and who is gone, and never belonged,
+        // has to find the cluster first.
+        if !is_for_strangers {
             self.check_ties(header.sender)?;
         }
         self.clock.observe(header.timestamp);
@@ -70,8 +71,10 @@ impl Node {
     }
 
     async fn perform(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
+        // Half of the time is kept for what is asked of the tables that it knows.
+        let deadline = Instant::now() + header.remaining / 2;
         for table in tables_of(&body) {
-            self.schema.learn_from(header, table, Instant::now() + header.remaining).await;
+            self.schema.learn_from(header, table, deadline).await;
         }
         if matches!(body, Request::Write { .. } | Request::Repair { .. } | Request::Hints { .. }) {
             // In this order, as the proof of `membership` wants it: either the removal of the sender is seen here, or a

@@ -251,7 +251,7 @@ fn not_saved(error: &ReplicaError) -> CallError {
     CallError::Malformed { reason: format!("what it told was not saved: {error}") }
 }
 
-fn unexpected(body: Response) -> CallError {
+pub(super) fn unexpected(body: Response) -> CallError {
     let reason = match body {
         Response::Failed(error) => error.to_string(),
         _ => "it answered something else".to_owned(),

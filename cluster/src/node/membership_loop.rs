@@ -434,7 +434,10 @@ impl MembershipLoop {
                 }
             }
             Err(error) => {
-                self.formation.on_failure(address);
+                // Who answers may belong to a cluster, whatever is wrong with the answer.
+                if !matches!(error, CallError::Malformed { .. }) {
+                    self.formation.on_failure(address);
+                }
                 self.log_error(address, &error);
             }
         }

@@ -359,7 +359,12 @@ impl Node {
     /// Coordinates writes, each as [`Node::write`] does; what came of each, in their order. Those of one key take effect
     /// in their order, others concurrently. The more of them have the same replicas, the less they cost.
     pub async fn write_batch(&self, requests: Vec<WriteRequest>) -> Vec<Result<WriteOutcome, Failure>> {
-        self.coordinator.write_batch(requests).await
+        let evictions = self.cluster.evictions();
+        let outcomes = self.coordinator.write_batch(requests).await.into_iter();
+        let checked = |outcome: WriteOutcome| {
+            self.check_listed_since(evictions, &outcome.met, Some(outcome.timestamp)).map(|()| outcome)
+        };
+        outcomes.map(|outcome| outcome.and_then(checked)).collect()
     }
 
     /// Coordinates a read.

@@ -30,6 +30,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     StartError, Waits,
+    calls::unexpected,
     identity::LocalIdentity,
     randomness::stream,
     transport::{CallError, Destination, Transport},
@@ -182,9 +183,9 @@ impl Asking<'_> {
         let others = seeds.iter().filter(|seed| *seed != advertise);
         let said = join_all(others.map(async |seed| {
             let answer = self.call(seed, Request::Shadow).await;
-            let cluster_id = answer.map(|answer| match answer {
-                Response::Shadow { cluster_id } => cluster_id,
-                _ => None,
+            let cluster_id = answer.and_then(|answer| match answer {
+                Response::Shadow { cluster_id } => Ok(cluster_id),
+                other => Err(unexpected(other)),
             });
             (seed.as_str(), cluster_id)
         }))

@@ -6,7 +6,9 @@ use helenus_cluster::{
     consistency::Consistency::{All, Quorum},
     error::RequestError,
     membership::MemberState,
-    node_id::HostId,
+    message::{Header, Message, Request, Response, TrafficClass},
+    node_id::{Generation, HostId},
+    time::Timestamp,
 };
 
 use crate::support::Cluster;
@@ -131,4 +133,34 @@ async fn a_joining_node_that_may_have_everybodys_word_is_not_evicted() {
 
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert!(["n1", "n2"].iter().all(|name| cluster.seen(name, "n4").is_some()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evicted_node_that_never_belonged_finds_the_cluster_again() {
+    let (mut cluster, joining) = with_joining().await;
+    cluster.kill("n4").await;
+    cluster.until("all have given it up", |c| is_evicted(c, &MEMBERS)).await;
+
+    for name in MEMBERS {
+        let answer = cluster.node(name).handle(shadow(joining)).await.body;
+        let Response::Shadow { cluster_id } = answer else { panic!("{answer:?}") };
+        assert!(cluster_id.is_some(), "{name}");
+    }
+}
+
+/// What a node asks that has yet to choose a cluster.
+fn shadow(sender: HostId) -> Message<Request> {
+    let header = Header {
+        sender,
+        generation: Generation(1),
+        target: None,
+        ring_version: 0,
+        schema_version: 0,
+        class: TrafficClass::Control,
+        remaining: Duration::from_secs(1),
+        timestamp: Timestamp(1),
+        client_request: None,
+        steps: Vec::new(),
+    };
+    Message { header, body: Request::Shadow }
 }

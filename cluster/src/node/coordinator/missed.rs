@@ -24,8 +24,9 @@ use crate::{
 const LAST_RESORT: Duration = Duration::from_secs(1);
 /// Before this node's own replica is tried again, which had no room; each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// Hints of one group that are written at once.
-const HINTS_AT_ONCE: usize = 64;
+/// Hints of one group that are written at once: those of most groups, so that they share one wait for the commit log, and a
+/// quarter of what may be in flight.
+const HINTS_AT_ONCE: usize = 1024;
 
 /// A write that a replica has missed.
 pub(super) struct Missed {

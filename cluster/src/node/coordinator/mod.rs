@@ -313,10 +313,12 @@ impl Coordinator {
         Ok((permit, patience))
     }
 
-    /// Asks others for a table that this node does not know.
+    /// Asks others for a table that this node does not know. Half of the time is kept for the request itself, and for those
+    /// that came with it.
     async fn look_for_table(&self, table: &str, deadline: Instant) {
         if self.cluster.picture().table(table).is_none() && is_table_name(table) {
-            self.schema.look_for(table, deadline).await;
+            let now = Instant::now();
+            self.schema.look_for(table, now + deadline.saturating_duration_since(now) / 2).await;
         }
     }
 
