@@ -5,16 +5,16 @@ use std::time::Duration;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     error::RequestError,
-    message::{Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
+    message::{Message, Relay, ReplicaError, Request, Response, TrafficClass},
     node::{Change, Readiness, Report, Topic},
-    node_id::{Generation, HostId},
+    node_id::HostId,
     partitioning::{Partitioner, storage_key},
     table::DEFAULT_TABLE_ID,
     time::{Timestamp, WallClock},
 };
 use helenus_storage::{Mutation, Record};
 
-use crate::support::{Cluster, is_tombstone, put, read, value_of, write, write_at};
+use crate::support::{Cluster, header, is_tombstone, put, read, value_of, write, write_at};
 
 const DRIFT: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -223,18 +223,8 @@ fn offset(cluster: &Cluster, name: &str) -> i64 {
 
 /// A write as a coordinator asks a replica for it.
 fn written_by(cluster: &Cluster, sender: &str, of: &str, timestamp: Timestamp) -> Message<Request> {
-    let header = Header {
-        sender: cluster.node(sender).host_id(),
-        generation: Generation(1),
-        target: Some(cluster.node(of).host_id()),
-        ring_version: 0,
-        schema_version: 0,
-        class: TrafficClass::Request,
-        remaining: Duration::from_secs(1),
-        timestamp: Timestamp(1),
-        client_request: None,
-        steps: Vec::new(),
-    };
+    let header =
+        header(cluster.node(sender).host_id(), Some(cluster.node(of).host_id()), TrafficClass::Request);
     let key = storage_key(Partitioner::Murmur3.token(b"key"), b"key");
     let mutation = Mutation::single(key, Record::plain(timestamp, "value"));
     Message {

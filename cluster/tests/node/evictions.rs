@@ -6,12 +6,11 @@ use helenus_cluster::{
     consistency::Consistency::{All, Quorum},
     error::RequestError,
     membership::MemberState,
-    message::{Header, Message, Request, Response, TrafficClass},
-    node_id::{Generation, HostId},
-    time::Timestamp,
+    message::{Message, Request, Response, TrafficClass},
+    node_id::HostId,
 };
 
-use crate::support::Cluster;
+use crate::support::{Cluster, header};
 
 const MEMBERS: [&str; 3] = ["n1", "n2", "n3"];
 const KEYS: usize = 40;
@@ -150,17 +149,5 @@ async fn an_evicted_node_that_never_belonged_finds_the_cluster_again() {
 
 /// What a node asks that has yet to choose a cluster.
 fn shadow(sender: HostId) -> Message<Request> {
-    let header = Header {
-        sender,
-        generation: Generation(1),
-        target: None,
-        ring_version: 0,
-        schema_version: 0,
-        class: TrafficClass::Control,
-        remaining: Duration::from_secs(1),
-        timestamp: Timestamp(1),
-        client_request: None,
-        steps: Vec::new(),
-    };
-    Message { header, body: Request::Shadow }
+    Message { header: header(sender, None, TrafficClass::Control), body: Request::Shadow }
 }

@@ -11,32 +11,20 @@ use helenus_cluster::{
     },
     message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
     node_id::{ClusterId, Generation, HostId},
-    time::Timestamp,
     wire::{self, Encoded},
 };
 use uuid::Uuid;
 
-use crate::support::Cluster;
+use crate::support::{Cluster, header};
 
 /// What a node that calls itself n2 says to n1.
 fn said(cluster: &Cluster, gossip: Gossip) -> Message<Request> {
     let cluster_id = cluster.status("n1").cluster_id.expect("it was formed");
-    Message { header: header(cluster), body: Request::Gossip(GossipRequest { cluster_id, gossip }) }
+    Message { header: of_n2(cluster), body: Request::Gossip(GossipRequest { cluster_id, gossip }) }
 }
 
-fn header(cluster: &Cluster) -> Header {
-    Header {
-        sender: cluster.node("n2").host_id(),
-        generation: Generation(1),
-        target: Some(cluster.node("n1").host_id()),
-        ring_version: 0,
-        schema_version: 0,
-        class: TrafficClass::Control,
-        remaining: Duration::from_secs(1),
-        timestamp: Timestamp(1),
-        client_request: None,
-        steps: Vec::new(),
-    }
+fn of_n2(cluster: &Cluster) -> Header {
+    header(cluster.node("n2").host_id(), Some(cluster.node("n1").host_id()), TrafficClass::Control)
 }
 
 fn stranger(number: u128, tokens: Vec<i64>) -> Member {
@@ -145,7 +133,7 @@ async fn gossip_of_another_cluster_is_not_looked_at() {
     let before = ring(&cluster);
     let gossip = Gossip::Ack2(vec![delta(stranger(77, vec![5]))]);
     let other = GossipRequest { cluster_id: ClusterId(Uuid::from_u128(1)), gossip };
-    let message = Message { header: header(&cluster), body: Request::Gossip(other) };
+    let message = Message { header: of_n2(&cluster), body: Request::Gossip(other) };
 
     let answer = cluster.node("n1").handle(message).await;
 
@@ -160,7 +148,7 @@ async fn gossip_of_another_cluster_is_not_looked_at() {
 fn exchange(cluster: &Cluster, cluster_id: ClusterId, members: Vec<Member>) -> Message<Request> {
     let body =
         Exchange { cluster_id: Some(cluster_id), members, tables: Vec::new(), has_user_records: false };
-    Message { header: header(cluster), body: Request::Exchange(body) }
+    Message { header: of_n2(cluster), body: Request::Exchange(body) }
 }
 
 #[tokio::test(start_paused = true)]

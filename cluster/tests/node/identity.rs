@@ -16,21 +16,13 @@ use helenus_cluster::{
 
 use helenus_storage::disk::Damage;
 
-use crate::support::Cluster;
+use crate::support::{Cluster, header};
 
 /// As every answer of the node says it.
 async fn generation_of(cluster: &Cluster, name: &str) -> Generation {
     let header = Header {
-        sender: cluster.node("n1").host_id(),
-        generation: Generation(0),
-        target: None,
-        ring_version: 0,
-        schema_version: 0,
-        class: TrafficClass::Request,
         remaining: Duration::ZERO,
-        timestamp: Timestamp(0),
-        client_request: None,
-        steps: Vec::new(),
+        ..header(cluster.node("n1").host_id(), None, TrafficClass::Request)
     };
     let body = Request::Read {
         table: DEFAULT_TABLE_ID,

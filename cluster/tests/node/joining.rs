@@ -5,16 +5,15 @@ use std::time::Duration;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     membership::{Exchange, MemberState},
-    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    message::{Message, ReplicaError, Request, Response, TrafficClass},
     node::{Readiness, StartError},
-    node_id::{Generation, HostId},
+    node_id::HostId,
     partitioning::Token,
-    time::Timestamp,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::support::{Cluster, put, write};
+use crate::support::{Cluster, header, put, write};
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_starts_before_any_record_exists_becomes_normal() {
@@ -141,18 +140,7 @@ async fn a_node_that_learns_later_that_another_has_its_token_says_so() {
 
 /// What a new node hears that asks for the members, to choose its tokens.
 async fn asked_for_a_turn(cluster: &Cluster, new: u128) -> Response {
-    let header = Header {
-        sender: HostId(Uuid::from_u128(new)),
-        generation: Generation(1),
-        target: None,
-        ring_version: 0,
-        schema_version: 0,
-        class: TrafficClass::Control,
-        remaining: Duration::from_secs(1),
-        timestamp: Timestamp(1),
-        client_request: None,
-        steps: Vec::new(),
-    };
+    let header = header(HostId(Uuid::from_u128(new)), None, TrafficClass::Control);
     let body = Request::Exchange(Exchange {
         cluster_id: None,
         members: vec![],

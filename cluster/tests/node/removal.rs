@@ -7,17 +7,16 @@ use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     error::RequestError,
     membership::MemberState,
-    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    message::{Message, ReplicaError, Request, Response, TrafficClass},
     node::{GossipedMember, PeerHealth, Readiness, RemovalError},
-    node_id::{Generation, HostId},
+    node_id::HostId,
     quorum::{AsOf, Wants},
     table::DEFAULT_TABLE_ID,
-    time::Timestamp,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::support::Cluster;
+use crate::support::{Cluster, header};
 
 fn gossiped(cluster: &Cluster, observer: &str, about: HostId) -> GossipedMember {
     let members = cluster.node(observer).gossip_status().members;
@@ -249,18 +248,8 @@ async fn a_side_without_a_majority_removes_nobody_unless_forced() {
 
 /// A read as `sender` asks a replica for it.
 fn asked_by(cluster: &Cluster, sender: &str, of: &str) -> Message<Request> {
-    let header = Header {
-        sender: cluster.node(sender).host_id(),
-        generation: Generation(1),
-        target: Some(cluster.node(of).host_id()),
-        ring_version: 0,
-        schema_version: 0,
-        class: TrafficClass::Request,
-        remaining: Duration::from_secs(1),
-        timestamp: Timestamp(1),
-        client_request: None,
-        steps: Vec::new(),
-    };
+    let header =
+        header(cluster.node(sender).host_id(), Some(cluster.node(of).host_id()), TrafficClass::Request);
     let (table, key, as_of) = (DEFAULT_TABLE_ID, Bytes::from_static(b"k"), AsOf::default());
     Message { header, body: Request::Read { table, key, as_of, wants: Wants::Record } }
 }

@@ -7,7 +7,7 @@ use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     membership::{Exchange, MemberState},
     message::{ClientRequest, Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
-    node_id::{Generation, HostId},
+    node_id::HostId,
     partitioning::{Partitioner, storage_key},
     quorum::{AsOf, Wants},
     table::DEFAULT_TABLE_ID,
@@ -15,20 +15,13 @@ use helenus_cluster::{
 };
 use helenus_storage::{Mutation, Record, TableId};
 
-use crate::support::{Cluster, read};
+use crate::support::{Cluster, header, read};
 
-fn header(cluster: &Cluster, target: Option<HostId>) -> Header {
+fn of_n2(cluster: &Cluster, target: Option<HostId>) -> Header {
     Header {
-        sender: cluster.node("n2").host_id(),
-        generation: Generation(1),
-        target,
-        ring_version: 0,
-        schema_version: 0,
-        class: TrafficClass::Request,
-        remaining: Duration::from_secs(1),
         timestamp: cluster.machines["n2"].clock.now(),
         client_request: Some(ClientRequest { id: 7, is_traced: true }),
-        steps: Vec::new(),
+        ..header(cluster.node("n2").host_id(), target, TrafficClass::Request)
     }
 }
 
@@ -46,7 +39,7 @@ async fn an_answer_carries_the_header_of_the_one_who_answers() {
     let cluster = Cluster::of(3).await;
     let node = cluster.node("n1");
 
-    let header = header(&cluster, Some(node.host_id()));
+    let header = of_n2(&cluster, Some(node.host_id()));
     let answer = node.handle(Message { header: header.clone(), body: write(DEFAULT_TABLE_ID) }).await;
 
     assert_eq!(answer.body, Response::Written { results: vec![Ok(true)] });
@@ -62,7 +55,7 @@ async fn a_message_for_another_node_is_refused() {
     let cluster = Cluster::of(3).await;
 
     for target in [Some(cluster.node("n3").host_id()), None] {
-        let header = header(&cluster, target);
+        let header = of_n2(&cluster, target);
         let answer = cluster.node("n1").handle(Message { header, body: write(DEFAULT_TABLE_ID) }).await;
         assert_eq!(answer.body, Response::Failed(ReplicaError::WrongTarget));
     }
@@ -73,7 +66,7 @@ async fn a_message_for_another_node_is_refused() {
 async fn what_comes_too_late_is_not_done() {
     let cluster = Cluster::of(3).await;
 
-    let header = Header { remaining: Duration::ZERO, ..header(&cluster, Some(cluster.node("n1").host_id())) };
+    let header = Header { remaining: Duration::ZERO, ..of_n2(&cluster, Some(cluster.node("n1").host_id())) };
     let answer = cluster.node("n1").handle(Message { header, body: write(DEFAULT_TABLE_ID) }).await;
 
     assert_eq!(answer.body, Response::Failed(ReplicaError::Expired));
@@ -87,7 +80,7 @@ async fn the_nodes_own_trees_and_unknown_tables_are_out_of_reach() {
     let target = Some(cluster.node("n1").host_id());
 
     for table in [1, 2, 1023, 4711] {
-        let header = header(&cluster, target);
+        let header = of_n2(&cluster, target);
         let written =
             cluster.node("n1").handle(Message { header: header.clone(), body: write(TableId(table)) }).await;
         let body = Request::Read {
@@ -112,7 +105,7 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
     for number in 0..30 {
         let key = key_of(&format!("key {number}"));
         let mutation = Mutation::single(key.clone(), Record::plain(Timestamp(5), "value"));
-        let header = header(&cluster, Some(node.host_id()));
+        let header = of_n2(&cluster, Some(node.host_id()));
         let writes = vec![(DEFAULT_TABLE_ID, mutation)].into();
         let body = Request::Write { writes, relay: Relay::None };
         let answer = node.handle(Message { header: header.clone(), body }).await.body;
@@ -137,7 +130,7 @@ async fn a_replica_that_stores_a_record_tells_newcomers_so() {
     let node = cluster.node("n1");
     let ask = async || {
         let nothing = Exchange { cluster_id: None, members: vec![], tables: vec![], has_user_records: false };
-        let header = header(&cluster, Some(node.host_id()));
+        let header = of_n2(&cluster, Some(node.host_id()));
         match node.handle(Message { header, body: Request::Exchange(nothing) }).await.body {
             Response::Exchange(told) => told.has_user_records,
             other => panic!("{other:?}"),
@@ -145,7 +138,7 @@ async fn a_replica_that_stores_a_record_tells_newcomers_so() {
     };
     assert!(!ask().await);
 
-    let header = header(&cluster, Some(node.host_id()));
+    let header = of_n2(&cluster, Some(node.host_id()));
     node.handle(Message { header, body: write(DEFAULT_TABLE_ID) }).await;
 
     assert!(ask().await);

@@ -11,15 +11,13 @@ use helenus_cluster::{
     error::RequestError,
     message::{Header, Message, Request, Response, TrafficClass},
     node::{ReadRequest, Readiness, Report, ScanRequest, SchemaChange, SchemaError, Topic, WriteRequest},
-    node_id::Generation,
     quorum::{AsOf, Wants},
     table::{DEFAULT_TABLE_ID, Definition, Refusal, Replication, Table},
-    time::Timestamp,
 };
 use helenus_storage::{RecordKind, Step, StepOutcome, TableId};
 use tokio::time::Instant;
 
-use crate::support::{Cluster, at, put, read, write};
+use crate::support::{Cluster, at, header, put, read, write};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -599,16 +597,8 @@ async fn many_requests_about_an_unknown_table_ask_for_it_once() {
     let swaps = cluster.network.swaps();
 
     let header = Header {
-        sender: cluster.node("n1").host_id(),
-        generation: Generation(1),
-        target: Some(cluster.node("n3").host_id()),
-        ring_version: 0,
         schema_version: 4711,
-        class: TrafficClass::Request,
-        remaining: Duration::from_secs(1),
-        timestamp: Timestamp(1),
-        client_request: None,
-        steps: Vec::new(),
+        ..header(cluster.node("n1").host_id(), Some(cluster.node("n3").host_id()), TrafficClass::Request)
     };
     let table = first_id("users");
     let body =

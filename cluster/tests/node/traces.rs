@@ -1,12 +1,10 @@
 //! A traced request tells what each replica did for it, and when.
 
-use std::time::Duration;
-
 use helenus_cluster::{
     consistency::Consistency::{All, Quorum},
     message::{ClientRequest, Header, Message, Request, Response, TrafficClass},
     node::{ScanRequest, TraceEvent},
-    node_id::{Generation, HostId},
+    node_id::HostId,
     partitioning::{Partitioner, storage_key},
     quorum::{AsOf, Wants},
     scan::Bounds,
@@ -14,7 +12,7 @@ use helenus_cluster::{
     time::WallClock as _,
 };
 
-use crate::support::{Cluster, at, put, read, write};
+use crate::support::{Cluster, at, header, put, read, write};
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -121,16 +119,9 @@ async fn a_replica_tells_steps_only_if_the_request_is_traced() {
     let node = cluster.node("n1");
     for is_traced in [false, true] {
         let header = Header {
-            sender: cluster.node("n2").host_id(),
-            generation: Generation(1),
-            target: Some(node.host_id()),
-            ring_version: 0,
-            schema_version: 0,
-            class: TrafficClass::Request,
-            remaining: Duration::from_secs(1),
             timestamp: cluster.machines["n2"].clock.now(),
             client_request: Some(ClientRequest { id: 7, is_traced }),
-            steps: Vec::new(),
+            ..header(cluster.node("n2").host_id(), Some(node.host_id()), TrafficClass::Request)
         };
         let key = storage_key(Partitioner::Murmur3.token(b"key"), b"key");
         let as_of = AsOf::default();

@@ -14,10 +14,12 @@ use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
     membership::MemberState,
+    message::{Header, TrafficClass},
     node::{
         Change, ClusterStatus, MemberStatus, Node, Parts, ReadOutcome, ReadRequest, RequestOptions, Spawners,
         StartError, WriteOutcome, WriteRequest, identity::LocalIdentity,
     },
+    node_id::{Generation, HostId},
     settings::Settings,
     table::DEFAULT_TABLE,
     time::Timestamp,
@@ -295,6 +297,22 @@ impl Cluster {
         level: Consistency,
     ) -> Result<ReadOutcome, RequestError> {
         self.node(coordinator).read(read(key, level)).await.map_err(|failure| failure.error)
+    }
+}
+
+/// What a node says of itself and of a request, to a node or, without a target, to whoever hears it.
+pub fn header(sender: HostId, target: Option<HostId>, class: TrafficClass) -> Header {
+    Header {
+        sender,
+        generation: Generation(1),
+        target,
+        ring_version: 0,
+        schema_version: 0,
+        class,
+        remaining: Duration::from_secs(1),
+        timestamp: Timestamp(1),
+        client_request: None,
+        steps: Vec::new(),
     }
 }
 
