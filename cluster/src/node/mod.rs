@@ -350,10 +350,7 @@ impl Node {
     /// # Errors
     /// [`RequestError`] says what is known of the outcome.
     pub async fn write(&self, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        let evictions = self.cluster.evictions();
-        let outcome = self.coordinator.write(request).await?;
-        self.check_listed_since(evictions, &outcome.met, Some(outcome.timestamp))?;
-        Ok(outcome)
+        self.write_batch(vec![request]).await.pop().expect("each request has its outcome")
     }
 
     /// Coordinates writes, each as [`Node::write`] does; what came of each, in their order. Those of one key take effect

@@ -42,11 +42,6 @@ use crate::{
 pub(super) type Outcome = Result<WriteOutcome, Failure>;
 
 impl Coordinator {
-    /// Coordinates a write.
-    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Outcome {
-        self.write_batch(vec![request]).await.pop().expect("each request has its outcome")
-    }
-
     /// Coordinates writes; what came of each, in their order. Those of one key take effect in it.
     pub(crate) async fn write_batch(self: &Arc<Self>, requests: Vec<WriteRequest>) -> Vec<Outcome> {
         let Some(WriteRequest { options, .. }) = requests.first() else { return Vec::new() };
