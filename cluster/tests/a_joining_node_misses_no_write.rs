@@ -8,10 +8,7 @@ mod setting;
 use std::collections::{BTreeMap, BTreeSet};
 
 use helenus_cluster::{
-    membership::{
-        Changes, Exchange, Formation, FormationVerdict, Join, JoinVerdict, Member, MemberState, Note,
-        Remembered, View,
-    },
+    membership::{Changes, Exchange, Join, JoinVerdict, Member, MemberState, Note, Remembered, View},
     node_id::{ClusterId, Generation, HostId},
 };
 use proptest::prelude::*;
@@ -225,59 +222,6 @@ fn many_missing_answers_make_a_short_status() {
     let remembered = Remembered { cluster_id: Some(CLUSTER), members, tables: vec![] };
     let view = View::new(joining(20, &[200]), remembered, None);
     assert!(why(&Join::default(), &view).ends_with("and 5 more"));
-}
-
-#[test]
-fn who_forms_a_cluster() {
-    let seeds = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let forms = |formation: &Formation| formation.verdict(None) == FormationVerdict::Form;
-
-    assert!(forms(&Formation::new("a:1", &[])), "a node without seeds");
-    assert!(forms(&Formation::new("a:1", &seeds(&["a:1"]))), "the only seed");
-    assert!(!forms(&Formation::new("c:1", &seeds(&["a:1", "b:1"]))), "no seed");
-
-    let mut second = Formation::new("b:1", &seeds(&["a:1", "b:1"]));
-    second.on_failure("a:1");
-    assert!(!forms(&second), "not the first seed");
-
-    let mut first = Formation::new("a:1", &seeds(&["a:1", "b:1", "c:1"]));
-    first.on_failure("b:1");
-    assert!(!forms(&first), "c was not asked yet");
-    first.on_answer("c:1", None);
-    assert!(forms(&first), "no other seed belongs to a cluster");
-
-    let mut returning = Formation::new("a:1", &seeds(&["a:1", "b:1"]));
-    returning.on_answer("b:1", Some(CLUSTER));
-    returning.on_failure("b:1");
-    assert!(!forms(&returning), "the cluster exists, though its seed has gone silent");
-}
-
-#[test]
-fn which_cluster_a_node_joins() {
-    let seeds: Vec<String> = ["a:1", "b:1", "c:1"].map(str::to_owned).into();
-    let other = ClusterId(Uuid::from_u128(78));
-    let join = |seeds: &[&str]| FormationVerdict::Join {
-        cluster_id: CLUSTER,
-        seeds: seeds.iter().map(|seed| (*seed).to_owned()).collect(),
-    };
-    let mut formation = Formation::new("d:1", &seeds);
-    formation.on_answer("b:1", Some(CLUSTER));
-    formation.on_failure("a:1");
-    assert!(matches!(formation.verdict(None), FormationVerdict::Wait { .. }), "c was not asked yet");
-
-    let mut of_one = formation.clone();
-    of_one.on_answer("c:1", Some(CLUSTER));
-    assert_eq!(of_one.verdict(None), join(&["b:1", "c:1"]));
-
-    let mut of_two = formation.clone();
-    of_two.on_answer("c:1", Some(other));
-    let FormationVerdict::Refuse { why } = of_two.verdict(None) else { panic!("{:?}", of_two.verdict(None)) };
-    assert!(why.contains(&format!("{CLUSTER} (b:1)")) && why.contains(&format!("{other} (c:1)")), "{why}");
-    assert_eq!(of_two.verdict(Some(CLUSTER)), join(&["b:1"]), "to which it has shown itself before");
-
-    formation.on_failure("c:1");
-    formation.on_failure("b:1");
-    assert_eq!(formation.verdict(None), join(&["b:1"]), "silence takes nothing back");
 }
 
 #[test]
