@@ -7,7 +7,7 @@ use helenus_cluster::{
     consistency::Consistency::{self, All, Any, LocalOne, One, Quorum},
     error::RequestError,
     message::ReplicaError,
-    node::{Change, Failure, WriteOutcome, WriteRequest},
+    node::{Change, Failure, WriteOutcome, WriteRequest, in_order},
     table::{Definition, Replication},
     time::{Timestamp, WallClock},
 };
@@ -35,7 +35,7 @@ async fn define(cluster: &Cluster, table: &str, definition: Definition) {
 
 /// What came of each, by the first node.
 async fn batch(cluster: &Cluster, requests: Vec<WriteRequest>) -> Vec<Result<WriteOutcome, RequestError>> {
-    let outcomes = cluster.node("n1").write_batch(requests).await;
+    let outcomes = in_order(cluster.node("n1").write_batch(requests)).await;
     outcomes.into_iter().map(|outcome| outcome.map_err(|Failure { error, .. }| error)).collect()
 }
 

@@ -11,7 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, FutureExt, ready},
+    stream,
+};
 use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
@@ -28,7 +32,7 @@ use helenus_cluster::{
     time::{Timestamp, WallClock},
 };
 use helenus_server::{
-    http::{Api, Coordinate, Limits, Surface, router},
+    http::{Api, Coordinate, Limits, Outcomes, Surface, router},
     listen::{Listener, Server, Settings},
     telemetry::Metrics,
 };
@@ -135,8 +139,12 @@ impl Coordinate for Scripted {
         ready(outcome.map_err(failure)).boxed()
     }
 
-    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>> {
-        join_all(requests.into_iter().map(|request| self.write(request))).boxed()
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> Outcomes<'_, WriteOutcome> {
+        stream::iter(requests).then(|request| self.write(request)).enumerate().boxed()
+    }
+
+    fn read_batch(&self, requests: Vec<ReadRequest>) -> Outcomes<'_, ReadOutcome> {
+        stream::iter(requests).then(|request| self.read(request)).enumerate().boxed()
     }
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {

@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt, StreamExt,
-    future::{BoxFuture, join_all},
-    stream,
+    future::join_all,
+    stream::{self, BoxStream},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout_at},
+};
 
 use super::{
     Coordinator,
@@ -38,32 +41,79 @@ pub(super) struct Missed {
 }
 
 /// What came of a hint.
-#[derive(Debug, Clone)]
 pub(super) struct Kept {
     write: usize,
     host: HostId,
     outcome: Result<(), NotKept>,
 }
 
-/// What came of some hints.
-pub(super) type Keeping = BoxFuture<'static, Vec<Kept>>;
+/// What comes of some hints, as it comes.
+pub(super) type Keeping = BoxStream<'static, Kept>;
+
+/// The writes of a group that wait for their hints.
+struct Settling(Vec<Awaited>);
+
+/// What is known of the hints of one write.
+struct Awaited {
+    needs_hint: bool,
+    /// How many there are.
+    due: usize,
+    kept: Vec<Kept>,
+}
+
+impl Awaited {
+    /// Whether nothing that is still to come changes the outcome.
+    fn is_settled(&self) -> bool {
+        self.kept.len() == self.due || self.kept.iter().any(|kept| kept.outcome.is_ok())
+    }
+}
+
+impl Settling {
+    fn new(group: &Group, unheard: &[Missed]) -> Self {
+        let dead = group.recipients.dead.len();
+        let awaited = |write: &Write| Awaited { needs_hint: write.needs_hint(), due: dead, kept: Vec::new() };
+        let mut writes: Vec<Awaited> = group.writes.iter().map(awaited).collect();
+        unheard.iter().for_each(|missed| writes[missed.write].due += 1);
+        Self(writes)
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.iter().any(|awaited| awaited.needs_hint && !awaited.is_settled())
+    }
+
+    fn hear(&mut self, kept: Kept) {
+        self.0[kept.write].kept.push(kept);
+    }
+
+    /// What came of the hints of a write, once that says whether one satisfies it.
+    fn kept(&self, write: usize) -> Option<&[Kept]> {
+        let awaited = &self.0[write];
+        awaited.is_settled().then_some(awaited.kept.as_slice())
+    }
+}
 
 impl Coordinator {
-    /// Keeps writes for the replicas that missed them, whether somebody waits for it or not; ready when it is known what
-    /// came of each hint. What cannot be kept leaves a mark that they have to be repaired.
+    /// Keeps writes for the replicas that missed them, whether somebody waits for it or not. What cannot be kept leaves a mark
+    /// that they have to be repaired.
     pub(super) fn keep_hints(&self, missed: Vec<Missed>) -> Keeping {
         if missed.is_empty() {
-            return async { Vec::new() }.boxed();
+            return stream::empty().boxed();
         }
         let hints = Arc::clone(&self.hints);
         let keep = move |Missed { write, host, hint }| {
             let hints = Arc::clone(&hints);
             async move { Kept { write, host, outcome: hints.keep(host, &hint).await } }
         };
-        let keeping = stream::iter(missed).map(keep).buffered(HINTS_AT_ONCE).collect();
-        let task = self.tasks.spawn_on(keeping, &self.runtime);
-        // Only a runtime that is being torn down drops the task.
-        task.map(Result::unwrap_or_default).boxed()
+        // Bounded by the hints that are due.
+        let (sender, kept) = mpsc::unbounded_channel();
+        let keeping = stream::iter(missed).map(keep).buffer_unordered(HINTS_AT_ONCE);
+        let keeping = keeping.for_each(move |kept| {
+            // Whether somebody waits for it or not.
+            let _: Result<(), _> = sender.send(kept);
+            std::future::ready(())
+        });
+        self.tasks.spawn_on(keeping, &self.runtime);
+        stream::unfold(kept, |mut kept| async move { Some((kept.recv().await?, kept)) }).boxed()
     }
 
     /// What to tell the client of each write of a group. Where no replica has acknowledged one at level `any`, a hint that
@@ -79,20 +129,29 @@ impl Coordinator {
         if !group.writes.iter().any(Write::needs_hint) {
             return group.outcomes(|_, _| None);
         }
-        let of_unheard = self.keep_hints(group.missed_by_live(made_at, Write::needs_hint));
+        let unheard = group.missed_by_live(made_at, Write::needs_hint);
+        let mut settling = Settling::new(group, &unheard);
+        let mut kept = stream::select(kept, self.keep_hints(unheard));
         let deadline = group.recipients.deadline.max(Instant::now() + LAST_RESORT);
-        let both = async { [kept.await, of_unheard.await].concat() };
-        let kept = timeout_at(deadline, both).await.ok();
-        if kept.is_none() {
-            helenus_storage::sometimes!("a hint at level any took too long");
+        while settling.is_open() {
+            match timeout_at(deadline, kept.next()).await {
+                Ok(Some(kept)) => settling.hear(kept),
+                // Only a runtime that is being torn down drops their task.
+                Ok(None) => break,
+                Err(_) => {
+                    helenus_storage::sometimes!("a hint at level any took too long");
+                    break;
+                }
+            }
+        }
+        // What came with the last one.
+        while let Some(Some(kept)) = kept.next().now_or_never() {
+            settling.hear(kept);
         }
         let timeout = group.recipients.timeout;
         group.outcomes(|number, write| {
-            let of_write =
-                |kept: &Vec<Kept>| kept.iter().filter(|kept| kept.write == number).cloned().collect();
-            write
-                .needs_hint()
-                .then(|| self.settle_for_a_hint(write, timeout, kept.as_ref().map(of_write), trace))
+            let settle = || self.settle_for_a_hint(write, timeout, settling.kept(number), trace);
+            write.needs_hint().then(settle)
         })
     }
 
@@ -101,7 +160,7 @@ impl Coordinator {
         &self,
         Write { level, quorum, .. }: &Write,
         timeout: Duration,
-        kept: Option<Vec<Kept>>,
+        kept: Option<&[Kept]>,
         trace: &Trace,
     ) -> Result<(), RequestError> {
         let (level, required, shortages) = (*level, quorum.required(), Vec::new());
@@ -134,7 +193,7 @@ impl Coordinator {
                 RequestError::Failed { level, required, received: 0, failures, shortages }
             }
             None => {
-                let down = kept.into_iter().map(|kept| kept.host).collect();
+                let down = kept.iter().map(|kept| kept.host).collect();
                 RequestError::Unavailable { level, required, alive: 0, shortages, down }
             }
         })
