@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{
     StreamExt,
     future::{BoxFuture, FutureExt, ready},
-    stream,
+    stream::{self, FuturesUnordered},
 };
 use helenus_cluster::{
     consistency::Consistency,
@@ -38,7 +38,7 @@ use helenus_server::{
 };
 use helenus_storage::Record;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
 /// 2024-01-01T00:00:00Z and a half second.
@@ -67,7 +67,12 @@ pub(crate) struct Scripted {
     pub(crate) asked: Mutex<Option<RequestOptions>>,
     /// Whether there is no room for a request.
     pub(crate) is_full: AtomicBool,
+    /// That somebody reads in a batch.
+    is_read: Notify,
 }
+
+/// In a batch, a write of this key is done once something was read in one.
+pub(crate) const AWAITS_A_READ: &str = "awaits a read";
 
 impl Scripted {
     /// Puts bytes into the table that no request could.
@@ -140,10 +145,17 @@ impl Coordinate for Scripted {
     }
 
     fn write_batch(&self, requests: Vec<WriteRequest>) -> Outcomes<'_, WriteOutcome> {
-        stream::iter(requests).then(|request| self.write(request)).enumerate().boxed()
+        let write = move |(place, request): (usize, WriteRequest)| async move {
+            if request.key == AWAITS_A_READ {
+                self.is_read.notified().await;
+            }
+            (place, self.write(request).await)
+        };
+        requests.into_iter().enumerate().map(write).collect::<FuturesUnordered<_>>().boxed()
     }
 
     fn read_batch(&self, requests: Vec<ReadRequest>) -> Outcomes<'_, ReadOutcome> {
+        self.is_read.notify_one();
         stream::iter(requests).then(|request| self.read(request)).enumerate().boxed()
     }
 

@@ -226,3 +226,50 @@ impl Coordinator {
         let _: Result<(), _> = self.hints.keep(self.host_id(), hint).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const KEPT: Result<(), NotKept> = Ok(());
+    const REFUSED: Result<(), NotKept> = Err(NotKept::TooMany);
+
+    fn of(write: usize, outcome: Result<(), NotKept>) -> Kept {
+        Kept { write, host: HostId(Uuid::from_u128(1)), outcome }
+    }
+
+    /// Writes with so many hints each.
+    fn settling(due: &[usize]) -> Settling {
+        let awaited = |due: &usize| Awaited { needs_hint: true, due: *due, kept: Vec::new() };
+        Settling(due.iter().map(awaited).collect())
+    }
+
+    #[test]
+    fn a_write_is_settled_by_its_own_hints_whatever_those_of_others_do() {
+        let mut settling = settling(&[2, 2, 2]);
+
+        settling.hear(of(0, KEPT));
+        settling.hear(of(1, REFUSED));
+        assert_eq!(settling.kept(0).map(<[_]>::len), Some(1), "one hint will do");
+        assert!(settling.kept(1).is_none(), "the other one may be kept");
+        assert!(settling.kept(2).is_none(), "nothing is known of it");
+        assert!(settling.is_open());
+
+        settling.hear(of(1, REFUSED));
+        settling.hear(of(2, KEPT));
+        assert_eq!(settling.kept(1).map(<[_]>::len), Some(2), "none is kept");
+        assert!(!settling.is_open());
+    }
+
+    #[test]
+    fn writes_that_need_no_hint_are_not_waited_for() {
+        let mut settling = settling(&[1, 0]);
+        assert!(settling.is_open());
+
+        settling.0[0].needs_hint = false;
+
+        assert!(!settling.is_open());
+    }
+}
