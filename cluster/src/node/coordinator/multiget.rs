@@ -98,7 +98,7 @@ impl Coordinator {
         }
         let picture = self.cluster.picture();
         let turns = Arc::new(Semaphore::new(ALONE_AT_ONCE));
-        let (mut refused, mut readings) = (Vec::new(), Vec::new());
+        let (mut refused, mut readings) = (Vec::new(), Vec::with_capacity(requests.len()));
         for (place, request) in requests.into_iter().enumerate() {
             let trace = self.trace("read", &request.table, &request.options);
             let patience = Patience::since(begun, &request.options, self.read_timeout.get());
