@@ -16,8 +16,13 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    counted::counted, error::RequestError, handoff::Hint, message::ReplicaError, node::handoff::NotKept,
-    node_id::HostId, time::Timestamp,
+    counted::{counted, is_or_are},
+    error::RequestError,
+    handoff::Hint,
+    message::ReplicaError,
+    node::handoff::NotKept,
+    node_id::HostId,
+    time::Timestamp,
 };
 
 /// How long a hint at level `any` may take beyond the deadline: only then is it known that no replica has answered.
@@ -45,15 +50,15 @@ pub(super) struct Kept {
     outcome: Result<(), NotKept>,
 }
 
-/// What came of some hints.
-pub(super) type Keeping = BoxFuture<'static, Vec<Kept>>;
+/// Hints on their way to the disk, if there are any.
+pub(super) type Keeping = Option<BoxFuture<'static, Vec<Kept>>>;
 
 impl Coordinator {
     /// Keeps writes for the replicas that missed them, whether somebody waits for it or not; ready when it is known what
     /// came of each hint. What cannot be kept leaves a mark that they have to be repaired.
     pub(super) fn keep_hints(&self, missed: Vec<Missed>) -> Keeping {
         if missed.is_empty() {
-            return async { Vec::new() }.boxed();
+            return None;
         }
         let hints = Arc::clone(&self.hints);
         let keep = move |Missed { write, host, hint }| {
@@ -63,37 +68,51 @@ impl Coordinator {
         let keeping = stream::iter(missed).map(keep).buffered(HINTS_AT_ONCE).collect();
         let task = self.tasks.spawn_on(keeping, &self.runtime);
         // Only a runtime that is being torn down drops the task.
-        task.map(Result::unwrap_or_default).boxed()
+        Some(task.map(Result::unwrap_or_default).boxed())
     }
 
-    /// What to tell the client of each write of a group. Where no replica has acknowledged one at level `any`, a hint that
-    /// is durable will do. Those for replicas that were down are being `kept`; those that were not heard get theirs now,
-    /// when the deadline may have passed.
+    /// What to tell the client of each write of a group, once the hints are durable for all that are known to have missed
+    /// it: those `of_dead` replicas, which are being kept, and those of replicas that have failed, which are begun now. If
+    /// that takes until the deadline, a level that is met is met all the same. Where no replica has acknowledged a write
+    /// at level `any`, a hint that is durable will do, for which some time is left when the deadline has passed.
     pub(super) async fn outcomes(
         &self,
         group: &mut Group,
         made_at: Timestamp,
-        kept: Keeping,
+        of_dead: Keeping,
         trace: &Trace,
     ) -> Vec<Outcome> {
-        if !group.writes.iter().any(Write::needs_hint) {
+        let of_live = self.keep_hints(group.missed_before_reply(made_at, self.host_id()));
+        let needs_hint = group.writes.iter().any(Write::needs_hint);
+        let hints: Vec<_> = of_dead.into_iter().chain(of_live).collect();
+        if !needs_hint && (hints.is_empty() || !group.writes.iter().any(Write::is_met)) {
             return group.outcomes(|_, _| None);
         }
-        let of_unheard = self.keep_hints(group.missed_by_live(made_at, Write::needs_hint));
-        let deadline = group.recipients.deadline.max(Instant::now() + LAST_RESORT);
-        let both = async { [kept.await, of_unheard.await].concat() };
-        let kept = timeout_at(deadline, both).await.ok();
-        if kept.is_none() {
-            helenus_storage::sometimes!("a hint at level any took too long");
+        let mut deadline = group.recipients.deadline;
+        if needs_hint {
+            deadline = deadline.max(Instant::now() + LAST_RESORT);
         }
+        let kept = timeout_at(deadline, self.kept_or_marked(hints)).await.ok();
+        if kept.is_none() {
+            helenus_storage::sometimes!("hints took too long");
+        }
+        trace.note(|| tell(kept.as_deref()));
         let timeout = group.recipients.timeout;
         group.outcomes(|number, write| {
             let of_write =
                 |kept: &Vec<Kept>| kept.iter().filter(|kept| kept.write == number).cloned().collect();
-            write
-                .needs_hint()
-                .then(|| self.settle_for_a_hint(write, timeout, kept.as_ref().map(of_write), trace))
+            write.needs_hint().then(|| self.settle_for_a_hint(write, timeout, kept.as_ref().map(of_write)))
         })
+    }
+
+    /// What came of hints, once they are durable, or the marks in their place.
+    async fn kept_or_marked(&self, hints: Vec<BoxFuture<'static, Vec<Kept>>>) -> Vec<Kept> {
+        let kept = join_all(hints).await.concat();
+        if kept.iter().any(|kept| kept.outcome.is_err()) {
+            // Tried again once a second; that storage fails is said there.
+            let _: Result<(), _> = self.hints.save_marks().await;
+        }
+        kept
     }
 
     /// Whether a hint satisfies a write; `kept` is what came of its hints, if that is known.
@@ -102,7 +121,6 @@ impl Coordinator {
         Write { level, quorum, .. }: &Write,
         timeout: Duration,
         kept: Option<Vec<Kept>>,
-        trace: &Trace,
     ) -> Result<(), RequestError> {
         let (level, required, shortages) = (*level, quorum.required(), Vec::new());
         let Some(kept) = kept else {
@@ -118,7 +136,6 @@ impl Coordinator {
         let hints = kept.iter().filter(|kept| kept.outcome.is_ok()).count();
         if hints > 0 {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
-            trace.note(|| format!("kept as a hint for {}", counted(hints, "replica")));
             return Ok(());
         }
         let doubt = kept.iter().find_map(|kept| match &kept.outcome {
@@ -166,4 +183,11 @@ impl Coordinator {
         // What cannot be kept leaves a mark.
         let _: Result<(), _> = self.hints.keep(self.host_id(), hint).await;
     }
+}
+
+/// What came of the hints of a group, in the words of a trace.
+fn tell(kept: Option<&[Kept]>) -> String {
+    let Some(kept) = kept else { return "its hints are not on disk in time".to_owned() };
+    let hints = kept.iter().filter(|kept| kept.outcome.is_ok()).count();
+    format!("{} {} on disk", counted(hints, "hint"), is_or_are(hints))
 }
