@@ -14,7 +14,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, timeout_at},
@@ -71,9 +71,7 @@ impl Coordinator {
         }
         let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
-            if let Some(kept) = self.keep_hints(group.missed_by_live(made_at)) {
-                kept.await;
-            }
+            self.keep_hints(group.missed_by_live(made_at)).count().await;
             return;
         };
         drop(permit);
@@ -88,9 +86,7 @@ impl Coordinator {
         // Where nobody has a write, this node lacks nothing.
         here.retain(|missed| group.writes[missed.write].applied > 0);
         self.try_all_again_here(here, group.recipients.deadline).await;
-        if let Some(kept) = kept {
-            kept.await;
-        }
+        kept.count().await;
     }
 
     /// That records exist, and how far stamps go: the first write of a node waits here for a sync, and one write in two
