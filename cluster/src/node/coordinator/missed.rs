@@ -65,7 +65,11 @@ impl Coordinator {
             let hints = Arc::clone(&hints);
             async move { Kept { write, host, outcome: hints.keep(host, &hint).await } }
         };
-        let keeping = stream::iter(missed).map(keep).buffered(HINTS_AT_ONCE).collect();
+        let mut keeping = stream::iter(missed).map(keep).buffered(HINTS_AT_ONCE).collect().boxed();
+        // Begun now and not when the task has its turn: so the hints mostly share the sync of the own replica's write.
+        if let Some(kept) = (&mut keeping).now_or_never() {
+            return Some(async { kept }.boxed());
+        }
         let task = self.tasks.spawn_on(keeping, &self.runtime);
         // Only a runtime that is being torn down drops the task.
         Some(task.map(Result::unwrap_or_default).boxed())
