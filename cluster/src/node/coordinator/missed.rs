@@ -112,8 +112,8 @@ impl Coordinator {
     /// What came of hints, once they are durable, or the marks in their place.
     async fn kept_or_marked(&self, hints: Vec<BoxFuture<'static, Vec<Kept>>>) -> Vec<Kept> {
         let kept = join_all(hints).await.concat();
-        if kept.iter().any(|kept| kept.outcome.is_err()) {
-            // Tried again once a second; that storage fails is said there.
+        if kept.iter().any(|kept| kept.outcome == Err(NotKept::TooMany)) {
+            // Nobody has waited for their marks. If storage fails, that is said once a second, when it is tried again.
             let _: Result<(), _> = self.hints.save_marks().await;
         }
         kept
