@@ -222,10 +222,6 @@ impl RunningNode {
             seed,
             spawners,
             inline_reads: false,
-            waits: {
-                let api = Arc::clone(&entrance.api);
-                Arc::new(move |why| api.starting_for(why))
-            },
         };
         // Before the node calls others, which call back at once.
         let socket = peers.listen().context("cannot listen for other nodes")?;
