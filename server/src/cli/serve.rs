@@ -184,6 +184,8 @@ struct RunningNode {
     advertised: String,
     /// Looks at the snitch's file, if it has one.
     watch: Option<JoinHandle<()>>,
+    /// Follows how busy the node is.
+    load: JoinHandle<()>,
 }
 
 impl RunningNode {
@@ -276,7 +278,8 @@ impl RunningNode {
             advertised,
             "serving"
         );
-        Ok(Self { engine, background, node, transport, peers, advertised, watch })
+        let load = tokio::spawn(Arc::clone(&entrance.api).watch_load());
+        Ok(Self { engine, background, node, transport, peers, advertised, watch, load })
     }
 
     /// What obeys the settings that change while the node runs.
@@ -337,6 +340,7 @@ impl RunningNode {
         }
         let end = Instant::now() + grace;
         let cut = doors.close(grace).await;
+        self.load.abort();
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut before their replies were through");
         }

@@ -115,7 +115,7 @@ impl Coordinator {
             settling.hear(kept);
         }
         if settling.has_unsaved_marks() {
-            // If storage fails, that is said once a second, when it is tried again.
+            // Nobody has waited for them. If storage fails, that is said once a second, when it is tried again.
             let _: Result<(), _> = self.hints.save_marks().await;
         }
     }
