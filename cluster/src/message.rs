@@ -15,7 +15,7 @@ use crate::{
     membership::{Exchange, GossipReply, GossipRequest},
     node_id::{ClusterId, Generation, HostId},
     partitioning::KeyRange,
-    quorum::{AsOf, Digest, PageLimits, ReplicaPage, Wants},
+    quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
     table::Table,
     time::Timestamp,
 };
@@ -148,6 +148,11 @@ pub enum Request {
         /// The record or its digest.
         wants: Wants,
     },
+    /// Read several records, each on its own; answered by [`Response::Multiget`].
+    Multiget {
+        /// In no order that matters.
+        gets: Vec<Get>,
+    },
     /// Apply writes that the receiver has missed, or none to ask how much it takes; answered by [`Response::Hinted`].
     Hints {
         /// In the order of their making.
@@ -182,8 +187,19 @@ pub enum Request {
 
 impl Request {
     /// The names of all kinds.
-    pub const VERBS: [&str; 10] =
-        ["exchange", "gossip", "schema", "write", "read", "hints", "acknowledge", "repair", "scan", "shadow"];
+    pub const VERBS: [&str; 11] = [
+        "exchange",
+        "gossip",
+        "schema",
+        "write",
+        "read",
+        "hints",
+        "acknowledge",
+        "repair",
+        "scan",
+        "shadow",
+        "multiget",
+    ];
 
     /// Its name, for logs.
     pub const fn name(&self) -> &'static str {
@@ -203,9 +219,26 @@ impl Request {
             Self::Repair { .. } => 7,
             Self::Scan { .. } => 8,
             Self::Shadow => 9,
+            Self::Multiget { .. } => 10,
         }
     }
 }
+
+/// One read of several in a message; its fields are those of [`Request::Read`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Get {
+    /// The table.
+    pub table: TableId,
+    /// The storage key.
+    pub key: Bytes,
+    /// The coordinator's clock.
+    pub as_of: AsOf,
+    /// The record or its digest.
+    pub wants: Wants,
+}
+
+/// What a replica holds of a key that was asked for with others.
+pub type Got = Result<Answer, ReplicaError>;
 
 /// Mutations with their final timestamps, and of which table each is.
 pub type Writes = Arc<Vec<(TableId, Mutation)>>;
@@ -264,6 +297,11 @@ pub enum Response {
     Record(Option<Record>),
     /// The digest of it.
     Digest(Digest),
+    /// To [`Request::Multiget`]. What does not fit beside the others is [`ReplicaError::TooLargeTogether`].
+    Multiget {
+        /// Of each read, in their order.
+        answers: Vec<Got>,
+    },
     /// To [`Request::Hints`].
     Hinted {
         /// So many of them, from the first on, are as durable as the replica's sync mode promises.
@@ -319,4 +357,7 @@ pub enum ReplicaError {
     /// The gossip was of another cluster.
     #[error("it belongs to another cluster")]
     OtherCluster,
+    /// The record does not fit into one answer with the others that were asked for: it is to be asked for alone.
+    #[error("the record is too large to be answered together with others")]
+    TooLargeTogether,
 }

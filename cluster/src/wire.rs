@@ -22,6 +22,11 @@
 //!                   length of the first,
 //!                   has upper bound bool
 //! 0x0A Shadow
+//! 0x0B Multiget     of each: table u32,  storage keys
+//!                   now µs, forgotten
+//!                   before µs, digest
+//!                   only bool, length
+//!                   of its key
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      results
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
@@ -32,6 +37,10 @@
 //! 0x88 Noted
 //! 0x89 Page         whole bool           records with their storage keys, as mutations of one row
 //! 0x8A Shadow       cluster id, if any
+//! 0x8B Multiget     of each: length of   records, as the storage engine encodes them
+//!                   its record (0 for
+//!                   none), or digest
+//!                   u128, or error
 //! 0xFF Failed       the replica's error
 //! ```
 //!
@@ -48,6 +57,8 @@
 //!
 //! Decoding trusts nothing: no input panics, and memory is reserved only for elements that the remaining bytes could
 //! hold.
+
+mod multiget;
 
 use std::time::Duration;
 
@@ -95,7 +106,7 @@ pub enum WireError {
 }
 
 /// Version of every verb of this build.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;
@@ -107,6 +118,7 @@ const REPAIR: u8 = 0x07;
 const ACKNOWLEDGE: u8 = 0x08;
 const SCAN: u8 = 0x09;
 const SHADOW: u8 = 0x0A;
+const MULTIGET: u8 = 0x0B;
 const EXCHANGE_ANSWER: u8 = 0x81;
 const WRITTEN: u8 = 0x82;
 const RECORD: u8 = 0x83;
@@ -117,6 +129,7 @@ const DIGEST: u8 = 0x87;
 const NOTED: u8 = 0x88;
 const PAGE: u8 = 0x89;
 const SHADOW_ANSWER: u8 = 0x8A;
+const MULTIGET_ANSWER: u8 = 0x8B;
 const FAILED: u8 = 0xFF;
 
 /// Encodes a request. The remaining time is rounded down to microseconds.
@@ -154,6 +167,10 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
             let fields = (table.0, now.0, (items, bytes, tombstones), first.len() as u64, until.is_some());
             let payload = [first, until.unwrap_or_default()].concat();
             Encoded { head: head(SCAN, header, &fields), payload: payload.into() }
+        }
+        Request::Multiget { gets } => {
+            let (fields, payload) = multiget::encode_gets(gets);
+            Encoded { head: head(MULTIGET, header, &fields), payload }
         }
         Request::Hints { hints } => Encoded { head: head(HINTS, header, &()), payload: of_tables(hints) },
     }
@@ -198,6 +215,7 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             let wants = if is_digest { Wants::Digest } else { Wants::Record };
             Request::Read { table: TableId(table), key: parts.payload.clone(), as_of, wants }
         }
+        (MULTIGET, VERSION) => Request::Multiget { gets: parts.gets()? },
         (HINTS, VERSION) => {
             parts.fields::<()>()?;
             Request::Hints { hints: parts.of_tables()? }
@@ -247,6 +265,10 @@ pub fn encode_response(message: &Message<Response>) -> Encoded {
             Encoded { head: head(HINTED, header, &(applied, grant)), payload: Bytes::new() }
         }
         Response::Digest(digest) => Encoded { head: head(DIGEST, header, digest), payload: Bytes::new() },
+        Response::Multiget { answers } => {
+            let (fields, payload) = multiget::encode_answers(answers);
+            Encoded { head: head(MULTIGET_ANSWER, header, &fields), payload }
+        }
         Response::Page(ReplicaPage { records, is_whole }) => {
             let rows = records.iter().map(|(key, record)| Mutation::single(key.clone(), record.clone()));
             let mut payload = BytesMut::with_capacity(rows.clone().map(|row| row.encoded_len()).sum());
@@ -302,6 +324,7 @@ pub fn decode_response(encoded: Encoded) -> Result<Message<Response>, WireError>
             parts.no_payload()?;
             Response::Digest(parts.fields()?)
         }
+        (MULTIGET_ANSWER, VERSION) => Response::Multiget { answers: parts.answers()? },
         (PAGE, VERSION) => {
             let is_whole = parts.fields()?;
             let records = parts.mutations()?.into_iter().map(only_row).collect::<Result<_, _>>()?;

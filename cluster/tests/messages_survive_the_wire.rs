@@ -13,12 +13,12 @@ use helenus_cluster::{
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
     message::{
-        Applied, ClientRequest, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Relay, ReplicaError, Request,
-        Response, Step, TrafficClass,
+        Applied, ClientRequest, Get, Got, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Relay, ReplicaError,
+        Request, Response, Step, TrafficClass,
     },
     node_id::{ClusterId, Generation, HostId},
     partitioning::KeyRange,
-    quorum::{self, AsOf, PageLimits, ReplicaPage, Wants},
+    quorum::{self, Answer, AsOf, PageLimits, ReplicaPage, Wants},
     table::{Definition, Replication, Table},
     time::Timestamp,
     wire::{Encoded, WireError, decode_request, decode_response, encode_request, encode_response},
@@ -202,7 +202,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0506{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0507{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -214,7 +214,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8506{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8507{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
@@ -223,6 +223,23 @@ fn gossip_is_these_bytes() {
 fn read(wants: Wants) -> Request {
     let as_of = AsOf { now: Timestamp(300), forgotten_before: Timestamp(7) };
     Request::Read { table: TableId(1024), key: "key".into(), as_of, wants }
+}
+
+fn get(key: &'static str, wants: Wants) -> Get {
+    let as_of = AsOf { now: Timestamp(300), forgotten_before: Timestamp(7) };
+    Get { table: TableId(1024), key: key.into(), as_of, wants }
+}
+
+/// What a replica holds of five keys.
+fn got() -> Response {
+    let answers = vec![
+        Ok(Answer::Record(Some(Record::plain(Timestamp(9), "value")))),
+        Ok(Answer::Record(None)),
+        Ok(Answer::Digest(quorum::Digest(300))),
+        Err(ReplicaError::TooLargeTogether),
+        Ok(Answer::Record(Some(Record::tombstone(Timestamp(1), Timestamp(2))))),
+    ];
+    Response::Multiget { answers }
 }
 
 /// One write was applied, by an owner.
@@ -260,26 +277,33 @@ fn requests_are_these_bytes() {
     let hints = Request::Hints { hints: vec![mutation_of(1024), mutation_of(1025)] };
     let of_two_tables = &*format!("00040000{mutation}01040000{mutation}");
     let golden = [
-        (Request::Exchange(exchange()), "0106", "", EXCHANGE),
-        (Request::Shadow, "0a06", "", ""),
-        (Request::Schema { facts: vec![table()] }, "0406", "", TABLE),
-        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0206", "00", ""),
-        (write(Relay::None), "0206", "00", of_two_tables),
-        (write(forward), "0206", &*forwarded, of_two_tables),
-        (write(acknowledge), "0206", &*acknowledged, of_two_tables),
+        (Request::Exchange(exchange()), "0107", "", EXCHANGE),
+        (Request::Shadow, "0a07", "", ""),
+        (Request::Schema { facts: vec![table()] }, "0407", "", TABLE),
+        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0207", "00", ""),
+        (write(Relay::None), "0207", "00", of_two_tables),
+        (write(forward), "0207", &*forwarded, of_two_tables),
+        (write(acknowledge), "0207", &*acknowledged, of_two_tables),
         (
             Request::Acknowledge { ticket: 300, results: vec![Ok(true), Err(ReplicaError::Expired)] },
-            "0806",
+            "0807",
             "ac020200010101",
             "",
         ),
-        (read(Wants::Record), "0306", "8008ac020700", "6b6579"),
-        (read(Wants::Digest), "0306", "8008ac020701", "6b6579"),
-        (repair, "0706", "8008", &mutation.repeat(2)),
-        (scan("key", None), "0906", "8008ac0264c801030300", "6b6579"),
-        (scan("key", Some("kez")), "0906", "8008ac0264c801030301", "6b65796b657a"),
-        (Request::Hints { hints: Vec::new() }, "0606", "", ""),
-        (hints, "0606", "", of_two_tables),
+        (read(Wants::Record), "0307", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0307", "8008ac020701", "6b6579"),
+        (Request::Multiget { gets: Vec::new() }, "0b07", "00", ""),
+        (
+            Request::Multiget { gets: vec![get("key", Wants::Record), get("", Wants::Digest)] },
+            "0b07",
+            "028008ac020700038008ac02070100",
+            "6b6579",
+        ),
+        (repair, "0707", "8008", &mutation.repeat(2)),
+        (scan("key", None), "0907", "8008ac0264c801030300", "6b6579"),
+        (scan("key", Some("kez")), "0907", "8008ac0264c801030301", "6b65796b657a"),
+        (Request::Hints { hints: Vec::new() }, "0607", "", ""),
+        (hints, "0607", "", of_two_tables),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -296,47 +320,50 @@ fn answers_are_these_bytes() {
     let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8106", "", EXCHANGE),
-        (Response::Shadow { cluster_id: None }, "8a06", "00", ""),
+        (Response::Exchange(exchange()), "8107", "", EXCHANGE),
+        (Response::Shadow { cluster_id: None }, "8a07", "00", ""),
         (
             Response::Shadow { cluster_id: Some(ClusterId(Uuid::from_u128(1))) },
-            "8a06",
+            "8a07",
             "011000000000000000000000000000000001",
             "",
         ),
-        (Response::Schema { facts: vec![table()] }, "8406", "", TABLE),
-        (Response::Written { results: vec![] }, "8206", "00", ""),
-        (written(), "8206", "010001", ""),
+        (Response::Schema { facts: vec![table()] }, "8407", "", TABLE),
+        (Response::Written { results: vec![] }, "8207", "00", ""),
+        (written(), "8207", "010001", ""),
         (
             Response::Written { results: vec![Ok(false), Err(ReplicaError::ClockSkew), Ok(true)] },
-            "8206",
+            "8207",
             "03000001040001",
             "",
         ),
-        (Response::Record(None), "8306", "", ""),
-        (Response::Record(Some(tombstone)), "8306", "", "12010200000000000000"),
-        (Response::Record(Some(expiring)), "8306", "", "1101020000000000000076"),
-        (Response::Digest(quorum::Digest(300)), "8706", "ac02", ""),
-        (Response::Hinted { applied: 300, grant }, "8606", "ac0280800101ff93ebdc03", ""),
-        (Response::Noted, "8806", "", ""),
-        (page(Vec::new(), true), "8906", "01", ""),
+        (Response::Record(None), "8307", "", ""),
+        (Response::Record(Some(tombstone)), "8307", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8307", "", "1101020000000000000076"),
+        (Response::Digest(quorum::Digest(300)), "8707", "ac02", ""),
+        (Response::Hinted { applied: 300, grant }, "8607", "ac0280800101ff93ebdc03", ""),
+        (Response::Noted, "8807", "", ""),
+        (Response::Multiget { answers: Vec::new() }, "8b07", "00", ""),
+        (got(), "8b07", "050000070000000001ac02010b00000a", "100976616c756512010200000000000000"),
+        (page(Vec::new(), true), "8907", "01", ""),
         (
             page(vec![("key".into(), Record::plain(Timestamp(9), "value"))], false),
-            "8906",
+            "8907",
             "00",
             RECORD_OF_PAGE,
         ),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff06", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff06", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff06", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff06", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff06", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff06", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff06", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff06", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff06", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff06", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff06", "0a", ""),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff07", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff07", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff07", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff07", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff07", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff07", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff07", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff07", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff07", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff07", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff07", "0a", ""),
+        (Response::Failed(ReplicaError::TooLargeTogether), "ff07", "0b", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -357,14 +384,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 6)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 7)), Err(unsupported(3, 7)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 6)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 7)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 8)), Err(unsupported(3, 8)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 7)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 7;
+        head[1] = 8;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 7)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 8)));
 }
 
 #[test]
@@ -392,7 +419,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 6, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 7, .. })));
 }
 
 #[test]
@@ -411,10 +438,21 @@ fn bytes_too_few_or_too_many_are_malformed() {
         decode_response(Encoded { payload, ..encoded })
     };
     let record = || Response::Record(Some(Record::tombstone(Timestamp(1), Timestamp(1))));
-    for body in [written(), Response::Failed(ReplicaError::Expired), record()] {
+    for body in [written(), Response::Failed(ReplicaError::Expired), record(), got()] {
         assert!(matches!(with_payload(body, b"x"), Err(WireError::Malformed(_))));
     }
-    assert!(with_payload(record(), b"").is_ok());
+    assert!(with_payload(record(), b"").is_ok() && with_payload(got(), b"").is_ok());
+    let shortened =
+        |Encoded { head, payload }: Encoded| Encoded { head, payload: payload.slice(..payload.len() - 1) };
+    let answers = shortened(encode_response(&response(got())));
+    assert!(matches!(decode_response(answers), Err(WireError::Malformed(_))));
+    let gets = Request::Multiget { gets: vec![get("key", Wants::Record), get("other key", Wants::Digest)] };
+    let encoded = encode_request(&request(gets));
+    let payload = [encoded.payload.as_ref(), b"x"].concat().into();
+    let longer = Encoded { payload, ..encoded.clone() };
+    for damaged in [shortened(encoded), longer] {
+        assert!(matches!(decode_request(damaged), Err(WireError::Malformed(_))));
+    }
 }
 
 #[test]
@@ -444,9 +482,9 @@ fn steps_of(steps: Vec<Step>) -> Vec<Step> {
 fn steps_take_room_only_in_the_answers_that_tell_any() {
     let answer = |steps| Message { header: Header { steps, ..header() }, body: written() };
 
-    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8206{HEADER}010001"));
+    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8207{HEADER}010001"));
     let told = encode_response(&answer(vec![step(300, "x")]));
-    assert_eq!(hex(&told.head), format!("8206{}{}01ac020178010001", "3200", &HEADER[4..]));
+    assert_eq!(hex(&told.head), format!("8207{}{}01ac020178010001", "3200", &HEADER[4..]));
 }
 
 #[test]
@@ -474,7 +512,7 @@ fn steps_that_a_peer_tells_beyond_their_bounds_are_cut() {
             header.chunks(2).map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap());
         let header: Vec<u8> = header.chain(told.iter().copied()).collect();
         let length = u16::try_from(header.len()).unwrap().to_le_bytes();
-        let head = [&[0x82, 6][..], &length, &header, &[1, 0, 1]].concat();
+        let head = [&[0x82, 7][..], &length, &header, &[1, 0, 1]].concat();
         decode_response(Encoded { head: head.into(), payload: Bytes::new() })
     };
 
@@ -679,7 +717,19 @@ fn requests() -> impl Strategy<Value = Request> {
             },
         ),
         of_tables().prop_map(|hints| Request::Hints { hints }),
+        prop::collection::vec(gets(), 0..4).prop_map(|gets| Request::Multiget { gets }),
     ]
+}
+
+fn gets() -> impl Strategy<Value = Get> {
+    (any::<u32>(), bytes(), any::<(u64, u64)>(), any::<bool>()).prop_map(
+        |(table, key, (now, forgotten_before), is_digest)| Get {
+            table: TableId(table),
+            key,
+            as_of: AsOf { now: Timestamp(now), forgotten_before: Timestamp(forgotten_before) },
+            wants: if is_digest { Wants::Digest } else { Wants::Record },
+        },
+    )
 }
 
 fn results() -> impl Strategy<Value = Vec<Applied>> {
@@ -689,6 +739,16 @@ fn results() -> impl Strategy<Value = Vec<Applied>> {
         ".*".prop_map(|text| Err(ReplicaError::Storage(text))),
     ];
     prop::collection::vec(applied, 0..4)
+}
+
+fn answers() -> impl Strategy<Value = Vec<Got>> {
+    let answer = prop_oneof![
+        prop::option::of(records()).prop_map(|record| Ok(Answer::Record(record))),
+        any::<u128>().prop_map(|digest| Ok(Answer::Digest(quorum::Digest(digest)))),
+        Just(Err(ReplicaError::TooLargeTogether)),
+        ".*".prop_map(|text| Err(ReplicaError::Storage(text))),
+    ];
+    prop::collection::vec(answer, 0..4)
 }
 
 fn of_tables() -> impl Strategy<Value = Vec<(TableId, Mutation)>> {
@@ -704,6 +764,7 @@ fn responses() -> impl Strategy<Value = Response> {
         gossip_answers().prop_map(gossiped),
         facts().prop_map(|facts| Response::Schema { facts }),
         results().prop_map(|results| Response::Written { results }),
+        answers().prop_map(|answers| Response::Multiget { answers }),
         prop::option::of(records()).prop_map(Response::Record),
         Just(Response::Noted),
         (prop::collection::vec((bytes(), records()), 0..4), any::<bool>())

@@ -5,8 +5,16 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use helenus_server::http::Surface;
 use serde_json::{Value, json};
-use support::{Reply, served_node::ServedNode};
+use support::{
+    Reply, ask,
+    scripted::{AWAITS_A_READ, Scripted, serve},
+    served_node::ServedNode,
+    within_patience,
+};
 
 async fn batch(node: &ServedNode, body: &Value) -> Reply {
     node.ask("POST", "/v1/batch", &body.to_string()).await
@@ -43,6 +51,24 @@ async fn operations_on_one_key_take_effect_in_array_order() {
         assert_eq!((&result[3]["deleted"], &result[3]["timestamp"]), (&true.into(), &result[2]["timestamp"]));
         assert_eq!((&result[0]["required"], &result[0]["acknowledged"]), (&1.into(), &1.into()));
     }
+}
+
+#[tokio::test]
+async fn a_key_goes_on_while_an_operation_on_another_one_takes_its_time() {
+    let served = serve(Arc::new(Scripted::default()), Surface::Both).await;
+    let slow = json!({ "op": "put", "table": "default", "key": AWAITS_A_READ, "value": "v" });
+    let put = json!({ "op": "put", "table": "default", "key": "quick", "value": "w" });
+    let get = json!({ "op": "get", "table": "default", "key": "quick" });
+
+    let body = json!({ "consistency": "one", "operations": [slow, put, get] }).to_string();
+    let head = format!("POST /v1/batch HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+
+    let reply = within_patience("the read", ask(served.address, head + &body)).await;
+
+    // The first one is done once the last one is made.
+    let statuses: Vec<_> =
+        reply.json()["results"].as_array().unwrap().iter().map(|result| result["status"].clone()).collect();
+    assert_eq!(statuses, [200, 200, 200], "{reply:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     membership::{Exchange, Gossip, GossipAnswer, GossipReply, GossipRequest},
-    message::{Applied, Header, Message, Relay, ReplicaError, Request, Response, Writes},
+    message::{Applied, Get, Header, Message, Relay, ReplicaError, Request, Response, Writes},
     node_id::{ClusterId, HostId},
     quorum::Answer,
 };
@@ -72,10 +72,8 @@ impl Node {
 
     async fn perform(&self, header: &Header, body: Request, steps: &Steps) -> Result<Response, ReplicaError> {
         // Half of the time is kept for what is asked of the tables that it knows.
-        let deadline = Instant::now() + header.remaining / 2;
-        for table in tables_of(&body) {
-            self.schema.learn_from(header, table, deadline).await;
-        }
+        let begun = Instant::now();
+        self.schema.learn_from(header, || tables_of(&body), begun + header.remaining / 2).await;
         if matches!(body, Request::Write { .. } | Request::Repair { .. } | Request::Hints { .. }) {
             // In this order, as the proof of `membership` wants it: either the removal of the sender is seen here, or a
             // joining node that is told of the removal is told of records too.
@@ -122,6 +120,11 @@ impl Node {
                     Answer::Record(record) => Response::Record(record),
                     Answer::Digest(digest) => Response::Digest(digest),
                 }
+            }
+            Request::Multiget { gets } => {
+                // What is left of the time is for the way back: one late record does not keep the others from it.
+                let until = begun + header.remaining * 3 / 4;
+                Response::Multiget { answers: self.replica.multiget(gets, until, steps).await }
             }
         })
     }
@@ -216,16 +219,17 @@ impl Node {
     }
 }
 
-/// The tables that a request names; one that is named several times in a row, once.
+/// The tables that a request names, some of them more than once.
 fn tables_of(request: &Request) -> impl Iterator<Item = TableId> + '_ {
-    let (one, of_each): (_, &[(TableId, Mutation)]) = match request {
+    let (one, written, read): (_, &[(TableId, Mutation)], &[Get]) = match request {
         Request::Read { table, .. } | Request::Repair { table, .. } | Request::Scan { table, .. } => {
-            (Some(*table), &[])
+            (Some(*table), &[], &[])
         }
-        Request::Write { writes, .. } => (None, writes),
-        Request::Hints { hints } => (None, hints),
-        _ => (None, &[]),
+        Request::Multiget { gets } => (None, &[], gets),
+        Request::Write { writes, .. } => (None, writes, &[]),
+        Request::Hints { hints } => (None, hints, &[]),
+        _ => (None, &[], &[]),
     };
-    let runs = of_each.chunk_by(|(one, _), (next, _)| one == next);
-    one.into_iter().chain(runs.map(|run| run[0].0))
+    let written = written.iter().map(|(table, _)| *table);
+    one.into_iter().chain(written).chain(read.iter().map(|get| get.table))
 }

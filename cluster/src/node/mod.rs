@@ -66,13 +66,14 @@ pub use reports::{
 };
 pub use requests::{
     Change, Failure, Met, ReadOutcome, ReadRequest, RequestOptions, ScanOutcome, ScanRequest, TraceEvent,
-    WriteOutcome, WriteRequest,
+    WriteOutcome, WriteRequest, in_order,
 };
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{AdmittedUpkeep, Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
+use futures_util::{Stream, StreamExt};
 use helenus_storage::Engine;
 use parking_lot::Mutex;
 use tokio::{
@@ -343,18 +344,21 @@ impl Node {
     /// # Errors
     /// [`RequestError`] says what is known of the outcome.
     pub async fn write(&self, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        self.write_batch(vec![request]).await.pop().expect("each request has its outcome")
+        let mut outcomes = pin!(self.write_batch(vec![request]));
+        outcomes.next().await.expect("each request has its outcome").1
     }
 
-    /// Coordinates writes, each as [`Node::write`] does; what came of each, in their order. Those of one key take effect
-    /// in their order, others concurrently. The more of them have the same replicas, the less they cost.
-    pub async fn write_batch(&self, requests: Vec<WriteRequest>) -> Vec<Result<WriteOutcome, Failure>> {
+    /// Coordinates writes, each as [`Node::write`] does; what came of each, with its place among them, as it comes. Those of
+    /// one key take effect in their order, others concurrently. The more of them have the same replicas, the less they cost.
+    pub fn write_batch(
+        &self,
+        requests: Vec<WriteRequest>,
+    ) -> impl Stream<Item = (usize, Result<WriteOutcome, Failure>)> + Send {
         let evictions = self.cluster.evictions();
-        let outcomes = self.coordinator.write_batch(requests).await.into_iter();
-        let checked = |outcome: WriteOutcome| {
+        let checked = move |outcome: WriteOutcome| {
             self.check_listed_since(evictions, &outcome.met, Some(outcome.timestamp)).map(|()| outcome)
         };
-        outcomes.map(|outcome| outcome.and_then(checked)).collect()
+        self.coordinator.write_batch(requests).map(move |(place, outcome)| (place, outcome.and_then(checked)))
     }
 
     /// Coordinates a read.
@@ -366,6 +370,19 @@ impl Node {
         let outcome = self.coordinator.read(request).await?;
         self.check_listed_since(evictions, &outcome.met, None)?;
         Ok(outcome)
+    }
+
+    /// Coordinates reads, each as [`Node::read`] does, all of them concurrently; what came of each, with its place among
+    /// them, as it comes. The more of them have a replica in common, the less they cost.
+    pub fn read_batch(
+        &self,
+        requests: Vec<ReadRequest>,
+    ) -> impl Stream<Item = (usize, Result<ReadOutcome, Failure>)> + Send {
+        let evictions = self.cluster.evictions();
+        let checked = move |outcome: ReadOutcome| {
+            self.check_listed_since(evictions, &outcome.met, None).map(|()| outcome)
+        };
+        self.coordinator.read_batch(requests).map(move |(place, outcome)| (place, outcome.and_then(checked)))
     }
 
     /// What each replica of a key holds, those that do not answer within a second left out. Repairs nothing.

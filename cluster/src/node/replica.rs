@@ -10,12 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 use helenus_storage::{Mutation, Record, RecordKind, ScanEnd, ScanLimits, TableId};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    message::{Applied, ReplicaError},
+    message::{Applied, Get, Got, ReplicaError},
     node::{
         clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
         own_trees, steps::Steps, table_meters::TableMeters,
@@ -24,6 +24,12 @@ use crate::{
     quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
     time::Timestamp,
 };
+
+/// The records of one answer are no longer than this together: so it fits into the smallest frame that a node may be told
+/// to take.
+const MULTIGET_BYTES: usize = 48 << 10;
+/// Reads of one message that wait for the disk at once.
+const READS_AT_ONCE: usize = 32;
 
 /// The replica of this node.
 #[derive(Debug)]
@@ -141,6 +147,30 @@ impl Replica {
                 Answer::Digest(digest)
             }
         })
+    }
+
+    /// As [`Replica::read`], of several keys: as much as fits into one answer, whose records take [`MULTIGET_BYTES`] at
+    /// most. What is not read in time has expired.
+    pub(crate) async fn multiget(&self, gets: Vec<Get>, until: Instant, steps: &Steps) -> Vec<Got> {
+        let read = |Get { table, key, as_of, wants }| async move {
+            let read = timeout_at(until, self.read(table, key, as_of, wants, steps));
+            read.await.unwrap_or(Err(ReplicaError::Expired))
+        };
+        let mut room = MULTIGET_BYTES;
+        let fit = |got: Got| match &got {
+            Ok(Answer::Record(Some(record))) => match room.checked_sub(record.encoded_len()) {
+                Some(left) => {
+                    room = left;
+                    got
+                }
+                None => {
+                    helenus_storage::sometimes!("a record did not fit beside others");
+                    Err(ReplicaError::TooLargeTogether)
+                }
+            },
+            _ => got,
+        };
+        stream::iter(gets).map(read).buffered(READS_AT_ONCE).map(fit).collect().await
     }
 
     /// What it holds of a range.

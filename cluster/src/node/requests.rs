@@ -1,8 +1,9 @@
 //! What clients ask of a node, and what it answers them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use helenus_storage::{Record, Timestamp};
 use serde::Serialize;
 
@@ -155,4 +156,10 @@ pub struct Failure {
     pub trace: Vec<TraceEvent>,
     /// The timestamp of a write that may be applied all the same.
     pub stamped: Option<Timestamp>,
+}
+
+/// What came of the requests of a batch, in their order, once all is known.
+pub async fn in_order<T>(outcomes: impl Stream<Item = (usize, T)>) -> Vec<T> {
+    let outcomes: BTreeMap<usize, T> = outcomes.collect().await;
+    outcomes.into_values().collect()
 }

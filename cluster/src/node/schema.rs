@@ -89,8 +89,17 @@ pub(crate) struct SchemaKeeper {
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
     peers: Arc<Peers>,
-    /// When others were last asked for a table that this node does not know; held while they are.
-    asked: Mutex<Option<Instant>>,
+    /// Held while others are asked.
+    asked: Mutex<Asked>,
+}
+
+/// Who was asked for tables last.
+#[derive(Debug, Default)]
+struct Asked {
+    /// When members were, for a name that this node does not know.
+    for_a_name: Option<Instant>,
+    /// Which member was, for what it knows, and when.
+    of: Option<(HostId, Instant)>,
 }
 
 impl SchemaKeeper {
@@ -164,34 +173,46 @@ impl SchemaKeeper {
     pub(crate) async fn look_for(&self, name: &str, deadline: Instant) {
         let Ok(mut asked) = timeout_at(deadline, self.asked.lock()).await else { return };
         let is_known = self.cluster.picture().table(name).is_some();
-        if is_known || asked.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+        if is_known || asked.for_a_name.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
             return;
         }
         helenus_storage::sometimes!("a table was asked for that this node did not know");
         let members: Vec<_> = self.live_members().into_iter().take(ASKED).collect();
         join_all(members.iter().map(|member| self.swap(member, deadline))).await;
-        *asked = Some(Instant::now());
+        asked.for_a_name = Some(Instant::now());
     }
 
-    /// Asks the node that sent a request about a table which this one does not know, of whose schema the version differs.
-    pub(crate) async fn learn_from(&self, header: &Header, table: TableId, deadline: Instant) {
+    /// Asks the node that sent a request about tables of which this one does not know all, if the version of its schema
+    /// differs.
+    pub(crate) async fn learn_from<T: Iterator<Item = TableId>>(
+        &self,
+        header: &Header,
+        tables: impl Fn() -> T,
+        deadline: Instant,
+    ) {
         let is_known = || {
             let picture = self.cluster.picture();
-            picture.view().tables().by_id(table).is_some()
-                || picture.schema_version() == header.schema_version
+            picture.schema_version() == header.schema_version
+                || tables().all(|table| picture.view().tables().by_id(table).is_some())
         };
-        if is_known() {
+        if !is_known() {
+            helenus_storage::sometimes!("a request was about a table that its replica did not know");
+            // If it fails, the request does: the table is still unknown.
+            self.ask(header.sender, is_known, deadline).await;
+        }
+    }
+
+    /// Asks a member what it knows, unless what others have asked meanwhile will do, or was asked of the same one.
+    async fn ask(&self, host_id: HostId, will_do: impl Fn() -> bool, deadline: Instant) {
+        let Some(member) = self.cluster.picture().destination(host_id) else { return };
+        let called = Instant::now();
+        let Ok(mut asked) = timeout_at(deadline, self.asked.lock()).await else { return };
+        let is_asked = asked.of.is_some_and(|(whom, at)| whom == host_id && at >= called);
+        if will_do() || is_asked {
             return;
         }
-        let Some(sender) = self.cluster.picture().destination(header.sender) else { return };
-        let Ok(_turn) = timeout_at(deadline, self.asked.lock()).await else { return };
-        // Whoever had the turn before may have asked already.
-        if is_known() {
-            return;
-        }
-        helenus_storage::sometimes!("a request was about a table that its replica did not know");
-        // If it fails, the request does: the table is still unknown.
-        let _: Result<(), _> = self.swap(&sender, deadline).await.map(drop);
+        asked.of = Some((host_id, Instant::now()));
+        let _: Result<(), _> = self.swap(&member, deadline).await.map(drop);
     }
 
     /// Whether a table is gone. Asks a member, who says that there is no such table, what it knows.
@@ -200,15 +221,10 @@ impl SchemaKeeper {
         if is_gone() {
             return true;
         }
-        let picture = self.cluster.picture();
-        let Some(member) = says_so.and_then(|host_id| picture.destination(host_id)) else { return false };
-        let Ok(_turn) = timeout_at(deadline, self.asked.lock()).await else { return false };
-        // Whoever had the turn before may have asked already.
-        if !is_gone() {
-            helenus_storage::sometimes!("a replica knew before its coordinator that a table is gone");
-            // If it fails, nobody knows more than before.
-            let _: Result<(), _> = self.swap(&member, deadline).await.map(drop);
-        }
+        let Some(member) = says_so else { return false };
+        helenus_storage::sometimes!("a replica knew before its coordinator that a table is gone");
+        // If it fails, nobody knows more than before.
+        self.ask(member, is_gone, deadline).await;
         is_gone()
     }
 

@@ -20,8 +20,8 @@ use crate::{
     error::RequestError,
     membership::MemberState,
     node::{
-        ClusterStatus, HintStatus, MemberStatus, Node, ReadOutcome, ReadRequest, Readiness, ScanOutcome,
-        ScanRequest, WriteOutcome, WriteRequest,
+        ClusterStatus, Failure, HintStatus, MemberStatus, Node, ReadOutcome, ReadRequest, Readiness,
+        ScanOutcome, ScanRequest, WriteOutcome, WriteRequest, in_order,
         randomness::{Stream, stream},
     },
     settings::Settings,
@@ -184,16 +184,20 @@ impl SimulatedCluster {
         patience: Duration,
     ) -> Vec<Reply<WriteOutcome>> {
         let count = requests.len();
-        let batch = async |node: Arc<Node>| Ok(node.write_batch(requests).await);
-        let each = |reply: Reply<WriteOutcome>| vec![reply; count];
-        match self.ask(coordinator, patience, batch).await {
-            Reply::Answer(Ok(outcomes)) => {
-                outcomes.into_iter().map(|outcome| Reply::Answer(outcome.map_err(|f| f.error))).collect()
-            }
-            Reply::Answer(Err(error)) => each(Reply::Answer(Err(error))),
-            Reply::Refused => each(Reply::Refused),
-            Reply::Silence(why) => each(Reply::Silence(why)),
-        }
+        let batch = async |node: Arc<Node>| Ok(in_order(node.write_batch(requests)).await);
+        each_of(count, self.ask(coordinator, patience, batch).await)
+    }
+
+    /// Asks a node to coordinate reads together; the client waits no longer than its patience.
+    pub async fn read_batch(
+        &self,
+        coordinator: u32,
+        requests: Vec<ReadRequest>,
+        patience: Duration,
+    ) -> Vec<Reply<ReadOutcome>> {
+        let count = requests.len();
+        let batch = async |node: Arc<Node>| Ok(in_order(node.read_batch(requests)).await);
+        each_of(count, self.ask(coordinator, patience, batch).await)
     }
 
     /// Asks a node to coordinate a read; the client waits no longer than its patience.
@@ -308,6 +312,18 @@ impl SimulatedCluster {
         };
         // Late or not, the caller goes on.
         let _: Result<(), _> = timeout(Duration::from_secs(30), serving).await;
+    }
+}
+
+/// What a client hears of each of so many requests.
+fn each_of<T: Clone>(count: usize, reply: Reply<Vec<Result<T, Failure>>>) -> Vec<Reply<T>> {
+    match reply {
+        Reply::Answer(Ok(outcomes)) => {
+            outcomes.into_iter().map(|outcome| Reply::Answer(outcome.map_err(|f| f.error))).collect()
+        }
+        Reply::Answer(Err(error)) => vec![Reply::Answer(Err(error)); count],
+        Reply::Refused => vec![Reply::Refused; count],
+        Reply::Silence(why) => vec![Reply::Silence(why); count],
     }
 }
 

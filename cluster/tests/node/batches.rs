@@ -7,7 +7,7 @@ use helenus_cluster::{
     consistency::Consistency::{self, All, Any, LocalOne, One, Quorum},
     error::RequestError,
     message::ReplicaError,
-    node::{Change, Failure, WriteOutcome, WriteRequest},
+    node::{Change, Failure, WriteOutcome, WriteRequest, in_order},
     table::{Definition, Replication},
     time::{Timestamp, WallClock},
 };
@@ -35,7 +35,7 @@ async fn define(cluster: &Cluster, table: &str, definition: Definition) {
 
 /// What came of each, by the first node.
 async fn batch(cluster: &Cluster, requests: Vec<WriteRequest>) -> Vec<Result<WriteOutcome, RequestError>> {
-    let outcomes = cluster.node("n1").write_batch(requests).await;
+    let outcomes = in_order(cluster.node("n1").write_batch(requests)).await;
     outcomes.into_iter().map(|outcome| outcome.map_err(|Failure { error, .. }| error)).collect()
 }
 
@@ -306,6 +306,12 @@ async fn a_table_dropped_under_a_batch_is_gone_for_its_writes_alone() {
     assert!(
         matches!(&outcomes[1], Err(RequestError::Failed { received: 0, failures, .. }) if failures.len() == 3)
     );
+    // Whether the table is gone, one is asked once for all of them.
+    let swaps = cluster.network.swaps();
+    let of_users = puts(20, All).into_iter().map(|request| of_table("users", request)).collect();
+    let outcomes = batch(&cluster, of_users).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(RequestError::Failed { received: 0, .. }))));
+    assert_eq!(cluster.network.swaps() - swaps, 1);
     assert_eq!(
         cluster
             .read("n2", "three", All)

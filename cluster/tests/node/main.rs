@@ -14,6 +14,7 @@ mod forming;
 mod hints;
 mod identity;
 mod joining;
+mod multigets;
 mod quorums;
 mod readiness;
 mod reads;

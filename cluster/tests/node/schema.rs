@@ -9,7 +9,7 @@ use helenus_cluster::{
         All, Any, Count, EachQuorum, LocalQuorum, LocalSerial, One, Quorum, Serial, Three, Two,
     },
     error::RequestError,
-    message::{Header, Message, Request, Response, TrafficClass},
+    message::{Get, Header, Message, ReplicaError, Request, Response, TrafficClass},
     node::{ReadRequest, Readiness, Report, ScanRequest, SchemaChange, SchemaError, Topic, WriteRequest},
     quorum::{AsOf, Wants},
     table::{DEFAULT_TABLE_ID, Definition, Refusal, Replication, Table},
@@ -609,5 +609,28 @@ async fn many_requests_about_an_unknown_table_ask_for_it_once() {
         assert_eq!(answer.body, Response::Record(None));
     }
 
+    assert_eq!(cluster.network.swaps() - swaps, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_about_tables_that_nobody_knows_asks_for_them_once() {
+    let cluster = Cluster::of(3).await;
+    let (sender, target) = (cluster.node("n1").host_id(), cluster.node("n3").host_id());
+    let header = Header { schema_version: 4711, ..header(sender, Some(target), TrafficClass::Request) };
+    let as_of = AsOf::default();
+    let get = |number: u32| Get {
+        table: TableId(first_id("users").0 + number % 7),
+        key: Bytes::from_static(b"k"),
+        as_of,
+        wants: Wants::Record,
+    };
+    let swaps = cluster.network.swaps();
+
+    let body = Request::Multiget { gets: (0..50).map(get).collect() };
+    let answer = cluster.node("n3").handle(Message { header, body }).await.body;
+
+    let Response::Multiget { answers } = answer else { panic!("{answer:?}") };
+    assert_eq!(answers.len(), 50);
+    assert!(answers.iter().all(|answer| matches!(answer, Err(ReplicaError::NoSuchTable(_)))), "{answers:?}");
     assert_eq!(cluster.network.swaps() - swaps, 1);
 }

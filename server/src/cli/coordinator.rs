@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    http::Coordinate,
+    http::{Coordinate, Outcomes},
     peer::{PeerListener, TcpTransport},
 };
 
@@ -63,12 +63,16 @@ impl Coordinate for Coordinator {
         Box::pin(self.node.write(request))
     }
 
-    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>> {
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> Outcomes<'_, WriteOutcome> {
         Box::pin(self.node.write_batch(requests))
     }
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(self.node.read(request))
+    }
+
+    fn read_batch(&self, requests: Vec<ReadRequest>) -> Outcomes<'_, ReadOutcome> {
+        Box::pin(self.node.read_batch(requests))
     }
 
     fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>> {

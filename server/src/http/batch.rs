@@ -6,18 +6,15 @@
 //!      ▼
 //!  operations, each checked by itself ── its own 400 ──────────────────────┐
 //!      │ of each key its next writes, or its next reads                    ▼
-//!      ▼        ▲ again, until none is left                     {"results": [{"status": 200, …}, …]}
-//!  Node::{write_batch, read} ──────────────────────────────────────────────┘
+//!      ▼        ▲ its next ones, once they are done              {"results": [{"status": 200, …}, …]}
+//!  Node::{write_batch, read_batch} ────────────────────────────────────────┘
 //! ```
 //!
-//! Writes go to the coordinator together, which sends those with the same replicas in one message to each. Several writes
-//! of one key may be among them: they are stamped in their order, and so take effect in it. A read waits for the writes
-//! of its key before it, and a write for the reads; two reads of one key are made one after the other. Every operation is
-//! placed and judged by itself: there is no atomicity across keys. A client that hangs up leaves what was not sent yet
-//! undone.
-//!
-//! Reads are not grouped: each is a request of its own to the coordinator. One may need a second round, another replica
-//! or a repair where the next does not.
+//! Writes go to the coordinator together, which sends those with the same replicas in one message to each; and so do reads,
+//! of which it sends those that a replica is asked for in one message. Several writes of one key may be among them: they
+//! are stamped in their order, and so take effect in it. A read waits for the writes of its key before it, and a write for
+//! the reads; two reads of one key are made one after the other. No key waits for another one. Every operation is placed
+//! and judged by itself: there is no atomicity across keys. A client that hangs up leaves what was not sent yet undone.
 //!
 //! Reading order: this page, [`errand`], [`operation`], [`result`].
 

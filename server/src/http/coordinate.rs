@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::future::BoxFuture;
+use futures_util::{future::BoxFuture, stream::BoxStream};
 use helenus_cluster::{
     error::RequestError,
     message::ReplicaError,
@@ -16,6 +16,9 @@ use helenus_cluster::{
 };
 use tokio::time::Instant;
 
+/// What came of the requests of a batch, each with its place among them.
+pub type Outcomes<'a, T> = BoxStream<'a, (usize, Result<T, Failure>)>;
+
 /// A coordinator: the node in production; in tests a scripted one too, because most errors that a reply must tell
 /// apart need several nodes and a fault between them.
 pub trait Coordinate: Send + Sync + 'static {
@@ -23,10 +26,12 @@ pub trait Coordinate: Send + Sync + 'static {
     fn has_room(&self) -> bool;
     /// Coordinates a write.
     fn write(&self, request: WriteRequest) -> BoxFuture<'_, Result<WriteOutcome, Failure>>;
-    /// Coordinates writes; what came of each, in their order.
-    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>>;
+    /// Coordinates writes; what came of each, with its place among them, as it comes.
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> Outcomes<'_, WriteOutcome>;
     /// Coordinates a read.
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>>;
+    /// Coordinates reads; what came of each, with its place among them, as it comes.
+    fn read_batch(&self, requests: Vec<ReadRequest>) -> Outcomes<'_, ReadOutcome>;
     /// What each replica of a key holds.
     fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>>;
     /// Coordinates a page of a scan.
@@ -79,12 +84,16 @@ impl Coordinate for Node {
         Box::pin(Node::write(self, request))
     }
 
-    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>> {
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> Outcomes<'_, WriteOutcome> {
         Box::pin(Node::write_batch(self, requests))
     }
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {
         Box::pin(Node::read(self, request))
+    }
+
+    fn read_batch(&self, requests: Vec<ReadRequest>) -> Outcomes<'_, ReadOutcome> {
+        Box::pin(Node::read_batch(self, requests))
     }
 
     fn look_up<'a>(&'a self, table: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<LookUp, RequestError>> {

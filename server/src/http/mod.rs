@@ -76,7 +76,7 @@ use self::{
     problem::{Access, Kind, Problem},
 };
 pub use self::{
-    coordinate::Coordinate,
+    coordinate::{Coordinate, Outcomes},
     routes::Routes,
     settings::{Controls, Obey},
 };

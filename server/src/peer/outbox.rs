@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use helenus_cluster::{
     membership::{Gossip, digest::Delta},
-    message::{Message, Request},
+    message::{Get, Message, Request},
     node::transport::CallError,
     wire::Encoded,
 };
@@ -283,6 +283,7 @@ fn estimated_bytes(request: &Request) -> usize {
         + match request {
             Request::Write { writes, .. } => writes.iter().map(|(_, mutation)| mutation.encoded_len()).sum(),
             Request::Read { key, .. } => key.len(),
+            Request::Multiget { gets } => gets.iter().map(|get| size_of::<Get>() + get.key.len()).sum(),
             Request::Repair { mutations, .. } => mutations.iter().map(Mutation::encoded_len).sum(),
             Request::Scan { range, .. } => range.from.len() + range.until.as_ref().map_or(0, Bytes::len),
             Request::Hints { hints } => hints.iter().map(|(_, mutation)| mutation.encoded_len()).sum(),

@@ -324,7 +324,7 @@ mod tests {
             requests: RequestCounters {
                 digest_mismatches: 8,
                 background_repairs: 9,
-                expired_during: [0, 0, 0, 3, 0, 0, 0, 0, 0, 0],
+                expired_during: [0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0],
                 ..RequestCounters::default()
             },
             ..NodeCounters::default()

@@ -11,7 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt, join_all, ready};
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, FutureExt, ready},
+    stream::{self, FuturesUnordered},
+};
 use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
@@ -28,13 +32,13 @@ use helenus_cluster::{
     time::{Timestamp, WallClock},
 };
 use helenus_server::{
-    http::{Api, Coordinate, Limits, Surface, router},
+    http::{Api, Coordinate, Limits, Outcomes, Surface, router},
     listen::{Listener, Server, Settings},
     telemetry::Metrics,
 };
 use helenus_storage::Record;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
 /// 2024-01-01T00:00:00Z and a half second.
@@ -63,7 +67,12 @@ pub(crate) struct Scripted {
     pub(crate) asked: Mutex<Option<RequestOptions>>,
     /// Whether there is no room for a request.
     pub(crate) is_full: AtomicBool,
+    /// That somebody reads in a batch.
+    is_read: Notify,
 }
+
+/// In a batch, a write of this key is done once something was read in one.
+pub(crate) const AWAITS_A_READ: &str = "awaits a read";
 
 impl Scripted {
     /// Puts bytes into the table that no request could.
@@ -135,8 +144,19 @@ impl Coordinate for Scripted {
         ready(outcome.map_err(failure)).boxed()
     }
 
-    fn write_batch(&self, requests: Vec<WriteRequest>) -> BoxFuture<'_, Vec<Result<WriteOutcome, Failure>>> {
-        join_all(requests.into_iter().map(|request| self.write(request))).boxed()
+    fn write_batch(&self, requests: Vec<WriteRequest>) -> Outcomes<'_, WriteOutcome> {
+        let write = move |(place, request): (usize, WriteRequest)| async move {
+            if request.key == AWAITS_A_READ {
+                self.is_read.notified().await;
+            }
+            (place, self.write(request).await)
+        };
+        requests.into_iter().enumerate().map(write).collect::<FuturesUnordered<_>>().boxed()
+    }
+
+    fn read_batch(&self, requests: Vec<ReadRequest>) -> Outcomes<'_, ReadOutcome> {
+        self.is_read.notify_one();
+        stream::iter(requests).then(|request| self.read(request)).enumerate().boxed()
     }
 
     fn read(&self, request: ReadRequest) -> BoxFuture<'_, Result<ReadOutcome, Failure>> {

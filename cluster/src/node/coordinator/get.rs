@@ -9,13 +9,14 @@ use super::{
     Coordinator, Goal, Patience, Target, failure,
     fan_out::{missing_answer, missing_call},
     known_table,
+    multiget::Turn,
     reading::Reading,
     trace::{Part, Trace},
 };
 use crate::{
     error::RequestError,
     message::{Request, Response, TrafficClass},
-    node::{Failure, ReadOutcome, ReadRequest, clock::earlier},
+    node::{Failure, ReadOutcome, ReadRequest, clock::earlier, known_cluster::Picture},
     node_id::HostId,
     quorum::{Answer, AsOf, Ask, Missing, Operation, ReadQuorum, Wants},
     session::Demand,
@@ -36,22 +37,29 @@ impl Coordinator {
     pub(crate) async fn read(self: &Arc<Self>, request: ReadRequest) -> Result<ReadOutcome, Failure> {
         let trace = self.trace("read", &request.table, &request.options);
         let begun = self.begin(&request.table, &request.options, self.read_timeout.get()).await;
-        let planned =
-            begun.and_then(|(permit, patience)| Ok((permit, self.plan_read(&request, patience, &trace)?)));
+        let planned = begun.and_then(|(permit, patience)| {
+            Ok((permit, self.plan_read(&request, patience, &self.cluster.picture(), &trace)?))
+        });
         match planned {
-            Ok((_permit, (plan, quorum))) => Reading::new(self, plan, quorum, trace).answer().await,
+            Ok((_permit, (plan, quorum))) => {
+                let mut reading = Reading::new(self, plan, quorum, Turn::NotNeeded, trace);
+                let first = reading.begin();
+                reading.send(first).await;
+                reading.answer().await
+            }
             Err(error) => Err(failure(error, &trace)),
         }
     }
 
-    fn plan_read(
+    pub(super) fn plan_read(
         &self,
         request: &ReadRequest,
         patience: Patience,
+        picture: &Arc<Picture>,
         trace: &Trace,
     ) -> Result<(Plan, ReadQuorum), RequestError> {
         self.check_session(&request.options)?;
-        let target = self.place(&self.cluster.picture(), &request.table, &request.key, trace)?;
+        let target = self.place(picture, &request.table, &request.key, trace)?;
         let table = known_table(&target.picture, &request.table)?;
         let goal = self.goal(&request.options, table.definition.default_read_consistency, patience);
         let block_for = self.block_for(Operation::Read, goal.level, table, &target.picture)?;
@@ -137,7 +145,7 @@ impl Coordinator {
     }
 
     /// A call whose time tells how fast the replica is, unless it fails before its time.
-    fn timed(
+    pub(super) fn timed(
         &self,
         host: HostId,
         call: impl Future<Output = Result<Answer, Missing>> + Send + 'static,

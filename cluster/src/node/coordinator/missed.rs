@@ -3,21 +3,25 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, join_all},
-    stream,
+    FutureExt, Stream, StreamExt,
+    future::join_all,
+    stream::{self, BoxStream},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout_at},
+};
 
 use super::{
     Coordinator,
     group::{Group, Write},
     put::Outcome,
+    settling::{Kept, Settling},
     trace::Trace,
 };
 use crate::{
-    counted::counted, error::RequestError, handoff::Hint, message::ReplicaError, node::handoff::NotKept,
-    node_id::HostId, time::Timestamp,
+    error::RequestError, handoff::Hint, message::ReplicaError, node::handoff::NotKept, node_id::HostId,
+    time::Timestamp,
 };
 
 /// How long a hint at level `any` may take beyond the deadline: only then is it known that no replica has answered.
@@ -37,38 +41,42 @@ pub(super) struct Missed {
     pub(super) hint: Hint,
 }
 
-/// What came of a hint.
-#[derive(Debug, Clone)]
-pub(super) struct Kept {
-    write: usize,
-    host: HostId,
-    outcome: Result<(), NotKept>,
-}
-
-/// What came of some hints.
-pub(super) type Keeping = BoxFuture<'static, Vec<Kept>>;
+/// What comes of some hints, as it comes.
+pub(super) type Keeping = BoxStream<'static, Kept>;
 
 impl Coordinator {
-    /// Keeps writes for the replicas that missed them, whether somebody waits for it or not; ready when it is known what
-    /// came of each hint. What cannot be kept leaves a mark that they have to be repaired.
+    /// Keeps writes for the replicas that missed them, whether somebody waits for it or not. What cannot be kept leaves a mark
+    /// that they have to be repaired.
     pub(super) fn keep_hints(&self, missed: Vec<Missed>) -> Keeping {
         if missed.is_empty() {
-            return async { Vec::new() }.boxed();
+            return stream::empty().boxed();
         }
         let hints = Arc::clone(&self.hints);
         let keep = move |Missed { write, host, hint }| {
             let hints = Arc::clone(&hints);
             async move { Kept { write, host, outcome: hints.keep(host, &hint).await } }
         };
-        let keeping = stream::iter(missed).map(keep).buffered(HINTS_AT_ONCE).collect();
-        let task = self.tasks.spawn_on(keeping, &self.runtime);
-        // Only a runtime that is being torn down drops the task.
-        task.map(Result::unwrap_or_default).boxed()
+        // Bounded by the hints that are due.
+        let (sender, kept) = mpsc::unbounded_channel();
+        let keeping = stream::iter(missed).map(keep).buffer_unordered(HINTS_AT_ONCE);
+        let keeping = keeping.for_each(move |kept| {
+            // Whether somebody waits for it or not.
+            let _: Result<(), _> = sender.send(kept);
+            std::future::ready(())
+        });
+        let mut keeping = keeping.boxed();
+        // Begun now and not when the task has its turn: so the hints mostly share the sync of the own replica's writes.
+        if (&mut keeping).now_or_never().is_none() {
+            self.tasks.spawn_on(keeping, &self.runtime);
+        }
+        stream::unfold(kept, |mut kept| async move { Some((kept.recv().await?, kept)) }).boxed()
     }
 
-    /// What to tell the client of each write of a group. Where no replica has acknowledged one at level `any`, a hint that
-    /// is durable will do. Those for replicas that were down are being `kept`; those that were not heard get theirs now,
-    /// when the deadline may have passed.
+    /// What to tell the client of each write of a group, once the hints are durable for all that are known to have missed
+    /// it, or the marks in their place: hints for the dead, which are being `kept`, and for replicas that have failed, which
+    /// are begun now. If that takes until the deadline, a level that is met is met all the same. Where no replica has
+    /// acknowledged a write at level `any`, a hint that is durable will do, for which some time is left when the deadline
+    /// has passed.
     pub(super) async fn outcomes(
         &self,
         group: &mut Group,
@@ -76,24 +84,40 @@ impl Coordinator {
         kept: Keeping,
         trace: &Trace,
     ) -> Vec<Outcome> {
-        if !group.writes.iter().any(Write::needs_hint) {
-            return group.outcomes(|_, _| None);
-        }
-        let of_unheard = self.keep_hints(group.missed_by_live(made_at, Write::needs_hint));
-        let deadline = group.recipients.deadline.max(Instant::now() + LAST_RESORT);
-        let both = async { [kept.await, of_unheard.await].concat() };
-        let kept = timeout_at(deadline, both).await.ok();
-        if kept.is_none() {
-            helenus_storage::sometimes!("a hint at level any took too long");
+        let of_live = group.missed_before_reply(made_at, self.host_id());
+        let mut settling = Settling::new(group, &of_live);
+        let mut kept = stream::select(kept, self.keep_hints(of_live));
+        if settling.is_open() {
+            let deadline = group.recipients.deadline;
+            let needs_hint = group.writes.iter().any(Write::needs_hint);
+            let last_resort = needs_hint.then(|| Instant::now() + LAST_RESORT);
+            let deadline = last_resort.map_or(deadline, |last_resort| deadline.max(last_resort));
+            if timeout_at(deadline, self.settle(&mut settling, &mut kept)).await.is_err() {
+                helenus_storage::sometimes!("hints took too long");
+            }
+            // What came with the last one.
+            while let Some(Some(kept)) = kept.next().now_or_never() {
+                settling.hear(kept);
+            }
+            trace.note(|| settling.tell());
         }
         let timeout = group.recipients.timeout;
         group.outcomes(|number, write| {
-            let of_write =
-                |kept: &Vec<Kept>| kept.iter().filter(|kept| kept.write == number).cloned().collect();
-            write
-                .needs_hint()
-                .then(|| self.settle_for_a_hint(write, timeout, kept.as_ref().map(of_write), trace))
+            write.needs_hint().then(|| self.settle_for_a_hint(write, timeout, settling.kept(number)))
         })
+    }
+
+    /// Until the outcome of each write is known, and whoever gets no hint is marked.
+    async fn settle(&self, settling: &mut Settling, kept: &mut (impl Stream<Item = Kept> + Unpin)) {
+        while settling.is_open() {
+            // Only a runtime that is being torn down drops their task.
+            let Some(kept) = kept.next().await else { break };
+            settling.hear(kept);
+        }
+        if settling.has_unsaved_marks() {
+            // If storage fails, that is said once a second, when it is tried again.
+            let _: Result<(), _> = self.hints.save_marks().await;
+        }
     }
 
     /// Whether a hint satisfies a write; `kept` is what came of its hints, if that is known.
@@ -101,8 +125,7 @@ impl Coordinator {
         &self,
         Write { level, quorum, .. }: &Write,
         timeout: Duration,
-        kept: Option<Vec<Kept>>,
-        trace: &Trace,
+        kept: Option<&[Kept]>,
     ) -> Result<(), RequestError> {
         let (level, required, shortages) = (*level, quorum.required(), Vec::new());
         let Some(kept) = kept else {
@@ -115,10 +138,8 @@ impl Coordinator {
                 RequestError::Timeout { level, required, received, silent, lost, timeout, shortages }
             });
         };
-        let hints = kept.iter().filter(|kept| kept.outcome.is_ok()).count();
-        if hints > 0 {
+        if kept.iter().any(|kept| kept.outcome.is_ok()) {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
-            trace.note(|| format!("kept as a hint for {}", counted(hints, "replica")));
             return Ok(());
         }
         let doubt = kept.iter().find_map(|kept| match &kept.outcome {
@@ -134,7 +155,7 @@ impl Coordinator {
                 RequestError::Failed { level, required, received: 0, failures, shortages }
             }
             None => {
-                let down = kept.into_iter().map(|kept| kept.host).collect();
+                let down = kept.iter().map(|kept| kept.host).collect();
                 RequestError::Unavailable { level, required, alive: 0, shortages, down }
             }
         })

@@ -12,7 +12,7 @@
 //! "not applied". From there on a write, or a group of a batch, runs in a task of its own, so that a client that hangs up
 //! cannot leave it half sent, and that goes on after the reply until the last replica has answered or the deadline has
 //! passed.
-//! A read runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were asked beyond the need
+//! A read, or each of a batch, runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were asked beyond the need
 //! does a task hear them after the reply, to repair them if they are behind; `background_repairs` such at once.
 //!
 //! Two bounds, apart: `max_requests` requests that wait for their reply, and as many again whose reply is made
@@ -20,8 +20,8 @@
 //! last until their deadline, fill it with requests that are answered already. A write that finds the second
 //! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`group`], [`writing`], [`missed`], [`forwarding`], [`get`], [`reading`], [`look_up`],
-//! [`nearest`], [`speculation`], [`sessions`], [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
+//! Reading order: [`put`], [`group`], [`writing`], [`missed`], [`forwarding`], [`get`], [`reading`], [`multiget`],
+//! [`look_up`], [`nearest`], [`speculation`], [`sessions`], [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
 mod dropped;
 mod fan_out;
@@ -30,11 +30,13 @@ mod get;
 mod group;
 mod look_up;
 mod missed;
+mod multiget;
 mod nearest;
 mod put;
 mod reading;
 mod scan;
 mod sessions;
+mod settling;
 mod speculation;
 mod trace;
 mod writing;
@@ -279,6 +281,11 @@ impl Coordinator {
             Readiness::Starting(reason) => return Err(RequestError::Starting(reason)),
             Readiness::Draining => return Err(RequestError::Draining),
         }
+        self.place_of_one()
+    }
+
+    /// Room for one more request.
+    fn place_of_one(&self) -> Result<OwnedSemaphorePermit, RequestError> {
         Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
             helenus_storage::sometimes!("a coordinator was full");
             RequestError::Overloaded("too many requests are under way")

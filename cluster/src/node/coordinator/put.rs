@@ -3,7 +3,7 @@
 //! ```text
 //!   requests ──> plan each: table, level, stamp, placement ── refused ───────────────┐
 //!                  │ those with the same replicas                                    ▼
-//!                  └──> groups ──> one message for each replica ──> an outcome for each request, in their order
+//!                  └──> groups ──> one message for each replica ──> an outcome for each request, as it comes
 //! ```
 //!
 //! A batch is planned at once, by one picture of the cluster; a single write is a batch of one. Writes that have the same
@@ -12,7 +12,11 @@
 
 use std::{collections::BTreeSet, iter, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    future::join_all,
+    stream::{self, FuturesUnordered},
+};
 use helenus_storage::{Mutation, Record};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
@@ -42,32 +46,48 @@ use crate::{
 pub(super) type Outcome = Result<WriteOutcome, Failure>;
 
 impl Coordinator {
-    /// Coordinates writes; what came of each, in their order. Those of one key take effect in it.
-    pub(crate) async fn write_batch(self: &Arc<Self>, requests: Vec<WriteRequest>) -> Vec<Outcome> {
-        let Some(WriteRequest { options, .. }) = requests.first() else { return Vec::new() };
+    /// Coordinates writes; what came of each, with its place among them, as it comes. Those of one key take effect in
+    /// their order.
+    pub(crate) fn write_batch(
+        self: &Arc<Self>,
+        requests: Vec<WriteRequest>,
+    ) -> impl Stream<Item = (usize, Outcome)> + Send + use<> {
+        let coordinator = Arc::clone(self);
+        async move { coordinator.begin_writes(requests).await }.flatten_stream()
+    }
+
+    async fn begin_writes(
+        self: Arc<Self>,
+        requests: Vec<WriteRequest>,
+    ) -> impl Stream<Item = (usize, Outcome)> + Send + use<> {
+        let untold = RequestOptions::default();
+        let options = requests.first().map_or(&untold, |first| &first.options);
         let trace = self.trace("write", &tables_of(&requests), options);
         let begun = Instant::now();
-        let permit = match self.admit() {
-            Ok(permit) => Arc::new(permit),
-            Err(error) => return refuse(requests.iter().map(|_| error.clone()), &trace),
+        let (refused, sent) = match self.admit() {
+            Ok(permit) => {
+                for request in &requests {
+                    let deadline = self.patience(&request.options, begun).deadline;
+                    self.look_for_table(&request.table, deadline).await;
+                }
+                let (refused, groups) = self.plan(requests, begun, &trace);
+                let traces = iter::once(trace.clone()).chain(iter::repeat_with(|| trace.beside()));
+                let (traced, permit) = (groups.into_iter().zip(traces), Arc::new(permit));
+                let send = |(group, trace)| Arc::clone(&self).write_group(group, trace, Arc::clone(&permit));
+                (refused, traced.map(send).collect::<FuturesUnordered<_>>())
+            }
+            Err(error) => {
+                let refused = (0..requests.len()).map(|place| (place, error.clone())).collect();
+                (refused, FuturesUnordered::new())
+            }
         };
-        for request in &requests {
-            let deadline = self.patience(&request.options, begun).deadline;
-            self.look_for_table(&request.table, deadline).await;
-        }
-        let count = requests.len();
-        let (refused, groups) = self.plan(requests, begun, &trace);
-        if groups.is_empty() {
-            return refuse(refused.into_iter().map(|(_, error)| error), &trace);
-        }
-        let mut outcomes: Vec<(usize, Outcome)> = Vec::with_capacity(count);
-        outcomes.extend(refused.into_iter().map(|(place, error)| (place, Err(failure(error)))));
-        let traces = iter::once(trace.clone()).chain(iter::repeat_with(|| trace.beside()));
-        let sent =
-            groups.into_iter().zip(traces).map(|(group, trace)| self.write_group(group, trace, &permit));
-        outcomes.extend(join_all(sent).await.into_iter().flatten());
-        outcomes.sort_by_key(|(place, _)| *place);
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+        let (places, errors): (Vec<usize>, Vec<RequestError>) = refused.into_iter().unzip();
+        let refused = match sent.is_empty() {
+            true => refuse(errors, &trace),
+            // The trace is that of the first group.
+            false => errors.into_iter().map(|error| Err(failure(error))).collect(),
+        };
+        stream::iter(places.into_iter().zip(refused)).chain(sent.flat_map(stream::iter))
     }
 
     fn patience(&self, options: &RequestOptions, begun: Instant) -> Patience {
@@ -185,31 +205,32 @@ impl Coordinator {
 
     /// Sends a group, in a task of its own.
     async fn write_group(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         mut group: Group,
         trace: Trace,
-        permit: &Arc<OwnedSemaphorePermit>,
+        permit: Arc<OwnedSemaphorePermit>,
     ) -> Vec<(usize, Outcome)> {
         let places = std::mem::take(&mut group.places);
         if let Err(what) = self.await_own_room(&group.recipients).await {
-            let overloaded = places.iter().map(|_| RequestError::Overloaded(what));
-            let refused = refuse(overloaded, &trace);
+            let refused = refuse(vec![RequestError::Overloaded(what); places.len()], &trace);
             return places.into_iter().zip(refused).collect();
         }
         let unknown = group.outcomes(|_, _| None);
         let mutations = Arc::clone(&group.mutations);
         let (picture, deadline) = (Arc::clone(&group.picture), group.recipients.deadline);
         let (reply, outcomes) = oneshot::channel();
-        let (coordinator, permit) = (Arc::clone(self), Arc::clone(permit));
+        let coordinator = Arc::clone(&self);
         self.tasks
             .spawn_on(async move { coordinator.carry_out(group, trace, permit, reply).await }, &self.runtime);
         // The task replies in any case; only a runtime that is being torn down drops it before.
         let mut outcomes = outcomes.await.unwrap_or(unknown);
-        for (outcome, (table, _)) in outcomes.iter_mut().zip(mutations.iter()) {
+        // At once, so that they share an answer.
+        join_all(outcomes.iter_mut().zip(mutations.iter()).map(async |(outcome, (table, _))| {
             if let Err(Failure { error, .. }) = outcome {
                 *error = self.explained(error.clone(), *table, &picture, deadline).await;
             }
-        }
+        }))
+        .await;
         places.into_iter().zip(outcomes).collect()
     }
 
@@ -234,8 +255,8 @@ fn tables_of(requests: &[WriteRequest]) -> String {
 }
 
 /// Refuses requests: nothing of them was sent.
-fn refuse(errors: impl Iterator<Item = RequestError>, trace: &Trace) -> Vec<Outcome> {
-    told(errors.map(|error| Err(failure(error))).collect(), trace)
+fn refuse(errors: Vec<RequestError>, trace: &Trace) -> Vec<Outcome> {
+    told(errors.into_iter().map(|error| Err(failure(error))).collect(), trace)
 }
 
 fn failure(error: RequestError) -> Failure {

@@ -1,7 +1,7 @@
 //! A read under way.
 //!
 //! ```text
-//!   ask as many as the level needs: the nearest for the record, the others for digests
+//!   as many are asked as the level needs: the nearest for the record, the others for digests
 //!     │  late: ask another one                          failed: ask another one in its place
 //!     ▼
 //!   as many have answered ── they differ ──> ask for the records ──> write the newest to those who lack it
@@ -37,13 +37,15 @@ use super::{
     Coordinator, Target, failure,
     fan_out::{self, FanOut, Next, describe},
     get::Plan,
+    multiget::Turn,
     trace::Trace,
 };
 use crate::{
     error::RequestError,
+    message::ReplicaError,
     node::{Failure, ReadOutcome},
     node_id::HostId,
-    quorum::{Answer, Ask, ReadQuorum, RepairQuorum, Verdict, Wants},
+    quorum::{Answer, Ask, Missing, ReadQuorum, RepairQuorum, Verdict, Wants},
     table::SpeculativeRetry,
 };
 
@@ -57,6 +59,7 @@ pub(super) struct Reading {
     pub(super) trace: Trace,
     begun: Instant,
     patience: Option<Patience>,
+    pub(super) turn: Turn,
 }
 
 /// When answers are late; each time it is twice as long until the next.
@@ -67,7 +70,13 @@ struct Patience {
 }
 
 impl Reading {
-    pub(super) fn new(coordinator: &Arc<Coordinator>, plan: Plan, quorum: ReadQuorum, trace: Trace) -> Self {
+    pub(super) fn new(
+        coordinator: &Arc<Coordinator>,
+        plan: Plan,
+        quorum: ReadQuorum,
+        turn: Turn,
+        trace: Trace,
+    ) -> Self {
         let goal = plan.goal;
         let begun = Instant::now();
         let wait = coordinator.speculation.begin(plan.target.table, plan.speculative_retry, goal.timeout);
@@ -80,10 +89,28 @@ impl Reading {
             trace,
             begun,
             patience: wait.map(|interval| Patience { until: begun + interval, interval }),
+            turn,
         }
     }
 
-    /// Reads, and answers.
+    /// Whom to ask first. Then the read is to be answered.
+    pub(super) fn begin(&mut self) -> Vec<Ask> {
+        let mut first = self.quorum.ask();
+        if self.plan.speculative_retry == SpeculativeRetry::Always {
+            first.extend(self.quorum.ask_another());
+        }
+        first
+    }
+
+    /// Goes on without those moments, in which it could not.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.begun += by;
+        if let Some(patience) = &mut self.patience {
+            patience.until += by;
+        }
+    }
+
+    /// Answers, once the first replicas are asked.
     pub(super) async fn answer(mut self) -> Result<ReadOutcome, Failure> {
         let read = match self.agree().await {
             Ok(acknowledged) => self.repair().await.map(|()| acknowledged),
@@ -115,12 +142,6 @@ impl Reading {
 
     /// Asks until as many as the level requires have answered, and none of them says what another does not explain.
     async fn agree(&mut self) -> Result<u32, RequestError> {
-        let first = self.quorum.ask();
-        self.ask(first).await;
-        if self.plan.speculative_retry == SpeculativeRetry::Always {
-            let another = self.quorum.ask_another();
-            self.ask(another).await;
-        }
         loop {
             match self.quorum.verdict() {
                 Verdict::Reached { acknowledged } => {
@@ -136,12 +157,12 @@ impl Reading {
                     }
                     self.trace.note(|| "the answers differ".to_owned());
                     self.coordinator.counters.digest_mismatches.add(1);
-                    self.ask(differing).await;
+                    self.ask(differing).await?;
                 }
                 Verdict::OutOfReach { .. } => return Err(self.quorum.error(self.plan.goal.timeout)),
                 Verdict::Pending => match self.reads.next_before(self.late()).await {
-                    Next::Answer(answer) => self.hear(answer).await,
-                    Next::Late => self.speculate().await,
+                    Next::Answer(answer) => self.hear(answer).await?,
+                    Next::Late => self.speculate().await?,
                     Next::Over => {
                         helenus_storage::sometimes!("a read met its deadline");
                         self.quorum.on_deadline();
@@ -151,18 +172,29 @@ impl Reading {
         }
     }
 
-    pub(super) async fn ask(&mut self, asks: impl IntoIterator<Item = Ask>) {
+    /// Asks for this key alone, when it is its turn.
+    pub(super) async fn ask(&mut self, asks: impl IntoIterator<Item = Ask>) -> Result<(), RequestError> {
+        self.take_turn().await?;
+        self.send(asks).await;
+        Ok(())
+    }
+
+    pub(super) async fn send(&mut self, asks: impl IntoIterator<Item = Ask>) {
         for ask in asks {
-            self.trace.note(|| match ask.wants {
-                Wants::Record => format!("asked {} for the record", ask.host_id),
-                Wants::Digest => format!("asked {} for its digest", ask.host_id),
-            });
+            self.note_asked(ask);
             let part = self.trace.part_of(ask.host_id);
             self.reads.add(ask.host_id, self.coordinator.read_at(ask, &self.plan, part)).await;
         }
     }
 
-    pub(super) async fn hear(&mut self, answer: fan_out::Answer<Answer>) {
+    pub(super) fn note_asked(&self, Ask { host_id, wants }: Ask) {
+        self.trace.note(|| match wants {
+            Wants::Record => format!("asked {host_id} for the record"),
+            Wants::Digest => format!("asked {host_id} for its digest"),
+        });
+    }
+
+    pub(super) async fn hear(&mut self, answer: fan_out::Answer<Answer>) -> Result<(), RequestError> {
         let fan_out::Answer { from, result } = answer;
         match result {
             Ok(answer) => {
@@ -173,16 +205,23 @@ impl Reading {
                 }
                 self.quorum.on_answer(from, answer);
             }
+            Err(Missing::Error(why @ ReplicaError::TooLargeTogether)) => {
+                self.trace.note_at(from, || why.to_string());
+                self.ask([Ask { host_id: from, wants: Wants::Record }]).await?;
+            }
             Err(missing) => {
                 self.trace.note_at(from, || describe(&missing));
                 self.quorum.on_failure(from, missing);
                 // A call that has reached its deadline ends a moment before the wait for it does.
                 if Instant::now() < self.plan.goal.deadline {
                     let others = self.quorum.ask();
-                    self.ask(others).await;
+                    if !others.is_empty() {
+                        self.ask(others).await?;
+                    }
                 }
             }
         }
+        Ok(())
     }
 
     fn late(&self) -> Option<Instant> {
@@ -191,7 +230,7 @@ impl Reading {
 
     /// Somebody is late. The snitch hears of it at once, as a latency of at least so long: else every read that cannot
     /// pay for another replica would wait for the same one, to its deadline.
-    async fn speculate(&mut self) {
+    async fn speculate(&mut self) -> Result<(), RequestError> {
         let waited = self.begun.elapsed();
         self.quorum
             .awaited()
@@ -200,8 +239,9 @@ impl Reading {
         if self.may_ask_another(self.quorum.has_another()) {
             helenus_storage::sometimes!("a read asked another replica");
             let another = self.quorum.ask_another();
-            self.ask(another).await;
+            self.ask(another).await?;
         }
+        Ok(())
     }
 
     /// Whether an extra request may be made, now that one is late.
@@ -273,10 +313,11 @@ impl Reading {
     }
 
     /// Goes on after the answer if somebody is still awaited and there is room for it.
-    fn finish(self) {
+    fn finish(mut self) {
         if self.reads.is_idle() && self.repairs.is_idle() {
             return;
         }
+        self.turn = Turn::NotNeeded;
         let coordinator = Arc::clone(&self.coordinator);
         match Arc::clone(&coordinator.finishing).try_acquire_owned() {
             Ok(permit) => {
@@ -301,7 +342,7 @@ impl Reading {
         let differing = self.quorum.differing();
         if !differing.is_empty() {
             self.coordinator.counters.digest_mismatches.add(1);
-            self.ask(differing).await;
+            self.send(differing).await;
             self.hear_until_silence().await;
         }
         // Those who were written to already need not be again.

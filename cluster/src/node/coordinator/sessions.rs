@@ -88,14 +88,12 @@ impl Reading {
             self.trace
                 .note(|| "the session has met what the answers may lack: more replicas are asked".to_owned());
             self.coordinator.counters.session_widenings.add(1);
-            self.ask(wider).await;
-            return Ok(());
+            return self.ask(wider).await;
         }
         if !self.quorum.awaited().is_empty()
             && let Next::Answer(answer) = self.reads.next_before(None).await
         {
-            self.hear(answer).await;
-            return Ok(());
+            return self.hear(answer).await;
         }
         helenus_storage::sometimes!("a session was unavailable");
         let natural = &self.plan.target.placement.natural;

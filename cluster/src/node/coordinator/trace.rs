@@ -76,6 +76,11 @@ impl Trace {
         Self(Arc::new(Log { begun, coordinator, request, subject, slow, wanted_after, events }))
     }
 
+    /// As its replicas are told of it.
+    pub(super) fn request(&self) -> ClientRequest {
+        self.0.request
+    }
+
     /// Notes a step of the coordinator's own.
     pub(super) fn note(&self, what: impl FnOnce() -> String) {
         self.note_at(self.0.coordinator, what);

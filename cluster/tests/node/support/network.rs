@@ -43,8 +43,10 @@ struct State {
     /// Of these, full exchanges and swaps of schemas.
     exchanges: u64,
     swaps: u64,
-    /// And those with writes, by caller and receiver.
+    /// And those with writes, with reads of one key and of several, by caller and receiver.
     writes: BTreeMap<(String, String), u64>,
+    reads: BTreeMap<(String, String), u64>,
+    multigets: BTreeMap<(String, String), u64>,
     /// (caller, refusing verdict) of every refused handshake, on the side that refused.
     refusals: Vec<(String, String)>,
 }
@@ -70,6 +72,11 @@ impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("identity", &self.identity).finish_non_exhaustive()
     }
+}
+
+fn by_receiver(counts: &BTreeMap<(String, String), u64>, from: &str) -> BTreeMap<String, u64> {
+    let sent = counts.iter().filter(|((sender, _), _)| sender == from);
+    sent.map(|((_, to), count)| (to.clone(), *count)).collect()
 }
 
 impl Network {
@@ -110,12 +117,15 @@ impl Network {
     fn count(&self, from: &str, to: &str, request: &Request) {
         let mut state = self.state.lock();
         state.calls += 1;
+        let count = |counts: &mut BTreeMap<(String, String), u64>| {
+            *counts.entry((from.to_owned(), to.to_owned())).or_default() += 1;
+        };
         match request {
             Request::Exchange(_) => state.exchanges += 1,
             Request::Schema { .. } => state.swaps += 1,
-            Request::Write { .. } => {
-                *state.writes.entry((from.to_owned(), to.to_owned())).or_default() += 1;
-            }
+            Request::Write { .. } => count(&mut state.writes),
+            Request::Read { .. } => count(&mut state.reads),
+            Request::Multiget { .. } => count(&mut state.multigets),
             _ => {}
         }
     }
@@ -137,9 +147,17 @@ impl Network {
 
     /// Messages with writes that a node has sent so far, by receiver.
     pub fn writes_from(&self, from: &str) -> BTreeMap<String, u64> {
-        let state = self.state.lock();
-        let sent = state.writes.iter().filter(|((sender, _), _)| sender == from);
-        sent.map(|((_, to), count)| (to.clone(), *count)).collect()
+        by_receiver(&self.state.lock().writes, from)
+    }
+
+    /// Likewise, with the reads of one key.
+    pub fn reads_from(&self, from: &str) -> BTreeMap<String, u64> {
+        by_receiver(&self.state.lock().reads, from)
+    }
+
+    /// Likewise, with the reads of several keys.
+    pub fn multigets_from(&self, from: &str) -> BTreeMap<String, u64> {
+        by_receiver(&self.state.lock().multigets, from)
     }
 
     /// The connection from one to another breaks for no reason.

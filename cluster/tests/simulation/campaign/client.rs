@@ -1,6 +1,10 @@
 //! Clients: they do what they wish, one thing at a time, and write down what they saw.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use helenus_bench::history::{
@@ -73,11 +77,14 @@ impl Clients {
                     session.fold();
                 }
             }
-            if session.is_none() && wish.action != Action::Read && batching.random_bool(self.workload.batches)
-            {
+            let is_read = wish.action == Action::Read;
+            if (is_read || session.is_none()) && batching.random_bool(self.workload.batches) {
                 let surroundings = Surroundings { cluster: &self.cluster, shape };
                 let wishes = self.workload.batch(wish, &mut batching, &mut self.values.lock(), &surroundings);
-                self.write_together(client, phase, wishes).await;
+                match is_read {
+                    true => self.read_together(client, phase, wishes, session.as_mut()).await,
+                    false => self.write_together(client, phase, wishes).await,
+                }
                 continue;
             }
             self.perform(client, phase, wish, session.as_mut()).await;
@@ -104,6 +111,32 @@ impl Clients {
                 heard,
                 None,
             );
+        }
+    }
+
+    /// Makes reads together, and writes down each as if it had been made alone. With a session, of each key one: a session
+    /// has its reads of one key one after the other.
+    async fn read_together(
+        &self,
+        client: u32,
+        phase: Phase,
+        mut wishes: Vec<Wish>,
+        mut session: Option<&mut SimulatedSession>,
+    ) {
+        let Some(Wish { coordinator, patience, level, .. }) = wishes.first().cloned() else { return };
+        if session.is_some() {
+            let mut keys = BTreeSet::new();
+            wishes.retain(|wish| keys.insert(wish.key.clone()));
+            wishes.iter_mut().for_each(|wish| wish.level = level);
+        }
+        let carried = session.as_ref().map(|session| session.carried());
+        let requests = wishes.iter().map(|wish| read_of(wish, carried.clone())).collect();
+        let invoked = self.moment();
+        let replies = self.cluster.read_batch(coordinator, requests, patience).await;
+        let returned = self.moment();
+        for (Wish { key, action, level, .. }, reply) in wishes.into_iter().zip(replies) {
+            let done = Done { client, phase, key, action, level, coordinator, invoked, returned };
+            self.note(done, Heard::of_read(reply), session.as_deref_mut());
         }
     }
 
@@ -139,20 +172,14 @@ impl Clients {
         session: Option<&mut SimulatedSession>,
     ) {
         let carried = session.as_ref().map(|session| session.carried());
-        let request = self.write_of(&wish, carried.clone());
+        let write = self.write_of(&wish, carried.clone());
+        let read = read_of(&wish, carried);
         let Wish { key, action, level, coordinator, patience } = wish;
         let floor = self.stamps.lock().get(&coordinator).copied();
         let invoked = self.moment();
-        let heard = match request {
-            None => {
-                let request = ReadRequest {
-                    table: DEFAULT_TABLE.to_owned(),
-                    key: bytes(&key),
-                    options: at(level, carried),
-                };
-                Heard::of_read(self.cluster.read(coordinator, request, patience).await)
-            }
-            Some(request) => Heard::of_write(self.cluster.write(coordinator, request, patience).await),
+        let heard = match write {
+            None => Heard::of_read(self.cluster.read(coordinator, read, patience).await),
+            Some(write) => Heard::of_write(self.cluster.write(coordinator, write, patience).await),
         };
         let returned = self.moment();
         if let (Some(stamp), false) = (heard.timestamp, is_stamped_by_client(&action)) {
@@ -364,6 +391,10 @@ fn is_stamped_by_client(action: &Action) -> bool {
         action,
         Action::Write { client_timestamp: Some(_), .. } | Action::Delete { client_timestamp: Some(_) }
     )
+}
+
+fn read_of(Wish { key, level, .. }: &Wish, session: Option<Arc<Session>>) -> ReadRequest {
+    ReadRequest { table: DEFAULT_TABLE.to_owned(), key: bytes(key), options: at(*level, session) }
 }
 
 fn bytes(key: &str) -> Bytes {

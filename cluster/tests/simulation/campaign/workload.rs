@@ -23,7 +23,7 @@ pub struct Workload {
     pub hang_ups: f64,
     /// Share of the operations that are scans of the whole table.
     pub scans: f64,
-    /// Share of the writes that are made together with others.
+    /// Share of the writes and reads that are made together with others.
     pub batches: f64,
     /// Share of the writes with a timestamp of the client.
     pub own_timestamps: f64,
@@ -165,7 +165,7 @@ impl Workload {
         Wish { key, action, level, coordinator, patience }
     }
 
-    /// What a client writes together with `first`, through the same node: some keys more than once.
+    /// What a client writes or reads together with `first`, through the same node: some keys more than once.
     pub fn batch(
         &self,
         first: Wish,
@@ -175,10 +175,11 @@ impl Workload {
     ) -> Vec<Wish> {
         let (coordinator, patience) = (first.coordinator, first.patience);
         let others = random.random_range(1..MOST_TOGETHER);
+        let is_read = first.action == Action::Read;
         let mut wishes = vec![first];
         while wishes.len() <= others {
             let wish = Wish { coordinator, patience, ..self.wish(random, values, seen) };
-            if wish.action != Action::Read {
+            if (wish.action == Action::Read) == is_read {
                 wishes.push(wish);
             }
         }

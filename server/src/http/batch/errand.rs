@@ -1,7 +1,7 @@
-//! A batch on its way: its operations are done in turns.
+//! A batch on its way: of each key one operation after the other.
 //!
-//! In a turn each key has its next writes, up to its next read, or else its next reads. The writes of all keys go to the
-//! coordinator together.
+//! Whenever what a key has sent is done, its next writes, up to its next read, or else its next read are sent, together
+//! with those of all other keys that are as far.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,10 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future::join, stream};
+use futures_util::{
+    FutureExt, StreamExt,
+    stream::{BoxStream, SelectAll},
+};
 use helenus_cluster::{
-    consistency::Consistency,
-    node::{Change, ReadRequest, RequestOptions, WriteRequest},
+    node::{Failure, ReadOutcome, RequestOptions, WriteOutcome},
     session::{Observed, Session},
     time::Timestamp,
 };
@@ -31,9 +33,6 @@ use crate::{
     },
     telemetry::Operation,
 };
-
-/// Keys of one batch that are read at once.
-const CONCURRENT_KEYS: usize = 32;
 
 /// One batch on its way.
 pub(super) struct Errand<'a> {
@@ -57,34 +56,39 @@ pub(super) struct Errand<'a> {
 struct Key {
     /// Each with its place in the batch.
     left: VecDeque<(usize, Asked)>,
+    /// How many of its operations are on their way.
+    under_way: usize,
     /// The client's session with what was done to this key before; none if the client gave none.
     session: Option<Arc<Session>>,
 }
 
 impl Key {
-    fn is_written_next(&self) -> bool {
-        matches!(self.left.front(), Some((_, Asked::Write(_))))
+    /// Its next writes, or its next read: reads are made one after the other, so that none is of an older version than the
+    /// one before.
+    fn next(&mut self) -> Vec<(usize, Asked)> {
+        let is_write = |(_, asked): &(usize, Asked)| matches!(asked, Asked::Write(_));
+        let writes = self.left.iter().take_while(|asked| is_write(asked)).count();
+        let next: Vec<_> = self.left.drain(..writes.max(1).min(self.left.len())).collect();
+        self.under_way = next.len();
+        next
     }
+}
 
-    fn next_write(&mut self) -> Option<(usize, WriteRequest)> {
-        match self.left.pop_front()? {
-            (place, Asked::Write(write)) => Some((place, write)),
-            read => {
-                self.left.push_front(read);
-                None
-            }
-        }
-    }
+/// An operation on its way.
+#[derive(Clone, Copy)]
+struct Sent {
+    operation: Operation,
+    /// Which of the keys.
+    key: usize,
+    /// Its place in the batch.
+    place: usize,
+    start: Instant,
+}
 
-    fn next_read(&mut self) -> Option<(usize, ReadRequest)> {
-        match self.left.pop_front()? {
-            (place, Asked::Read(read)) => Some((place, read)),
-            write => {
-                self.left.push_front(write);
-                None
-            }
-        }
-    }
+/// What the coordinator says of it.
+enum Done {
+    Write(Result<WriteOutcome, Failure>),
+    Read(Result<ReadOutcome, Failure>),
 }
 
 impl Errand<'_> {
@@ -104,83 +108,99 @@ impl Errand<'_> {
             }
         }
         let mut keys: Vec<Key> = by_key.into_values().collect();
-        while !keys.is_empty() {
-            let (written, read): (Vec<&mut Key>, _) = keys.iter_mut().partition(|key| key.is_written_next());
-            let read: Vec<_> = read.into_iter().map(|key| self.read(key)).collect();
-            let read = stream::iter(read).buffer_unordered(CONCURRENT_KEYS);
-            let (written, read) = join(self.write(written), read.concat()).await;
-            for (place, outcome) in written.into_iter().chain(read) {
-                results[place] = Some(outcome);
+        let mut idle: Vec<usize> = (0..keys.len()).collect();
+        let mut under_way = SelectAll::new();
+        loop {
+            under_way.extend(self.send(&mut keys, &mut idle, &mut results));
+            let Some(done) = under_way.next().await else { break };
+            // With all that came with it, so that what is next of their keys travels together too.
+            let mut next = Some(done);
+            while let Some((sent, done)) = next {
+                let key = &mut keys[sent.key];
+                results[sent.place] = Some(self.outcome(sent, done, &mut key.session));
+                key.under_way -= 1;
+                if key.under_way == 0 && !key.left.is_empty() {
+                    idle.push(sent.key);
+                }
+                next = under_way.next().now_or_never().flatten();
             }
-            keys.retain(|key| !key.left.is_empty());
         }
         results.into_iter().flatten().collect()
     }
 
-    /// Does the next writes of some keys. They are stamped in their order.
-    async fn write(&self, mut keys: Vec<&mut Key>) -> Vec<(usize, Outcome)> {
+    /// Sends the next operations of idle keys. Writes are stamped in their order.
+    fn send(
+        &self,
+        keys: &mut [Key],
+        idle: &mut Vec<usize>,
+        results: &mut [Option<Outcome>],
+    ) -> Vec<BoxStream<'_, (Sent, Done)>> {
         let start = Instant::now();
-        let (mut requests, mut about) = (Vec::new(), Vec::new());
-        let mut outcomes = Vec::new();
         // The same for all: those with different deadlines would not travel together.
-        let left = self.time_left(start);
-        for (number, key) in keys.iter_mut().enumerate() {
-            while let Some((place, mut request)) = key.next_write() {
-                if left.is_zero() {
-                    outcomes.push((place, too_late(Access::Write)));
-                    continue;
-                }
-                let is_delete = request.change == Change::Delete;
-                about.push((number, place, if is_delete { Operation::Delete } else { Operation::Put }));
-                self.prepare(&mut request.options, &key.session, left);
-                requests.push(request);
-            }
-        }
-        let written = self.node.write_batch(requests).await;
-        for ((number, place, operation), written) in about.into_iter().zip(written) {
-            let session = &mut keys[number].session;
-            let (level, outcome) = match written {
-                Ok(written) => {
-                    self.note(session, written.observed.as_ref());
-                    (Some(written.met.level), Outcome::of_write(&written))
-                }
-                Err(failure) => {
-                    self.follow(session, failure.stamped);
-                    (None, Outcome::of_failure(&failure, Access::Write))
-                }
-            };
-            self.record(operation, level, &outcome, start);
-            outcomes.push((place, outcome));
-        }
-        outcomes
-    }
-
-    /// Does the next reads of a key, one after the other, so that none is of an older version than the one before.
-    async fn read(&self, key: &mut Key) -> Vec<(usize, Outcome)> {
-        let mut outcomes = Vec::new();
-        while let Some((place, mut request)) = key.next_read() {
-            let start = Instant::now();
-            let left = self.time_left(start);
+        let left = self.deadline.saturating_duration_since(start);
+        let (mut writes, mut reads) = (Vec::new(), Vec::new());
+        let (mut written, mut read) = (Vec::new(), Vec::new());
+        for key in idle.drain(..) {
+            let of_key = &mut keys[key];
             if left.is_zero() {
-                outcomes.push((place, too_late(Access::Read)));
+                for (place, asked) in of_key.left.drain(..) {
+                    results[place] = Some(too_late(&asked));
+                }
                 continue;
             }
-            self.prepare(&mut request.options, &key.session, left);
-            let (level, outcome) = match self.node.read(request).await {
-                Ok(read) => {
-                    self.note(&mut key.session, read.observed.as_ref());
-                    (Some(read.met.level), Outcome::of_read(read, &self.room))
+            for (place, asked) in of_key.next() {
+                let operation = asked.operation();
+                let sent = Sent { operation, key, place, start };
+                match asked {
+                    Asked::Write(mut write) => {
+                        self.prepare(&mut write.options, &of_key.session, left);
+                        writes.push(write);
+                        written.push(sent);
+                    }
+                    Asked::Read(mut get) => {
+                        self.prepare(&mut get.options, &of_key.session, left);
+                        reads.push(get);
+                        read.push(sent);
+                    }
                 }
-                Err(failure) => (None, Outcome::of_failure(&failure, Access::Read)),
-            };
-            self.record(Operation::Get, level, &outcome, start);
-            outcomes.push((place, outcome));
+            }
         }
-        outcomes
+        let mut streams = Vec::new();
+        if !writes.is_empty() {
+            let done = self.node.write_batch(writes);
+            streams.push(done.map(move |(number, done)| (written[number], Done::Write(done))).boxed());
+        }
+        if !reads.is_empty() {
+            let done = self.node.read_batch(reads);
+            streams.push(done.map(move |(number, done)| (read[number], Done::Read(done))).boxed());
+        }
+        streams
     }
 
-    fn time_left(&self, now: Instant) -> Duration {
-        self.deadline.saturating_duration_since(now)
+    fn outcome(
+        &self,
+        Sent { operation, start, .. }: Sent,
+        done: Done,
+        session: &mut Option<Arc<Session>>,
+    ) -> Outcome {
+        let (level, outcome) = match done {
+            Done::Write(Ok(written)) => {
+                self.note(session, written.observed.as_ref());
+                (Some(written.met.level), Outcome::of_write(&written))
+            }
+            Done::Write(Err(failure)) => {
+                self.follow(session, failure.stamped);
+                (None, Outcome::of_failure(&failure, Access::Write))
+            }
+            Done::Read(Ok(read)) => {
+                self.note(session, read.observed.as_ref());
+                (Some(read.met.level), Outcome::of_read(read, &self.room))
+            }
+            Done::Read(Err(failure)) => (None, Outcome::of_failure(&failure, Access::Read)),
+        };
+        let level = level.or(outcome.level());
+        self.api.metrics.record(operation, level, outcome.problem(), start.elapsed());
+        outcome
     }
 
     /// What an operation has of its batch.
@@ -189,11 +209,6 @@ impl Errand<'_> {
         options.timeout = self.timeout.map(|_| left);
         options.session.clone_from(session);
         options.request_id = self.request_id;
-    }
-
-    fn record(&self, operation: Operation, level: Option<Consistency>, outcome: &Outcome, start: Instant) {
-        let level = level.or(outcome.level());
-        self.api.metrics.record(operation, level, outcome.problem(), start.elapsed());
     }
 
     fn note(&self, of_key: &mut Option<Arc<Session>>, observed: Option<&Observed>) {
@@ -213,7 +228,8 @@ impl Errand<'_> {
     }
 }
 
-fn too_late(access: Access) -> Outcome {
+fn too_late(asked: &Asked) -> Outcome {
     let detail = "the time of the batch was over before this operation was sent";
+    let access = if matches!(asked, Asked::Read(_)) { Access::Read } else { Access::Write };
     Problem::new(Kind::Overloaded, detail).not_sent(access).into()
 }

@@ -13,10 +13,13 @@ use helenus_cluster::{
 use hyper::HeaderMap;
 use serde::Deserialize;
 
-use crate::http::{
-    envelope, key,
-    parameters::{MAX_TTL_SECONDS, Parameters},
-    problem::{Access, Kind, Problem},
+use crate::{
+    http::{
+        envelope, key,
+        parameters::{MAX_TTL_SECONDS, Parameters},
+        problem::{Access, Kind, Problem},
+    },
+    telemetry,
 };
 
 /// Most operations of one batch.
@@ -73,6 +76,15 @@ impl Asked {
         match self {
             Self::Read(read) => (read.table.clone(), read.key.clone()),
             Self::Write(write) => (write.table.clone(), write.key.clone()),
+        }
+    }
+
+    /// As metrics count it.
+    pub(super) fn operation(&self) -> telemetry::Operation {
+        match self {
+            Self::Read(_) => telemetry::Operation::Get,
+            Self::Write(write) if write.change == Change::Delete => telemetry::Operation::Delete,
+            Self::Write(_) => telemetry::Operation::Put,
         }
     }
 }
