@@ -24,7 +24,7 @@ pub struct Settings {
     pub datacenter: String,
     /// See `datacenter`.
     pub rack: String,
-    /// Tokens this node draws at its first start.
+    /// Tokens this node has, once it has chosen them.
     pub num_tokens: usize,
     /// The tokens themselves; if empty, they are drawn.
     pub initial_tokens: Vec<Token>,

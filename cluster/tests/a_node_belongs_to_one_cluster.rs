@@ -61,3 +61,19 @@ fn which_cluster_a_node_joins() {
     formation.on_failure("b:1");
     assert_eq!(formation.verdict(None), join(&["b:1"]), "silence takes nothing back");
 }
+
+#[test]
+fn a_node_that_may_not_form_a_cluster_says_which_seed_may_and_what_it_has_heard_of_it() {
+    let seeds: Vec<String> = ["a:1", "b:1", "c:1"].map(str::to_owned).into();
+    let why = |formation: &Formation| match formation.verdict(None) {
+        FormationVerdict::Wait { why } => why,
+        other => panic!("{other:?}"),
+    };
+    let mut formation = Formation::new("c:1", &seeds);
+    assert!(why(&formation).contains("a:1, forms a new one, and it has not answered yet"));
+    formation.on_failure("a:1");
+    assert!(why(&formation).contains("a:1, forms a new one, and it does not answer"));
+    formation.on_answer("a:1", None);
+    assert!(why(&formation).contains("a:1, forms a new one, and it answers, and has not formed one yet"));
+    assert!(why(&formation).ends_with("or for another seed that belongs to one: b:1"), "{}", why(&formation));
+}

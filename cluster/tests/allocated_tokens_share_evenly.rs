@@ -17,10 +17,16 @@ use setting::{host, normal};
 
 /// A datacenter of nodes that came one after another, spread over racks in turn.
 fn datacenter(nodes: usize, racks: usize, tokens: usize, seed: u64, is_allocated: bool) -> Vec<Member> {
+    let order: Vec<usize> = (0..nodes).map(|number| number % racks).collect();
+    in_order(&order, tokens, seed, is_allocated)
+}
+
+/// A datacenter of nodes that came one after another, in these racks.
+fn in_order(order: &[usize], tokens: usize, seed: u64, is_allocated: bool) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
-    for number in 0..nodes {
+    for (number, rack) in order.iter().enumerate() {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed * 1000 + number as u64);
-        let rack = format!("rack{}", number % racks);
+        let rack = format!("rack{rack}");
         let known: Vec<&Member> = members.iter().collect();
         let chosen = if is_allocated {
             allocate(&known, &rack, 3, tokens, &mut random)
@@ -60,6 +66,17 @@ fn the_largest_share_is_near_the_mean() {
                 assert!(allocated <= bound, "{nodes} nodes, {racks} racks, {tokens} tokens: {allocated:.3}");
             }
         }
+    }
+}
+
+#[test]
+fn racks_may_fill_up_in_any_order() {
+    let shares =
+        |order: &[usize]| (1..=5).map(|seed| excess(&in_order(order, 16, seed, true))).fold(0.0, f64::max);
+    for order in [[0, 1, 0, 1, 2, 2], [0, 1, 1, 0, 2, 2], [0, 0, 1, 1, 2, 2]] {
+        let worst = shares(&order);
+        println!("{order:?}: {:.1}%", worst * 100.0);
+        assert!(worst <= 0.10, "{order:?}: {worst:.3}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The Helenus node as a program: HTTP API, peer protocol over TCP, configuration and command line.
 
+mod admission;
 pub mod cli;
 pub mod config;
 mod console;

@@ -105,9 +105,8 @@ fn a_node_that_was_down_under_load_has_thousands_of_writes_though_their_keeper_w
     cluster.spawn(1);
     cluster.wait_until_ready(1);
     written.extend(dying);
-    // Hints are written beside the acknowledgement: those of the last writes may have died with their keeper.
     let kept = pending(&cluster, 1);
-    assert!(kept + u64::from(CLIENTS) >= written.len() as u64, "{kept} of {}", written.len());
+    assert!(kept >= written.len() as u64, "{kept} of {}", written.len());
 
     cluster.spawn(3);
     cluster.wait_until_seen_up(3, 3);
@@ -122,7 +121,7 @@ fn a_node_that_was_down_under_load_has_thousands_of_writes_though_their_keeper_w
         (reply.status, reply.body) != (200, format!("value {number}").into_bytes())
     };
     let lacking: Vec<&u32> = written.iter().filter(lacks).collect();
-    assert!(lacking.len() <= CLIENTS as usize, "it lacks {lacking:?}");
+    assert!(lacking.is_empty(), "it lacks {lacking:?}");
 }
 
 #[test]

@@ -98,6 +98,37 @@ fn members_die_freeze_move_and_lose_their_seed() {
 }
 
 #[test]
+fn nodes_that_wait_for_the_first_seed_name_it_and_form_one_cluster_with_it() {
+    let cluster = TestCluster::stopped(3);
+    let (first, second) = (cluster.peer_address(1), cluster.peer_address(2));
+    let seeds = format!("cluster.seeds=[\"{first}\", \"{second}\"]");
+    (2..=3).for_each(|number| cluster.spawn_with(number, &[&seeds]));
+    let says = |reply: &Reply, what: &str| {
+        reply.json()["detail"].as_str().is_some_and(|detail| detail.contains(what))
+    };
+    let waits = format!("only the first of the list, {first}, forms a new one, and it does not answer");
+    for number in 2..=3 {
+        wait_until(&format!("node {number} says for whom it waits"), || {
+            let reply = cluster.try_request("GET", number, "/readyz", &[], None);
+            reply.is_ok_and(|reply| reply.status == 503 && says(&reply, &waits))
+        });
+        let own = member(&cluster, number, &cluster.peer_address(number)).expect("itself");
+        assert!(own["why"].as_str().is_some_and(|why| why.contains(&waits)), "{own}");
+        let reply = cluster.request("GET", number, "/admin/v1/endpoints/default/key", None);
+        assert_eq!((reply.status, says(&reply, &waits)), (503, true), "it knows no table yet");
+        wait_until(&format!("node {number} warns of it"), || {
+            let is_told = |line: &str| line.contains("WARN") && line.contains(&waits);
+            cluster.log(number).lines().any(is_told)
+        });
+    }
+
+    cluster.spawn_with(1, &[&seeds]);
+
+    (1..=3).for_each(|number| cluster.wait_until_ready(number));
+    (1..=3).for_each(|number| cluster.wait_until_seen_up(number, 3));
+}
+
+#[test]
 fn clusters_that_are_pointed_at_each_other_stay_apart_and_say_so() {
     // Node 1 is one cluster, node 2 another of the same name that was formed apart, node 3 one of another name.
     let cluster = TestCluster::stopped(3);

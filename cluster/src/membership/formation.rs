@@ -17,14 +17,17 @@ use crate::{node_id::ClusterId, table::Replication};
 /// the one that answers first, which is another one at the next start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Formation {
+    /// Absent for a node without seeds.
+    first_seed: Option<String>,
     is_first_seed: bool,
+    /// All but this node.
     seeds: BTreeMap<String, Heard>,
-    has_seeds: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     Nothing,
+    Silence,
     NoCluster,
     Cluster(ClusterId),
 }
@@ -64,9 +67,9 @@ impl Formation {
     pub fn new(advertise: &str, seeds: &[String]) -> Self {
         let others = seeds.iter().filter(|seed| *seed != advertise);
         Self {
+            first_seed: seeds.first().cloned(),
             is_first_seed: seeds.first().is_some_and(|first| first == advertise),
             seeds: others.map(|seed| (seed.clone(), Heard::Nothing)).collect(),
-            has_seeds: !seeds.is_empty(),
         }
     }
 
@@ -77,7 +80,7 @@ impl Formation {
 
     /// A seed could not be asked, or did not answer in time.
     pub fn on_failure(&mut self, seed: &str) {
-        self.note(seed, Heard::NoCluster);
+        self.note(seed, Heard::Silence);
     }
 
     /// The clusters that seeds belong to, with those seeds.
@@ -110,18 +113,14 @@ impl Formation {
         if let Some(cluster_id) = chosen {
             return self.join(cluster_id);
         }
-        if !self.has_seeds {
-            return FormationVerdict::Form;
-        }
+        let Some(first_seed) = &self.first_seed else { return FormationVerdict::Form };
         if let Some(why) = self.conflict() {
             helenus_storage::sometimes!("a node found seeds of two clusters");
             return FormationVerdict::Refuse { why };
         }
         let found = self.clusters().into_keys().next();
         if found.is_none() && !self.is_first_seed {
-            let seeds: Vec<_> = self.seeds.keys().map(String::as_str).collect();
-            let why = format!("waiting for a seed that belongs to a cluster: {}", seeds.join(", "));
-            return FormationVerdict::Wait { why };
+            return FormationVerdict::Wait { why: self.why_no_cluster(first_seed) };
         }
         let unheard = self.seeds.iter().filter(|(_, heard)| **heard == Heard::Nothing);
         let unheard: Vec<&str> = unheard.map(|(seed, _)| seed.as_str()).collect();
@@ -137,12 +136,31 @@ impl Formation {
         self.join(cluster_id)
     }
 
+    /// For whom a node waits that may not form a cluster.
+    fn why_no_cluster(&self, first_seed: &str) -> String {
+        let why = match self.seeds.get(first_seed) {
+            Some(Heard::Silence) => "does not answer: start it",
+            Some(Heard::NoCluster | Heard::Cluster(_)) => "answers, and has not formed one yet",
+            Some(Heard::Nothing) | None => "has not answered yet",
+        };
+        let others: Vec<&str> =
+            self.seeds.keys().map(String::as_str).filter(|seed| *seed != first_seed).collect();
+        let others = match others.as_slice() {
+            [] => String::new(),
+            others => format!("; or for another seed that belongs to one: {}", others.join(", ")),
+        };
+        format!(
+            "waiting for a seed that belongs to a cluster: only the first of the list, {first_seed}, forms a new one, and \
+             it {why}{others}"
+        )
+    }
+
     fn join(&self, cluster_id: ClusterId) -> FormationVerdict {
         let seeds = self.clusters().remove(&cluster_id).unwrap_or_default();
         FormationVerdict::Join { cluster_id, seeds: seeds.into_iter().map(str::to_owned).collect() }
     }
 
-    /// A seed that once belonged to a cluster is not taken for a seed without one.
+    /// Silence takes nothing back: a seed that once belonged to a cluster is not taken for a seed without one.
     fn note(&mut self, seed: &str, new: Heard) {
         if let Some(heard) = self.seeds.get_mut(seed)
             && (matches!(new, Heard::Cluster(_)) || !matches!(heard, Heard::Cluster(_)))

@@ -120,6 +120,12 @@ impl View {
         self.move_on(MemberState::Normal);
     }
 
+    /// This node has these tokens from now on. Before it belongs to a cluster and shows itself to one: what is durable, and
+    /// known to nobody, may still change.
+    pub fn choose_tokens(&mut self, tokens: Vec<i64>) {
+        self.insert(Member { tokens, ..self.own().clone() });
+    }
+
     /// Moves this node on to a later state. Only after [`super::Join`] said so; to be made durable before anyone is
     /// told.
     pub fn move_on(&mut self, state: MemberState) {
@@ -193,7 +199,9 @@ impl View {
     /// as it does now, not before it was evicted.
     pub fn is_listed_by(&self, theirs: &Exchange) -> bool {
         let own = self.own();
-        let is_own = |member: &&Member| member.host_id == own.host_id && member.tokens == own.tokens;
+        let has_tokens = !own.tokens.is_empty();
+        let is_own =
+            |member: &&Member| has_tokens && member.host_id == own.host_id && member.tokens == own.tokens;
         let listed = theirs.members.iter().find(is_own);
         listed.is_some_and(|member| !member.state.is_gone() && member.generation >= own.generation)
     }

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 
 use super::{
     peers::Peers,
+    token_choice::{self, Wish},
     transport::{CallError, Destination},
 };
 use crate::{
     membership::{
-        Gossip, GossipAnswer, GossipRequest,
+        Exchange, Gossip, GossipAnswer, GossipRequest, Member,
         clock_watch::Measured,
         digest::{Ack, Delta, Syn},
     },
@@ -28,6 +29,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) enum Called {
     /// The question which cluster a node belongs to, and by whom it was answered.
     Shadow { address: String, result: Result<Answerer, CallError> },
+    /// The choice of this node's tokens, with the seed that was asked for the members.
+    Tokens { address: String, result: Result<(), CallError> },
     /// A full exchange, by whom it was answered, and to which cluster that one belongs.
     Exchange { destination: Destination, result: Result<Answerer, CallError> },
     /// A round of gossip, or a ping; whether all is well or the two are to tell each other everything.
@@ -68,6 +71,32 @@ pub(super) async fn shadow(peers: Arc<Peers>, address: String) -> Called {
         body => Err(unexpected(body)),
     });
     Called::Shadow { address, result }
+}
+
+/// Has the node choose its tokens among the members that the seed at an address knows.
+pub(super) async fn choose_tokens(peers: Arc<Peers>, wish: Wish, address: String) -> Called {
+    let result = token_choice::choose(&peers, wish, &address).await;
+    Called::Tokens { address, result }
+}
+
+/// What a seed says of its members to a node that has yet to show itself.
+pub(super) enum Known {
+    /// All of them.
+    Members(Vec<Member>),
+    /// Others come first, and why.
+    NotYet(String),
+}
+
+/// Asks the node at an address for its members; it learns nothing of this one.
+pub(super) async fn members(peers: &Peers, address: &str) -> Result<Known, CallError> {
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    let to = Destination { host_id: None, address: address.to_owned() };
+    let question = Request::Exchange(Exchange::nothing());
+    match peers.call(&to, TrafficClass::Control, question, deadline, None).await? {
+        Response::Exchange(known) if known.cluster_id.is_some() => Ok(Known::Members(known.members)),
+        Response::Failed(ReplicaError::Overloaded(why)) => Ok(Known::NotYet(why)),
+        body => Err(unexpected(body)),
+    }
 }
 
 /// One exchange: what this node knows for what the other knows.
@@ -247,7 +276,7 @@ fn compare_clocks(peers: &Peers, header: &Header, sent: Timestamp, received: Tim
     }
 }
 
-fn not_saved(error: &ReplicaError) -> CallError {
+pub(super) fn not_saved(error: &ReplicaError) -> CallError {
     CallError::Malformed { reason: format!("what it told was not saved: {error}") }
 }
 

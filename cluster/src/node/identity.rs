@@ -1,13 +1,16 @@
 //! Who this node is, kept in its own data directory.
 //!
-//! Host id and tokens are drawn once and outlive restarts, crashes and changes of address; the generation grows
+//! Host id and tokens are chosen once and outlive restarts, crashes and changes of address; the generation grows
 //! with each start. All of it is durable before anyone hears of it: a node that forgot its tokens, or used a
 //! generation twice, would contradict itself in front of the others.
+//!
+//! Tokens that depend on those of the others are chosen when their cluster is found (`token_choice`). Until then a node has
+//! none, however often it starts.
 
 use std::{collections::BTreeSet, sync::OnceLock, time::Duration};
 
 use helenus_storage::{Engine, Mutation, Record, Step, SyncMode, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -30,6 +33,7 @@ const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
 const MOST_WAIT_FOR_ROOM: Duration = Duration::from_secs(60);
 
 const IDENTITY_KEY: &[u8] = b"identity";
+const TOKENS_KEY: &[u8] = b"tokens";
 const CLUSTER_KEY: &[u8] = b"cluster";
 
 /// The node's identity: drawn at the first start, loaded ever after; shared with the transport, which greets with
@@ -38,10 +42,7 @@ const CLUSTER_KEY: &[u8] = b"cluster";
 pub struct LocalIdentity {
     stored: Stored,
     partitioner: Partitioner,
-    /// Whether this is its first start.
-    is_new: bool,
-    /// Tokens that were chosen at the first start instead of those that were drawn.
-    chosen_tokens: OnceLock<Vec<i64>>,
+    tokens: OnceLock<Vec<i64>>,
     /// The cluster it joins: on disk, on its way there, or that of its seeds.
     chosen: OnceLock<ClusterId>,
     cluster_id: OnceLock<ClusterId>,
@@ -53,12 +54,12 @@ struct Stored {
     partitioner: String,
     host_id: HostId,
     generation: Generation,
-    tokens: Vec<i64>,
 }
 
 impl LocalIdentity {
     /// Loads the identity from the engine, or draws it from `seed` and stores it durably; advances the generation
-    /// to `max(stored + 1, microseconds since 1970)`, durably. The engine's steps must be driven meanwhile.
+    /// to `max(stored + 1, microseconds since 1970)`, durably. The engine's steps must be driven meanwhile. A new node that
+    /// is to share the keys evenly has no tokens yet.
     ///
     /// # Errors
     /// When storage fails, or the data directory belongs to another cluster name or partitioner.
@@ -69,34 +70,28 @@ impl LocalIdentity {
         seed: u64,
     ) -> Result<Self, StartError> {
         engine.create_table(own_trees::IDENTITY)?;
-        let record = own_trees::read(engine, own_trees::IDENTITY, IDENTITY_KEY)?;
-        let loaded =
-            record.map(|record| own_trees::decode::<Stored>("identity", &record)).transpose()?.flatten();
-        let is_new = loaded.is_none();
-        let mut stored = match loaded {
+        let mut stored = match load::<Stored>(engine, "identity", IDENTITY_KEY)? {
             Some(stored) => stored,
             None => Stored::draw(settings, seed),
         };
         stored.check(settings)?;
+        let tokens = load::<Vec<i64>>(engine, "tokens", TOKENS_KEY)?;
+        check_tokens(settings, tokens.as_deref())?;
         stored.generation = Generation(clock.now().0.max(stored.generation.0.saturating_add(1)));
         // The generation only grows, so it serves as the record's timestamp: no clock decides what is newer.
         let timestamp = Timestamp(stored.generation.0);
-        stored.save(engine, timestamp).await?;
+        save(engine, IDENTITY_KEY, Record::plain(timestamp, own_trees::encode(&stored))).await?;
 
-        let cluster_id = OnceLock::new();
-        if let Some(record) = own_trees::read(engine, own_trees::IDENTITY, CLUSTER_KEY)?
-            && let Some(id) = own_trees::decode::<ClusterId>("cluster id", &record)?
+        let cluster_id = once(load(engine, "cluster id", CLUSTER_KEY)?);
+        let chosen = cluster_id.clone();
+        let partitioner = settings.partitioner;
+        let identity = Self { stored, partitioner, tokens: once(tokens), chosen, cluster_id };
+        if identity.tokens().is_empty()
+            && let Some(tokens) = tokens_of_settings(settings, seed)
         {
-            cluster_id.get_or_init(|| id);
+            identity.choose_tokens(engine, tokens).await?;
         }
-        Ok(Self {
-            stored,
-            partitioner: settings.partitioner,
-            is_new,
-            chosen_tokens: OnceLock::new(),
-            chosen: cluster_id.clone(),
-            cluster_id,
-        })
+        Ok(identity)
     }
 
     /// Its host id.
@@ -114,22 +109,21 @@ impl LocalIdentity {
         self.partitioner
     }
 
-    /// Its tokens, ascending.
+    /// Its tokens, ascending; none before they are chosen.
     pub fn tokens(&self) -> &[i64] {
-        self.chosen_tokens.get().unwrap_or(&self.stored.tokens)
+        self.tokens.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Whether this is its first start, and nobody has heard of its tokens.
-    pub(crate) fn is_new(&self) -> bool {
-        self.is_new
-    }
-
-    /// Has other tokens than those that were drawn, durably. Only at the first start, before anyone hears of them.
-    pub(crate) async fn choose_tokens(&self, engine: &Engine, tokens: Vec<i64>) -> Result<(), StartError> {
-        let stored = Stored { tokens: tokens.clone(), ..self.stored.clone() };
-        // As new as the record it replaces would be at the next start, and no newer.
-        stored.save(engine, Timestamp(self.stored.generation.0.saturating_add(1))).await?;
-        self.chosen_tokens.get_or_init(|| tokens);
+    /// Has these tokens, ascending, durably and for ever. Only if it has none.
+    pub(crate) async fn choose_tokens(
+        &self,
+        engine: &Engine,
+        tokens: Vec<i64>,
+    ) -> Result<(), helenus_storage::Error> {
+        // A later start that found none on disk chooses anew, and what it chooses wins.
+        let timestamp = Timestamp(self.stored.generation.0);
+        save(engine, TOKENS_KEY, Record::plain(timestamp, own_trees::encode(&tokens))).await?;
+        self.tokens.get_or_init(|| tokens);
         Ok(())
     }
 
@@ -183,16 +177,11 @@ impl LocalIdentity {
 
 impl Stored {
     fn draw(settings: &Settings, seed: u64) -> Self {
-        let tokens = match settings.initial_tokens.as_slice() {
-            [] => draw_tokens(&mut stream(seed, "tokens"), settings.num_tokens.max(1)),
-            given => BTreeSet::from_iter(given.iter().copied()).into_iter().collect(),
-        };
         Self {
             cluster_name: settings.cluster_name.clone(),
             partitioner: settings.partitioner.name().to_owned(),
             host_id: HostId(random_uuid(&mut stream(seed, "host id"))),
             generation: Generation(0),
-            tokens: tokens.into_iter().map(|token| token.0).collect(),
         }
     }
 
@@ -210,25 +199,52 @@ impl Stored {
                 settings.partitioner.name()
             )));
         }
-        let given: BTreeSet<i64> = settings.initial_tokens.iter().map(|token| token.0).collect();
-        if !given.is_empty() && !given.iter().eq(&self.tokens) {
-            return Err(StartError::Identity(
-                "this node has other tokens than the settings name; a node keeps the tokens of its first start"
-                    .to_owned(),
-            ));
-        }
         Ok(())
     }
+}
 
-    /// Whatever the sync mode, who it is must not be forgotten. Start-up only: it may wait for the disk.
-    async fn save(&self, engine: &Engine, timestamp: Timestamp) -> Result<(), helenus_storage::Error> {
-        let record = Record::plain(timestamp, own_trees::encode(self));
-        when_there_is_room(engine, Mutation::single(IDENTITY_KEY, record)).await?.await?;
-        if engine.options().sync_mode == SyncMode::Periodic {
-            engine.step(Step::Sync)?;
-        }
-        Ok(())
+/// The tokens of a new node that asks nobody about them.
+fn tokens_of_settings(settings: &Settings, seed: u64) -> Option<Vec<i64>> {
+    match settings.initial_tokens.as_slice() {
+        [] if settings.allocate_tokens_for.is_some() => None,
+        [] => Some(random_tokens(settings.num_tokens, seed)),
+        given => Some(BTreeSet::from_iter(given.iter().map(|token| token.0)).into_iter().collect()),
     }
+}
+
+/// Tokens with no regard to anyone's, ascending.
+pub(super) fn random_tokens(count: usize, seed: u64) -> Vec<i64> {
+    let drawn = draw_tokens(&mut stream(seed, "tokens"), count.max(1));
+    drawn.into_iter().map(|token| token.0).collect()
+}
+
+fn check_tokens(settings: &Settings, tokens: Option<&[i64]>) -> Result<(), StartError> {
+    let given: BTreeSet<i64> = settings.initial_tokens.iter().map(|token| token.0).collect();
+    if !given.is_empty() && tokens.is_some_and(|tokens| !given.iter().eq(tokens)) {
+        return Err(StartError::Identity(
+            "this node has other tokens than the settings name; a node keeps the tokens of its first start"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn load<T: DeserializeOwned>(engine: &Engine, what: &str, key: &[u8]) -> Result<Option<T>, StartError> {
+    let record = own_trees::read(engine, own_trees::IDENTITY, key)?;
+    Ok(record.map(|record| own_trees::decode(what, &record)).transpose()?.flatten())
+}
+
+fn once<T>(value: Option<T>) -> OnceLock<T> {
+    value.map(OnceLock::from).unwrap_or_default()
+}
+
+/// Whatever the sync mode, who it is must not be forgotten. Start-up only, up to the choice of tokens: it may wait for the disk.
+async fn save(engine: &Engine, key: &'static [u8], record: Record) -> Result<(), helenus_storage::Error> {
+    when_there_is_room(engine, Mutation::single(key, record)).await?.await?;
+    if engine.options().sync_mode == SyncMode::Periodic {
+        engine.step(Step::Sync)?;
+    }
+    Ok(())
 }
 
 /// Applies a mutation, and waits if the engine is overloaded. It may be from the first moment on: a node that crashes

@@ -3,7 +3,8 @@
 //! ```text
 //!   every interval      heartbeat; φ of all members; gossip with one or two, ping some more (`rounds`)
 //!   news                gossip with one more, soon
-//!   no cluster yet      ask the seeds for theirs (`Formation`); full exchanges with those of the one that is chosen
+//!   no cluster yet      ask the seeds for theirs (`Formation`), choose tokens (`token_choice`); full exchanges with those
+//!                       of the one that is chosen
 //!   not normal yet      full exchanges with the members that have yet to say what the join waits for, and with seeds
 //!   the wrong host      a full exchange with whoever answers at a member's address
 //!   a connection lost   one ping to that peer at once, if it was up: whether that fails says if it is down
@@ -18,6 +19,8 @@
 //! for it. Pinging down members again and again is what finds them again; how often a dead address is really tried is
 //! the transport's backoff.
 
+mod forming;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -28,23 +31,21 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::forming::Forming;
 use super::{
-    calls::{self, Agreement, Answerer, Called},
+    calls::{self, Agreement, Called},
     known_cluster::{KnownCluster, Picture},
     peers::Peers,
-    randomness::{Stream, random_uuid, stream},
+    randomness::{Stream, stream},
     transport::{CallError, Destination},
 };
 use crate::{
     membership::{
-        Formation, FormationVerdict,
         digest::{Syn, Tag},
-        formation::default_replication,
         rounds::{self, Turns},
     },
-    node_id::{ClusterId, HostId},
+    node_id::HostId,
     settings::Settings,
-    table::Replication,
 };
 
 /// How long a node that knows its ring puts off serving because of members that it has not reached. A member whose
@@ -64,10 +65,7 @@ pub(super) struct MembershipLoop {
     probe_timeout: Duration,
     advertise: String,
     seeds: Vec<String>,
-    configured_replication: Option<Replication>,
-    formation: Formation,
-    /// Why it joins no cluster, as was logged.
-    refused: Option<String>,
+    forming: Forming,
     meeting: Meeting,
     is_clock_off: bool,
     /// Whether other members say that this node's clock is off.
@@ -78,8 +76,6 @@ pub(super) struct MembershipLoop {
     met: BTreeMap<String, HostId>,
     peers: Arc<Peers>,
     cluster: Arc<KnownCluster>,
-    /// Draws the id of a cluster.
-    random: Stream,
     /// Chooses whom to call.
     choices: Stream,
     turns: Turns,
@@ -135,9 +131,7 @@ impl MembershipLoop {
             probe_timeout: settings.probe_timeout,
             advertise: settings.advertise.clone(),
             seeds: settings.seeds.clone(),
-            configured_replication: settings.configured_replication(),
-            formation: Formation::new(&settings.advertise, &settings.seeds),
-            refused: None,
+            forming: Forming::new(settings, seed),
             meeting: Meeting::Unknown,
             is_clock_off: false,
             is_told_off: false,
@@ -145,7 +139,6 @@ impl MembershipLoop {
             met: BTreeMap::new(),
             cluster: Arc::clone(&peers.cluster),
             peers,
-            random: stream(seed, "cluster id"),
             choices: stream(seed, "gossip"),
             turns: Turns::default(),
             rounds: 0,
@@ -218,15 +211,6 @@ impl MembershipLoop {
         }
     }
 
-    /// Asks who is at an address. Only a node that belongs to a cluster says who it is itself.
-    fn meet(&mut self, address: String) {
-        if self.cluster.picture().view().cluster_id().is_none() {
-            self.calls.shadow(&self.peers, address);
-        } else {
-            self.calls.exchange(&self.peers, Destination { host_id: None, address });
-        }
-    }
-
     fn begin_interval(&mut self) {
         let hearsay = &self.cluster.hearsay;
         hearsay.beat();
@@ -242,13 +226,8 @@ impl MembershipLoop {
     fn exchange_if_due(&mut self) {
         let picture = self.cluster.picture();
         let view = picture.view();
-        let chosen = self.peers.identity.chosen_cluster();
         if view.cluster_id().is_none() {
-            if chosen.is_some()
-                && let FormationVerdict::Join { seeds, .. } = self.formation.verdict(chosen)
-            {
-                self.show_itself(&seeds);
-            }
+            self.show_itself_again();
         } else if view.own().state.is_arriving() {
             let asked = self.cluster.to_be_asked();
             let asked = rounds::some_of(&asked, EXCHANGES_PER_ROUND, &mut self.choices);
@@ -388,6 +367,7 @@ impl MembershipLoop {
                 self.calls.busy.remove(&Destination { host_id: None, address: address.clone() });
                 self.on_met(&address, result);
             }
+            Called::Tokens { address, result } => self.on_tokens(&address, result),
             Called::Exchange { destination, result } => {
                 self.calls.busy.remove(&destination);
                 match destination {
@@ -419,30 +399,6 @@ impl MembershipLoop {
         }
     }
 
-    /// It was asked who is at an address.
-    fn on_met(&mut self, address: &str, result: Result<Answerer, CallError>) {
-        match result {
-            Ok(answerer) => {
-                self.met.insert(address.to_owned(), answerer.host_id);
-                let identity = &self.peers.identity;
-                if answerer.host_id != identity.host_id() {
-                    self.formation.on_answer(address, answerer.cluster_id);
-                } else if answerer.generation > identity.generation() {
-                    self.cluster.supersede(address);
-                } else if answerer.generation == identity.generation() {
-                    self.take_for_own(address);
-                }
-            }
-            Err(error) => {
-                // Who answers may belong to a cluster, whatever is wrong with the answer.
-                if !matches!(error, CallError::Malformed { .. }) {
-                    self.formation.on_failure(address);
-                }
-                self.log_error(address, &error);
-            }
-        }
-    }
-
     /// Another host answers at a member's address: whoever it is, it has moved there, and may be known nowhere else. So
     /// all find each other again even if all have changed their addresses.
     fn meet_whoever_moved(&mut self, error: &CallError) {
@@ -453,13 +409,6 @@ impl MembershipLoop {
             helenus_storage::sometimes!("another host was found at a member's address");
             self.meet(address.clone());
         }
-    }
-
-    /// A seed turned out to be this node under another name. What the other seeds said is asked again.
-    fn take_for_own(&mut self, address: &str) {
-        let own = |seed: &String| if seed == address { self.advertise.clone() } else { seed.clone() };
-        self.seeds = self.seeds.iter().map(own).collect();
-        self.formation = Formation::new(&self.advertise, &self.seeds);
     }
 
     fn log_error(&self, address: &str, error: &CallError) {
@@ -474,54 +423,5 @@ impl MembershipLoop {
             }
         };
         tracing::warn!("{line}");
-    }
-
-    async fn form_if_due(&mut self) {
-        if self.cluster.picture().view().cluster_id().is_some() {
-            return;
-        }
-        if let Some(why) = self.cluster.unwanted() {
-            return self.cluster.wait_for(why);
-        }
-        match self.formation.verdict(self.peers.identity.chosen_cluster()) {
-            FormationVerdict::Wait { why } => self.cluster.wait_for(why),
-            FormationVerdict::Refuse { why } => {
-                if self.refused.as_ref() != Some(&why) {
-                    tracing::error!(why, "this node joins no cluster");
-                    self.refused = Some(why.clone());
-                }
-                self.cluster.wait_for(why);
-            }
-            FormationVerdict::Join { cluster_id, seeds } => self.join(cluster_id, &seeds),
-            FormationVerdict::Form => {
-                let has_seeds = !self.seeds.is_empty();
-                let replication = default_replication(self.configured_replication.clone(), has_seeds);
-                if !has_seeds && self.configured_replication.is_none() {
-                    tracing::warn!("no seeds are set: one copy of everything (replication factor 1)");
-                }
-                let cluster_id = ClusterId(random_uuid(&mut self.random));
-                if let Err(error) = self.cluster.form(cluster_id, replication).await {
-                    self.cluster.wait_for(format!("the cluster could not be saved: {error}"));
-                }
-            }
-        }
-    }
-
-    /// Shows itself to the cluster that it joins: at once when it has chosen it, and then in each round.
-    fn join(&mut self, cluster_id: ClusterId, seeds: &[String]) {
-        self.cluster.wait_for(format!("waiting to be listed by cluster {cluster_id}: {}", seeds.join(", ")));
-        if self.peers.identity.chosen_cluster().is_none() {
-            self.peers.identity.choose_cluster(cluster_id);
-            self.show_itself(seeds);
-        }
-    }
-
-    /// To the very hosts that have said that they belong to the cluster.
-    fn show_itself(&mut self, seeds: &[String]) {
-        for seed in seeds {
-            let Some(host_id) = self.met.get(seed).copied() else { continue };
-            let destination = Destination { host_id: Some(host_id), address: seed.clone() };
-            self.calls.exchange(&self.peers, destination);
-        }
     }
 }

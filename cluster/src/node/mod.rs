@@ -143,12 +143,7 @@ pub struct Parts {
     pub spawners: Spawners,
     /// Whether reads of SSTables run inline (simulation) instead of on threads for blocking work.
     pub inline_reads: bool,
-    /// Is told for what the start waits, while there is no node to ask yet.
-    pub waits: Waits,
 }
-
-/// Takes what a start waits for, for people.
-pub type Waits = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Whether a node serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,12 +202,10 @@ impl Node {
     /// Reloads the members and tables the node knew, and starts its tasks.
     ///
     /// # Errors
-    /// When storage fails or holds what does not decode.
+    /// When storage fails or holds what does not decode; when its seeds say that it cannot join.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads, waits } =
-            parts;
-        token_choice::choose(&settings, &identity, &engine, transport.as_ref(), clock.as_ref(), &waits, seed)
-            .await?;
+        let Parts { settings, identity, engine, transport, clock, seed, spawners, inline_reads } = parts;
+        token_choice::check_seeds(&settings, &identity, transport.as_ref(), clock.as_ref()).await?;
         let store = Arc::new(LocalStore::new(engine, &settings, inline_reads));
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);

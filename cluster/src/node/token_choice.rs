@@ -1,101 +1,141 @@
 //! Which tokens a new node has: it asks the seeds who is there before it shows itself.
 //!
 //! ```text
-//!   new node        all seeds, then the first of its list that belongs to a cluster
-//!   ───────> which cluster is yours?
-//!   <─────── its id                              two ids: the node does not start
+//!   new node        the first of its seeds, by address, that belong to the cluster it is about to join (`Formation`)
 //!   ───────> an exchange that says nothing
 //!   <─────── not your turn                       somebody else chooses, and is not listed yet: ask again
 //!   <─────── all members                         and the turn, until the node is listed or its connection ends, for
 //!                                                10 s at most
-//!   chooses, starts, joins
+//!   chooses, shows itself, joins
 //! ```
 //!
 //! Tokens are for ever, so two nodes that choose at once, neither knowing of the other, spoil the ring for good. One
 //! seed gives out turns: who comes first chooses first, and each chooses with all those before it in sight, however many
-//! start at the same instant. Nodes that ask different seeds, or whose turn ran out, may still overlap; then the
-//! shares are as uneven as one of the choices is unaware, and no key is in danger. Rejected: an announcement of tokens
-//! that may still change (every proof about joining leans on tokens that do not); spreading a plan for all nodes (nobody
-//! knows how many there will be).
+//! start at the same instant. Nodes that ask different seeds, since one of them does not reach the first, or whose turn ran
+//! out, since they were paused in the midst of it, may still overlap; then the shares are as uneven as one of the choices is
+//! unaware, and no key is in danger. Rejected: an announcement of tokens that may still change (every proof about joining
+//! leans on tokens that do not); spreading a plan for all nodes (nobody knows how many there will be).
 //!
-//! Without an answer the node keeps the tokens that it has drawn: at once if it is the first seed, which forms the
-//! cluster; after a while of silence otherwise.
+//! The node that forms the cluster draws its tokens. Every other has none until a seed belongs to a cluster, however long
+//! that takes and however often it starts meanwhile: tokens that it drew because its seeds were silent would be uneven for
+//! ever, and it can do nothing with them before.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use helenus_storage::Engine;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    StartError, Waits,
-    calls::unexpected,
-    identity::LocalIdentity,
+    StartError,
+    calls::{self, Known, unexpected},
+    identity::{LocalIdentity, random_tokens},
+    peers::Peers,
     randomness::stream,
     transport::{CallError, Destination, Transport},
 };
 use crate::{
     membership::{Exchange, Formation, Member},
-    message::{Header, Message, ReplicaError, Request, Response, TrafficClass},
+    message::{Header, Message, Request, Response, TrafficClass},
     node_id::{ClusterId, HostId},
     placement::allocate,
     settings::Settings,
     time::WallClock,
 };
 
-/// How long one seed is waited for.
+/// How long one seed is waited for at the start.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long seeds may be silent, or belong to no cluster.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a node waits for its turn: forty nodes that take their time.
-const MOST_PATIENCE: Duration = Duration::from_secs(120);
-/// Wait before the seeds are asked again.
+/// Wait before a seed is asked again for the turn.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// For how long a turn holds.
 const TURN: Duration = Duration::from_secs(10);
 
-/// Chooses the tokens of a node that starts for the first time, if the settings want it; checks them if they name them.
+/// What the settings say of the tokens of a new node.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    datacenter: String,
+    rack: String,
+    /// Replication factor in its datacenter for which the shares are to be even.
+    factor: u32,
+    count: usize,
+    seed: u64,
+}
+
+impl Wish {
+    /// Its random choices come from `seed`.
+    pub(super) fn of(settings: &Settings, seed: u64) -> Self {
+        Self {
+            datacenter: settings.datacenter.clone(),
+            rack: settings.rack.clone(),
+            factor: settings.allocate_tokens_for.unwrap_or(1),
+            count: settings.num_tokens.max(1),
+            seed,
+        }
+    }
+
+    /// The tokens of a node that forms a cluster.
+    pub(super) fn alone(&self) -> Vec<i64> {
+        random_tokens(self.count, self.seed)
+    }
+
+    /// The tokens of a node that joins these members. Of those that are gone the tombstones list the tokens still.
+    fn among(&self, known: &[Member]) -> Vec<i64> {
+        let is_beside = |member: &&Member| member.datacenter == self.datacenter && !member.state.is_gone();
+        let members: Vec<&Member> = known.iter().filter(is_beside).collect();
+        let mut random = stream(self.seed, "allocated tokens");
+        let tokens = allocate(&members, &self.rack, self.factor, self.count, &mut random);
+        tracing::info!(members = members.len(), "chose tokens that share the keys evenly");
+        tokens.into_iter().map(|token| token.0).collect()
+    }
+}
+
+/// Has the node choose its tokens, durably, once the seed at an address gives it the turn: that of another node lasts for
+/// some seconds at most.
 ///
 /// # Errors
-/// [`StartError::Identity`] for a token of the settings that another member has, and for seeds of two clusters if the
-/// node belongs to none.
-pub(super) async fn choose(
+/// When the seed does not answer, or belongs to no cluster any more. Nothing has changed.
+pub(super) async fn choose(peers: &Peers, wish: Wish, address: &str) -> Result<(), CallError> {
+    loop {
+        match calls::members(peers, address).await? {
+            Known::Members(members) => {
+                let chosen = peers.cluster.choose_tokens(wish.among(&members)).await;
+                return chosen.map_err(|error| calls::not_saved(&error));
+            }
+            Known::NotYet(why) => {
+                let why = format!("it waits for its turn to choose tokens: {address} says that {why}");
+                peers.cluster.wait_for(why);
+                sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Asks the seeds of a node that belongs to no cluster yet, once, whether it can join theirs; those that are silent say
+/// nothing against it.
+///
+/// # Errors
+/// [`StartError::Identity`] for seeds of two clusters, and for a token that another member has.
+pub(super) async fn check_seeds(
     settings: &Settings,
     identity: &LocalIdentity,
-    engine: &Engine,
     transport: &dyn Transport,
     clock: &dyn WallClock,
-    waits: &Waits,
-    seed: u64,
 ) -> Result<(), StartError> {
     if identity.cluster_id().is_some() {
         return Ok(());
     }
-    let asking = Asking { settings, identity, transport, clock, waits };
-    let is_given = !settings.initial_tokens.is_empty();
-    if !identity.is_new() || (!is_given && settings.allocate_tokens_for.is_none()) {
-        return asking.seeds().await.map(drop);
-    }
-    let Some(known) = asking.members().await? else {
-        tracing::info!("no seed told of a cluster: the node keeps the tokens that it has");
+    let asking = Asking { settings, identity, transport, clock };
+    let Some(address) = asking.cluster().await? else { return Ok(()) };
+    if settings.initial_tokens.is_empty() {
         return Ok(());
-    };
-    if is_given {
-        return check_free(identity, &known);
     }
-    let Some(factor) = settings.allocate_tokens_for else { return Ok(()) };
-    let members: Vec<&Member> =
-        known.iter().filter(|member| member.datacenter == settings.datacenter).collect();
-    let mut random = stream(seed, "allocated tokens");
-    let tokens = allocate(&members, &settings.rack, factor, settings.num_tokens.max(1), &mut random);
-    tracing::info!(members = members.len(), "chose tokens that share the keys evenly");
-    identity.choose_tokens(engine, tokens.into_iter().map(|token| token.0).collect()).await
-}
-
-/// Nobody would list the node, and it would wait to be for ever.
-fn check_free(identity: &LocalIdentity, known: &[Member]) -> Result<(), StartError> {
-    taken(identity, known).map_or(Ok(()), |why| Err(StartError::Identity(why)))
+    match asking.call(address, Request::Exchange(Exchange::nothing())).await {
+        Ok(Response::Exchange(known)) if known.cluster_id.is_some() => {
+            // Nobody would list the node, and it would wait to be for ever.
+            taken(identity, &known.members).map_or(Ok(()), |why| Err(StartError::Identity(why)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Why nobody will list this node, if one of its tokens is another member's.
@@ -111,74 +151,17 @@ pub(super) fn taken(identity: &LocalIdentity, known: &[Member]) -> Option<String
     })
 }
 
+/// A node that has yet to start.
 struct Asking<'a> {
     settings: &'a Settings,
     identity: &'a LocalIdentity,
     transport: &'a dyn Transport,
     clock: &'a dyn WallClock,
-    waits: &'a Waits,
-}
-
-/// What the seeds have said.
-enum Said {
-    /// All members of its cluster; it is this node's turn.
-    Members(Vec<Member>),
-    /// It is another node's turn, and what the seed says of it.
-    Wait(String),
-    /// Nothing, or that it belongs to no cluster.
-    Nothing,
-    /// That it does not talk to this node.
-    Refused,
 }
 
 impl Asking<'_> {
-    /// The members of the cluster, once it is this node's turn to know them; `None` if no seed tells of a cluster.
-    async fn members(&self) -> Result<Option<Vec<Member>>, StartError> {
-        let Settings { seeds, advertise, .. } = self.settings;
-        let forms_the_cluster = seeds.first().is_none_or(|first| first == advertise);
-        let begun = Instant::now();
-        let mut last_word = begun;
-        loop {
-            match self.ask().await? {
-                Said::Members(members) => return Ok(Some(members)),
-                Said::Wait(why) => {
-                    (self.waits)(format!("it waits for its turn to choose tokens: {why}"));
-                    last_word = Instant::now();
-                }
-                Said::Nothing if forms_the_cluster || last_word.elapsed() >= PATIENCE => return Ok(None),
-                Said::Nothing => {
-                    let seeds = seeds.iter().filter(|seed| *seed != advertise).cloned().collect::<Vec<_>>();
-                    let why = "it waits for a seed that belongs to a cluster, to choose its tokens";
-                    (self.waits)(format!("{why}: {}", seeds.join(", ")));
-                }
-                Said::Refused => return Ok(None),
-            }
-            if begun.elapsed() >= MOST_PATIENCE {
-                return Ok(None);
-            }
-            sleep(ASK_AGAIN).await;
-        }
-    }
-
-    /// Asks the first seed that belongs to a cluster, if one does.
-    async fn ask(&self) -> Result<Said, StartError> {
-        let said = self.seeds().await?;
-        let belongs = |said: &Result<Option<ClusterId>, CallError>| matches!(said, Ok(Some(_)));
-        if let Some((address, _)) = said.iter().find(|(_, said)| belongs(said)) {
-            return Ok(match self.call(address, Request::Exchange(Exchange::nothing())).await {
-                Ok(Response::Exchange(known)) if known.cluster_id.is_some() => Said::Members(known.members),
-                Ok(Response::Failed(ReplicaError::Overloaded(why))) => {
-                    Said::Wait(format!("{address} says that {why}"))
-                }
-                _ => Said::Nothing,
-            });
-        }
-        let is_refused = said.iter().any(|(_, said)| matches!(said, Err(CallError::Refused(_))));
-        Ok(if is_refused { Said::Refused } else { Said::Nothing })
-    }
-
-    /// Which clusters the seeds belong to, all asked at once, in the order of the list.
-    async fn seeds(&self) -> Result<Vec<(&str, Result<Option<ClusterId>, CallError>)>, StartError> {
+    /// The first seed that belongs to a cluster, of all, which are asked at once.
+    async fn cluster(&self) -> Result<Option<&str>, StartError> {
         let Settings { seeds, advertise, .. } = self.settings;
         let others = seeds.iter().filter(|seed| *seed != advertise);
         let said = join_all(others.map(async |seed| {
@@ -187,16 +170,18 @@ impl Asking<'_> {
                 Response::Shadow { cluster_id } => Ok(cluster_id),
                 other => Err(unexpected(other)),
             });
-            (seed.as_str(), cluster_id)
+            (seed.as_str(), cluster_id.ok().flatten())
         }))
         .await;
         let mut formation = Formation::new(advertise, seeds);
-        for (seed, said) in &said {
-            if let Ok(cluster_id) = said {
-                formation.on_answer(seed, *cluster_id);
-            }
+        for (seed, cluster_id) in &said {
+            formation.on_answer(seed, *cluster_id);
         }
-        formation.conflict().map_or(Ok(said), |why| Err(StartError::Identity(why)))
+        if let Some(why) = formation.conflict() {
+            return Err(StartError::Identity(why));
+        }
+        let belongs = |(_, cluster_id): &&(&str, Option<ClusterId>)| cluster_id.is_some();
+        Ok(said.iter().find(belongs).map(|(seed, _)| *seed))
     }
 
     async fn call(&self, address: &str, body: Request) -> Result<Response, CallError> {

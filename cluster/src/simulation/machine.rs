@@ -378,7 +378,6 @@ impl Machine {
             seed,
             spawners: Spawners { requests: Handle::current(), membership: Handle::current() },
             inline_reads: true,
-            waits: Arc::new(|_| {}),
         })
         .await
     }

@@ -7,6 +7,7 @@ use helenus_cluster::{
     error::RequestError,
     membership::MemberState,
     node::Readiness,
+    settings::Settings,
 };
 use tokio::time::Instant;
 
@@ -71,7 +72,11 @@ async fn a_node_that_is_no_first_seed_waits_for_its_seeds() {
     let Readiness::Starting(why) = cluster.node("n3").readiness() else {
         panic!("it formed a ring of its own")
     };
-    assert!(why.contains("n1"), "the reason names whom it waits for: {why}");
+    assert!(
+        why.contains("only the first of the list, n1, forms a new one, and it does not answer"),
+        "the reason names whom it waits for: {why}"
+    );
+    assert_eq!(cluster.seen("n3", "n3").and_then(|member| member.why), Some(why), "as does the status");
     assert!(matches!(cluster.put("n3", "key", "v", One).await, Err(RequestError::Starting(_))));
 }
 
@@ -161,6 +166,17 @@ async fn a_restarted_node_is_up_again_within_two_exchanges() {
     assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
+/// Few tokens and one replica: tokens that were not chosen with all others in sight show.
+fn choosing(settings: &mut Settings) {
+    settings.allocate_tokens_for = Some(1);
+    settings.default_replication_factor = Some(1);
+    settings.num_tokens = 4;
+}
+
+fn largest_share(cluster: &Cluster) -> f64 {
+    cluster.status("n1").members.iter().map(|member| member.owns).fold(0.0, f64::max)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_node_asks_who_is_there_and_chooses_tokens_that_even_out_the_shares() {
     let shares_of = async |allocate_tokens_for| {
@@ -168,16 +184,74 @@ async fn a_new_node_asks_who_is_there_and_chooses_tokens_that_even_out_the_share
         for (name, size) in [("n1", 1), ("n2", 2), ("n3", 3)] {
             cluster
                 .start_with(name, |settings| {
+                    choosing(settings);
                     settings.allocate_tokens_for = allocate_tokens_for;
-                    settings.default_replication_factor = Some(1);
-                    settings.num_tokens = 4;
                 })
                 .await;
             cluster.until("it has joined", |c| c.agrees_on(size)).await;
         }
-        let shares: Vec<f64> = cluster.status("n1").members.iter().map(|member| member.owns).collect();
-        shares.into_iter().fold(0.0, f64::max)
+        largest_share(&cluster)
     };
     let (drawn, allocated) = (shares_of(None).await, shares_of(Some(1)).await);
     assert!(allocated < 0.40 && allocated < drawn, "the largest share: {allocated} allocated, {drawn} drawn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_waited_long_for_the_first_seed_share_the_keys_as_evenly() {
+    let mut cluster = Cluster::empty();
+    for name in ["n2", "n3"] {
+        cluster.start_with(name, choosing).await;
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(cluster.status("n2").members[0].tokens, 0, "it waits with its choice");
+    cluster.kill("n3").await;
+    cluster.start_with("n3", choosing).await;
+
+    cluster.start_with("n1", choosing).await;
+
+    cluster.until("one cluster of three", |c| c.agrees_on(3)).await;
+    let largest = largest_share(&cluster);
+    assert!(largest < 0.40, "the largest share: {largest}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_joins_while_its_only_seed_is_paused_shares_the_keys_as_evenly() {
+    let mut cluster = Cluster::empty();
+    let seed = |settings: &mut Settings| {
+        choosing(settings);
+        settings.seeds.truncate(1);
+    };
+    for (name, size) in [("n1", 1), ("n2", 2)] {
+        cluster.start_with(name, seed).await;
+        cluster.until("it has joined", |c| c.agrees_on(size)).await;
+    }
+    cluster.pause("n1");
+    cluster.start_with("n3", seed).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+
+    cluster.resume("n1");
+
+    cluster.until("one cluster of three", |c| c.agrees_on(3)).await;
+    let largest = largest_share(&cluster);
+    assert!(largest < 0.40, "the largest share: {largest}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tokens_of_a_removed_member_count_for_nothing() {
+    let mut cluster = Cluster::empty();
+    for (name, size) in [("n1", 1), ("n2", 2), ("n3", 3)] {
+        cluster.start_with(name, choosing).await;
+        cluster.until("it has joined", |c| c.agrees_on(size)).await;
+    }
+    let removed = cluster.node("n2").host_id();
+    cluster.kill("n2").await;
+    cluster.until("it is dead", |c| c.sees_down("n1", "n2")).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    cluster.node("n1").assassinate(removed, false).await.expect("it is dead");
+
+    cluster.start_with("n4", choosing).await;
+
+    cluster.until("one cluster of three", |c| c.agrees_on(3)).await;
+    let largest = largest_share(&cluster);
+    assert!(largest < 0.40, "the largest share: {largest}");
 }

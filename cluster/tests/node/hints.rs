@@ -6,13 +6,16 @@ use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::{Any, One, Quorum},
     error::RequestError,
-    node::{Handoff, HintStatus, SchemaError},
+    node::{Handoff, HintStatus, SchemaError, in_order},
     node_id::HostId,
     partitioning::{Partitioner, storage_key},
     table::{DEFAULT_TABLE_ID, Definition, Replication},
     time::{Timestamp, WallClock},
 };
-use helenus_storage::disk::{Fault, Repeat};
+use helenus_storage::{
+    Step, StepOutcome,
+    disk::{Fault, Repeat},
+};
 use tokio::time::Instant;
 
 use crate::support::{Cluster, put, write, write_at};
@@ -465,6 +468,130 @@ async fn what_is_known_to_be_missed_is_kept_before_the_others_have_answered() {
         outcome = write => panic!("n2 says nothing: {outcome:?}"),
         () = kept => {}
     }
+}
+
+/// Runs a write of which `n2` has its part, while the disk of the coordinator `n1` stands still: it is not answered. Then the
+/// disk goes on and the answer comes, and the coordinator dies at once.
+async fn dies_right_after_its_reply<T>(cluster: &mut Cluster, write: impl Future<Output = T>) -> T {
+    let storage = &cluster.processes["n1"].storage;
+    storage.stall();
+    let mut write = std::pin::pin!(write);
+    let applied = cluster.until("n2 has it", |c| held(c, "n2", "key 0").is_some());
+    tokio::select! {
+        biased;
+        _ = &mut write => panic!("it is answered, and no hint is on the disk"),
+        () = applied => {}
+    }
+    let answer = loop {
+        while storage.engine.step(Step::Commit).expect("a sound disk") == StepOutcome::Worked {}
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(1), &mut write).await {
+            break answer;
+        }
+    };
+    cluster.restart("n1").await;
+    answer
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_waits_for_the_hints_of_replicas_that_are_down() {
+    let mut cluster = Cluster::of(3).await;
+    let target = cluster.node("n3").host_id();
+    cluster.put("n1", "another key", "value", Quorum).await.expect("all are alive");
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    let node = cluster.node("n1").clone();
+
+    let written =
+        dies_right_after_its_reply(&mut cluster, node.write(write("key 0", put("value"), One))).await;
+
+    written.expect("n2 is alive");
+    assert_eq!(hints_for(&cluster, "n1", target), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_waits_for_the_hint_of_a_replica_whose_connection_was_lost() {
+    let mut cluster = Cluster::of(3).await;
+    let target = cluster.node("n3").host_id();
+    cluster.put("n1", "another key", "value", Quorum).await.expect("all are alive");
+    // Nobody has noticed yet.
+    cluster.kill("n3").await;
+    assert!(cluster.sees_up("n1", "n3"));
+    let node = cluster.node("n1").clone();
+
+    let written =
+        dies_right_after_its_reply(&mut cluster, node.write(write("key 0", put("value"), One))).await;
+
+    written.expect("n2 is alive");
+    assert_eq!(hints_for(&cluster, "n1", target), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_waits_for_the_marks_of_hints_that_are_not_kept() {
+    // Hints that are kept of three, by the bytes and the number of those under way that are allowed.
+    for (bytes, in_flight, kept) in [(0, 4096, 0), (1 << 20, 1, 1)] {
+        let mut cluster = Cluster::with(3, |settings| {
+            settings.hint_bytes = bytes;
+            settings.hints_in_flight = in_flight;
+        })
+        .await;
+        let target = cluster.node("n3").host_id();
+        cluster.put("n1", "another key", "value", Quorum).await.expect("all are alive");
+        cluster.kill("n3").await;
+        cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+        let writes = (0..3).map(|number| write(&format!("key {number}"), put("value"), One)).collect();
+        let node = cluster.node("n1").clone();
+
+        let written = dies_right_after_its_reply(&mut cluster, in_order(node.write_batch(writes))).await;
+
+        assert!(written.iter().all(Result::is_ok), "n2 is alive: {written:?}");
+        assert_eq!(hints_for(&cluster, "n1", target), kept);
+        let marks = hints(&cluster, "n1").marks;
+        assert_eq!(
+            marks.iter().map(|mark| (mark.target, mark.hints)).collect::<Vec<_>>(),
+            [(target, 3 - kept)]
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_met_its_level_is_acknowledged_though_its_hint_takes_too_long() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.put("n1", "another key", "value", Quorum).await.expect("all are alive");
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    cluster.processes["n1"].storage.stall();
+
+    let written = cluster.put("n1", "key 0", "value", One).await.expect("n2 is alive");
+
+    assert_eq!((written.met.required, written.met.acknowledged), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_of_many_hints_are_saved_together() {
+    let mut cluster = Cluster::with(3, |settings| settings.hint_bytes = 0).await;
+    cluster.put("n1", "another key", "value", Quorum).await.expect("all are alive");
+    cluster.kill("n3").await;
+    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    cluster.processes["n1"].storage.stall();
+    let a_moment = || tokio::time::sleep(Duration::from_millis(10));
+    let mut written = Vec::new();
+    // More come while the marks of those before are on their way.
+    for wave in [1, 50, 50] {
+        for number in 0..wave {
+            let node = cluster.node("n1").clone();
+            let request = write(&format!("key {number}"), put("value"), One);
+            written.push(tokio::spawn(async move { node.write(request).await }));
+        }
+        a_moment().await;
+        if written.len() > 1 {
+            let engine = &cluster.processes["n1"].storage.engine;
+            while engine.step(Step::Commit).expect("a sound disk") == StepOutcome::Worked {}
+            a_moment().await;
+        }
+    }
+
+    let answered = written.iter().filter(|write| write.is_finished()).count();
+    assert!(answered >= 51, "two syncs are enough for the first two waves, and {answered} are answered");
 }
 
 #[tokio::test(start_paused = true)]

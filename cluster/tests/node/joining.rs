@@ -173,7 +173,10 @@ async fn new_nodes_choose_their_tokens_one_after_the_other() {
     // Who never shows up, holds up the others for a while only.
     let begun = Instant::now();
     cluster.start_with("n2", |settings| settings.allocate_tokens_for = Some(3)).await;
-    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
+    let waits = |why: &str| why.contains("it waits for its turn to choose tokens: n1 says that host");
+    let says_so = |c: &Cluster| matches!(c.node("n2").readiness(), Readiness::Starting(why) if waits(&why));
+    cluster.until("it says for whom it waits", says_so).await;
     cluster.until("it has joined", |c| c.agrees_on(2)).await;
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
     assert_eq!(members(asked_for_a_turn(&cluster, 2).await), 2, "its turn is over when it is listed");
 }

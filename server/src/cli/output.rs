@@ -99,9 +99,13 @@ pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COL
     spaced(header, rows, 2, terminal_columns())
 }
 
-/// A table without lines that has no room to spare: its columns are one blank apart.
-pub fn narrow_table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
-    spaced(header, rows, 1, terminal_columns())
+/// As [`table_of_names`], for a table that has no room to spare: its columns are one blank apart.
+pub fn narrow_table_of_names<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: Vec<[String; COLUMNS]>,
+    long: &[usize],
+) -> String {
+    spaced_names(header, rows, long, 1, terminal_columns())
 }
 
 /// As [`table`], but the names in the columns `long` lose their middle where a row would be wider than the terminal, or than
@@ -111,23 +115,22 @@ pub fn table_of_names<const COLUMNS: usize>(
     rows: Vec<[String; COLUMNS]>,
     long: &[usize],
 ) -> String {
-    spaced_names(header, rows, long, terminal_columns())
+    spaced_names(header, rows, long, 2, terminal_columns())
 }
 
 fn spaced_names<const COLUMNS: usize>(
     header: [&str; COLUMNS],
     mut rows: Vec<[String; COLUMNS]>,
     long: &[usize],
+    blanks: u16,
     terminal: Option<u16>,
 ) -> String {
-    const BLANKS: u16 = 2;
     let width = terminal.map_or(WIDTH, usize::from);
     let mut widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([header[column].chars().count()]).max().unwrap_or_default()
     });
-    // The last column has its blanks too, as far as the terminal is concerned.
-    let taken = |widths: &[usize]| widths.iter().sum::<usize>() + usize::from(BLANKS) * COLUMNS;
+    let taken = |widths: &[usize]| widths.iter().sum::<usize>() + usize::from(blanks) * (COLUMNS - 1);
     while taken(&widths) > width {
         let widest = long.iter().copied().max_by_key(|&column| widths[column]);
         let Some(widest) = widest.filter(|&column| widths[column] > LEAST_OF_A_NAME) else { break };
@@ -138,7 +141,7 @@ fn spaced_names<const COLUMNS: usize>(
             row[column] = shortened(&row[column], widths[column]);
         }
     }
-    spaced(header, &rows, BLANKS, terminal)
+    spaced(header, &rows, blanks, terminal)
 }
 
 /// A sentence in lines no wider than the terminal, or than [`WIDTH`] where there is none.
@@ -184,8 +187,8 @@ fn spaced<const COLUMNS: usize>(
     for row in rows {
         table.add_row(row.iter().map(|cell| printable(cell, &[])));
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, blanks));
+    for (number, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if number + 1 < COLUMNS { blanks } else { 0 }));
     }
     table.trim_fmt()
 }
@@ -210,13 +213,17 @@ mod tests {
             ["s".repeat(64), "5.7 KiB".to_owned(), format!("/var/lib/helenus/snapshots/{}", "s".repeat(64))];
         let short = ["one".to_owned(), "0 B".to_owned(), "/d/one".to_owned()];
         let rows = vec![long, short.clone()];
-        let text = spaced_names(header, rows.clone(), &[0, 2], None);
-        assert_eq!(text, spaced_names(header, rows, &[0, 2], Some(80)), "nothing is wrapped on a terminal");
+        let text = spaced_names(header, rows.clone(), &[0, 2], 2, None);
+        assert_eq!(
+            text,
+            spaced_names(header, rows, &[0, 2], 2, Some(80)),
+            "nothing is wrapped on a terminal"
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[1].contains("/var/lib") && lines[1].matches('…').count() == 2, "{text}");
-        let text = spaced_names(header, vec![short], &[0, 2], None);
+        let text = spaced_names(header, vec![short], &[0, 2], 2, None);
         assert_eq!(text, "NAME  SIZE  DIRECTORY\none   0 B   /d/one");
         assert_eq!(
             (shortened("abcdefgh", 5), shortened("abcde", 5)),

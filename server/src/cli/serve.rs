@@ -184,6 +184,8 @@ struct RunningNode {
     advertised: String,
     /// Looks at the snitch's file, if it has one.
     watch: Option<JoinHandle<()>>,
+    /// Follows how busy the node is.
+    load: JoinHandle<()>,
 }
 
 impl RunningNode {
@@ -220,10 +222,6 @@ impl RunningNode {
             seed,
             spawners,
             inline_reads: false,
-            waits: {
-                let api = Arc::clone(&entrance.api);
-                Arc::new(move |why| api.starting_for(why))
-            },
         };
         // Before the node calls others, which call back at once.
         let socket = peers.listen().context("cannot listen for other nodes")?;
@@ -280,7 +278,8 @@ impl RunningNode {
             advertised,
             "serving"
         );
-        Ok(Self { engine, background, node, transport, peers, advertised, watch })
+        let load = tokio::spawn(Arc::clone(&entrance.api).watch_load());
+        Ok(Self { engine, background, node, transport, peers, advertised, watch, load })
     }
 
     /// What obeys the settings that change while the node runs.
@@ -341,6 +340,7 @@ impl RunningNode {
         }
         let end = Instant::now() + grace;
         let cut = doors.close(grace).await;
+        self.load.abort();
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut before their replies were through");
         }

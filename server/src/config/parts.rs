@@ -169,6 +169,8 @@ impl Config {
             max_target_bytes: http.max_target.bytes_in_memory(),
             max_headers: count(http.max_headers),
             max_header_bytes: http.max_header_size.bytes_in_memory(),
+            requests_when_busy: count(self.coordinator.requests_when_busy),
+            wait_when_busy: self.coordinator.wait_when_busy.get(),
         }
     }
 

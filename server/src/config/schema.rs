@@ -298,6 +298,10 @@ sections! {
         allowed_drift: Period = Period::secs(60), between(Period::millis(1), Period::secs(86_400));
         /// Requests of clients at once; further ones are answered as overloaded.
         max_requests: u32 = 4096, between(1, 1_000_000);
+        /// Of these, how many are worked on at once while the processors have no time for more; others wait in line.
+        requests_when_busy: u32 = 128, between(1, 1_000_000);
+        /// How long the line may be; further requests are answered as overloaded.
+        wait_when_busy: Period = Period::millis(500), between(Period::millis(1), Period::secs(30));
         /// Answered reads that wait for late replicas, to repair them; those of further ones go unheard.
         background_repairs: u32 = 64, between(0, 10_000);
         /// Reads of SSTables at once.

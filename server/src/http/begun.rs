@@ -5,6 +5,7 @@
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Coordinate;
+use crate::admission::Pass;
 
 /// A request that has begun, and ends when this is dropped.
 pub(super) struct Begun<'a> {
@@ -12,10 +13,16 @@ pub(super) struct Begun<'a> {
     pub(super) node: &'a dyn Coordinate,
     /// What a drain waits for.
     _place: TaskTrackerToken,
+    /// What others wait for while the node is busy, if the request costs it time.
+    _pass: Option<Pass>,
 }
 
 impl<'a> Begun<'a> {
     pub(super) fn new(node: &'a dyn Coordinate, place: TaskTrackerToken) -> Self {
-        Self { node, _place: place }
+        Self { node, _place: place, _pass: None }
+    }
+
+    pub(super) fn with(self, pass: Pass) -> Self {
+        Self { _pass: Some(pass), ..self }
     }
 }

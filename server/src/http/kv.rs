@@ -59,7 +59,7 @@ pub(super) async fn without_table() -> Problem {
 }
 
 async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let begun = api.begin_request_with_room(Access::Read)?;
+    let begun = api.begin_request_with_room(Access::Read).await?;
     let (table, key, parameters) = address(request, parameters::OF_GET, Access::Read)?;
     let asked = ReadRequest { table, key, options: parameters.options() };
     Ok(match begun.node.read(asked).await {
@@ -101,7 +101,7 @@ async fn write_new(api: &Api, request: Request) -> Result<Ended, Problem> {
 }
 
 async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let begun = api.begin_request_with_room(Access::Write)?;
+    let begun = api.begin_request_with_room(Access::Write).await?;
     let (table, key, parameters) = address(request, parameters::OF_DELETE, Access::Write)?;
     refuse_conditions(&request.headers)?;
     let asked = WriteRequest {
@@ -129,7 +129,7 @@ async fn store(
     key: Bytes,
     parameters: &Parameters,
 ) -> Result<Result<WriteOutcome, Failure>, Problem> {
-    let begun = api.begin_request_with_room(Access::Write)?;
+    let begun = api.begin_request_with_room(Access::Write).await?;
     refuse_conditions(headers)?;
     let first = api.bodies.begin(&body)?;
     let mut stored = envelope::begin(headers, first.bytes())?;

@@ -80,7 +80,7 @@ pub use self::{
     routes::Routes,
     settings::{Controls, Obey},
 };
-use crate::{console, listen::Refuse, tasks::Tasks, telemetry::Metrics};
+use crate::{admission::Door, console, listen::Refuse, tasks::Tasks, telemetry::Metrics};
 
 /// Bounds of requests.
 #[derive(Debug, Clone)]
@@ -99,6 +99,10 @@ pub struct Limits {
     pub max_headers: usize,
     /// Names and values of all headers together.
     pub max_header_bytes: usize,
+    /// Requests at once while the processors have no time for more.
+    pub requests_when_busy: usize,
+    /// How long others may wait for their turn then.
+    pub wait_when_busy: Duration,
 }
 
 impl Default for Limits {
@@ -111,6 +115,8 @@ impl Default for Limits {
             max_target_bytes: 16 << 10,
             max_headers: 64,
             max_header_bytes: 16 << 10,
+            requests_when_busy: 128,
+            wait_when_busy: Duration::from_millis(500),
         }
     }
 }
@@ -126,6 +132,7 @@ pub struct Api {
     /// Requests of clients from their head to their reply; closed once no more begin.
     begun: TaskTracker,
     limits: Limits,
+    door: Arc<Door>,
     bodies: Bodies,
     numbers: Numbers,
     started: Instant,
@@ -158,6 +165,7 @@ impl Api {
             clock,
             metrics,
             begun: TaskTracker::new(),
+            door: Door::new(limits.requests_when_busy, limits.wait_when_busy),
             limits,
             bodies,
             numbers,
@@ -214,15 +222,23 @@ impl Api {
         Ok(Begun::new(node, place))
     }
 
-    /// As [`Api::begin_request`], for one that costs the node time; an overloaded one has none, and says so before
-    /// anything is read.
-    fn begin_request_with_room(&self, access: Access) -> Result<Begun<'_>, Problem> {
+    /// As [`Api::begin_request`], for one that costs the node time: when it has its turn. An overloaded node has no time,
+    /// and says so before anything is read.
+    async fn begin_request_with_room(&self, access: Access) -> Result<Begun<'_>, Problem> {
         let begun = self.begin_request(access)?;
-        if begun.node.has_room() {
-            return Ok(begun);
+        if begun.node.has_room()
+            && let Some(pass) = self.door.enter().await
+        {
+            return Ok(begun.with(pass));
         }
         let why = RequestError::Overloaded("too many requests are under way");
         Err(Problem::of_request(&why, access))
+    }
+
+    /// Follows how busy the threads of the runtime are that this runs on, for ever: while they have no time left, requests
+    /// take turns.
+    pub async fn watch_load(self: Arc<Self>) {
+        Arc::clone(&self.door).watch().await;
     }
 
     /// The requests of clients that have begun. Once it is closed, no more begin.

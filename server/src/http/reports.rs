@@ -136,8 +136,12 @@ pub(super) async fn describe_cluster(State(api): State<Arc<Api>>, uri: Uri) -> R
 }
 
 fn report(api: &Api, topic: &Topic) -> Result<Report, Problem> {
-    let report = api.node_for(Access::Read)?.report(topic);
-    report.ok_or_else(|| match topic {
+    let node = api.node_for(Access::Read)?;
+    node.report(topic).ok_or_else(|| match topic {
+        // It does not know the tables of its cluster before it has found that.
+        _ if let Readiness::Starting(why) = node.readiness() => {
+            Problem::new(Kind::Starting, format!("the node is starting: {why}"))
+        }
         Topic::Ring { table: Some(table) }
         | Topic::Tables { table: Some(table) }
         | Topic::Histograms { table }

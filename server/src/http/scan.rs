@@ -58,7 +58,7 @@ pub(super) async fn page(State(api): State<Arc<Api>>, request: Request) -> Respo
 }
 
 async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let begun = api.begin_request_with_room(Access::Read)?;
+    let begun = api.begin_request_with_room(Access::Read).await?;
     let (raw_table, _) = key::split(request.uri.path());
     let table = key::table(raw_table)?;
     let query = request.uri.query();

@@ -61,7 +61,6 @@ impl SingleNode {
             seed: 1,
             spawners: Spawners { requests: Handle::current(), membership: Handle::current() },
             inline_reads: false,
-            waits: Arc::new(|_| {}),
         })
         .await
         .unwrap();

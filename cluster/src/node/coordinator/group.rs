@@ -69,6 +69,8 @@ pub(super) struct Write {
     grace_seconds: u32,
     /// Live replicas that are not known to have applied it.
     unheard: BTreeSet<HostId>,
+    /// Live replicas that will say no more: their answer was an error, or their connection was lost.
+    failed: BTreeSet<HostId>,
     /// Replicas that have refused it because it comes from the future by their clocks.
     refused_by_clock: BTreeSet<HostId>,
     /// How many replicas have applied it.
@@ -91,6 +93,7 @@ impl Write {
             observed,
             grace_seconds,
             unheard: alive,
+            failed: BTreeSet::new(),
             refused_by_clock: BTreeSet::new(),
             applied: 0,
         }
@@ -109,6 +112,8 @@ impl Write {
             Err(missing) => {
                 if matches!(missing, Missing::Error(ReplicaError::ClockSkew)) {
                     self.refused_by_clock.insert(from);
+                } else {
+                    self.failed.insert(from);
                 }
                 self.quorum.on_failure(from, missing);
             }
@@ -127,9 +132,24 @@ impl Write {
         missed
     }
 
+    /// The live replicas that have missed it for sure, which are not said again; but for this node's own, which is tried
+    /// again, and for those of which [`Write::take_missed`] can judge only in the end.
+    fn take_failed(&mut self, own: HostId) -> BTreeSet<HostId> {
+        let (failed, unheard) = std::mem::take(&mut self.unheard)
+            .into_iter()
+            .partition(|host| *host != own && self.failed.contains(host));
+        self.unheard = unheard;
+        failed
+    }
+
     /// Whether a hint has to satisfy it: no replica has.
     pub(super) fn needs_hint(&self) -> bool {
-        self.level == Consistency::Any && !matches!(self.quorum.verdict(), Verdict::Reached { .. })
+        self.level == Consistency::Any && !self.is_met()
+    }
+
+    /// Whether its replicas have satisfied it.
+    pub(super) fn is_met(&self) -> bool {
+        matches!(self.quorum.verdict(), Verdict::Reached { .. })
     }
 
     /// What to tell the client. Of a write that its replicas have not satisfied, `settled` may say more than its quorum
@@ -234,13 +254,24 @@ impl Group {
         (0..self.writes.len()).flat_map(|write| self.hints(write, made_at, dead())).collect()
     }
 
-    /// The hints that are due for live replicas which have not applied these writes. Nobody is told of one twice.
-    pub(super) fn missed_by_live(
+    /// The hints that are due for live replicas by the time of the reply: for those that have failed, and for all that were
+    /// not heard where a hint has to satisfy a write. Nobody is told of one twice, here and in the end.
+    pub(super) fn missed_before_reply(&mut self, made_at: Timestamp, own: HostId) -> Vec<Missed> {
+        self.take_hints(made_at, |write| {
+            if write.needs_hint() { write.take_missed() } else { write.take_failed(own) }
+        })
+    }
+
+    /// The hints that are due in the end, for live replicas which have not applied these writes.
+    pub(super) fn missed_by_live(&mut self, made_at: Timestamp) -> Vec<Missed> {
+        self.take_hints(made_at, Write::take_missed)
+    }
+
+    fn take_hints(
         &mut self,
         made_at: Timestamp,
-        which: impl Fn(&Write) -> bool,
+        take: impl Fn(&mut Write) -> BTreeSet<HostId>,
     ) -> Vec<Missed> {
-        let take = |write: &mut Write| if which(write) { write.take_missed() } else { BTreeSet::new() };
         let missed: Vec<_> = self.writes.iter_mut().map(take).collect();
         missed.into_iter().enumerate().flat_map(|(write, hosts)| self.hints(write, made_at, hosts)).collect()
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{
-    FutureExt, StreamExt,
+    FutureExt, Stream, StreamExt,
     future::join_all,
     stream::{self, BoxStream},
 };
@@ -16,11 +16,12 @@ use super::{
     Coordinator,
     group::{Group, Write},
     put::Outcome,
+    settling::{Kept, Settling},
     trace::Trace,
 };
 use crate::{
-    counted::counted, error::RequestError, handoff::Hint, message::ReplicaError, node::handoff::NotKept,
-    node_id::HostId, time::Timestamp,
+    error::RequestError, handoff::Hint, message::ReplicaError, node::handoff::NotKept, node_id::HostId,
+    time::Timestamp,
 };
 
 /// How long a hint at level `any` may take beyond the deadline: only then is it known that no replica has answered.
@@ -40,57 +41,8 @@ pub(super) struct Missed {
     pub(super) hint: Hint,
 }
 
-/// What came of a hint.
-pub(super) struct Kept {
-    write: usize,
-    host: HostId,
-    outcome: Result<(), NotKept>,
-}
-
 /// What comes of some hints, as it comes.
 pub(super) type Keeping = BoxStream<'static, Kept>;
-
-/// The writes of a group that wait for their hints.
-struct Settling(Vec<Awaited>);
-
-/// What is known of the hints of one write.
-struct Awaited {
-    needs_hint: bool,
-    /// How many there are.
-    due: usize,
-    kept: Vec<Kept>,
-}
-
-impl Awaited {
-    /// Whether nothing that is still to come changes the outcome.
-    fn is_settled(&self) -> bool {
-        self.kept.len() == self.due || self.kept.iter().any(|kept| kept.outcome.is_ok())
-    }
-}
-
-impl Settling {
-    fn new(group: &Group, unheard: &[Missed]) -> Self {
-        let dead = group.recipients.dead.len();
-        let awaited = |write: &Write| Awaited { needs_hint: write.needs_hint(), due: dead, kept: Vec::new() };
-        let mut writes: Vec<Awaited> = group.writes.iter().map(awaited).collect();
-        unheard.iter().for_each(|missed| writes[missed.write].due += 1);
-        Self(writes)
-    }
-
-    fn is_open(&self) -> bool {
-        self.0.iter().any(|awaited| awaited.needs_hint && !awaited.is_settled())
-    }
-
-    fn hear(&mut self, kept: Kept) {
-        self.0[kept.write].kept.push(kept);
-    }
-
-    /// What came of the hints of a write, once that says whether one satisfies it.
-    fn kept(&self, write: usize) -> Option<&[Kept]> {
-        let awaited = &self.0[write];
-        awaited.is_settled().then_some(awaited.kept.as_slice())
-    }
-}
 
 impl Coordinator {
     /// Keeps writes for the replicas that missed them, whether somebody waits for it or not. What cannot be kept leaves a mark
@@ -112,13 +64,19 @@ impl Coordinator {
             let _: Result<(), _> = sender.send(kept);
             std::future::ready(())
         });
-        self.tasks.spawn_on(keeping, &self.runtime);
+        let mut keeping = keeping.boxed();
+        // Begun now and not when the task has its turn: so the hints mostly share the sync of the own replica's writes.
+        if (&mut keeping).now_or_never().is_none() {
+            self.tasks.spawn_on(keeping, &self.runtime);
+        }
         stream::unfold(kept, |mut kept| async move { Some((kept.recv().await?, kept)) }).boxed()
     }
 
-    /// What to tell the client of each write of a group. Where no replica has acknowledged one at level `any`, a hint that
-    /// is durable will do. Those for replicas that were down are being `kept`; those that were not heard get theirs now,
-    /// when the deadline may have passed.
+    /// What to tell the client of each write of a group, once the hints are durable for all that are known to have missed
+    /// it, or the marks in their place: hints for the dead, which are being `kept`, and for replicas that have failed, which
+    /// are begun now. If that takes until the deadline, a level that is met is met all the same. Where no replica has
+    /// acknowledged a write at level `any`, a hint that is durable will do, for which some time is left when the deadline
+    /// has passed.
     pub(super) async fn outcomes(
         &self,
         group: &mut Group,
@@ -126,33 +84,40 @@ impl Coordinator {
         kept: Keeping,
         trace: &Trace,
     ) -> Vec<Outcome> {
-        if !group.writes.iter().any(Write::needs_hint) {
-            return group.outcomes(|_, _| None);
-        }
-        let unheard = group.missed_by_live(made_at, Write::needs_hint);
-        let mut settling = Settling::new(group, &unheard);
-        let mut kept = stream::select(kept, self.keep_hints(unheard));
-        let deadline = group.recipients.deadline.max(Instant::now() + LAST_RESORT);
-        while settling.is_open() {
-            match timeout_at(deadline, kept.next()).await {
-                Ok(Some(kept)) => settling.hear(kept),
-                // Only a runtime that is being torn down drops their task.
-                Ok(None) => break,
-                Err(_) => {
-                    helenus_storage::sometimes!("a hint at level any took too long");
-                    break;
-                }
+        let of_live = group.missed_before_reply(made_at, self.host_id());
+        let mut settling = Settling::new(group, &of_live);
+        let mut kept = stream::select(kept, self.keep_hints(of_live));
+        if settling.is_open() {
+            let deadline = group.recipients.deadline;
+            let needs_hint = group.writes.iter().any(Write::needs_hint);
+            let last_resort = needs_hint.then(|| Instant::now() + LAST_RESORT);
+            let deadline = last_resort.map_or(deadline, |last_resort| deadline.max(last_resort));
+            if timeout_at(deadline, self.settle(&mut settling, &mut kept)).await.is_err() {
+                helenus_storage::sometimes!("hints took too long");
             }
-        }
-        // What came with the last one.
-        while let Some(Some(kept)) = kept.next().now_or_never() {
-            settling.hear(kept);
+            // What came with the last one.
+            while let Some(Some(kept)) = kept.next().now_or_never() {
+                settling.hear(kept);
+            }
+            trace.note(|| settling.tell());
         }
         let timeout = group.recipients.timeout;
         group.outcomes(|number, write| {
-            let settle = || self.settle_for_a_hint(write, timeout, settling.kept(number), trace);
-            write.needs_hint().then(settle)
+            write.needs_hint().then(|| self.settle_for_a_hint(write, timeout, settling.kept(number)))
         })
+    }
+
+    /// Until the outcome of each write is known, and whoever gets no hint is marked.
+    async fn settle(&self, settling: &mut Settling, kept: &mut (impl Stream<Item = Kept> + Unpin)) {
+        while settling.is_open() {
+            // Only a runtime that is being torn down drops their task.
+            let Some(kept) = kept.next().await else { break };
+            settling.hear(kept);
+        }
+        if settling.has_unsaved_marks() {
+            // Nobody has waited for them. If storage fails, that is said once a second, when it is tried again.
+            let _: Result<(), _> = self.hints.save_marks().await;
+        }
     }
 
     /// Whether a hint satisfies a write; `kept` is what came of its hints, if that is known.
@@ -161,7 +126,6 @@ impl Coordinator {
         Write { level, quorum, .. }: &Write,
         timeout: Duration,
         kept: Option<&[Kept]>,
-        trace: &Trace,
     ) -> Result<(), RequestError> {
         let (level, required, shortages) = (*level, quorum.required(), Vec::new());
         let Some(kept) = kept else {
@@ -174,10 +138,8 @@ impl Coordinator {
                 RequestError::Timeout { level, required, received, silent, lost, timeout, shortages }
             });
         };
-        let hints = kept.iter().filter(|kept| kept.outcome.is_ok()).count();
-        if hints > 0 {
+        if kept.iter().any(|kept| kept.outcome.is_ok()) {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
-            trace.note(|| format!("kept as a hint for {}", counted(hints, "replica")));
             return Ok(());
         }
         let doubt = kept.iter().find_map(|kept| match &kept.outcome {
@@ -224,52 +186,5 @@ impl Coordinator {
         }
         // What cannot be kept leaves a mark.
         let _: Result<(), _> = self.hints.keep(self.host_id(), hint).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    const KEPT: Result<(), NotKept> = Ok(());
-    const REFUSED: Result<(), NotKept> = Err(NotKept::TooMany);
-
-    fn of(write: usize, outcome: Result<(), NotKept>) -> Kept {
-        Kept { write, host: HostId(Uuid::from_u128(1)), outcome }
-    }
-
-    /// Writes with so many hints each.
-    fn settling(due: &[usize]) -> Settling {
-        let awaited = |due: &usize| Awaited { needs_hint: true, due: *due, kept: Vec::new() };
-        Settling(due.iter().map(awaited).collect())
-    }
-
-    #[test]
-    fn a_write_is_settled_by_its_own_hints_whatever_those_of_others_do() {
-        let mut settling = settling(&[2, 2, 2]);
-
-        settling.hear(of(0, KEPT));
-        settling.hear(of(1, REFUSED));
-        assert_eq!(settling.kept(0).map(<[_]>::len), Some(1), "one hint will do");
-        assert!(settling.kept(1).is_none(), "the other one may be kept");
-        assert!(settling.kept(2).is_none(), "nothing is known of it");
-        assert!(settling.is_open());
-
-        settling.hear(of(1, REFUSED));
-        settling.hear(of(2, KEPT));
-        assert_eq!(settling.kept(1).map(<[_]>::len), Some(2), "none is kept");
-        assert!(!settling.is_open());
-    }
-
-    #[test]
-    fn writes_that_need_no_hint_are_not_waited_for() {
-        let mut settling = settling(&[1, 0]);
-        assert!(settling.is_open());
-
-        settling.0[0].needs_hint = false;
-
-        assert!(!settling.is_open());
     }
 }

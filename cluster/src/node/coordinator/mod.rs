@@ -36,6 +36,7 @@ mod put;
 mod reading;
 mod scan;
 mod sessions;
+mod settling;
 mod speculation;
 mod trace;
 mod writing;

@@ -3,8 +3,14 @@
 //! ```text
 //!   save what must be durable first ──> hints for the dead ──> send to all that are alive
 //!                                                                  │ answers, until each write has its verdict
-//!   hints for whoever has not applied a write <── hear the late <── reply
+//!   hints for the late <── hear them <── reply <── hints for the dead and the failed are durable
 //! ```
+//!
+//! A reply says that the write is as safe as its level asks for. It waits for the hints as well, so that whoever is known
+//! to lack the write gets it, or is marked, though this node is killed right after the reply. What they wait for is the
+//! sync of the own commit log, which is mostly that of the own replica too. A replica that is alive and has not answered
+//! yet is not known to lack anything: most have the write by then. Its hint is made when its time is over, so a
+//! coordinator that dies before leaves it to the reads of that key, and to anti-entropy.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -65,7 +71,7 @@ impl Coordinator {
         }
         let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
-            self.keep_hints(group.missed_by_live(made_at, |_| true)).count().await;
+            self.keep_hints(group.missed_by_live(made_at)).count().await;
             return;
         };
         drop(permit);
@@ -73,7 +79,7 @@ impl Coordinator {
             helenus_storage::sometimes!("a late acknowledgement came");
             group.hear(answer, &trace);
         }
-        let missed = group.missed_by_live(made_at, |_| true);
+        let missed = group.missed_by_live(made_at);
         let (mut here, elsewhere): (Vec<Missed>, _) =
             missed.into_iter().partition(|missed| missed.host == self.host_id());
         let kept = self.keep_hints(elsewhere);

@@ -22,12 +22,15 @@ struct State {
     marks: BTreeMap<Name, RepairMark>,
     /// Those that say more than was saved.
     unsaved: BTreeSet<Name>,
+    /// How often one was added, and how many of these are saved.
+    added: u64,
+    saved: u64,
 }
 
 impl Marks {
     pub(super) fn of(saved: Vec<RepairMark>) -> Self {
         let marks = saved.into_iter().map(|mark| (name(&mark), mark)).collect();
-        Self { state: Mutex::new(State { marks, unsaved: BTreeSet::new() }), ..Self::default() }
+        Self { state: Mutex::new(State { marks, ..State::default() }), ..Self::default() }
     }
 
     /// Takes a mark in; true if nothing was known to be missing there.
@@ -37,20 +40,31 @@ impl Marks {
         let is_first = !state.marks.contains_key(&name);
         state.marks.entry(name).and_modify(|known| known.extend(mark)).or_insert_with(|| mark.clone());
         state.unsaved.insert(name);
+        state.added += 1;
         is_first
     }
 
-    /// Saves what is not saved yet. Many callers at once cost one save or two: who waits for its turn finds its own mark
-    /// saved, mostly.
+    /// Saves what was added before the call and is not saved yet. Many callers at once cost two saves: the one that is
+    /// under way, and the next, which has all of theirs.
     ///
     /// # Errors
     /// Of storage. What was not saved will be tried again.
     pub(super) async fn save(&self, store: &LocalStore, saves: &Saves) -> Result<(), ReplicaError> {
-        if self.state.lock().unsaved.is_empty() {
-            return Ok(());
-        }
+        let wanted = {
+            let state = self.state.lock();
+            if state.saved == state.added {
+                return Ok(());
+            }
+            state.added
+        };
         let _turn = self.saving.lock().await;
-        let names = self.state.lock().unsaved.clone();
+        let (names, added) = {
+            let state = self.state.lock();
+            if state.saved >= wanted {
+                return Ok(());
+            }
+            (state.unsaved.clone(), state.added)
+        };
         for name in names {
             let Some(mark) = self.state.lock().marks.get(&name).cloned() else { continue };
             saves.mark(store, &mark).await?;
@@ -60,6 +74,7 @@ impl Marks {
                 state.unsaved.remove(&name);
             }
         }
+        self.state.lock().saved = added;
         Ok(())
     }
 

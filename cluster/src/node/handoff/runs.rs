@@ -168,7 +168,7 @@ impl Hints {
     ///
     /// # Errors
     /// Of storage. What was not saved will be tried again.
-    pub(super) async fn save_marks(&self) -> Result<(), ReplicaError> {
+    pub(crate) async fn save_marks(&self) -> Result<(), ReplicaError> {
         self.marks.save(&self.store, &self.saves).await
     }
 

@@ -210,6 +210,21 @@ impl KnownCluster {
         Ok(())
     }
 
+    /// The node has these tokens, durably, before it tells anyone; unless it has some.
+    pub(crate) async fn choose_tokens(&self, tokens: Vec<i64>) -> Result<(), ReplicaError> {
+        let mut writer = self.writer.lock().await;
+        if !self.identity.tokens().is_empty() {
+            return Ok(());
+        }
+        let chosen = self.identity.choose_tokens(self.store.engine(), tokens.clone()).await;
+        chosen.map_err(|error| ReplicaError::Storage(error.to_string()))?;
+        let mut view = self.picture.load().view.clone();
+        view.choose_tokens(tokens);
+        let own = view.own().host_id;
+        self.publish(&mut writer, view, &[own]);
+        Ok(())
+    }
+
     /// Forms a cluster, unless the node belongs to one by now.
     pub(crate) async fn form(
         &self,

@@ -127,7 +127,6 @@ impl Cluster {
             seed: machine.seed,
             spawners: Spawners { requests: Handle::current(), membership: Handle::current() },
             inline_reads: true,
-            waits: Arc::new(|_| {}),
         };
         let node = Node::start(parts).await?;
         self.network.listen(&address, Arc::clone(&node));

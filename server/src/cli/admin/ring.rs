@@ -51,6 +51,9 @@ pub(super) fn render(ring: &Ring) -> String {
         // Writing to a string cannot fail.
         let _ = write!(text, "{title}\n{line}\n{table}\n\n");
     }
+    if ring.tokens.is_empty() {
+        text.push_str("No member has tokens yet\n\n");
+    }
     text + &output::wrapped(&match &ring.table {
         Some(table) => format!("Owns: share of the data of table {table} that the node holds"),
         None => "Owns: share of all tokens; --table TABLE counts the replicas of a table".to_owned(),

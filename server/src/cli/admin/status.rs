@@ -1,27 +1,37 @@
-//! `helenus admin status`: the shape of Cassandra's `nodetool status`, in eighty columns where addresses are no longer than
-//! `127.0.0.1:7171`. Longer ones make it wider: addresses and host ids are there to be copied.
+//! `helenus admin status`: the shape of Cassandra's `nodetool status`, in eighty columns or those of the terminal. Where
+//! addresses or racks are too long for that, host ids and racks lose their middle. Host ids are there to be copied: those of
+//! members that are down, of which one may be removed, stand below in full then.
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use super::{Member, Status};
 use crate::cli::output;
 
+/// Columns that give way.
+const HOST_ID: usize = 5;
+const RACK: usize = 6;
+
 /// One block per datacenter, and what is to be said of its members below.
 pub(super) fn render(status: &Status) -> String {
     let mut text = String::new();
+    let mut is_shortened = false;
     for (datacenter, members) in by_datacenter(&status.members) {
         let title = format!("Datacenter: {datacenter}");
         let line = "=".repeat(title.chars().count());
         let owns = percents(&members);
         let rows: Vec<[String; 7]> =
             members.iter().zip(owns).map(|(member, owns)| row(member, owns)).collect();
-        let table =
-            output::narrow_table(["--", "Address", "Load", "Tokens", "Owns", "Host ID", "Rack"], &rows);
+        let header = ["--", "Address", "Load", "Tokens", "Owns", "Host ID", "Rack"];
+        let table = output::narrow_table_of_names(header, rows, &[HOST_ID, RACK]);
+        is_shortened |= members.iter().any(|member| !table.contains(&member.host_id));
         // Writing to a string cannot fail.
         let _ = write!(
             text,
             "{title}\n{line}\nStatus=Up/Down\n|/ State=Normal/Leaving/Joining/Moving\n{table}\n\n"
         );
+    }
+    if is_shortened {
+        text += &shortened_note(&status.members);
     }
     status.members.iter().for_each(|member| text.push_str(&notes(member)));
     text.truncate(text.trim_end().len());
@@ -92,6 +102,16 @@ fn short_load(bytes: Option<u64>) -> String {
         (load, unit) = (load / 1024.0, next);
     }
     if load < 9.95 && unit != "B" { format!("{load:.1}{unit}") } else { format!("{load:.0}{unit}") }
+}
+
+/// Where the host ids are in full, and those that may be needed.
+fn shortened_note(members: &[Member]) -> String {
+    let mut note = output::wrapped("Note: host ids do not fit here; `-o json` has them in full") + "\n";
+    for member in members.iter().filter(|member| member.up == Some(false)) {
+        let line = format!("    {}  {}", member.host_id, member.address);
+        note += &(output::printable(&line, &[]) + "\n");
+    }
+    note
 }
 
 fn notes(member: &Member) -> String {
@@ -191,6 +211,25 @@ with
             let widest = text.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(80), "{text}");
         }
+    }
+
+    #[test]
+    fn long_addresses_and_racks_fit_too_and_the_host_id_of_who_is_down_can_be_copied() {
+        let live = Member { owns: 1.0, rack: "r".repeat(64), ..member("192.168.100.101:17171", "dc1") };
+        let dead = Member { up: Some(false), ..member("192.168.100.102:17171", "dc1") };
+        let text = render(&Status { members: vec![live, dead.clone()] });
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(text.lines().nth(5).map(|line| &line[..26]), Some("UN 192.168.100.101:17171 ?"), "{text}");
+        let below = format!(
+            "\nNote: host ids do not fit here; `-o json` has them in full\n    {}  {}",
+            dead.host_id, dead.address
+        );
+        assert!(text.ends_with(&below), "{text}");
+        assert_eq!(text.matches(&dead.host_id).count(), 1, "{text}");
+
+        let fits =
+            render(&Status { members: vec![Member { owns: 1.0, ..member("127.0.0.1:17171", "dc1") }] });
+        assert!(!fits.contains("Note"), "{fits}");
     }
 
     #[test]
