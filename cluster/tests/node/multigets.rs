@@ -263,6 +263,17 @@ async fn a_silent_replica_is_made_up_for_by_another_for_every_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_skips_a_key_gives_no_key_the_record_of_another() {
+    let cluster = Cluster::with(4, |settings| settings.default_replication_factor = Some(2)).await;
+    fill(&cluster, 60, 0).await;
+    cluster.network.skip_a_key_at("n4");
+
+    assert_all_read(&batch(&cluster, reads(60, One)).await, 60);
+
+    assert!(of(&cluster.network.reads_from("n1")) > 1, "those that n4 was asked for are read elsewhere");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_read_is_answered_however_long_others_of_its_batch_take() {
     let cluster = Cluster::with(4, |settings| settings.default_replication_factor = Some(1)).await;
     fill(&cluster, 40, 0).await;

@@ -190,11 +190,12 @@ impl Coordinator {
             return async move { Arc::new(Called { sent, steps: Vec::new(), answers: Err(Missing::Lost) }) }
                 .boxed();
         };
-        let (peers, about) = (Arc::clone(&self.peers), Some(trace.request()));
+        let (peers, about, asked) = (Arc::clone(&self.peers), Some(trace.request()), gets.len());
         async move {
             let request = Request::Multiget { gets };
             Arc::new(match peers.call_anyone(&to, TrafficClass::Request, request, deadline, about).await {
-                Ok(Message { header, body: Response::Multiget { answers } }) => {
+                // With fewer nobody knows which is whose.
+                Ok(Message { header, body: Response::Multiget { answers } }) if answers.len() == asked => {
                     Called { sent, steps: header.steps, answers: Ok(answers) }
                 }
                 Ok(Message { body, .. }) => {
