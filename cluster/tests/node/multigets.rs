@@ -263,6 +263,59 @@ async fn a_silent_replica_is_made_up_for_by_another_for_every_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_extra_request_for_which_there_is_no_place_fails_no_read() {
+    let cluster = Cluster::with(3, |settings| settings.max_requests = 1).await;
+    fill(&cluster, 20, 0).await;
+    ["n2", "n3"].iter().for_each(|name| cluster.pause(name));
+
+    // All of them are late before their answers come.
+    let (outcomes, ()) = tokio::join!(batch(&cluster, reads(20, Quorum)), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        ["n2", "n3"].iter().for_each(|name| cluster.resume(name));
+    });
+
+    assert_all_read(&outcomes, 20);
+    let counters = cluster.node("n1").counters().requests;
+    assert_eq!((counters.speculative_retries, counters.refused_speculative_retries), (0, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_heard_while_others_of_the_batch_have_all_turns() {
+    let cluster = Cluster::with(4, |settings| settings.default_replication_factor = Some(1)).await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let pairs = Definition::replicated(Replication::Simple { factor: 2 });
+    cluster.node("n1").define_table("pairs", pairs, deadline).await.expect("nothing speaks against it");
+    fill(&cluster, 200, 10 << 10).await;
+    cluster.pause("n2");
+    let asked = Instant::now();
+    let pairs = (0..20).map(|number| of_table("pairs", read(&format!("key {number}"), One)));
+    let requests = reads(200, One).into_iter().chain(pairs).collect();
+
+    let answers = async {
+        let (mut soon, mut late) = (0, 0);
+        let mut outcomes = pin!(cluster.node("n1").read_batch(requests));
+        while let Some((place, outcome)) = outcomes.next().await {
+            // From when on n3 is asked for keys alone, which takes all turns.
+            if cluster.network.reads_from("n1").contains_key("n3") {
+                cluster.pause("n3");
+            }
+            if place >= 200 {
+                outcome.expect("both replicas of none are silent");
+                *(if asked.elapsed() < Duration::from_secs(1) { &mut soon } else { &mut late }) += 1;
+                assert!(asked.elapsed() < Duration::from_secs(3), "{place}: as soon as n2 answers");
+            }
+        }
+        (soon, late)
+    };
+    let ((soon, late), ()) = tokio::join!(answers, async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        cluster.resume("n2");
+    });
+
+    assert!(soon > 0 && late > 0 && soon + late == 20, "{soon} soon, {late} late");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_skips_a_key_gives_no_key_the_record_of_another() {
     let cluster = Cluster::with(4, |settings| settings.default_replication_factor = Some(2)).await;
     fill(&cluster, 60, 0).await;

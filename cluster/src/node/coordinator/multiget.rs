@@ -52,23 +52,24 @@ const ALONE_AT_ONCE: usize = 32;
 type Outcome = Result<ReadOutcome, Failure>;
 
 /// Whether a reading has to wait before it asks for its key alone.
+#[derive(Clone)]
 pub(super) enum Turn {
     /// It came alone.
     NotNeeded,
     /// Not yet: those of its batch.
     Awaited(Arc<Semaphore>),
     /// Until it is answered: a turn of its batch, and a place among all requests.
-    Taken { _turn: OwnedSemaphorePermit, _place: OwnedSemaphorePermit },
+    Taken { _held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)> },
 }
 
 /// A message with several keys, as far as each of their readings waits for it.
-type Call = Shared<BoxFuture<'static, Arc<Called>>>;
+type Call = Shared<BoxFuture<'static, Result<Arc<Told>, Missing>>>;
 
-/// What came of the message.
-struct Called {
+/// What a replica has answered to it.
+struct Told {
     sent: Instant,
     steps: Vec<Step>,
-    answers: Result<Vec<Got>, Missing>,
+    answers: Vec<Got>,
 }
 
 /// Readings that are to be asked for together of one replica, by their places.
@@ -160,9 +161,13 @@ impl Coordinator {
         let call = self.multiget_at(host_id, gets.collect(), &readings[*first].1, deadline).shared();
         for (place, (number, ask)) in asks.iter().enumerate() {
             let reading = &mut readings[*number].1;
+            reading.begin_again();
             reading.note_asked(*ask);
+            if place == 0 {
+                reading.tells_of.insert(host_id);
+            }
             let answer = answer_of(call.clone(), place, *ask, &reading.trace);
-            reading.reads.add(host_id, self.timed(host_id, answer)).await;
+            reading.reads.add(host_id, answer.boxed()).await;
         }
     }
 
@@ -173,38 +178,35 @@ impl Coordinator {
         gets: Vec<Get>,
         Reading { trace, plan, .. }: &Reading,
         deadline: Instant,
-    ) -> BoxFuture<'static, Arc<Called>> {
+    ) -> BoxFuture<'static, Result<Arc<Told>, Missing>> {
         let sent = Instant::now();
         if host_id == self.host_id() {
             let (replica, part) = (Arc::clone(&self.replica), trace.part_of(host_id));
             // As another node does it.
             let until = sent + deadline.saturating_duration_since(sent) * 3 / 4;
-            return async move {
+            let call = async move {
                 let steps = part.begin();
-                let answers = Ok(replica.multiget(gets, until, &steps).await);
-                Arc::new(Called { sent, steps: steps.end().1, answers })
-            }
-            .boxed();
+                let answers = replica.multiget(gets, until, &steps).await;
+                Ok(Arc::new(Told { sent, steps: steps.end().1, answers }))
+            };
+            return self.timed(host_id, call);
         }
         let Some(to) = plan.target.picture.destination(host_id) else {
-            return async move { Arc::new(Called { sent, steps: Vec::new(), answers: Err(Missing::Lost) }) }
-                .boxed();
+            return async { Err(Missing::Lost) }.boxed();
         };
         let (peers, about, asked) = (Arc::clone(&self.peers), Some(trace.request()), gets.len());
-        async move {
+        let call = async move {
             let request = Request::Multiget { gets };
-            Arc::new(match peers.call_anyone(&to, TrafficClass::Request, request, deadline, about).await {
+            match peers.call_anyone(&to, TrafficClass::Request, request, deadline, about).await {
                 // With fewer nobody knows which is whose.
                 Ok(Message { header, body: Response::Multiget { answers } }) if answers.len() == asked => {
-                    Called { sent, steps: header.steps, answers: Ok(answers) }
+                    Ok(Arc::new(Told { sent, steps: header.steps, answers }))
                 }
-                Ok(Message { body, .. }) => {
-                    Called { sent, steps: Vec::new(), answers: Err(missing_answer(body)) }
-                }
-                Err(error) => Called { sent, steps: Vec::new(), answers: Err(missing_call(&error)) },
-            })
-        }
-        .boxed()
+                Ok(Message { body, .. }) => Err(missing_answer(body)),
+                Err(error) => Err(missing_call(&error)),
+            }
+        };
+        self.timed(host_id, call)
     }
 }
 
@@ -227,15 +229,31 @@ fn answer_of(
 ) -> impl Future<Output = Result<Answer, Missing>> + Send + use<> {
     let part = trace.part_of(host_id);
     async move {
-        let called = call.await;
-        part.place(called.sent, called.steps.clone());
-        match called.answers.as_ref().map(|answers| answers.get(place)) {
+        let told = call.await?;
+        part.place(told.sent, told.steps.clone());
+        match told.answers.get(place) {
             // It says nothing of it.
-            Ok(None) => Err(Missing::Silence),
-            Ok(Some(Ok(Answer::Digest(_)))) if wants == Wants::Record => Err(Missing::Silence),
-            Ok(Some(got)) => got.clone().map_err(missing_error),
-            Err(missing) => Err(missing.clone()),
+            None => Err(Missing::Silence),
+            Some(Ok(Answer::Digest(_))) if wants == Wants::Record => Err(Missing::Silence),
+            Some(got) => got.clone().map_err(missing_error),
         }
+    }
+}
+
+impl Turn {
+    /// A turn and a place, if there are both at this moment.
+    pub(super) fn if_free(&self, coordinator: &Coordinator) -> Option<Self> {
+        match self {
+            Self::Awaited(turns) => {
+                let turn = Arc::clone(turns).try_acquire_owned().ok()?;
+                Some(Self::taken(turn, coordinator.place_of_one().ok()?))
+            }
+            Self::NotNeeded | Self::Taken { .. } => Some(self.clone()),
+        }
+    }
+
+    fn taken(turn: OwnedSemaphorePermit, place: OwnedSemaphorePermit) -> Self {
+        Self::Taken { _held: Arc::new((turn, place)) }
     }
 }
 
@@ -249,7 +267,7 @@ impl Reading {
         else {
             return Ok(());
         };
-        self.turn = Turn::Taken { _turn: turn, _place: self.coordinator.place_of_one()? };
+        self.turn = Turn::taken(turn, self.coordinator.place_of_one()?);
         self.put_off(asked.elapsed());
         Ok(())
     }
