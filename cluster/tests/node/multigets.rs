@@ -137,11 +137,11 @@ async fn a_value_that_does_not_fit_beside_others_is_asked_for_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_takes_one_place_of_those_for_requests_and_each_read_alone_another() {
+async fn reads_of_a_batch_share_places_and_each_that_is_made_alone_takes_another() {
     let full = |settings: &mut helenus_cluster::settings::Settings| settings.max_requests = 1;
     let cluster = Cluster::with(3, full).await;
-    fill(&cluster, 20, 0).await;
-    assert_all_read(&batch(&cluster, reads(20, All)).await, 20);
+    fill(&cluster, 80, 0).await;
+    assert_all_read(&batch(&cluster, reads(80, All)).await, 80);
 
     fill(&cluster, 20, 10 << 10).await;
     let outcomes = batch(&cluster, reads(20, All)).await;
@@ -154,9 +154,35 @@ async fn a_batch_takes_one_place_of_those_for_requests_and_each_read_alone_anoth
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_takes_a_place_for_every_32_of_its_reads_until_they_are_answered() {
+    let with_four = |settings: &mut helenus_cluster::settings::Settings| {
+        settings.default_replication_factor = Some(1);
+        settings.max_requests = 4;
+    };
+    let cluster = Cluster::with(4, with_four).await;
+    fill(&cluster, 96, 0).await;
+    cluster.pause("n4");
+    let mut places = Vec::new();
+
+    let mut outcomes = pin!(cluster.node("n1").read_batch(reads(96, One)));
+    while let Some((_, outcome)) = outcomes.next().await {
+        if places.is_empty() {
+            let refused = batch(&cluster, reads(33, One)).await;
+            assert!(refused.iter().all(|read| matches!(read, Err(RequestError::Overloaded(_)))));
+        }
+        if outcome.is_ok() {
+            places.push(cluster.node("n1").counters().requests_in_flight);
+        }
+    }
+
+    assert_eq!((places.first(), places.last()), (Some(&3), Some(&1)));
+    assert_eq!(cluster.node("n1").counters().requests_in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn few_of_a_batch_at_a_time_ask_for_their_keys_alone() {
-    // 32 of them, with the batch itself
-    let cluster = Cluster::with(3, |settings| settings.max_requests = 33).await;
+    // 32 of them, besides the seven places of the batch
+    let cluster = Cluster::with(3, |settings| settings.max_requests = 39).await;
     fill(&cluster, 200, 10 << 10).await;
 
     assert_all_read(&batch(&cluster, reads(200, All)).await, 200);

@@ -12,7 +12,9 @@
 //!
 //! An answer to several keys holds as much as surely fits into one message. What does not is asked for alone, and so is
 //! whatever a reading needs beyond its beginning. As such answers may be large, few readings of a batch at a time may do
-//! so, each in a place of those for requests.
+//! so, each in a place of those for requests. So that silent replicas do not let readings pile up, a batch itself takes
+//! places in proportion to those of it that are under way. Rejected: windows, of which a silent replica would hold up the
+//! next one to the deadline.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -45,6 +47,9 @@ const MESSAGE_KEYS: usize = 128;
 /// The keys of one message are no longer than this together, so that it fits into the smallest frame that a node may be
 /// told to take.
 const MESSAGE_BYTES: usize = 48 << 10;
+/// Readings of one batch that take one place among all requests: each needs some KiB for as long as its replicas are
+/// silent.
+const READINGS_OF_A_PLACE: usize = 32;
 /// Readings of one batch that ask for their keys alone at a time.
 const ALONE_AT_ONCE: usize = 32;
 
@@ -90,7 +95,7 @@ impl Coordinator {
         requests: Vec<ReadRequest>,
     ) -> impl Stream<Item = (usize, Outcome)> + Send + use<> {
         let begun = Instant::now();
-        let permit = self.admit();
+        let permit = self.admit_in(requests.len().div_ceil(READINGS_OF_A_PLACE));
         if permit.is_ok() {
             for request in &requests {
                 let deadline = Patience::since(begun, &request.options, self.read_timeout.get()).deadline;
@@ -113,13 +118,15 @@ impl Coordinator {
             }
         }
         self.ask_together(&mut readings).await;
+        let (mut held, mut left) = (permit.ok(), readings.len());
         let answer =
             |(place, reading): (usize, Reading)| reading.answer().map(move |outcome| (place, outcome));
         let answered: FuturesUnordered<_> = readings.into_iter().map(answer).collect();
-        stream::iter(refused).chain(answered).map(move |outcome| {
-            let _held = &permit;
-            outcome
-        })
+        let answered = answered.inspect(move |_| {
+            left -= 1;
+            give_back(&mut held, left);
+        });
+        stream::iter(refused).chain(answered)
     }
 
     /// Asks whom each of them asks first.
@@ -210,6 +217,14 @@ impl Coordinator {
     }
 }
 
+/// Gives back the places that so many readings do not need any more.
+fn give_back(held: &mut Option<OwnedSemaphorePermit>, readings: usize) {
+    if let Some(held) = held {
+        let free = held.num_permits().saturating_sub(readings.div_ceil(READINGS_OF_A_PLACE));
+        drop(held.split(free));
+    }
+}
+
 /// How many of these keys are sent in one message, at least one.
 fn of_one_message(key_bytes: impl Iterator<Item = usize>) -> usize {
     let mut total = 0;
@@ -246,7 +261,7 @@ impl Turn {
         match self {
             Self::Awaited(turns) => {
                 let turn = Arc::clone(turns).try_acquire_owned().ok()?;
-                Some(Self::taken(turn, coordinator.place_of_one().ok()?))
+                Some(Self::taken(turn, coordinator.take_places(1).ok()?))
             }
             Self::NotNeeded | Self::Taken { .. } => Some(self.clone()),
         }
@@ -267,7 +282,7 @@ impl Reading {
         else {
             return Ok(());
         };
-        self.turn = Turn::taken(turn, self.coordinator.place_of_one()?);
+        self.turn = Turn::taken(turn, self.coordinator.take_places(1)?);
         self.put_off(asked.elapsed());
         Ok(())
     }
