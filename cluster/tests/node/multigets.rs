@@ -137,6 +137,35 @@ async fn a_value_that_does_not_fit_beside_others_is_asked_for_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_an_answer_is_full_the_other_records_are_not_read_for_it() {
+    let cluster = Cluster::with(1, |settings| settings.default_replication_factor = Some(1)).await;
+    fill(&cluster, 128, 10 << 10).await;
+
+    assert_all_read(&batch(&cluster, reads(128, One)).await, 128);
+
+    // Each once for the answer that holds it, and those that are read ahead.
+    let reads = cluster.node("n1").replica_counters().reads.count;
+    assert!((128..=128 + 32).contains(&reads), "{reads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn this_node_reads_itself_once_the_others_are_asked() {
+    let cluster = Cluster::of(3).await;
+    fill(&cluster, 2, 0).await;
+    for name in NODES {
+        let mut requests = reads(2, All);
+        requests.iter_mut().for_each(|request| request.options.trace = true);
+
+        for outcome in in_order(cluster.node(name).read_batch(requests)).await {
+            let trace = outcome.expect("all are alive").met.trace;
+            let asked: Vec<_> = trace.iter().filter(|step| step.what.starts_with("asked ")).collect();
+            let [_, _, last] = asked.as_slice() else { panic!("{trace:#?}") };
+            assert!(last.what.contains(&cluster.node(name).host_id().to_string()), "{trace:#?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn reads_of_a_batch_share_places_and_each_that_is_made_alone_takes_another() {
     let full = |settings: &mut helenus_cluster::settings::Settings| settings.max_requests = 1;
     let cluster = Cluster::with(3, full).await;
@@ -315,7 +344,7 @@ async fn a_late_answer_is_heard_while_others_of_the_batch_have_all_turns() {
     cluster.pause("n2");
     let asked = Instant::now();
     let pairs = (0..20).map(|number| of_table("pairs", read(&format!("key {number}"), One)));
-    let requests = reads(200, One).into_iter().chain(pairs).collect();
+    let requests = pairs.chain(reads(200, One)).collect();
 
     let answers = async {
         let (mut soon, mut late) = (0, 0);
@@ -325,7 +354,7 @@ async fn a_late_answer_is_heard_while_others_of_the_batch_have_all_turns() {
             if cluster.network.reads_from("n1").contains_key("n3") {
                 cluster.pause("n3");
             }
-            if place >= 200 {
+            if place < 20 {
                 outcome.expect("both replicas of none are silent");
                 *(if asked.elapsed() < Duration::from_secs(1) { &mut soon } else { &mut late }) += 1;
                 assert!(asked.elapsed() < Duration::from_secs(3), "{place}: as soon as n2 answers");

@@ -77,8 +77,15 @@ struct Told {
     answers: Vec<Got>,
 }
 
-/// Readings that are to be asked for together of one replica, by their places.
-type Letters = BTreeMap<(HostId, Instant, bool), Vec<(usize, Ask)>>;
+/// Whom readings ask in one message, as far as they fit: in the order in which they are asked.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Addressee {
+    /// What this node has in memory it reads as it is asked: meanwhile the messages to others are on their way.
+    is_own: bool,
+    host_id: HostId,
+    deadline: Instant,
+    is_traced: bool,
+}
 
 impl Coordinator {
     /// Coordinates reads; what came of each, with its place among them, as it comes.
@@ -131,14 +138,17 @@ impl Coordinator {
 
     /// Asks whom each of them asks first.
     async fn ask_together(&self, readings: &mut [(usize, Reading)]) {
-        let mut letters = Letters::new();
+        // Of each replica the readings that ask it, by their numbers.
+        let mut asked = BTreeMap::<Addressee, Vec<(usize, Ask)>>::new();
         for (number, (_, reading)) in readings.iter_mut().enumerate() {
             let (deadline, is_traced) = (reading.plan.goal.deadline, reading.trace.request().is_traced);
             for ask in reading.begin() {
-                letters.entry((ask.host_id, deadline, is_traced)).or_default().push((number, ask));
+                let host_id = ask.host_id;
+                let to = Addressee { is_own: host_id == self.host_id(), host_id, deadline, is_traced };
+                asked.entry(to).or_default().push((number, ask));
             }
         }
-        for ((host_id, deadline, _), mut asks) in letters {
+        for (Addressee { host_id, deadline, .. }, mut asks) in asked {
             while !asks.is_empty() {
                 let key_bytes = |(number, _): &(usize, Ask)| readings[*number].1.plan.target.key.len();
                 let rest = asks.split_off(of_one_message(asks.iter().map(key_bytes)));
