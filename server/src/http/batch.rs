@@ -13,8 +13,12 @@
 //! Writes go to the coordinator together, which sends those with the same replicas in one message to each; and so do reads,
 //! of which it sends those that a replica is asked for in one message. Several writes of one key may be among them: they
 //! are stamped in their order, and so take effect in it. A read waits for the writes of its key before it, and a write for
-//! the reads; two reads of one key are made one after the other. No key waits for another one. Every operation is placed
-//! and judged by itself: there is no atomicity across keys. A client that hangs up leaves what was not sent yet undone.
+//! the reads; two reads of one key are made one after the other. Every operation is placed and judged by itself: there is
+//! no atomicity across keys. A client that hangs up leaves what was not sent yet undone.
+//!
+//! No key waits for another one, with two exceptions: tables that the node does not know are looked for one after the other
+//! before anything is sent, and reads that have to ask for their keys alone, as large values make them do, wait until it is
+//! their turn among those of the batch.
 //!
 //! Reading order: this page, [`errand`], [`operation`], [`result`].
 
