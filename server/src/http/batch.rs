@@ -67,7 +67,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
     let (head, body) = request.into_parts();
     let parameters =
         Parameters::parse(head.uri.query(), &head.headers, parameters::OF_BATCH, Access::Write)?.of(&head);
-    let begun = api.begin_request_with_room(Access::Write).await?;
+    let begun = api.begin_request_with_room(Access::Write)?;
     let bodies = api.bodies.of_at_most(MAX_BODY_BYTES.min(api.limits.body_bytes_in_flight));
     let first = bodies.begin(&body)?;
     let mut bytes = Vec::with_capacity(first.bytes());
@@ -75,6 +75,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
     let _held = bodies.read(body, first, &mut bytes).await?;
     let batch = Batch::parse(&bytes)?;
     drop(bytes);
+    let begun = api.await_turn(begun, Access::Write, parameters.timeout).await?;
     let errand = Errand {
         api: &api,
         node: begun.node,
