@@ -426,6 +426,21 @@ async fn old_clients_and_impatient_ones_are_served() {
 }
 
 #[tokio::test]
+async fn a_reply_in_front_of_a_body_that_is_still_to_come_says_that_the_connection_ends() {
+    let f = Fixture::new().await;
+    let head = "PUT /v1/kv/default/k?ttl=never HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n";
+    let mut client = Client::connect(f.served.address).await;
+    let reply = client.send(head).await.reply().await;
+    assert_eq!((reply.status, reply.header("connection")), (400, "close"));
+    assert_eq!(client.closed().await, "");
+    // One that is here is in nobody's way.
+    let mut client = Client::connect(f.served.address).await;
+    assert_eq!(client.send(&format!("{head}v")).await.reply().await.status, 400);
+    let put = "PUT /v1/kv/default/k HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nv";
+    assert_eq!(client.send(put).await.reply().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_page_of_a_scan_has_the_documented_members() {
     let f = Fixture::new().await;
     let gzip = "Content-Type: text/x\r\nContent-Encoding: gzip\r\n";

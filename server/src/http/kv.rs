@@ -17,11 +17,13 @@ use hyper::{
 use uuid::Uuid;
 
 use super::{
-    Api, envelope, key,
+    Api,
+    begun::Begun,
+    envelope, key,
     parameters::{self, Parameters},
     problem::{Access, Kind, Problem},
     reply::{self, Ended},
-    session,
+    session, unread,
 };
 use crate::telemetry::Operation;
 
@@ -75,8 +77,16 @@ async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {
 
 async fn write(api: &Api, request: Request) -> Result<Ended, Problem> {
     let (head, body) = request.into_parts();
-    let (table, key, parameters) = address(&head, parameters::OF_PUT, Access::Write)?;
-    Ok(match store(api, &head.headers, body, table, key, &parameters).await? {
+    let begun = address(&head, parameters::OF_PUT, Access::Write)
+        .and_then(|addressed| Ok((addressed, begin_write(api, &head.headers)?)));
+    let ((table, key, parameters), begun) = match begun {
+        Ok(begun) => begun,
+        Err(problem) => {
+            unread::discard(body);
+            return Err(problem);
+        }
+    };
+    Ok(match store(api, begun, &head.headers, body, table, key, &parameters).await? {
         Ok(outcome) => {
             let reply = reply::written(&outcome);
             met(outcome, reply, &parameters)
@@ -92,7 +102,8 @@ async fn write_new(api: &Api, request: Request) -> Result<Ended, Problem> {
     let parameters = of(&head, parameters::OF_CREATE, Access::Write)?;
     let key = new_key(api).to_string();
     let name = Bytes::from(key.clone());
-    Ok(match store(api, &head.headers, body, table.clone(), name, &parameters).await? {
+    let begun = begin_write(api, &head.headers)?;
+    Ok(match store(api, begun, &head.headers, body, table.clone(), name, &parameters).await? {
         Ok(outcome) => {
             let reply = reply::created(&outcome, &table, &key);
             met(outcome, reply, &parameters)
@@ -102,9 +113,8 @@ async fn write_new(api: &Api, request: Request) -> Result<Ended, Problem> {
 }
 
 async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let begun = api.begin_request_with_room(Access::Write)?;
+    let begun = begin_write(api, &request.headers)?;
     let (table, key, parameters) = address(request, parameters::OF_DELETE, Access::Write)?;
-    refuse_conditions(&request.headers)?;
     let begun = api.await_turn(begun, Access::Write, parameters.timeout).await?;
     let asked = WriteRequest {
         table,
@@ -122,17 +132,22 @@ async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
     })
 }
 
+fn begin_write<'a>(api: &'a Api, headers: &HeaderMap) -> Result<Begun<'a>, Problem> {
+    let begun = api.begin_request_with_room(Access::Write)?;
+    refuse_conditions(headers)?;
+    Ok(begun)
+}
+
 /// Reads the value and has it written; the outer error is a request that never reached the node.
 async fn store(
     api: &Api,
+    begun: Begun<'_>,
     headers: &HeaderMap,
     body: Body,
     table: String,
     key: Bytes,
     parameters: &Parameters,
 ) -> Result<Result<WriteOutcome, Failure>, Problem> {
-    let begun = api.begin_request_with_room(Access::Write)?;
-    refuse_conditions(headers)?;
     let first = api.bodies.begin(&body)?;
     let mut stored = envelope::begin(headers, first.bytes())?;
     // Held until the write is done: the value lives as long.

@@ -29,7 +29,7 @@ use hyper::{
 };
 use tower::Service;
 
-use super::{Api, edge, key, kv};
+use super::{Api, edge, key, kv, unread::Follower};
 
 /// What a listener serves.
 #[derive(Clone)]
@@ -73,7 +73,8 @@ async fn answer(api: Arc<Api>, request: Request) -> Response {
             _ => kv::put(state, request).await,
         }
     };
-    let mut reply = edge::pass(&api, request, handle).await;
+    let (follower, request) = Follower::of(request);
+    let mut reply = follower.reply(edge::pass(&api, request, handle).await);
     // As the table does.
     if let Some(length) = reply.body().size_hint().exact() {
         reply.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));

@@ -14,10 +14,25 @@ use std::{
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
 use hyper::{
     body::{Body as _, Frame, SizeHint},
     header::{CONNECTION, HeaderValue},
 };
+
+/// What is dropped at once of a body that nobody wants.
+const MOST_DROPPED_BYTES: usize = 64 << 10;
+
+/// Drops what is here of a body that is not wanted: a small one mostly is, and its connection can go on.
+pub(super) fn discard(mut body: Body) {
+    let mut dropped = 0;
+    while dropped <= MOST_DROPPED_BYTES
+        && let Some(Some(Ok(frame))) = body.frame().now_or_never()
+    {
+        dropped += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
 
 /// Follows how far the body of a request is read.
 #[derive(Debug)]

@@ -95,6 +95,10 @@ impl Batch {
     /// # Errors
     /// 400 naming the place for what is no batch: broken JSON, a wrong type, an unknown field, too many operations.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Problem> {
+        // An array would be taken for the fields of an object in their order.
+        if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first == b'[') {
+            return Err(Problem::bad_field("body", "body: a batch is an object with `operations`"));
+        }
         let mut json = serde_json::Deserializer::from_slice(body);
         let batch: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
