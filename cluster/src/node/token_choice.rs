@@ -217,16 +217,16 @@ pub(super) fn is_question(theirs: &Exchange) -> bool {
 pub(super) struct Turns(Mutex<Option<(HostId, Instant)>>);
 
 impl Turns {
-    /// Takes the turn, or says whose it is. The turn of the one before is over when it is listed, or has taken too long.
+    /// Takes the turn, or says whose it is. The turn of the one before is over when it is listed, or has taken too long:
+    /// to ask again does not prolong it, for a node that can never save its choice asks for ever.
     pub(super) fn take(&self, host_id: HostId, is_listed: impl Fn(HostId) -> bool) -> Result<(), HostId> {
         let now = Instant::now();
         let mut turn = self.0.lock();
         if let Some((holder, end)) = *turn
-            && holder != host_id
             && now < end
             && !is_listed(holder)
         {
-            return Err(holder);
+            return if holder == host_id { Ok(()) } else { Err(holder) };
         }
         *turn = Some((host_id, now + TURN));
         Ok(())
