@@ -118,6 +118,7 @@ async fn a_node_whose_token_another_has_does_not_start_and_says_whose_it_is() {
     let Err(StartError::Identity(why)) = taken else { panic!("{taken:?}") };
     let owner = cluster.node("n1").host_id().to_string();
     assert!(why.contains("token 7") && why.contains(&owner) && why.contains("n1"), "{why}");
+    assert_eq!(members(asked_for_a_turn(&cluster, 9).await), 1, "it only checked, and took no turn");
 
     cluster.start_with("n3", |settings| settings.initial_tokens = vec![Token(8)]).await;
     cluster.until("it has joined", |c| c.agrees_on(2)).await;

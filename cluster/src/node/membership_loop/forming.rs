@@ -83,8 +83,8 @@ impl MembershipLoop {
                 }
                 self.cluster.wait_for(why);
             }
-            FormationVerdict::Join { seeds, .. } if self.peers.identity.tokens().is_empty() => {
-                self.choose_tokens(&seeds);
+            FormationVerdict::Join { cluster_id, seeds } if self.peers.identity.tokens().is_empty() => {
+                self.choose_tokens(cluster_id, &seeds);
             }
             FormationVerdict::Join { cluster_id, seeds } => self.join(cluster_id, &seeds),
             FormationVerdict::Form => self.form().await,
@@ -108,8 +108,9 @@ impl MembershipLoop {
             tracing::warn!("no seeds are set: one copy of everything (replication factor 1)");
         }
         let cluster_id = ClusterId(random_uuid(&mut self.forming.random));
+        let wish = self.forming.wish.clone();
         let formed = async {
-            self.cluster.choose_tokens(self.forming.wish.alone()).await?;
+            self.cluster.choose_tokens(move || wish.alone()).await?;
             self.cluster.form(cluster_id, default_replication(configured, has_seeds)).await
         };
         if let Err(error) = formed.await {
@@ -119,7 +120,7 @@ impl MembershipLoop {
 
     /// Asks the first of the seeds that belong to the cluster for its members; the next one if that does not answer. If none
     /// does, it waits for the next round: a call may fail at once, and be the only thing that this task ever does.
-    fn choose_tokens(&mut self, seeds: &[String]) {
+    fn choose_tokens(&mut self, cluster_id: ClusterId, seeds: &[String]) {
         let forming = &mut self.forming;
         if forming.is_choosing {
             return;
@@ -129,7 +130,7 @@ impl MembershipLoop {
         };
         forming.is_choosing = true;
         self.cluster.wait_for(format!("it asks for the members, to choose its tokens: {}", seeds.join(", ")));
-        let choice = calls::choose_tokens(self.peers.clone(), forming.wish.clone(), address);
+        let choice = calls::choose_tokens(self.peers.clone(), forming.wish.clone(), cluster_id, address);
         self.calls.under_way.push(Box::pin(choice));
     }
 
