@@ -38,9 +38,11 @@
 //! A write is acknowledged to its client once the hints for all replicas that are known to lack it are durable, or the marks
 //! of those that are not kept: for replicas that were down, and for those that answered with an error or whose connection was
 //! lost before the level was met. It costs little, since the hints wait for the same sync as the write of the coordinator's
-//! own replica. Not covered by it is a live replica that is late: it mostly has the write already, and its hint is made when
+//! own replica. Not covered by it is that own replica if it has failed, which is tried again, nor one that refused a write by
+//! its clock, of which is judged when all have answered; nor a live replica that is late: it mostly has the write already, and its hint is made when
 //! its time is over; what a coordinator that is killed before leaves unsaid a read of the key finds, and anti-entropy will.
-//! Nor is a hint that the disk takes longer for than the request may last: the level is what was asked for, and it is met.
+//! Nor is a hint or a mark that the disk refuses, or takes longer for than the request may last: the level is what was asked
+//! for, and it is met.
 //!
 //! # Pace
 //!

@@ -6,7 +6,10 @@
 
 use std::{
     borrow::Borrow,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -150,9 +153,14 @@ impl Replica {
     }
 
     /// As [`Replica::read`], of several keys: as much as fits into one answer, whose records take [`MULTIGET_BYTES`] at
-    /// most. What is not read in time has expired.
+    /// most. Once one did not fit, no more records are read, but for those that are being read already. What is not read
+    /// in time has expired.
     pub(crate) async fn multiget(&self, gets: Vec<Get>, until: Instant, steps: &Steps) -> Vec<Got> {
-        let read = |Get { table, key, as_of, wants }| async move {
+        let is_full = AtomicBool::new(false);
+        let read = async |Get { table, key, as_of, wants }| {
+            if wants == Wants::Record && is_full.load(Ordering::Relaxed) {
+                return Err(ReplicaError::TooLargeTogether);
+            }
             let read = timeout_at(until, self.read(table, key, as_of, wants, steps));
             read.await.unwrap_or(Err(ReplicaError::Expired))
         };
@@ -165,6 +173,7 @@ impl Replica {
                 }
                 None => {
                     helenus_storage::sometimes!("a record did not fit beside others");
+                    is_full.store(true, Ordering::Relaxed);
                     Err(ReplicaError::TooLargeTogether)
                 }
             },

@@ -211,8 +211,12 @@ impl SchemaKeeper {
         if will_do() || is_asked {
             return;
         }
-        asked.of = Some((host_id, Instant::now()));
-        let _: Result<(), _> = self.swap(&member, deadline).await.map(drop);
+        let began = Instant::now();
+        let swapped = self.swap(&member, deadline).await;
+        // A swap that this asker's own time cut short answers nobody who has more of it.
+        if swapped.is_ok() || began.elapsed() >= SWAP_TIMEOUT {
+            asked.of = Some((host_id, began));
+        }
     }
 
     /// Whether a table is gone. Asks a member, who says that there is no such table, what it knows.

@@ -137,11 +137,40 @@ async fn a_value_that_does_not_fit_beside_others_is_asked_for_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_takes_one_place_of_those_for_requests_and_each_read_alone_another() {
+async fn once_an_answer_is_full_the_other_records_are_not_read_for_it() {
+    let cluster = Cluster::with(1, |settings| settings.default_replication_factor = Some(1)).await;
+    fill(&cluster, 128, 10 << 10).await;
+
+    assert_all_read(&batch(&cluster, reads(128, One)).await, 128);
+
+    // Each once for the answer that holds it, and those that are read ahead.
+    let reads = cluster.node("n1").replica_counters().reads.count;
+    assert!((128..=128 + 32).contains(&reads), "{reads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn this_node_reads_itself_once_the_others_are_asked() {
+    let cluster = Cluster::of(3).await;
+    fill(&cluster, 2, 0).await;
+    for name in NODES {
+        let mut requests = reads(2, All);
+        requests.iter_mut().for_each(|request| request.options.trace = true);
+
+        for outcome in in_order(cluster.node(name).read_batch(requests)).await {
+            let trace = outcome.expect("all are alive").met.trace;
+            let asked: Vec<_> = trace.iter().filter(|step| step.what.starts_with("asked ")).collect();
+            let [_, _, last] = asked.as_slice() else { panic!("{trace:#?}") };
+            assert!(last.what.contains(&cluster.node(name).host_id().to_string()), "{trace:#?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_of_a_batch_share_places_and_each_that_is_made_alone_takes_another() {
     let full = |settings: &mut helenus_cluster::settings::Settings| settings.max_requests = 1;
     let cluster = Cluster::with(3, full).await;
-    fill(&cluster, 20, 0).await;
-    assert_all_read(&batch(&cluster, reads(20, All)).await, 20);
+    fill(&cluster, 80, 0).await;
+    assert_all_read(&batch(&cluster, reads(80, All)).await, 80);
 
     fill(&cluster, 20, 10 << 10).await;
     let outcomes = batch(&cluster, reads(20, All)).await;
@@ -154,9 +183,35 @@ async fn a_batch_takes_one_place_of_those_for_requests_and_each_read_alone_anoth
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_takes_a_place_for_every_32_of_its_reads_until_they_are_answered() {
+    let with_four = |settings: &mut helenus_cluster::settings::Settings| {
+        settings.default_replication_factor = Some(1);
+        settings.max_requests = 4;
+    };
+    let cluster = Cluster::with(4, with_four).await;
+    fill(&cluster, 96, 0).await;
+    cluster.pause("n4");
+    let mut places = Vec::new();
+
+    let mut outcomes = pin!(cluster.node("n1").read_batch(reads(96, One)));
+    while let Some((_, outcome)) = outcomes.next().await {
+        if places.is_empty() {
+            let refused = batch(&cluster, reads(33, One)).await;
+            assert!(refused.iter().all(|read| matches!(read, Err(RequestError::Overloaded(_)))));
+        }
+        if outcome.is_ok() {
+            places.push(cluster.node("n1").counters().requests_in_flight);
+        }
+    }
+
+    assert_eq!((places.first(), places.last()), (Some(&3), Some(&1)));
+    assert_eq!(cluster.node("n1").counters().requests_in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn few_of_a_batch_at_a_time_ask_for_their_keys_alone() {
-    // 32 of them, with the batch itself
-    let cluster = Cluster::with(3, |settings| settings.max_requests = 33).await;
+    // 32 of them, besides the seven places of the batch
+    let cluster = Cluster::with(3, |settings| settings.max_requests = 39).await;
     fill(&cluster, 200, 10 << 10).await;
 
     assert_all_read(&batch(&cluster, reads(200, All)).await, 200);
@@ -260,6 +315,70 @@ async fn a_silent_replica_is_made_up_for_by_another_for_every_key() {
     assert_all_read(&batch(&cluster, reads(5, Quorum)).await, 5);
 
     assert!(asked.elapsed() < Duration::from_secs(4), "before the deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extra_request_for_which_there_is_no_place_fails_no_read() {
+    let cluster = Cluster::with(3, |settings| settings.max_requests = 1).await;
+    fill(&cluster, 20, 0).await;
+    ["n2", "n3"].iter().for_each(|name| cluster.pause(name));
+
+    // All of them are late before their answers come.
+    let (outcomes, ()) = tokio::join!(batch(&cluster, reads(20, Quorum)), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        ["n2", "n3"].iter().for_each(|name| cluster.resume(name));
+    });
+
+    assert_all_read(&outcomes, 20);
+    let counters = cluster.node("n1").counters().requests;
+    assert_eq!((counters.speculative_retries, counters.refused_speculative_retries), (0, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_heard_while_others_of_the_batch_have_all_turns() {
+    let cluster = Cluster::with(4, |settings| settings.default_replication_factor = Some(1)).await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let pairs = Definition::replicated(Replication::Simple { factor: 2 });
+    cluster.node("n1").define_table("pairs", pairs, deadline).await.expect("nothing speaks against it");
+    fill(&cluster, 200, 10 << 10).await;
+    cluster.pause("n2");
+    let asked = Instant::now();
+    let pairs = (0..20).map(|number| of_table("pairs", read(&format!("key {number}"), One)));
+    let requests = pairs.chain(reads(200, One)).collect();
+
+    let answers = async {
+        let (mut soon, mut late) = (0, 0);
+        let mut outcomes = pin!(cluster.node("n1").read_batch(requests));
+        while let Some((place, outcome)) = outcomes.next().await {
+            // From when on n3 is asked for keys alone, which takes all turns.
+            if cluster.network.reads_from("n1").contains_key("n3") {
+                cluster.pause("n3");
+            }
+            if place < 20 {
+                outcome.expect("both replicas of none are silent");
+                *(if asked.elapsed() < Duration::from_secs(1) { &mut soon } else { &mut late }) += 1;
+                assert!(asked.elapsed() < Duration::from_secs(3), "{place}: as soon as n2 answers");
+            }
+        }
+        (soon, late)
+    };
+    let ((soon, late), ()) = tokio::join!(answers, async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        cluster.resume("n2");
+    });
+
+    assert!(soon > 0 && late > 0 && soon + late == 20, "{soon} soon, {late} late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_skips_a_key_gives_no_key_the_record_of_another() {
+    let cluster = Cluster::with(4, |settings| settings.default_replication_factor = Some(2)).await;
+    fill(&cluster, 60, 0).await;
+    cluster.network.skip_a_key_at("n4");
+
+    assert_all_read(&batch(&cluster, reads(60, One)).await, 60);
+
+    assert!(of(&cluster.network.reads_from("n1")) > 1, "those that n4 was asked for are read elsewhere");
 }
 
 #[tokio::test(start_paused = true)]

@@ -613,6 +613,37 @@ async fn many_requests_about_an_unknown_table_ask_for_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_with_little_time_asks_for_an_unknown_table_for_itself_alone() {
+    let cluster = Cluster::of(3).await;
+    cluster.cut("n1", "n3");
+    cluster.cut("n2", "n3");
+    define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
+    cluster.heal("n1", "n3");
+    assert!(!knows(&cluster, "n3", "users"), "nobody told it yet");
+    cluster.pause("n1");
+
+    let header = Header {
+        schema_version: 4711,
+        ..header(cluster.node("n1").host_id(), Some(cluster.node("n3").host_id()), TrafficClass::Request)
+    };
+    let table = first_id("users");
+    let body =
+        Request::Read { table, key: Bytes::from_static(b"k"), as_of: AsOf::default(), wants: Wants::Record };
+    let ask = |remaining| {
+        let header = Header { remaining, ..header.clone() };
+        cluster.node("n3").handle(Message { header, body: body.clone() })
+    };
+    let (hasty, patient, ()) =
+        tokio::join!(ask(Duration::from_millis(400)), ask(Duration::from_secs(4)), async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            cluster.resume("n1");
+        });
+
+    assert!(matches!(hasty.body, Response::Failed(_)), "{hasty:?}");
+    assert_eq!(patient.body, Response::Record(None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_about_tables_that_nobody_knows_asks_for_them_once() {
     let cluster = Cluster::of(3).await;
     let (sender, target) = (cluster.node("n1").host_id(), cluster.node("n3").host_id());

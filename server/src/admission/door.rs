@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    busyness::Busyness,
+    bound::Bound,
     line::{Arrival, Line},
 };
 
@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Door {
     line: Mutex<Line<oneshot::Sender<Pass>>>,
-    bound_when_busy: usize,
+    bound: Mutex<Bound>,
 }
 
 /// A request that is under way, until this is dropped.
@@ -36,10 +36,13 @@ impl Drop for Pass {
 }
 
 impl Door {
-    /// Lets everybody in, and so many at once while it is known that the threads are too busy: see [`Door::watch`]. Who
+    /// Lets everybody in, and so many at once while it is known that the threads are too busy ([`Door::watch`]). Who
     /// would wait for much longer than `long_wait` is refused then.
     pub(crate) fn new(bound_when_busy: usize, long_wait: Duration) -> Arc<Self> {
-        Arc::new(Self { line: Mutex::new(Line::new(long_wait)), bound_when_busy })
+        Arc::new(Self {
+            line: Mutex::new(Line::new(long_wait)),
+            bound: Mutex::new(Bound::new(bound_when_busy)),
+        })
     }
 
     /// Returns when the request may go on; `None` if there is no time for it.
@@ -61,23 +64,24 @@ impl Door {
 
     /// Follows how busy the threads of the runtime are that this runs on, for ever.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let (mut busyness, mut before) = (Busyness::default(), (Instant::now(), busy_time()));
+        let mut before = (Instant::now(), busy_time());
         loop {
             sleep(INTERVAL).await;
             let after = (Instant::now(), busy_time());
             let threads = Handle::current().metrics().num_workers();
             let available = (after.0 - before.0) * u32::try_from(threads).unwrap_or(u32::MAX);
             let worked = after.1.saturating_sub(before.1);
-            let is_too_busy = busyness.on_interval(worked.as_secs_f64() / available.as_secs_f64());
             before = after;
-            self.on_interval(is_too_busy, after.0);
+            self.on_interval(worked.as_secs_f64() / available.as_secs_f64(), after.0);
         }
     }
 
-    fn on_interval(self: &Arc<Self>, is_too_busy: bool, now: Instant) {
+    /// The threads have worked for this share of an interval.
+    fn on_interval(self: &Arc<Self>, share: f64, now: Instant) {
         let overdue = {
             let mut line = self.line.lock();
-            line.set_bound(if is_too_busy { self.bound_when_busy } else { usize::MAX });
+            let bound = self.bound.lock().on_interval(share, line.is_waiting());
+            line.set_bound(bound);
             line.take_overdue(now)
         };
         // They are refused.
@@ -110,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn requests_wait_for_each_other_while_the_threads_are_too_busy() {
         let door = Door::new(1, Duration::from_millis(200));
-        door.on_interval(true, Instant::now());
+        door.on_interval(1.0, Instant::now());
         let first = door.enter().now_or_never().flatten().expect("there is room for one");
         let mut second = Box::pin(door.enter());
         assert!(poll!(&mut second).is_pending());
@@ -121,7 +125,7 @@ mod tests {
         let second = second.now_or_never().flatten().expect("it is its turn");
         assert!(poll!(&mut third).is_pending());
 
-        door.on_interval(false, Instant::now());
+        door.on_interval(0.0, Instant::now());
         assert!(third.now_or_never().flatten().is_some(), "the threads have time again");
         drop(second);
     }
@@ -129,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_hangs_up_in_line_takes_no_room() {
         let door = Door::new(1, Duration::from_millis(200));
-        door.on_interval(true, Instant::now());
+        door.on_interval(1.0, Instant::now());
         let first = door.enter().await.expect("there is room for one");
         let (mut gone, mut called) = (Box::pin(door.enter()), Box::pin(door.enter()));
         let mut last = Box::pin(door.enter());
@@ -148,12 +152,12 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_stands_still_is_dissolved() {
         let door = Door::new(1, Duration::from_millis(200));
-        door.on_interval(true, Instant::now());
+        door.on_interval(1.0, Instant::now());
         let _for_ever = door.enter().await.expect("there is room for one");
         let mut second = Box::pin(door.enter());
         assert!(poll!(&mut second).is_pending());
 
-        door.on_interval(true, Instant::now() + Duration::from_secs(1));
+        door.on_interval(1.0, Instant::now() + Duration::from_secs(1));
         assert!(second.now_or_never().expect("it has waited too long").is_none());
     }
 }

@@ -51,6 +51,11 @@ impl<T> Line<T> {
         self.under_way -= 1;
     }
 
+    /// Whether there is somebody in it.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// So many may be under way from now on.
     pub(super) fn set_bound(&mut self, bound: usize) {
         self.bound = bound;

@@ -296,7 +296,7 @@ sections! {
         slow_request_threshold: Period = Period::millis(500), between(Period::millis(1), Period::secs(3600));
         /// How far ahead of its own clock a node accepts a timestamp.
         allowed_drift: Period = Period::secs(60), between(Period::millis(1), Period::secs(86_400));
-        /// Requests of clients at once; further ones are answered as overloaded.
+        /// Requests of clients at once, of which 32 reads of a batch are one; further ones are answered as overloaded.
         max_requests: u32 = 4096, between(1, 1_000_000);
         /// Of these, how many are worked on at once while the processors have no time for more; others wait in line.
         requests_when_busy: u32 = 128, between(1, 1_000_000);

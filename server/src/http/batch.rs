@@ -13,8 +13,12 @@
 //! Writes go to the coordinator together, which sends those with the same replicas in one message to each; and so do reads,
 //! of which it sends those that a replica is asked for in one message. Several writes of one key may be among them: they
 //! are stamped in their order, and so take effect in it. A read waits for the writes of its key before it, and a write for
-//! the reads; two reads of one key are made one after the other. No key waits for another one. Every operation is placed
-//! and judged by itself: there is no atomicity across keys. A client that hangs up leaves what was not sent yet undone.
+//! the reads; two reads of one key are made one after the other. Every operation is placed and judged by itself: there is
+//! no atomicity across keys. A client that hangs up leaves what was not sent yet undone.
+//!
+//! No key waits for another one, with two exceptions: tables that the node does not know are looked for one after the other
+//! before anything is sent, and reads that have to ask for their keys alone, as large values make them do, wait until it is
+//! their turn among those of the batch.
 //!
 //! Reading order: this page, [`errand`], [`operation`], [`result`].
 
@@ -63,7 +67,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
     let (head, body) = request.into_parts();
     let parameters =
         Parameters::parse(head.uri.query(), &head.headers, parameters::OF_BATCH, Access::Write)?.of(&head);
-    let begun = api.begin_request_with_room(Access::Write).await?;
+    let begun = api.begin_request_with_room(Access::Write)?;
     let bodies = api.bodies.of_at_most(MAX_BODY_BYTES.min(api.limits.body_bytes_in_flight));
     let first = bodies.begin(&body)?;
     let mut bytes = Vec::with_capacity(first.bytes());
@@ -71,6 +75,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
     let _held = bodies.read(body, first, &mut bytes).await?;
     let batch = Batch::parse(&bytes)?;
     drop(bytes);
+    let begun = api.await_turn(begun, Access::Write, parameters.timeout).await?;
     let errand = Errand {
         api: &api,
         node: begun.node,

@@ -59,8 +59,9 @@ pub(super) async fn without_table() -> Problem {
 }
 
 async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let begun = api.begin_request_with_room(Access::Read).await?;
+    let begun = api.begin_request_with_room(Access::Read)?;
     let (table, key, parameters) = address(request, parameters::OF_GET, Access::Read)?;
+    let begun = api.await_turn(begun, Access::Read, parameters.timeout).await?;
     let asked = ReadRequest { table, key, options: parameters.options() };
     Ok(match begun.node.read(asked).await {
         Ok(outcome) => {
@@ -101,9 +102,10 @@ async fn write_new(api: &Api, request: Request) -> Result<Ended, Problem> {
 }
 
 async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let begun = api.begin_request_with_room(Access::Write).await?;
+    let begun = api.begin_request_with_room(Access::Write)?;
     let (table, key, parameters) = address(request, parameters::OF_DELETE, Access::Write)?;
     refuse_conditions(&request.headers)?;
+    let begun = api.await_turn(begun, Access::Write, parameters.timeout).await?;
     let asked = WriteRequest {
         table,
         key,
@@ -129,12 +131,13 @@ async fn store(
     key: Bytes,
     parameters: &Parameters,
 ) -> Result<Result<WriteOutcome, Failure>, Problem> {
-    let begun = api.begin_request_with_room(Access::Write).await?;
+    let begun = api.begin_request_with_room(Access::Write)?;
     refuse_conditions(headers)?;
     let first = api.bodies.begin(&body)?;
     let mut stored = envelope::begin(headers, first.bytes())?;
     // Held until the write is done: the value lives as long.
     let _held = api.bodies.read(body, first, &mut stored).await?;
+    let begun = api.await_turn(begun, Access::Write, parameters.timeout).await?;
     let asked = WriteRequest {
         table,
         key,

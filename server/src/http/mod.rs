@@ -67,6 +67,7 @@ use axum::{
 use helenus_cluster::{error::RequestError, time::WallClock};
 use hyper::{Uri, header::HeaderValue};
 use parking_lot::Mutex;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -222,17 +223,32 @@ impl Api {
         Ok(Begun::new(node, place))
     }
 
-    /// As [`Api::begin_request`], for one that costs the node time: when it has its turn. An overloaded node has no time,
-    /// and says so before anything is read.
-    async fn begin_request_with_room(&self, access: Access) -> Result<Begun<'_>, Problem> {
+    /// As [`Api::begin_request`], for one that costs the node time; an overloaded one has none, and says so before
+    /// anything is read.
+    fn begin_request_with_room(&self, access: Access) -> Result<Begun<'_>, Problem> {
         let begun = self.begin_request(access)?;
-        if begun.node.has_room()
-            && let Some(pass) = self.door.enter().await
-        {
-            return Ok(begun.with(pass));
+        if begun.node.has_room() {
+            return Ok(begun);
         }
         let why = RequestError::Overloaded("too many requests are under way");
         Err(Problem::of_request(&why, access))
+    }
+
+    /// A request that is all here goes on when it has its turn, unless its client has less patience than that takes.
+    async fn await_turn<'a>(
+        &self,
+        begun: Begun<'a>,
+        access: Access,
+        patience: Option<Duration>,
+    ) -> Result<Begun<'a>, Problem> {
+        let _waiting = self.metrics.waiting();
+        let turn = self.door.enter();
+        let pass = match patience {
+            Some(patience) => timeout(patience, turn).await.ok().flatten(),
+            None => turn.await,
+        };
+        let why = RequestError::Overloaded("too many requests wait for the processors");
+        pass.map(|pass| begun.with(pass)).ok_or_else(|| Problem::of_request(&why, access))
     }
 
     /// Follows how busy the threads of the runtime are that this runs on, for ever: while they have no time left, requests

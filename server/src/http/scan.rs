@@ -58,7 +58,7 @@ pub(super) async fn page(State(api): State<Arc<Api>>, request: Request) -> Respo
 }
 
 async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
-    let begun = api.begin_request_with_room(Access::Read).await?;
+    let begun = api.begin_request_with_room(Access::Read)?;
     let (raw_table, _) = key::split(request.uri.path());
     let table = key::table(raw_table)?;
     let query = request.uri.query();
@@ -75,6 +75,7 @@ async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
         limit: parameters.limit.unwrap_or(DEFAULT_LIMIT),
         options: parameters.options(),
     };
+    let begun = api.await_turn(begun, Access::Read, parameters.timeout).await?;
     Ok(match begun.node.scan(asked).await {
         Ok(outcome) => {
             let met = outcome.met.clone();

@@ -98,6 +98,7 @@ pub struct Metrics {
     requests: Arc<Requests>,
     open_connections: Gauge,
     in_flight: Gauge,
+    waiting: Gauge,
 }
 
 impl Metrics {
@@ -105,7 +106,7 @@ impl Metrics {
     pub fn new(counters: impl Fn() -> Counters + Send + Sync + 'static) -> Self {
         let mut registry = Registry::with_prefix("helenus");
         let requests = Arc::<Requests>::default();
-        let (open_connections, in_flight) = (Gauge::default(), Gauge::default());
+        let (open_connections, in_flight, waiting) = (Gauge::default(), Gauge::default(), Gauge::default());
         let build = Family::<[(&str, &str); 2], Gauge>::default();
         build.get_or_create(&[("version", VERSION), ("commit", COMMIT)]).set(1);
         registry.register("build_info", "Version of this build", build);
@@ -115,9 +116,14 @@ impl Metrics {
             open_connections.clone(),
         );
         registry.register("http_in_flight_requests", "HTTP requests being served", in_flight.clone());
+        registry.register(
+            "http_waiting_requests",
+            "HTTP requests that wait for their turn, while the processors have no time",
+            waiting.clone(),
+        );
         registry.register_collector(Box::new(Arc::clone(&requests)));
         registry.register_collector(Box::new(Parts(Box::new(counters))));
-        Self { registry, requests, open_connections, in_flight }
+        Self { registry, requests, open_connections, in_flight, waiting }
     }
 
     /// Counts the open connections of the node's listeners.
@@ -142,6 +148,12 @@ impl Metrics {
     pub(crate) fn in_flight(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a request that waits for its turn until the guard is dropped.
+    pub(crate) fn waiting(&self) -> InFlight {
+        self.waiting.inc();
+        InFlight(self.waiting.clone())
     }
 
     /// Counts a coordinated request. `problem` is `None` for success.
@@ -346,7 +358,7 @@ mod tests {
         metrics.record(Operation::Put, Some(Consistency::Quorum), None, ms);
         metrics.record(Operation::Get, None, Some(Kind::Overloaded), ms);
         metrics.record(Operation::Get, Some(Consistency::One), Some(Kind::NotFound), ms);
-        let _serving = metrics.in_flight();
+        let (_serving, _waiting) = (metrics.in_flight(), metrics.waiting());
         drop(metrics.in_flight());
         let page = metrics.page();
         for line in [
@@ -377,6 +389,7 @@ mod tests {
             "helenus_gossip_rejected_facts_total 5",
             "helenus_peer_connections_total{result=\"cut\"} 9",
             "helenus_http_in_flight_requests 1",
+            "helenus_http_waiting_requests 1",
             "helenus_http_open_connections 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing from\n{page}");

@@ -145,11 +145,11 @@ impl Coordinator {
     }
 
     /// A call whose time tells how fast the replica is, unless it fails before its time.
-    pub(super) fn timed(
+    pub(super) fn timed<A: 'static>(
         &self,
         host: HostId,
-        call: impl Future<Output = Result<Answer, Missing>> + Send + 'static,
-    ) -> BoxFuture<'static, Result<Answer, Missing>> {
+        call: impl Future<Output = Result<A, Missing>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<A, Missing>> {
         let stopwatch = self.nearest.stopwatch(host);
         async move {
             let result = call.await;

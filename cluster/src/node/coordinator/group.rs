@@ -142,6 +142,16 @@ impl Write {
         failed
     }
 
+    /// The live replicas that were not heard, which are not said again; but for those of which [`Write::take_missed`] can
+    /// judge only in the end.
+    fn take_unheard(&mut self) -> BTreeSet<HostId> {
+        let (refused, unheard) = std::mem::take(&mut self.unheard)
+            .into_iter()
+            .partition(|host| self.refused_by_clock.contains(host));
+        self.unheard = refused;
+        unheard
+    }
+
     /// Whether a hint has to satisfy it: no replica has.
     pub(super) fn needs_hint(&self) -> bool {
         self.level == Consistency::Any && !self.is_met()
@@ -258,7 +268,7 @@ impl Group {
     /// not heard where a hint has to satisfy a write. Nobody is told of one twice, here and in the end.
     pub(super) fn missed_before_reply(&mut self, made_at: Timestamp, own: HostId) -> Vec<Missed> {
         self.take_hints(made_at, |write| {
-            if write.needs_hint() { write.take_missed() } else { write.take_failed(own) }
+            if write.needs_hint() { write.take_unheard() } else { write.take_failed(own) }
         })
     }
 

@@ -75,8 +75,8 @@ impl Coordinator {
     /// What to tell the client of each write of a group, once the hints are durable for all that are known to have missed
     /// it, or the marks in their place: hints for the dead, which are being `kept`, and for replicas that have failed, which
     /// are begun now. If that takes until the deadline, a level that is met is met all the same. Where no replica has
-    /// acknowledged a write at level `any`, a hint that is durable will do, for which some time is left when the deadline
-    /// has passed.
+    /// acknowledged a write at level `any`, one hint that is durable will do then, for which some time is left when the
+    /// deadline has passed.
     pub(super) async fn outcomes(
         &self,
         group: &mut Group,

@@ -12,15 +12,17 @@
 //! "not applied". From there on a write, or a group of a batch, runs in a task of its own, so that a client that hangs up
 //! cannot leave it half sent, and that goes on after the reply until the last replica has answered or the deadline has
 //! passed.
-//! A read, or each of a batch, runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were asked beyond the need
-//! does a task hear them after the reply, to repair them if they are behind; `background_repairs` such at once.
+//! A read, or each of a batch, runs in the caller's future: an abandoned one has nothing to finish. Only if replicas were
+//! asked beyond the need does a task hear them after the reply, to repair them if they are behind; `background_repairs`
+//! such at once.
 //!
-//! Two bounds, apart: `max_requests` requests that wait for their reply, and as many again whose reply is made
-//! and whose late replicas are still awaited. One bound for both would let a single paused peer, whose calls all
-//! last until their deadline, fill it with requests that are answered already. A write that finds the second
-//! bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
+//! Two bounds, apart: `max_requests` requests that wait for their reply, where some reads of a batch count as one, and as
+//! many again whose reply is made and whose late replicas are still awaited. One bound for both would let a single paused
+//! peer, whose calls all last until their deadline, fill it with requests that are answered already. A write that finds the
+//! second bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`group`], [`writing`], [`missed`], [`forwarding`], [`get`], [`reading`], [`multiget`],
+//! Reading order: [`put`], [`group`], [`writing`], [`missed`], [`settling`],
+//! [`forwarding`], [`get`], [`reading`], [`multiget`],
 //! [`look_up`], [`nearest`], [`speculation`], [`sessions`], [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
 mod dropped;
@@ -276,17 +278,23 @@ impl Coordinator {
 
     /// Room for one more request, if the node serves.
     fn admit(&self) -> Result<OwnedSemaphorePermit, RequestError> {
+        self.admit_in(1)
+    }
+
+    /// Likewise, for one that is as large as several.
+    fn admit_in(&self, places: usize) -> Result<OwnedSemaphorePermit, RequestError> {
         match self.readiness() {
             Readiness::Ready => {}
             Readiness::Starting(reason) => return Err(RequestError::Starting(reason)),
             Readiness::Draining => return Err(RequestError::Draining),
         }
-        self.place_of_one()
+        self.take_places(places)
     }
 
-    /// Room for one more request.
-    fn place_of_one(&self) -> Result<OwnedSemaphorePermit, RequestError> {
-        Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
+    /// At least one place of those for requests; all of them for what is larger than that.
+    fn take_places(&self, count: usize) -> Result<OwnedSemaphorePermit, RequestError> {
+        let count = u32::try_from(count.clamp(1, self.max_requests)).unwrap_or(u32::MAX);
+        Arc::clone(&self.waiting).try_acquire_many_owned(count).map_err(|_| {
             helenus_storage::sometimes!("a coordinator was full");
             RequestError::Overloaded("too many requests are under way")
         })

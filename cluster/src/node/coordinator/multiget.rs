@@ -12,7 +12,9 @@
 //!
 //! An answer to several keys holds as much as surely fits into one message. What does not is asked for alone, and so is
 //! whatever a reading needs beyond its beginning. As such answers may be large, few readings of a batch at a time may do
-//! so, each in a place of those for requests.
+//! so, each in a place of those for requests. So that silent replicas do not let readings pile up, a batch itself takes
+//! places in proportion to those of it that are under way. Rejected: windows, of which a silent replica would hold up the
+//! next one to the deadline.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -45,6 +47,9 @@ const MESSAGE_KEYS: usize = 128;
 /// The keys of one message are no longer than this together, so that it fits into the smallest frame that a node may be
 /// told to take.
 const MESSAGE_BYTES: usize = 48 << 10;
+/// Readings of one batch that take one place among all requests: each needs some KiB for as long as its replicas are
+/// silent.
+const READINGS_OF_A_PLACE: usize = 32;
 /// Readings of one batch that ask for their keys alone at a time.
 const ALONE_AT_ONCE: usize = 32;
 
@@ -52,27 +57,35 @@ const ALONE_AT_ONCE: usize = 32;
 type Outcome = Result<ReadOutcome, Failure>;
 
 /// Whether a reading has to wait before it asks for its key alone.
+#[derive(Clone)]
 pub(super) enum Turn {
     /// It came alone.
     NotNeeded,
     /// Not yet: those of its batch.
     Awaited(Arc<Semaphore>),
     /// Until it is answered: a turn of its batch, and a place among all requests.
-    Taken { _turn: OwnedSemaphorePermit, _place: OwnedSemaphorePermit },
+    Taken { _held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)> },
 }
 
 /// A message with several keys, as far as each of their readings waits for it.
-type Call = Shared<BoxFuture<'static, Arc<Called>>>;
+type Call = Shared<BoxFuture<'static, Result<Arc<Told>, Missing>>>;
 
-/// What came of the message.
-struct Called {
+/// What a replica has answered to it.
+struct Told {
     sent: Instant,
     steps: Vec<Step>,
-    answers: Result<Vec<Got>, Missing>,
+    answers: Vec<Got>,
 }
 
-/// Readings that are to be asked for together of one replica, by their places.
-type Letters = BTreeMap<(HostId, Instant, bool), Vec<(usize, Ask)>>;
+/// Whom readings ask in one message, as far as they fit: in the order in which they are asked.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Addressee {
+    /// What this node has in memory it reads as it is asked: meanwhile the messages to others are on their way.
+    is_own: bool,
+    host_id: HostId,
+    deadline: Instant,
+    is_traced: bool,
+}
 
 impl Coordinator {
     /// Coordinates reads; what came of each, with its place among them, as it comes.
@@ -89,7 +102,7 @@ impl Coordinator {
         requests: Vec<ReadRequest>,
     ) -> impl Stream<Item = (usize, Outcome)> + Send + use<> {
         let begun = Instant::now();
-        let permit = self.admit();
+        let permit = self.admit_in(requests.len().div_ceil(READINGS_OF_A_PLACE));
         if permit.is_ok() {
             for request in &requests {
                 let deadline = Patience::since(begun, &request.options, self.read_timeout.get()).deadline;
@@ -112,25 +125,30 @@ impl Coordinator {
             }
         }
         self.ask_together(&mut readings).await;
+        let (mut held, mut left) = (permit.ok(), readings.len());
         let answer =
             |(place, reading): (usize, Reading)| reading.answer().map(move |outcome| (place, outcome));
         let answered: FuturesUnordered<_> = readings.into_iter().map(answer).collect();
-        stream::iter(refused).chain(answered).map(move |outcome| {
-            let _held = &permit;
-            outcome
-        })
+        let answered = answered.inspect(move |_| {
+            left -= 1;
+            give_back(&mut held, left);
+        });
+        stream::iter(refused).chain(answered)
     }
 
     /// Asks whom each of them asks first.
     async fn ask_together(&self, readings: &mut [(usize, Reading)]) {
-        let mut letters = Letters::new();
+        // Of each replica the readings that ask it, by their numbers.
+        let mut asked = BTreeMap::<Addressee, Vec<(usize, Ask)>>::new();
         for (number, (_, reading)) in readings.iter_mut().enumerate() {
             let (deadline, is_traced) = (reading.plan.goal.deadline, reading.trace.request().is_traced);
             for ask in reading.begin() {
-                letters.entry((ask.host_id, deadline, is_traced)).or_default().push((number, ask));
+                let host_id = ask.host_id;
+                let to = Addressee { is_own: host_id == self.host_id(), host_id, deadline, is_traced };
+                asked.entry(to).or_default().push((number, ask));
             }
         }
-        for ((host_id, deadline, _), mut asks) in letters {
+        for (Addressee { host_id, deadline, .. }, mut asks) in asked {
             while !asks.is_empty() {
                 let key_bytes = |(number, _): &(usize, Ask)| readings[*number].1.plan.target.key.len();
                 let rest = asks.split_off(of_one_message(asks.iter().map(key_bytes)));
@@ -160,9 +178,13 @@ impl Coordinator {
         let call = self.multiget_at(host_id, gets.collect(), &readings[*first].1, deadline).shared();
         for (place, (number, ask)) in asks.iter().enumerate() {
             let reading = &mut readings[*number].1;
+            reading.begin_again();
             reading.note_asked(*ask);
+            if place == 0 {
+                reading.tells_of.insert(host_id);
+            }
             let answer = answer_of(call.clone(), place, *ask, &reading.trace);
-            reading.reads.add(host_id, self.timed(host_id, answer)).await;
+            reading.reads.add(host_id, answer.boxed()).await;
         }
     }
 
@@ -173,37 +195,43 @@ impl Coordinator {
         gets: Vec<Get>,
         Reading { trace, plan, .. }: &Reading,
         deadline: Instant,
-    ) -> BoxFuture<'static, Arc<Called>> {
+    ) -> BoxFuture<'static, Result<Arc<Told>, Missing>> {
         let sent = Instant::now();
         if host_id == self.host_id() {
             let (replica, part) = (Arc::clone(&self.replica), trace.part_of(host_id));
             // As another node does it.
             let until = sent + deadline.saturating_duration_since(sent) * 3 / 4;
-            return async move {
+            let call = async move {
                 let steps = part.begin();
-                let answers = Ok(replica.multiget(gets, until, &steps).await);
-                Arc::new(Called { sent, steps: steps.end().1, answers })
-            }
-            .boxed();
+                let answers = replica.multiget(gets, until, &steps).await;
+                Ok(Arc::new(Told { sent, steps: steps.end().1, answers }))
+            };
+            return self.timed(host_id, call);
         }
         let Some(to) = plan.target.picture.destination(host_id) else {
-            return async move { Arc::new(Called { sent, steps: Vec::new(), answers: Err(Missing::Lost) }) }
-                .boxed();
+            return async { Err(Missing::Lost) }.boxed();
         };
-        let (peers, about) = (Arc::clone(&self.peers), Some(trace.request()));
-        async move {
+        let (peers, about, asked) = (Arc::clone(&self.peers), Some(trace.request()), gets.len());
+        let call = async move {
             let request = Request::Multiget { gets };
-            Arc::new(match peers.call_anyone(&to, TrafficClass::Request, request, deadline, about).await {
-                Ok(Message { header, body: Response::Multiget { answers } }) => {
-                    Called { sent, steps: header.steps, answers: Ok(answers) }
+            match peers.call_anyone(&to, TrafficClass::Request, request, deadline, about).await {
+                // With fewer nobody knows which is whose.
+                Ok(Message { header, body: Response::Multiget { answers } }) if answers.len() == asked => {
+                    Ok(Arc::new(Told { sent, steps: header.steps, answers }))
                 }
-                Ok(Message { body, .. }) => {
-                    Called { sent, steps: Vec::new(), answers: Err(missing_answer(body)) }
-                }
-                Err(error) => Called { sent, steps: Vec::new(), answers: Err(missing_call(&error)) },
-            })
-        }
-        .boxed()
+                Ok(Message { body, .. }) => Err(missing_answer(body)),
+                Err(error) => Err(missing_call(&error)),
+            }
+        };
+        self.timed(host_id, call)
+    }
+}
+
+/// Gives back the places that so many readings do not need any more.
+fn give_back(held: &mut Option<OwnedSemaphorePermit>, readings: usize) {
+    if let Some(held) = held {
+        let free = held.num_permits().saturating_sub(readings.div_ceil(READINGS_OF_A_PLACE));
+        drop(held.split(free));
     }
 }
 
@@ -226,15 +254,31 @@ fn answer_of(
 ) -> impl Future<Output = Result<Answer, Missing>> + Send + use<> {
     let part = trace.part_of(host_id);
     async move {
-        let called = call.await;
-        part.place(called.sent, called.steps.clone());
-        match called.answers.as_ref().map(|answers| answers.get(place)) {
+        let told = call.await?;
+        part.place(told.sent, told.steps.clone());
+        match told.answers.get(place) {
             // It says nothing of it.
-            Ok(None) => Err(Missing::Silence),
-            Ok(Some(Ok(Answer::Digest(_)))) if wants == Wants::Record => Err(Missing::Silence),
-            Ok(Some(got)) => got.clone().map_err(missing_error),
-            Err(missing) => Err(missing.clone()),
+            None => Err(Missing::Silence),
+            Some(Ok(Answer::Digest(_))) if wants == Wants::Record => Err(Missing::Silence),
+            Some(got) => got.clone().map_err(missing_error),
         }
+    }
+}
+
+impl Turn {
+    /// A turn and a place, if there are both at this moment.
+    pub(super) fn if_free(&self, coordinator: &Coordinator) -> Option<Self> {
+        match self {
+            Self::Awaited(turns) => {
+                let turn = Arc::clone(turns).try_acquire_owned().ok()?;
+                Some(Self::taken(turn, coordinator.take_places(1).ok()?))
+            }
+            Self::NotNeeded | Self::Taken { .. } => Some(self.clone()),
+        }
+    }
+
+    fn taken(turn: OwnedSemaphorePermit, place: OwnedSemaphorePermit) -> Self {
+        Self::Taken { _held: Arc::new((turn, place)) }
     }
 }
 
@@ -248,7 +292,7 @@ impl Reading {
         else {
             return Ok(());
         };
-        self.turn = Turn::Taken { _turn: turn, _place: self.coordinator.place_of_one()? };
+        self.turn = Turn::taken(turn, self.coordinator.take_places(1)?);
         self.put_off(asked.elapsed());
         Ok(())
     }

@@ -28,7 +28,7 @@
 //! records, which sends each value as often as the level has replicas; repairing in the background only, with which two
 //! quorum reads in a row may answer new and old.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use helenus_storage::{Mutation, Record};
 use tokio::time::Instant;
@@ -60,6 +60,8 @@ pub(super) struct Reading {
     begun: Instant,
     patience: Option<Patience>,
     pub(super) turn: Turn,
+    /// Replicas of which it tells the snitch that they are late: a message with several keys is late once.
+    pub(super) tells_of: BTreeSet<HostId>,
 }
 
 /// When answers are late; each time it is twice as long until the next.
@@ -90,6 +92,7 @@ impl Reading {
             begun,
             patience: wait.map(|interval| Patience { until: begun + interval, interval }),
             turn,
+            tells_of: BTreeSet::new(),
         }
     }
 
@@ -100,6 +103,11 @@ impl Reading {
             first.extend(self.quorum.ask_another());
         }
         first
+    }
+
+    /// Begins to wait: a replica is asked only now.
+    pub(super) fn begin_again(&mut self) {
+        self.put_off(self.begun.elapsed());
     }
 
     /// Goes on without those moments, in which it could not.
@@ -151,8 +159,11 @@ impl Reading {
                         continue;
                     }
                     if differing.is_empty() {
-                        let latency = self.begun.elapsed();
-                        self.coordinator.speculation.record(self.plan.target.table, latency);
+                        // One of a batch takes as long as the others whose messages it shares.
+                        if matches!(self.turn, Turn::NotNeeded) {
+                            let latency = self.begun.elapsed();
+                            self.coordinator.speculation.record(self.plan.target.table, latency);
+                        }
                         return Ok(acknowledged);
                     }
                     self.trace.note(|| "the answers differ".to_owned());
@@ -162,7 +173,7 @@ impl Reading {
                 Verdict::OutOfReach { .. } => return Err(self.quorum.error(self.plan.goal.timeout)),
                 Verdict::Pending => match self.reads.next_before(self.late()).await {
                     Next::Answer(answer) => self.hear(answer).await?,
-                    Next::Late => self.speculate().await?,
+                    Next::Late => self.speculate().await,
                     Next::Over => {
                         helenus_storage::sometimes!("a read met its deadline");
                         self.quorum.on_deadline();
@@ -182,6 +193,7 @@ impl Reading {
     pub(super) async fn send(&mut self, asks: impl IntoIterator<Item = Ask>) {
         for ask in asks {
             self.note_asked(ask);
+            self.tells_of.insert(ask.host_id);
             let part = self.trace.part_of(ask.host_id);
             self.reads.add(ask.host_id, self.coordinator.read_at(ask, &self.plan, part)).await;
         }
@@ -230,21 +242,19 @@ impl Reading {
 
     /// Somebody is late. The snitch hears of it at once, as a latency of at least so long: else every read that cannot
     /// pay for another replica would wait for the same one, to its deadline.
-    async fn speculate(&mut self) -> Result<(), RequestError> {
+    async fn speculate(&mut self) {
         let waited = self.begun.elapsed();
-        self.quorum
-            .awaited()
-            .into_iter()
-            .for_each(|host_id| self.coordinator.nearest.record(host_id, waited));
+        let awaited = self.quorum.awaited().into_iter().filter(|host_id| self.tells_of.contains(host_id));
+        awaited.for_each(|host_id| self.coordinator.nearest.record(host_id, waited));
         if self.may_ask_another(self.quorum.has_another()) {
             helenus_storage::sometimes!("a read asked another replica");
             let another = self.quorum.ask_another();
-            self.ask(another).await?;
+            self.send(another).await;
         }
-        Ok(())
     }
 
-    /// Whether an extra request may be made, now that one is late.
+    /// Whether an extra request may be made, now that one is late. None waits for a turn: meanwhile the answer would not be
+    /// heard that makes it needless.
     fn may_ask_another(&mut self, is_there_another: bool) -> bool {
         let Some(patience) = &mut self.patience else { return false };
         if !is_there_another {
@@ -253,11 +263,15 @@ impl Reading {
         }
         patience.until = Instant::now() + patience.interval;
         patience.interval *= 2;
-        let counters = &self.coordinator.counters;
-        let is_paid = self.coordinator.speculation.pay();
+        let turn = self.turn.if_free(&self.coordinator);
+        let paid = turn.filter(|_| self.coordinator.speculation.pay());
+        let (counters, is_paid) = (&self.coordinator.counters, paid.is_some());
         let counter =
             if is_paid { &counters.speculative_retries } else { &counters.refused_speculative_retries };
         counter.add(1);
+        if let Some(turn) = paid {
+            self.turn = turn;
+        }
         is_paid
     }
 

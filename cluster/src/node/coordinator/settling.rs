@@ -24,31 +24,17 @@ pub(super) struct Settling(Vec<Awaited>);
 
 /// What is known of the hints of one write.
 struct Awaited {
-    need: Need,
+    /// Whether it is told only when each of its hints has its outcome: nobody who lacks a write that is acknowledged is
+    /// forgotten, whether replicas have satisfied it or a hint has to. One that has failed waits for nothing.
+    awaits_all: bool,
     /// How many there are.
     due: usize,
     kept: Vec<Kept>,
 }
 
-/// What a write needs of its hints before it can be told.
-#[derive(Clone, Copy)]
-enum Need {
-    /// Its replicas have satisfied it: each of its hints has its outcome, so that nobody who lacks it is forgotten.
-    All,
-    /// One of them has to satisfy it.
-    One,
-    /// It has failed.
-    Nothing,
-}
-
 impl Awaited {
-    /// Whether nothing that is still to come changes what is told.
     fn is_settled(&self) -> bool {
-        match self.need {
-            Need::All => self.kept.len() == self.due,
-            Need::One => self.kept.len() == self.due || self.kept.iter().any(|kept| kept.outcome.is_ok()),
-            Need::Nothing => true,
-        }
+        !self.awaits_all || self.kept.len() == self.due
     }
 }
 
@@ -56,13 +42,10 @@ impl Settling {
     /// A group whose hints for the dead are being kept, and these for the living.
     pub(super) fn new(group: &Group, of_live: &[Missed]) -> Self {
         let dead = group.recipients.dead.len();
-        let awaited = |write: &Write| {
-            let need = match () {
-                () if write.needs_hint() => Need::One,
-                () if write.is_met() => Need::All,
-                () => Need::Nothing,
-            };
-            Awaited { need, due: dead, kept: Vec::new() }
+        let awaited = |write: &Write| Awaited {
+            awaits_all: write.needs_hint() || write.is_met(),
+            due: dead,
+            kept: Vec::new(),
         };
         let mut writes: Vec<Awaited> = group.writes.iter().map(awaited).collect();
         of_live.iter().for_each(|missed| writes[missed.write].due += 1);
@@ -82,10 +65,11 @@ impl Settling {
         self.kept_so_far().any(|kept| kept.outcome == Err(NotKept::TooMany))
     }
 
-    /// What came of the hints of a write, once that is enough to tell it.
+    /// What came of the hints of a write, if that is enough to tell it: all of them, or one that satisfies it.
     pub(super) fn kept(&self, write: usize) -> Option<&[Kept]> {
         let awaited = &self.0[write];
-        awaited.is_settled().then_some(awaited.kept.as_slice())
+        let is_enough = awaited.is_settled() || awaited.kept.iter().any(|kept| kept.outcome.is_ok());
+        is_enough.then_some(awaited.kept.as_slice())
     }
 
     /// In the words of a trace.
@@ -114,31 +98,29 @@ mod tests {
     }
 
     /// Writes with so many hints each.
-    fn settling(writes: &[(Need, usize)]) -> Settling {
-        let awaited = |&(need, due): &(Need, usize)| Awaited { need, due, kept: Vec::new() };
-        Settling(writes.iter().map(awaited).collect())
+    fn settling(due: &[usize]) -> Settling {
+        let awaited = |&due: &usize| Awaited { awaits_all: true, due, kept: Vec::new() };
+        Settling(due.iter().map(awaited).collect())
     }
 
     #[test]
-    fn a_write_is_settled_by_its_own_hints_whatever_those_of_others_do() {
-        let mut settling = settling(&[(Need::One, 2); 3]);
+    fn a_write_is_told_by_its_own_hints_whatever_those_of_others_do() {
+        let mut settling = settling(&[2, 2, 2]);
 
         settling.hear(of(0, KEPT));
         settling.hear(of(1, REFUSED));
-        assert_eq!(settling.kept(0).map(<[_]>::len), Some(1), "one hint will do");
+        assert_eq!(settling.kept(0).map(<[_]>::len), Some(1), "if there is no more time, one hint will do");
         assert!(settling.kept(1).is_none(), "the other one may be kept");
         assert!(settling.kept(2).is_none(), "nothing is known of it");
-        assert!(settling.is_open());
 
         settling.hear(of(1, REFUSED));
         settling.hear(of(2, KEPT));
         assert_eq!(settling.kept(1).map(<[_]>::len), Some(2), "none is kept");
-        assert!(!settling.is_open());
     }
 
     #[test]
-    fn a_write_that_is_met_awaits_the_hints_for_all_who_lack_it() {
-        let mut settling = settling(&[(Need::All, 2)]);
+    fn the_hints_for_all_who_lack_a_write_are_awaited() {
+        let mut settling = settling(&[2]);
 
         settling.hear(of(0, KEPT));
         assert!(settling.is_open());
@@ -151,6 +133,9 @@ mod tests {
 
     #[test]
     fn writes_that_have_failed_or_were_applied_by_all_await_nothing() {
-        assert!(!settling(&[(Need::Nothing, 2), (Need::All, 0)]).is_open());
+        let mut settling = settling(&[2, 0]);
+        settling.0[0].awaits_all = false;
+
+        assert!(!settling.is_open());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 
 use super::saved::Saves;
@@ -65,15 +66,18 @@ impl Marks {
             }
             (state.unsaved.clone(), state.added)
         };
-        for name in names {
-            let Some(mark) = self.state.lock().marks.get(&name).cloned() else { continue };
+        // At once: they share a sync.
+        try_join_all(names.into_iter().map(async |name| {
+            let Some(mark) = self.state.lock().marks.get(&name).cloned() else { return Ok(()) };
             saves.mark(store, &mark).await?;
             let mut state = self.state.lock();
             // It may say more by now.
             if state.marks.get(&name) == Some(&mark) {
                 state.unsaved.remove(&name);
             }
-        }
+            Ok(())
+        }))
+        .await?;
         self.state.lock().saved = added;
         Ok(())
     }

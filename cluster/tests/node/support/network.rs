@@ -39,6 +39,7 @@ struct State {
     hosts: BTreeMap<String, Host>,
     cut: BTreeSet<(String, String)>,
     loses_answers: BTreeSet<String>,
+    skips_a_key: BTreeSet<String>,
     delivers_twice: bool,
     tells_losses: bool,
     calls: u64,
@@ -190,6 +191,11 @@ impl Network {
         self.state.lock().loses_answers.insert(address.to_owned());
     }
 
+    /// From now on `address` says nothing of the first of several keys that it is asked for.
+    pub fn skip_a_key_at(&self, address: &str) {
+        self.state.lock().skips_a_key.insert(address.to_owned());
+    }
+
     pub fn deliver_twice(&self) {
         self.state.lock().delivers_twice = true;
     }
@@ -220,6 +226,7 @@ struct Connection {
     paused: [watch::Receiver<bool>; 2],
     life: watch::Receiver<()>,
     loses_answer: bool,
+    skips_a_key: bool,
     delivers_twice: bool,
 }
 
@@ -270,6 +277,7 @@ impl Cable {
         }
         let delivers_twice = state.delivers_twice;
         let loses_answer = state.loses_answers.contains(&to.address);
+        let skips_a_key = state.skips_a_key.contains(&to.address);
         let caller = state.hosts.get(&self.from).ok_or_else(|| unreachable("we are gone"))?;
         let (ours, caller_paused) = (caller.identity.greeting(), caller.paused.subscribe());
         let host = state.hosts.get(&to.address).ok_or_else(|| unreachable("connection refused"))?;
@@ -294,6 +302,7 @@ impl Cable {
             paused: [caller_paused, host.paused.subscribe()],
             life: host.life.subscribe(),
             loses_answer,
+            skips_a_key,
             delivers_twice,
         })
     }
@@ -327,7 +336,10 @@ impl Connection {
     async fn deliver(&self, request: &Message<Request>) -> Result<Message<Response>, CallError> {
         let malformed = |error: wire::WireError| CallError::Malformed { reason: error.to_string() };
         let request = wire::decode_request(wire::encode_request(request)).map_err(malformed)?;
-        let answer = self.node.handle(request).await;
+        let mut answer = self.node.handle(request).await;
+        if let (true, Response::Multiget { answers }) = (self.skips_a_key, &mut answer.body) {
+            drop(answers.remove(0));
+        }
         wire::decode_response(wire::encode_response(&answer)).map_err(malformed)
     }
 }
