@@ -73,9 +73,14 @@ pub(super) async fn shadow(peers: Arc<Peers>, address: String) -> Called {
     Called::Shadow { address, result }
 }
 
-/// Has the node choose its tokens among the members that the seed at an address knows.
-pub(super) async fn choose_tokens(peers: Arc<Peers>, wish: Wish, address: String) -> Called {
-    let result = token_choice::choose(&peers, wish, &address).await;
+/// Has the node choose its tokens among the members of the cluster that the seed at an address knows.
+pub(super) async fn choose_tokens(
+    peers: Arc<Peers>,
+    wish: Wish,
+    cluster_id: ClusterId,
+    address: String,
+) -> Called {
+    let result = token_choice::choose(&peers, wish, cluster_id, &address).await;
     Called::Tokens { address, result }
 }
 
@@ -87,13 +92,19 @@ pub(super) enum Known {
     NotYet(String),
 }
 
-/// Asks the node at an address for its members; it learns nothing of this one.
-pub(super) async fn members(peers: &Peers, address: &str) -> Result<Known, CallError> {
+/// Asks the node at an address for the members of this cluster; it learns nothing of this one.
+pub(super) async fn members(peers: &Peers, cluster_id: ClusterId, address: &str) -> Result<Known, CallError> {
     let deadline = Instant::now() + CALL_TIMEOUT;
     let to = Destination { host_id: None, address: address.to_owned() };
     let question = Request::Exchange(Exchange::nothing());
     match peers.call(&to, TrafficClass::Control, question, deadline, None).await? {
-        Response::Exchange(known) if known.cluster_id.is_some() => Ok(Known::Members(known.members)),
+        Response::Exchange(known) if known.cluster_id == Some(cluster_id) => {
+            Ok(Known::Members(known.members))
+        }
+        Response::Exchange(_) => {
+            let reason = format!("it does not belong to cluster {cluster_id} any more");
+            Err(CallError::Malformed { reason })
+        }
         Response::Failed(ReplicaError::Overloaded(why)) => Ok(Known::NotYet(why)),
         body => Err(unexpected(body)),
     }

@@ -42,6 +42,9 @@ const CLUSTER_KEY: &[u8] = b"cluster";
 pub struct LocalIdentity {
     stored: Stored,
     partitioner: Partitioner,
+    site: Site,
+    /// On disk or on their way there.
+    chosen_tokens: OnceLock<Tokens>,
     tokens: OnceLock<Vec<i64>>,
     /// The cluster it joins: on disk, on its way there, or that of its seeds.
     chosen: OnceLock<ClusterId>,
@@ -75,23 +78,36 @@ impl LocalIdentity {
             None => Stored::draw(settings, seed),
         };
         stored.check(settings)?;
-        let tokens = load::<Vec<i64>>(engine, "tokens", TOKENS_KEY)?;
-        check_tokens(settings, tokens.as_deref())?;
+        let mut tokens = load::<Tokens>(engine, "tokens", TOKENS_KEY)?;
+        check_tokens(settings, tokens.as_ref())?;
         stored.generation = Generation(clock.now().0.max(stored.generation.0.saturating_add(1)));
         // The generation only grows, so it serves as the record's timestamp: no clock decides what is newer.
         let timestamp = Timestamp(stored.generation.0);
         save(engine, IDENTITY_KEY, Record::plain(timestamp, own_trees::encode(&stored))).await?;
 
         let cluster_id = once(load(engine, "cluster id", CLUSTER_KEY)?);
-        let chosen = cluster_id.clone();
-        let partitioner = settings.partitioner;
-        let identity = Self { stored, partitioner, tokens: once(tokens), chosen, cluster_id };
-        if identity.tokens().is_empty()
-            && let Some(tokens) = tokens_of_settings(settings, seed)
+        if let Some(old) = &tokens
+            && cluster_id.get().is_none()
+            && let Some(why) = old.misfit(settings)
         {
-            identity.choose_tokens(engine, tokens).await?;
+            tracing::warn!("{why}");
         }
-        Ok(identity)
+        if tokens.is_none()
+            && let Some(given) = tokens_of_settings(settings, seed)
+        {
+            let given = Tokens { tokens: given, site: Site::of(settings) };
+            save(engine, TOKENS_KEY, Record::plain(timestamp, own_trees::encode(&given))).await?;
+            tokens = Some(given);
+        }
+        Ok(Self {
+            stored,
+            partitioner: settings.partitioner,
+            site: Site::of(settings),
+            tokens: once(tokens.as_ref().map(|tokens| tokens.tokens.clone())),
+            chosen_tokens: once(tokens),
+            chosen: cluster_id.clone(),
+            cluster_id,
+        })
     }
 
     /// Its host id.
@@ -114,16 +130,22 @@ impl LocalIdentity {
         self.tokens.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Has these tokens, ascending, durably and for ever. Only if it has none.
+    /// Has these tokens, ascending, durably and for ever; unless it chose others before in this life, even if that was given
+    /// up half-way: they may be on disk. Then it has those.
+    ///
+    /// # Errors
+    /// When storage fails; the node has no tokens yet, though it may find that it has after a restart.
     pub(crate) async fn choose_tokens(
         &self,
-        engine: &Engine,
+        store: &LocalStore,
         tokens: Vec<i64>,
-    ) -> Result<(), helenus_storage::Error> {
+    ) -> Result<(), ReplicaError> {
+        let chosen = self.chosen_tokens.get_or_init(|| Tokens { tokens, site: self.site.clone() });
         // A later start that found none on disk chooses anew, and what it chooses wins.
-        let timestamp = Timestamp(self.stored.generation.0);
-        save(engine, TOKENS_KEY, Record::plain(timestamp, own_trees::encode(&tokens))).await?;
-        self.tokens.get_or_init(|| tokens);
+        let record = Record::plain(Timestamp(self.stored.generation.0), own_trees::encode(chosen));
+        store.apply(own_trees::IDENTITY, Mutation::single(TOKENS_KEY, record)).await?;
+        store.sync().await?;
+        self.tokens.get_or_init(|| chosen.tokens.clone());
         Ok(())
     }
 
@@ -175,6 +197,48 @@ impl LocalIdentity {
     }
 }
 
+/// The tokens of a node, and where it stood when it chose them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tokens {
+    /// Ascending.
+    tokens: Vec<i64>,
+    site: Site,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Site {
+    datacenter: String,
+    rack: String,
+}
+
+impl Site {
+    fn of(settings: &Settings) -> Self {
+        Self { datacenter: settings.datacenter.clone(), rack: settings.rack.clone() }
+    }
+}
+
+impl Tokens {
+    /// What other settings would have chosen otherwise, for the operator of a node that belongs to no cluster yet.
+    fn misfit(&self, settings: &Settings) -> Option<String> {
+        let Self { tokens, site } = self;
+        let is_as_many = tokens.len() == settings.num_tokens.max(1);
+        let is_well_placed = *site == Site::of(settings) || settings.allocate_tokens_for.is_none();
+        if !settings.initial_tokens.is_empty() || (is_as_many && is_well_placed) {
+            return None;
+        }
+        Some(format!(
+            "this node keeps the {} tokens that it chose before for rack `{}` of datacenter `{}`; the settings name {} for \
+             rack `{}` of datacenter `{}`: if it is to choose anew, start it with an empty data directory",
+            tokens.len(),
+            site.rack,
+            site.datacenter,
+            settings.num_tokens.max(1),
+            settings.rack,
+            settings.datacenter
+        ))
+    }
+}
+
 impl Stored {
     fn draw(settings: &Settings, seed: u64) -> Self {
         Self {
@@ -218,9 +282,9 @@ pub(super) fn random_tokens(count: usize, seed: u64) -> Vec<i64> {
     drawn.into_iter().map(|token| token.0).collect()
 }
 
-fn check_tokens(settings: &Settings, tokens: Option<&[i64]>) -> Result<(), StartError> {
+fn check_tokens(settings: &Settings, tokens: Option<&Tokens>) -> Result<(), StartError> {
     let given: BTreeSet<i64> = settings.initial_tokens.iter().map(|token| token.0).collect();
-    if !given.is_empty() && tokens.is_some_and(|tokens| !given.iter().eq(tokens)) {
+    if !given.is_empty() && tokens.is_some_and(|tokens| !given.iter().eq(&tokens.tokens)) {
         return Err(StartError::Identity(
             "this node has other tokens than the settings name; a node keeps the tokens of its first start"
                 .to_owned(),
@@ -238,7 +302,7 @@ fn once<T>(value: Option<T>) -> OnceLock<T> {
     value.map(OnceLock::from).unwrap_or_default()
 }
 
-/// Whatever the sync mode, who it is must not be forgotten. Start-up only, up to the choice of tokens: it may wait for the disk.
+/// Whatever the sync mode, who it is must not be forgotten. Start-up only: it may wait for the disk.
 async fn save(engine: &Engine, key: &'static [u8], record: Record) -> Result<(), helenus_storage::Error> {
     when_there_is_room(engine, Mutation::single(key, record)).await?.await?;
     if engine.options().sync_mode == SyncMode::Periodic {
@@ -286,13 +350,53 @@ mod tests {
         tokio::select! { done = work => done, () = driver => unreachable!("it never ends") }
     }
 
+    fn empty_engine() -> Arc<Engine> {
+        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+        let engine = Engine::open(Arc::new(SimulatedDisk::new(1)), Path::new("/data"), options);
+        Arc::new(engine.expect("an empty disk"))
+    }
+
+    #[tokio::test]
+    async fn a_choice_of_tokens_given_up_half_way_stands() {
+        let (settings, engine) = (Settings::default(), empty_engine());
+        let store = LocalStore::new(Arc::clone(&engine), &settings, true);
+        let load = || LocalIdentity::load_or_create(&engine, &settings, &SystemClock, 7);
+        let identity = driven(&engine, load()).await.expect("a sound disk");
+
+        // Its first poll hands the tokens to the disk, and nobody polls it again.
+        assert!(futures_util::poll!(Box::pin(identity.choose_tokens(&store, vec![1, 5]))).is_pending());
+        assert!(identity.tokens().is_empty(), "they are not durable yet");
+        driven(&engine, identity.choose_tokens(&store, vec![2, 6])).await.expect("a sound disk");
+
+        assert_eq!(identity.tokens(), [1, 5]);
+        assert_eq!(driven(&engine, load()).await.expect("a sound disk").tokens(), [1, 5]);
+    }
+
+    #[test]
+    fn tokens_chosen_for_other_settings_are_told() {
+        let settings = Settings { num_tokens: 2, ..Settings::default() };
+        let tokens = Tokens { tokens: vec![1, 5], site: Site::of(&settings) };
+        assert_eq!(tokens.misfit(&settings), None);
+        for other in [
+            Settings { rack: "b".to_owned(), ..settings.clone() },
+            Settings { datacenter: "b".to_owned(), ..settings.clone() },
+            Settings { num_tokens: 3, ..settings.clone() },
+        ] {
+            let why = tokens.misfit(&other).expect("it would choose others");
+            let (now, kept) =
+                (&other, "keeps the 2 tokens that it chose before for rack `rack1` of datacenter `dc1`");
+            let named =
+                format!("{} for rack `{}` of datacenter `{}`", now.num_tokens, now.rack, now.datacenter);
+            assert!(why.contains(kept) && why.contains(&named), "{why}");
+        }
+        let drawn = Settings { rack: "b".to_owned(), allocate_tokens_for: None, ..settings };
+        assert_eq!(tokens.misfit(&drawn), None, "racks do not matter to random tokens");
+    }
+
     #[tokio::test]
     async fn a_join_given_up_half_way_leaves_no_choice_of_another_cluster() {
         let (first, other) = (ClusterId(Uuid::from_u128(1)), ClusterId(Uuid::from_u128(2)));
-        let settings = Settings::default();
-        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
-        let engine = Engine::open(Arc::new(SimulatedDisk::new(1)), Path::new("/data"), options);
-        let engine = Arc::new(engine.expect("an empty disk"));
+        let (settings, engine) = (Settings::default(), empty_engine());
         let store = LocalStore::new(Arc::clone(&engine), &settings, true);
         let load = || LocalIdentity::load_or_create(&engine, &settings, &SystemClock, 7);
         let identity = driven(&engine, load()).await.expect("a sound disk");

@@ -147,7 +147,7 @@ impl LocalStore {
         }
     }
 
-    /// Does rare work that waits for the disk.
+    /// Does rare work that waits for the disk, or takes long.
     pub(super) async fn block_on<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,

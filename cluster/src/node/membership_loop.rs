@@ -227,6 +227,7 @@ impl MembershipLoop {
         let picture = self.cluster.picture();
         let view = picture.view();
         if view.cluster_id().is_none() {
+            self.ask_silent_again();
             self.show_itself_again();
         } else if view.own().state.is_arriving() {
             let asked = self.cluster.to_be_asked();

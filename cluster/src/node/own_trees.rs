@@ -4,12 +4,12 @@
 //!
 //! ```text
 //! TableId(1)  identity        "identity" → who this node is          "cluster" → the cluster it belongs to
-//!                             "tokens" → its tokens              "clock" → what no stamp is beyond
+//!                             "tokens" → its tokens, and for where  "clock" → what no stamp is beyond
 //! TableId(2)  known cluster   "member/" host id → member             "table/" name → table, or that it was dropped
 //! TableId(3)  handoff         "run/" tree u32 BE → run of hints      "mark/" host id, table u32 BE → repair mark
 //!                             "next tree" → id of the next run
 //! 2^31 …      runs of hints   number u64 BE → hint (no format in front)
-//! value       format u8 = 4 │ postcard
+//! value       format u8 = 5 │ postcard
 //! ```
 
 use std::ops::Range;
@@ -38,7 +38,7 @@ pub(crate) const USER_TABLES: Range<TableId> = DEFAULT_TABLE_ID..TABLE_IDS_END;
 /// The id of the first run of hints.
 pub(crate) const FIRST_RUN: TableId = TABLE_IDS_END;
 
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// A value with its format in front.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Bytes {

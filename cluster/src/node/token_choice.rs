@@ -84,7 +84,6 @@ impl Wish {
         let members: Vec<&Member> = known.iter().filter(is_beside).collect();
         let mut random = stream(self.seed, "allocated tokens");
         let tokens = allocate(&members, &self.rack, self.factor, self.count, &mut random);
-        tracing::info!(members = members.len(), "chose tokens that share the keys evenly");
         tokens.into_iter().map(|token| token.0).collect()
     }
 }
@@ -93,12 +92,18 @@ impl Wish {
 /// some seconds at most.
 ///
 /// # Errors
-/// When the seed does not answer, or belongs to no cluster any more. Nothing has changed.
-pub(super) async fn choose(peers: &Peers, wish: Wish, address: &str) -> Result<(), CallError> {
+/// When the seed does not answer, or does not belong to the cluster any more, and when the choice could not be saved. Nothing
+/// has changed.
+pub(super) async fn choose(
+    peers: &Peers,
+    wish: Wish,
+    cluster_id: ClusterId,
+    address: &str,
+) -> Result<(), CallError> {
     loop {
-        match calls::members(peers, address).await? {
+        match calls::members(peers, cluster_id, address).await? {
             Known::Members(members) => {
-                let chosen = peers.cluster.choose_tokens(wish.among(&members)).await;
+                let chosen = peers.cluster.choose_tokens(move || wish.among(&members)).await;
                 return chosen.map_err(|error| calls::not_saved(&error));
             }
             Known::NotYet(why) => {
@@ -125,12 +130,14 @@ pub(super) async fn check_seeds(
         return Ok(());
     }
     let asking = Asking { settings, identity, transport, clock };
-    let Some(address) = asking.cluster().await? else { return Ok(()) };
+    let Some((address, cluster_id)) = asking.cluster().await? else { return Ok(()) };
     if settings.initial_tokens.is_empty() {
         return Ok(());
     }
-    match asking.call(address, Request::Exchange(Exchange::nothing())).await {
-        Ok(Response::Exchange(known)) if known.cluster_id.is_some() => {
+    // It names the cluster, and so asks for no turn.
+    let question = Exchange { cluster_id: Some(cluster_id), ..Exchange::nothing() };
+    match asking.call(address, Request::Exchange(question)).await {
+        Ok(Response::Exchange(known)) if known.cluster_id == Some(cluster_id) => {
             // Nobody would list the node, and it would wait to be for ever.
             taken(identity, &known.members).map_or(Ok(()), |why| Err(StartError::Identity(why)))
         }
@@ -160,8 +167,8 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// The first seed that belongs to a cluster, of all, which are asked at once.
-    async fn cluster(&self) -> Result<Option<&str>, StartError> {
+    /// The first seed that belongs to a cluster, and that cluster, of all seeds, which are asked at once.
+    async fn cluster(&self) -> Result<Option<(&str, ClusterId)>, StartError> {
         let Settings { seeds, advertise, .. } = self.settings;
         let others = seeds.iter().filter(|seed| *seed != advertise);
         let said = join_all(others.map(async |seed| {
@@ -180,8 +187,7 @@ impl Asking<'_> {
         if let Some(why) = formation.conflict() {
             return Err(StartError::Identity(why));
         }
-        let belongs = |(_, cluster_id): &&(&str, Option<ClusterId>)| cluster_id.is_some();
-        Ok(said.iter().find(belongs).map(|(seed, _)| *seed))
+        Ok(said.into_iter().find_map(|(seed, cluster_id)| Some((seed, cluster_id?))))
     }
 
     async fn call(&self, address: &str, body: Request) -> Result<Response, CallError> {
@@ -207,7 +213,7 @@ impl Asking<'_> {
     }
 }
 
-/// Whether an exchange is the question of a node that chooses its tokens.
+/// Whether an exchange is the question of a node that chooses its tokens, and not of one that has them.
 pub(super) fn is_question(theirs: &Exchange) -> bool {
     theirs.cluster_id.is_none() && theirs.members.is_empty()
 }
@@ -217,16 +223,16 @@ pub(super) fn is_question(theirs: &Exchange) -> bool {
 pub(super) struct Turns(Mutex<Option<(HostId, Instant)>>);
 
 impl Turns {
-    /// Takes the turn, or says whose it is. The turn of the one before is over when it is listed, or has taken too long.
+    /// Takes the turn, or says whose it is. The turn of the one before is over when it is listed, or has taken too long:
+    /// to ask again does not prolong it, for a node that can never save its choice asks for ever.
     pub(super) fn take(&self, host_id: HostId, is_listed: impl Fn(HostId) -> bool) -> Result<(), HostId> {
         let now = Instant::now();
         let mut turn = self.0.lock();
         if let Some((holder, end)) = *turn
-            && holder != host_id
             && now < end
             && !is_listed(holder)
         {
-            return Err(holder);
+            return if holder == host_id { Ok(()) } else { Err(holder) };
         }
         *turn = Some((host_id, now + TURN));
         Ok(())

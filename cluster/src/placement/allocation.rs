@@ -28,7 +28,9 @@
 //!
 //! A point changes the replicas of few ranges: of the one that it splits, and of those before whose walk passes it. Walks
 //! that begin further back end no later, so the first one that does not pass it ends the search. A token costs as many
-//! walks as there are candidates, times a few, whatever the size of the ring.
+//! walks as there are candidates, times a few, whatever the size of the ring. Only where racks are more than replicas, and
+//! nearly all nodes in fewer racks than there are replicas, walks are long. What the choice does not change is left out: walks
+//! for members of a rack without any would go all the way round.
 
 use std::collections::BTreeMap;
 
@@ -45,11 +47,13 @@ const CANDIDATES: usize = 128;
 struct Ring {
     /// Tokens in order, each with the number of its member.
     points: Vec<(u64, usize)>,
+    /// Those of the members in the rack of the new one.
+    rack_points: Vec<(u64, usize)>,
     /// Rack of each member; the last one is the new member.
     racks: Vec<usize>,
     /// Members of each rack, without the new one.
     rack_sizes: Vec<f64>,
-    /// With the factor of the datacenter, with one replica, and perhaps within the rack of the new member.
+    /// With one replica, and perhaps with the factor of the datacenter and within the rack of the new member.
     loads: Vec<Load>,
 }
 
@@ -59,8 +63,8 @@ struct Load {
     factor: usize,
     /// Whether replicas lie in distinct racks.
     by_rack: bool,
-    /// The rack whose members alone hold anything.
-    within: Option<usize>,
+    /// Whether the members in the rack of the new one alone hold anything.
+    within_rack: bool,
     held: Vec<f64>,
 }
 
@@ -105,21 +109,29 @@ impl Ring {
         for rack in &racks[..members.len()] {
             rack_sizes[*rack] += 1.0;
         }
-        let load = |factor, within| Load {
+        let load = |factor, within_rack| Load {
             factor,
-            by_rack: factor > 1 && rack_count >= factor,
-            within,
+            by_rack: factor > 1 && rack_count > factor,
+            within_rack,
             held: vec![0.0; racks.len()],
         };
-        let mut loads = vec![load(factor, None), load(1, None)];
-        if (2..factor).contains(&rack_count) {
-            loads.push(load(1, racks.last().copied()));
+        let mut loads = vec![load(1, false)];
+        // With one replica in each rack, nothing changes in the other racks.
+        if factor > 1 && rack_count != factor {
+            loads.push(load(factor, false));
         }
-        let mut ring = Self { points: Vec::new(), racks, rack_sizes, loads };
+        // Who is alone in its rack holds what the rack holds, wherever its tokens are.
+        let new_rack = racks[members.len()];
+        if (2..=factor).contains(&rack_count) && rack_sizes[new_rack] > 0.0 {
+            loads.push(load(1, true));
+        }
+        let mut points: Vec<(u64, usize)> = Vec::new();
         for (number, member) in members.iter().enumerate() {
-            ring.points.extend(member.tokens.iter().map(|token| (position(*token), number)));
+            points.extend(member.tokens.iter().map(|token| (position(*token), number)));
         }
-        ring.points.sort_unstable();
+        points.sort_unstable();
+        let rack_points = points.iter().copied().filter(|(_, member)| racks[*member] == new_rack).collect();
+        let mut ring = Self { points, rack_points, racks, rack_sizes, loads };
         ring.hold_all();
         ring
     }
@@ -128,12 +140,17 @@ impl Ring {
         point != 0 && self.points.binary_search_by_key(&point, |(point, _)| *point).is_err()
     }
 
+    fn points_of(&self, load: &Load) -> &[(u64, usize)] {
+        if load.within_rack { &self.rack_points } else { &self.points }
+    }
+
     /// Computes anew what everyone holds.
     fn hold_all(&mut self) {
         let held = |load: &Load| {
             let mut held = vec![0.0; self.racks.len()];
-            for at in 0..self.points.len() {
-                self.walk(at, load, None).0.iter().for_each(|holder| held[*holder] += self.width(at));
+            let points = self.points_of(load);
+            for at in 0..points.len() {
+                self.walk(at, load, None).0.iter().for_each(|holder| held[*holder] += width(points, at));
             }
             held
         };
@@ -149,8 +166,10 @@ impl Ring {
     }
 
     fn insert(&mut self, point: u64) {
-        let at = self.points.partition_point(|(other, _)| *other < point);
-        self.points.insert(at, (point, self.racks.len() - 1));
+        for points in [&mut self.points, &mut self.rack_points] {
+            let at = points.partition_point(|(other, _)| *other < point);
+            points.insert(at, (point, self.racks.len() - 1));
+        }
         self.hold_all();
     }
 
@@ -159,15 +178,16 @@ impl Ring {
     fn held_with(&self, load: &Load, point: u64) -> Vec<f64> {
         let new = self.racks.len() - 1;
         let mut held = load.held.clone();
-        let Some(last) = self.points.len().checked_sub(1) else {
+        let points = self.points_of(load);
+        let Some(last) = points.len().checked_sub(1) else {
             held[new] = 1.0;
             return held;
         };
-        let at = self.points.partition_point(|(other, _)| *other < point);
+        let at = points.partition_point(|(other, _)| *other < point);
         let next = if at > last { 0 } else { at };
         let before = |at: usize| if at == 0 { last } else { at - 1 };
         // Of the range that is split, the part up to the point.
-        let mut part = share(point.wrapping_sub(self.points[before(next)].0));
+        let mut part = share(point.wrapping_sub(points[before(next)].0));
         let mut from = next;
         for _ in 0..=last {
             let (holders, has_passed) = self.walk(from, load, Some((next, new)));
@@ -177,7 +197,7 @@ impl Ring {
             self.walk(from, load, None).0.iter().for_each(|holder| held[*holder] -= part);
             holders.iter().for_each(|holder| held[*holder] += part);
             from = before(from);
-            part = self.width(from);
+            part = width(points, from);
         }
         held
     }
@@ -185,7 +205,7 @@ impl Ring {
     /// The replicas of the range that ends at a point, and whether the walk met the new member, who is met just before
     /// the point `inserted.0`.
     fn walk(&self, from: usize, load: &Load, inserted: Option<(usize, usize)>) -> (Vec<usize>, bool) {
-        let (points, racks) = (&self.points, self.rack_sizes.len());
+        let (points, racks) = (self.points_of(load), self.rack_sizes.len());
         let mut choice = Choice::new(load.factor, if load.by_rack { racks } else { 0 }, racks);
         let mut found = Vec::with_capacity(load.factor);
         let mut has_passed = false;
@@ -194,8 +214,7 @@ impl Ring {
             let met = inserted.filter(|(before, _)| *before == at).map(|(_, new)| new);
             for member in met.into_iter().chain([points[at].1]) {
                 has_passed |= met == Some(member);
-                let is_outside = load.within.is_some_and(|rack| self.racks[member] != rack);
-                if is_outside || found.contains(&member) {
+                if found.contains(&member) {
                     continue;
                 }
                 if !load.by_rack || choice.take(self.racks[member]) {
@@ -209,15 +228,6 @@ impl Ring {
         (found, has_passed)
     }
 
-    /// Share of the ring of the range that ends at a point.
-    fn width(&self, at: usize) -> f64 {
-        let before = if at == 0 { self.points.len() - 1 } else { at - 1 };
-        match self.points.len() {
-            1 => 1.0,
-            _ => share(self.points[at].0.wrapping_sub(self.points[before].0)),
-        }
-    }
-
     /// Sum of the squared differences from the fair shares.
     fn unevenness(&self, load: &Load, held: &[f64], part: f64) -> f64 {
         let new = self.racks.len() - 1;
@@ -227,16 +237,31 @@ impl Ring {
         let fair = |member: usize| {
             let weight = if member == new { part } else { 1.0 };
             let of_rack = self.rack_sizes[self.racks[member]];
-            let of_rack = if self.racks[member] == self.racks[new] { of_rack + part } else { of_rack };
-            let share = match load.within {
-                Some(rack) if self.racks[member] == rack => all / of_rack,
-                Some(_) => 0.0,
-                None if load.by_rack => all / racks / of_rack,
-                None => all / members,
+            let is_beside = self.racks[member] == self.racks[new];
+            let of_rack = if is_beside { of_rack + part } else { of_rack };
+            let share = match load {
+                Load { within_rack: true, .. } => {
+                    if is_beside {
+                        all / of_rack
+                    } else {
+                        0.0
+                    }
+                }
+                Load { by_rack: true, .. } => all / racks / of_rack,
+                _ => all / members,
             };
             (share * weight).min(1.0)
         };
         held.iter().enumerate().map(|(member, held)| (held - fair(member)).powi(2)).sum()
+    }
+}
+
+/// Share of the ring of the range that ends at a point.
+fn width(points: &[(u64, usize)], at: usize) -> f64 {
+    let before = if at == 0 { points.len() - 1 } else { at - 1 };
+    match points.len() {
+        1 => 1.0,
+        _ => share(points[at].0.wrapping_sub(points[before].0)),
     }
 }
 

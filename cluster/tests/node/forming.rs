@@ -5,13 +5,16 @@ use std::time::Duration;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     error::RequestError,
-    membership::MemberState,
+    membership::{Exchange, MemberState},
+    message::{Message, Request, TrafficClass},
     node::Readiness,
+    node_id::HostId,
     settings::Settings,
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::support::Cluster;
+use crate::support::{Cluster, header};
 
 #[tokio::test(start_paused = true)]
 async fn three_nodes_form_one_cluster_and_agree_on_its_members() {
@@ -234,6 +237,36 @@ async fn a_node_that_joins_while_its_only_seed_is_paused_shares_the_keys_as_even
     cluster.until("one cluster of three", |c| c.agrees_on(3)).await;
     let largest = largest_share(&cluster);
     assert!(largest < 0.40, "the largest share: {largest}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_seeds_die_before_it_has_chosen_its_tokens_asks_them_once_per_round() {
+    let mut cluster = Cluster::empty();
+    for (name, size) in [("n1", 1), ("n2", 2)] {
+        cluster.start_with(name, choosing).await;
+        cluster.until("it has joined", |c| c.agrees_on(size)).await;
+    }
+    // Somebody who never shows up keeps the new node from its choice.
+    for name in ["n1", "n2"] {
+        let header = header(HostId(Uuid::from_u128(1)), None, TrafficClass::Control);
+        let body = Request::Exchange(Exchange::nothing());
+        cluster.node(name).handle(Message { header, body }).await;
+    }
+    cluster.start_with("n3", choosing).await;
+    let waits = |c: &Cluster| matches!(c.node("n3").readiness(), Readiness::Starting(why) if why.contains("waits for its turn"));
+    cluster.until("it waits for its turn", waits).await;
+
+    // From now on calls fail at once.
+    cluster.cut("n1", "n3");
+    cluster.cut("n2", "n3");
+    let before = cluster.network.exchanges();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+
+    let asked = cluster.network.exchanges() - before;
+    assert!((55..=65).contains(&asked), "{asked} questions to two seeds in 30 rounds");
+    cluster.heal("n1", "n3");
+    cluster.heal("n2", "n3");
+    cluster.until("one cluster of three", |c| c.agrees_on(3)).await;
 }
 
 #[tokio::test(start_paused = true)]

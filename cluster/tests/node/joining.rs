@@ -118,6 +118,7 @@ async fn a_node_whose_token_another_has_does_not_start_and_says_whose_it_is() {
     let Err(StartError::Identity(why)) = taken else { panic!("{taken:?}") };
     let owner = cluster.node("n1").host_id().to_string();
     assert!(why.contains("token 7") && why.contains(&owner) && why.contains("n1"), "{why}");
+    assert_eq!(members(asked_for_a_turn(&cluster, 9).await), 1, "it only checked, and took no turn");
 
     cluster.start_with("n3", |settings| settings.initial_tokens = vec![Token(8)]).await;
     cluster.until("it has joined", |c| c.agrees_on(2)).await;
@@ -150,13 +151,27 @@ async fn asked_for_a_turn(cluster: &Cluster, new: u128) -> Response {
     cluster.node("n1").handle(Message { header, body }).await.body
 }
 
+fn members(answer: Response) -> usize {
+    match answer {
+        Response::Exchange(known) => known.members.len(),
+        _ => 0,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_again_and_again_for_the_members_has_its_turn_no_longer() {
+    let cluster = Cluster::of(1).await;
+    assert_eq!(members(asked_for_a_turn(&cluster, 1).await), 1);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(members(asked_for_a_turn(&cluster, 1).await), 1, "it is its turn still");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+
+    assert_eq!(members(asked_for_a_turn(&cluster, 2).await), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn new_nodes_choose_their_tokens_one_after_the_other() {
     let mut cluster = Cluster::of(1).await;
-    let members = |answer: Response| match answer {
-        Response::Exchange(known) => known.members.len(),
-        _ => 0,
-    };
     assert_eq!(members(asked_for_a_turn(&cluster, 1).await), 1, "the first");
     assert_eq!(members(asked_for_a_turn(&cluster, 1).await), 1, "again, for an answer may be lost");
     let second = asked_for_a_turn(&cluster, 2).await;

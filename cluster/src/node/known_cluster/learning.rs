@@ -210,16 +210,21 @@ impl KnownCluster {
         Ok(())
     }
 
-    /// The node has these tokens, durably, before it tells anyone; unless it has some.
-    pub(crate) async fn choose_tokens(&self, tokens: Vec<i64>) -> Result<(), ReplicaError> {
+    /// The node has the tokens of this choice, which may take a while, durably, before it tells anyone; unless it has some.
+    pub(crate) async fn choose_tokens(
+        &self,
+        choice: impl FnOnce() -> Vec<i64> + Send + 'static,
+    ) -> Result<(), ReplicaError> {
+        let tokens = self.store.block_on(move |_| Ok(choice())).await?;
         let mut writer = self.writer.lock().await;
         if !self.identity.tokens().is_empty() {
             return Ok(());
         }
-        let chosen = self.identity.choose_tokens(self.store.engine(), tokens.clone()).await;
-        chosen.map_err(|error| ReplicaError::Storage(error.to_string()))?;
+        self.identity.choose_tokens(&self.store, tokens).await?;
+        let tokens = self.identity.tokens();
+        tracing::info!(tokens = tokens.len(), "chose its tokens");
         let mut view = self.picture.load().view.clone();
-        view.choose_tokens(tokens);
+        view.choose_tokens(tokens.to_vec());
         let own = view.own().host_id;
         self.publish(&mut writer, view, &[own]);
         Ok(())

@@ -1,6 +1,9 @@
 //! How a node finds its cluster: it asks its seeds for theirs, chooses its tokens, and shows itself; or forms one.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -29,8 +32,10 @@ pub(super) struct Forming {
     wish: Wish,
     /// Whether a seed is being asked for the members, to choose tokens among them.
     is_choosing: bool,
-    /// Seeds that were asked so and did not answer, since the last one that did.
+    /// Seeds that were asked so in vain, and are not again before a round of gossip.
     silent: BTreeSet<String>,
+    /// What was last wrong with such a seed, as was logged.
+    faults: BTreeMap<String, String>,
     /// Why it joins no cluster, as was logged.
     refused: Option<String>,
     begun: Instant,
@@ -49,6 +54,7 @@ impl Forming {
             wish: Wish::of(settings, seed),
             is_choosing: false,
             silent: BTreeSet::new(),
+            faults: BTreeMap::new(),
             refused: None,
             begun,
             next_reminder: begun + PATIENCE,
@@ -77,8 +83,8 @@ impl MembershipLoop {
                 }
                 self.cluster.wait_for(why);
             }
-            FormationVerdict::Join { seeds, .. } if self.peers.identity.tokens().is_empty() => {
-                self.choose_tokens(&seeds);
+            FormationVerdict::Join { cluster_id, seeds } if self.peers.identity.tokens().is_empty() => {
+                self.choose_tokens(cluster_id, &seeds);
             }
             FormationVerdict::Join { cluster_id, seeds } => self.join(cluster_id, &seeds),
             FormationVerdict::Form => self.form().await,
@@ -102,8 +108,9 @@ impl MembershipLoop {
             tracing::warn!("no seeds are set: one copy of everything (replication factor 1)");
         }
         let cluster_id = ClusterId(random_uuid(&mut self.forming.random));
+        let wish = self.forming.wish.clone();
         let formed = async {
-            self.cluster.choose_tokens(self.forming.wish.alone()).await?;
+            self.cluster.choose_tokens(move || wish.alone()).await?;
             self.cluster.form(cluster_id, default_replication(configured, has_seeds)).await
         };
         if let Err(error) = formed.await {
@@ -111,33 +118,37 @@ impl MembershipLoop {
         }
     }
 
-    /// Asks the first of the seeds that belong to the cluster for its members; the next one if that does not answer.
-    fn choose_tokens(&mut self, seeds: &[String]) {
+    /// Asks the first of the seeds that belong to the cluster for its members; the next one if that does not answer. If none
+    /// does, it waits for the next round: a call may fail at once, and be the only thing that this task ever does.
+    fn choose_tokens(&mut self, cluster_id: ClusterId, seeds: &[String]) {
         let forming = &mut self.forming;
         if forming.is_choosing {
             return;
-        }
-        if seeds.iter().all(|seed| forming.silent.contains(seed)) {
-            forming.silent.clear();
         }
         let Some(address) = seeds.iter().find(|seed| !forming.silent.contains(*seed)).cloned() else {
             return;
         };
         forming.is_choosing = true;
-        self.cluster.wait_for(format!("it asks {address} for the members, to choose its tokens"));
-        let choice = calls::choose_tokens(self.peers.clone(), forming.wish.clone(), address);
+        self.cluster.wait_for(format!("it asks for the members, to choose its tokens: {}", seeds.join(", ")));
+        let choice = calls::choose_tokens(self.peers.clone(), forming.wish.clone(), cluster_id, address);
         self.calls.under_way.push(Box::pin(choice));
+    }
+
+    /// A round of gossip begins. If no seed is being asked for the members, all were in vain.
+    pub(super) fn ask_silent_again(&mut self) {
+        if !self.forming.is_choosing {
+            self.forming.silent.clear();
+        }
     }
 
     /// The choice of tokens has ended.
     pub(super) fn on_tokens(&mut self, address: &str, result: Result<(), CallError>) {
         self.forming.is_choosing = false;
-        match result {
-            Ok(()) => self.forming.silent.clear(),
-            Err(error) => {
-                self.log_error(address, &error);
-                self.forming.silent.insert(address.to_owned());
-            }
+        let Err(error) = result else { return };
+        self.forming.silent.insert(address.to_owned());
+        let fault = error.to_string();
+        if self.forming.faults.insert(address.to_owned(), fault.clone()) != Some(fault) {
+            self.log_error(address, &error);
         }
     }
 

@@ -25,6 +25,8 @@ use tokio::{
 };
 
 const LATENCY: Duration = Duration::from_millis(1);
+/// More than any test makes. With a paused clock, who calls again as soon as a call fails would hang instead of failing.
+const MAX_CALLS: u64 = 1_000_000;
 
 /// All cables between the nodes of one test.
 #[derive(Debug, Default, Clone)]
@@ -118,6 +120,7 @@ impl Network {
     fn count(&self, from: &str, to: &str, request: &Request) {
         let mut state = self.state.lock();
         state.calls += 1;
+        assert!(state.calls < MAX_CALLS, "{from} calls without end: {to}");
         let count = |counts: &mut BTreeMap<(String, String), u64>| {
             *counts.entry((from.to_owned(), to.to_owned())).or_default() += 1;
         };
