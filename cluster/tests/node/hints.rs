@@ -492,13 +492,16 @@ async fn dies_right_after_its_reply<T>(cluster: &mut Cluster, write: impl Future
     answer
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_reply_waits_for_the_hints_of_replicas_that_are_down() {
+/// A coordinator dies right after its reply while `n3` is dead, which it has noticed or not.
+async fn a_reply_waits_for_the_hint_for_a_dead_replica(is_noticed: bool) {
     let mut cluster = Cluster::of(3).await;
     let target = cluster.node("n3").host_id();
     cluster.put("n1", "another key", "value", Quorum).await.expect("all are alive");
     cluster.kill("n3").await;
-    cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    if is_noticed {
+        cluster.until("n1 has noticed", |c| c.sees_down("n1", "n3")).await;
+    }
+    assert_eq!(cluster.sees_up("n1", "n3"), !is_noticed);
     let node = cluster.node("n1").clone();
 
     let written =
@@ -509,20 +512,13 @@ async fn a_reply_waits_for_the_hints_of_replicas_that_are_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reply_waits_for_the_hints_of_replicas_that_are_down() {
+    a_reply_waits_for_the_hint_for_a_dead_replica(true).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reply_waits_for_the_hint_of_a_replica_whose_connection_was_lost() {
-    let mut cluster = Cluster::of(3).await;
-    let target = cluster.node("n3").host_id();
-    cluster.put("n1", "another key", "value", Quorum).await.expect("all are alive");
-    // Nobody has noticed yet.
-    cluster.kill("n3").await;
-    assert!(cluster.sees_up("n1", "n3"));
-    let node = cluster.node("n1").clone();
-
-    let written =
-        dies_right_after_its_reply(&mut cluster, node.write(write("key 0", put("value"), One))).await;
-
-    written.expect("n2 is alive");
-    assert_eq!(hints_for(&cluster, "n1", target), 1);
+    a_reply_waits_for_the_hint_for_a_dead_replica(false).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -586,16 +586,19 @@ async fn a_table_is_placed_in_datacenters_that_there_are() {
     define(&cluster, "n1", "users", in_datacenters(&["dc1"])).await.expect("all are there");
 }
 
-#[tokio::test(start_paused = true)]
-async fn many_requests_about_an_unknown_table_ask_for_it_once() {
+/// Of which `n3` does not know the table `users` yet, and can ask `n1` for it.
+async fn without_users_on_n3() -> Cluster {
     let cluster = Cluster::of(3).await;
     cluster.cut("n1", "n3");
     cluster.cut("n2", "n3");
     define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
     cluster.heal("n1", "n3");
     assert!(!knows(&cluster, "n3", "users"), "nobody told it yet");
-    let swaps = cluster.network.swaps();
+    cluster
+}
 
+/// What `n1` asks `n3`, which hears that `n1` knows other tables than it does.
+fn read_of_users(cluster: &Cluster) -> (Header, Request) {
     let header = Header {
         schema_version: 4711,
         ..header(cluster.node("n1").host_id(), Some(cluster.node("n3").host_id()), TrafficClass::Request)
@@ -603,6 +606,15 @@ async fn many_requests_about_an_unknown_table_ask_for_it_once() {
     let table = first_id("users");
     let body =
         Request::Read { table, key: Bytes::from_static(b"k"), as_of: AsOf::default(), wants: Wants::Record };
+    (header, body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_requests_about_an_unknown_table_ask_for_it_once() {
+    let cluster = without_users_on_n3().await;
+    let swaps = cluster.network.swaps();
+
+    let (header, body) = read_of_users(&cluster);
     let asked =
         (0..20).map(|_| cluster.node("n3").handle(Message { header: header.clone(), body: body.clone() }));
     for answer in join_all(asked).await {
@@ -614,21 +626,10 @@ async fn many_requests_about_an_unknown_table_ask_for_it_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_with_little_time_asks_for_an_unknown_table_for_itself_alone() {
-    let cluster = Cluster::of(3).await;
-    cluster.cut("n1", "n3");
-    cluster.cut("n2", "n3");
-    define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
-    cluster.heal("n1", "n3");
-    assert!(!knows(&cluster, "n3", "users"), "nobody told it yet");
+    let cluster = without_users_on_n3().await;
     cluster.pause("n1");
 
-    let header = Header {
-        schema_version: 4711,
-        ..header(cluster.node("n1").host_id(), Some(cluster.node("n3").host_id()), TrafficClass::Request)
-    };
-    let table = first_id("users");
-    let body =
-        Request::Read { table, key: Bytes::from_static(b"k"), as_of: AsOf::default(), wants: Wants::Record };
+    let (header, body) = read_of_users(&cluster);
     let ask = |remaining| {
         let header = Header { remaining, ..header.clone() };
         cluster.node("n3").handle(Message { header, body: body.clone() })
