@@ -37,6 +37,7 @@ pub type FailureListener = Box<dyn Fn(Step, &Error) + Send + Sync>;
 /// Dropped without it, the threads end after the piece they are at, and nobody waits for them.
 #[derive(Debug)]
 pub struct Background {
+    engine: Arc<Engine>,
     bells: Arc<Bells>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -58,7 +59,11 @@ impl Background {
     /// When the operating system refuses a thread.
     pub fn start_reporting(engine: Arc<Engine>, on_failure: FailureListener) -> io::Result<Self> {
         let shared = Arc::new(Shared { engine, bells: Arc::default(), on_failure });
-        let mut background = Self { bells: Arc::clone(&shared.bells), threads: Vec::new() };
+        let mut background = Self {
+            engine: Arc::clone(&shared.engine),
+            bells: Arc::clone(&shared.bells),
+            threads: Vec::new(),
+        };
         for step in Step::ALL {
             if step == Step::Sync && shared.engine.options().sync_mode != SyncMode::Periodic {
                 continue;
@@ -82,6 +87,7 @@ impl Background {
 
     /// Lets each thread finish its piece, joins them. Does not close the engine.
     pub fn stop(mut self) {
+        self.engine.hurry();
         self.bells.stop();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so already, on standard error.

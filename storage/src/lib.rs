@@ -18,6 +18,7 @@ pub mod engine;
 pub mod error;
 pub mod histogram;
 pub mod inspect;
+mod leisure;
 mod manifest;
 pub mod marks;
 mod memtable;

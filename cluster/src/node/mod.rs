@@ -71,7 +71,7 @@ pub use requests::{
 pub use schema::{SchemaChange, SchemaError};
 pub use upkeep::{AdmittedUpkeep, Meter, Upkeep, UpkeepError, UpkeepOutcome};
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use helenus_storage::Engine;
@@ -344,8 +344,9 @@ impl Node {
     /// # Errors
     /// [`RequestError`] says what is known of the outcome.
     pub async fn write(&self, request: WriteRequest) -> Result<WriteOutcome, Failure> {
-        let mut outcomes = pin!(self.write_batch(vec![request]));
-        outcomes.next().await.expect("each request has its outcome").1
+        let evictions = self.cluster.evictions();
+        let outcome = self.coordinator.write(request).await?;
+        self.check_listed_since(evictions, &outcome.met, Some(outcome.timestamp)).map(|()| outcome)
     }
 
     /// Coordinates writes, each as [`Node::write`] does; what came of each, with its place among them, as it comes. Those of

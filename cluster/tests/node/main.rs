@@ -6,6 +6,7 @@ mod support;
 
 mod batches;
 mod clocks;
+mod coalescing;
 mod datacenters;
 mod evictions;
 mod faults;

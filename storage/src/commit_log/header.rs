@@ -22,11 +22,15 @@ use bytes::Buf;
 use crate::{
     disk::{Disk, DiskFile},
     error::{Error, Result, SYNC_DIRECTORY},
+    leisure::{Leisure, Urgency},
 };
 
 /// Where the first frame starts.
 pub(crate) const HEADER_BYTES: usize = 48;
 const VERSION: u32 = 5;
+
+/// Bytes of a file that are filled in one go.
+const FILLED_AT_ONCE: usize = 1 << 20;
 
 /// Tells the kinds of files apart.
 pub(crate) type Magic = [u8; 8];
@@ -43,8 +47,9 @@ pub(crate) struct Birth {
 }
 
 /// Creates such a file durably: preallocated, with its header and its first frames, under a temporary name, then
-/// renamed. So a file with the name always has all of that, unless it rotted. `is_filled` makes its creation dearer and
-/// syncs of what is written later cheaper: for files whose syncs someone waits for.
+/// renamed. So a file with the name always has all of that, unless it rotted. Filled, its creation is dearer and
+/// syncs of what is written later cheaper, for files whose syncs someone waits for: `filled` says whether the creation
+/// itself is waited for.
 ///
 /// # Errors
 /// [`Error::StorageFull`], [`Error::TooManyFiles`]: nothing remains, and it can be tried again. After an
@@ -56,18 +61,31 @@ pub(crate) fn create(
     (magic, id): (Magic, u64),
     birth: Birth,
     frames: &[u8],
-    is_filled: bool,
+    filled: Option<Urgency<'_>>,
 ) -> Result<(PathBuf, Arc<dyn DiskFile>)> {
     let contents = [&encode(magic, id, birth), frames].concat();
     publish(disk, directory, name, |temporary| {
         let file = create_afresh(disk, temporary).map_err(|e| ("create", e))?;
         file.allocate(birth.length).map_err(|e| ("allocate", e))?;
-        if is_filled {
-            file.fill(birth.length).map_err(|e| ("write", e))?;
+        if let Some(is_urgent) = filled {
+            fill(disk, &*file, birth.length, is_urgent).map_err(|e| ("write", e))?;
         }
         file.write_all_at(&contents, 0).map_err(|e| ("write", e))?;
         Ok(file)
     })
+}
+
+/// Writes zeros, little by little unless it is urgent: then the disk gets them little by little as well.
+fn fill(disk: &dyn Disk, file: &dyn DiskFile, length: u64, is_urgent: Urgency<'_>) -> std::io::Result<()> {
+    let mut leisure = Leisure::begin(disk, is_urgent);
+    for start in (0..length).step_by(FILLED_AT_ONCE) {
+        file.fill(start..length.min(start + FILLED_AT_ONCE as u64))?;
+        if leisure.is_due() {
+            file.sync_data()?;
+            leisure.rest();
+        }
+    }
+    Ok(())
 }
 
 /// As [`create`], out of a file that is not needed any more and has the length already: only its header is written.

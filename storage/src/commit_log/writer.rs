@@ -21,6 +21,7 @@ use crate::{
     disk::{Disk, DiskFile},
     error::{Error, Result},
     histogram::Histogram,
+    leisure::{AT_ONCE, Urgency},
 };
 
 /// A segment in which nothing but a seal is to come.
@@ -57,16 +58,24 @@ pub(crate) struct SegmentFile {
 
 impl Segments {
     /// Creates a segment in which nothing is written yet; out of an old one of which nothing is needed any more, if
-    /// there is one.
+    /// there is one. A new one is made little by little unless it is urgent.
     ///
     /// # Errors
     /// [`Error::StorageFull`], [`Error::TooManyFiles`], [`Error::Io`].
-    pub(crate) fn create(&self, id: SegmentId, spare: Option<&Path>) -> Result<SegmentFile> {
+    pub(crate) fn create(
+        &self,
+        id: SegmentId,
+        spare: Option<&Path>,
+        is_urgent: Urgency<'_>,
+    ) -> Result<SegmentFile> {
         let birth = self.birth(id, 0, self.segment_bytes);
         let (disk, name) = (&*self.disk, segment::file_name(id));
         let (_, file) = match spare {
             Some(old) => header::recycle(disk, &self.directory, &name, (MAGIC, id.0), birth, old)?,
-            None => header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], self.are_filled)?,
+            None => {
+                let filled = self.are_filled.then_some(is_urgent);
+                header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], filled)?
+            }
         };
         Ok(self.file(id, birth, Some(file)))
     }
@@ -109,7 +118,8 @@ impl Segments {
     fn create_last(&self, id: SegmentId) -> Result<SegmentFile> {
         let birth = self.birth(id, 0, LAST_SEGMENT_BYTES as u64);
         let (disk, name) = (&*self.disk, segment::file_name(id));
-        let (_, file) = header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], true)?;
+        let (_, file) =
+            header::create(disk, &self.directory, &name, (MAGIC, id.0), birth, &[], Some(AT_ONCE))?;
         Ok(self.file(id, birth, Some(file)))
     }
 
@@ -196,7 +206,7 @@ impl LogWriter {
             (MAGIC, id.0),
             *birth,
             frames,
-            segments.are_filled,
+            segments.are_filled.then_some(AT_ONCE),
         )?;
         self.file = Arc::new(segments.file(id, *birth, Some(file)));
         self.first = None;
@@ -239,6 +249,11 @@ impl LogWriter {
         self.written + (start + group_bytes + SEAL_BYTES) as u64 <= self.segments.segment_bytes
     }
 
+    /// Whether half of this segment is still to be written.
+    pub(crate) fn has_half_left(&self) -> bool {
+        self.written <= self.segments.segment_bytes / 2
+    }
+
     /// Whether someone makes the next segment.
     pub(crate) fn is_next_in_preparation(&self) -> bool {
         matches!(self.next, Next::InPreparation)
@@ -278,7 +293,7 @@ impl LogWriter {
             Next::Ready(file) => file,
             _ => {
                 crate::sometimes!("the next segment was not prepared");
-                self.segments.create(self.file.id.next(), None)?
+                self.segments.create(self.file.id.next(), None, AT_ONCE)?
             }
         };
         self.go_on_in(next);

@@ -9,6 +9,7 @@
 use std::{
     fmt::Debug,
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -62,6 +63,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Takes the exclusive lock of a data directory by its lock file `path` (created if missing); `None` when
     /// another holder has it. Dropping the guard releases it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>>;
+    /// Whether it is one of a machine whose time and processors others want as well.
+    fn takes_time(&self) -> bool;
 }
 
 /// An open directory.
@@ -80,8 +83,8 @@ pub trait DiskFile: Debug + Send + Sync {
     /// inside it cannot run out of disk. Durable after [`DiskFile::sync_all`].
     fn allocate(&self, length_bytes: u64) -> io::Result<()>;
     /// Writes the zeros of a new file that was allocated, where that makes syncs of later writes concern nothing but
-    /// their bytes. Costs as much writing as the file is long.
-    fn fill(&self, _length_bytes: u64) -> io::Result<()> {
+    /// their bytes. Costs as much writing as the range is long.
+    fn fill(&self, _range: Range<u64>) -> io::Result<()> {
         Ok(())
     }
     /// Length in bytes.

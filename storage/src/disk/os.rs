@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
+    ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,6 +19,10 @@ use super::{Disk, DiskDirectory, DiskFile, LockGuard};
 pub struct OsDisk;
 
 impl Disk for OsDisk {
+    fn takes_time(&self) -> bool {
+        true
+    }
+
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         Ok(Arc::new(OsFile { file }))
@@ -180,11 +185,11 @@ impl DiskFile for OsFile {
     // write to it has to wait for a change of that mark to be journalled: milliseconds instead of microseconds. Page
     // by page, since ext4 keeps what is written with one call as one piece of its cache, and every small write into
     // a large piece walks through all blocks of it.
-    fn fill(&self, length_bytes: u64) -> io::Result<()> {
-        const PAGE: usize = 4096;
-        for offset in (0..length_bytes).step_by(PAGE) {
-            let count = PAGE.min(usize::try_from(length_bytes - offset).unwrap_or(PAGE));
-            self.file.write_all_at(&[0; PAGE][..count], offset)?;
+    fn fill(&self, range: Range<u64>) -> io::Result<()> {
+        const PAGE: u64 = 4096;
+        for offset in range.clone().step_by(PAGE as usize) {
+            let count = (range.end - offset).min(PAGE) as usize;
+            self.file.write_all_at(&[0; PAGE as usize][..count], offset)?;
         }
         Ok(())
     }

@@ -54,6 +54,10 @@ impl StickyDisk {
 }
 
 impl Disk for StickyDisk {
+    fn takes_time(&self) -> bool {
+        self.disk.takes_time()
+    }
+
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.create(path)
     }

@@ -235,7 +235,7 @@ impl Engine {
         }
     }
 
-    fn is_half_used(&self) -> bool {
+    pub(super) fn is_half_used(&self) -> bool {
         self.memtable_bytes.load(Ordering::Relaxed) >= self.options.memtable_total_bytes / 2
     }
 

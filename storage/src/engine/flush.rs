@@ -15,13 +15,17 @@ use crate::{
         segment::{self, LogPosition, SegmentId},
         ticket::Outcome,
     },
-    engine::{Engine, Event, Step, StepOutcome, TableId},
+    engine::{Engine, Event, Pressure, Step, StepOutcome, TableId},
     error::{Error, Result},
+    leisure::Leisure,
     manifest::Edit,
     options::SyncMode,
     sstable::{FileId, LogSpan, TableFile, TableReader, TableWriter},
     tree::{Switched, Tree},
 };
+
+/// After so many records a flush looks at the clock.
+const RECORDS_BETWEEN_LOOKS: usize = 32;
 
 impl Engine {
     /// Flushes one memtable.
@@ -53,7 +57,13 @@ impl Engine {
                 writer.cover_log(LogSpan { first, last: oldest.end });
             }
             let mut key = Vec::new();
-            for entry in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+            let is_urgent = || self.is_flush_urgent();
+            let mut leisure = Leisure::begin(&*self.disk, &is_urgent);
+            for (number, entry) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)).enumerate() {
+                if number % RECORDS_BETWEEN_LOOKS == 0 && leisure.is_due() {
+                    writer.sync_so_far()?;
+                    leisure.rest();
+                }
                 let Some(record) = entry.record() else { continue };
                 key.clear();
                 entry.write_key(&mut key);
@@ -82,6 +92,16 @@ impl Engine {
         oldest.memtable.free();
         self.make_room_for_writers()?;
         Ok(StepOutcome::Worked)
+    }
+
+    /// Whether somebody waits for the end of a flush, or soon will.
+    fn is_flush_urgent(&self) -> bool {
+        let waiting = || self.trees.load().values().map(|tree| tree.view().switched.len()).sum::<usize>();
+        self.is_ending.load(Ordering::Relaxed)
+            || self.is_half_used()
+            || !self.awaited.lock().is_empty()
+            || self.pressure() != Pressure::None
+            || waiting() > 1
     }
 
     /// Shortens the log, wakes those who wait for room, and switches what has to be; the latter two also if the log

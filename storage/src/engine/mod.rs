@@ -191,6 +191,8 @@ pub struct Engine {
     memtable_bytes: Arc<AtomicUsize>,
     /// Whether a switched memtable waits for its flush.
     is_flush_due: AtomicBool,
+    /// Whether it is about to be closed.
+    is_ending: AtomicBool,
     /// Those who wait for a table to be in SSTables.
     awaited: Mutex<Vec<AwaitedFlush>>,
     room: Room,
@@ -241,6 +243,7 @@ impl Engine {
             spares: Mutex::default(),
             committing: Mutex::default(),
             is_flush_due: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
             awaited: Mutex::default(),
             room: Room::default(),
             manifest: Mutex::new(recovered.manifest),
@@ -466,6 +469,11 @@ impl Engine {
         Ok(ticket)
     }
 
+    /// What is done little by little, to be in nobody's way, is done at once from now on: somebody waits for its end.
+    pub fn hurry(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
     /// Refuses new applies, commits and syncs what is queued on the calling thread, and shuts the engine;
     /// later calls answer [`Error::Closed`]. A merge in progress gives up. The data directory is free when it
     /// returns. Dropping an engine without closing it writes nothing.
@@ -473,6 +481,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::step`].
     pub fn close(&self) -> Result<()> {
+        self.hurry();
         self.condition.check()?;
         self.queue.refuse(Error::Closed);
         loop {

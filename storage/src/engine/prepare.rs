@@ -29,7 +29,7 @@ impl Engine {
         };
         if let Some(id) = missing {
             let spare = self.spares.lock().pop();
-            let made = segments.create(id, spare.as_deref()).and_then(|file| {
+            let made = segments.create(id, spare.as_deref(), &|| self.is_hurried()).and_then(|file| {
                 // Before there is anything in it: so a segment that goes missing is noticed.
                 self.record_log(SegmentId(0), id).map(|()| file)
             });
@@ -57,6 +57,11 @@ impl Engine {
         }
         let worked = missing.is_some() || is_sync_due;
         Ok(if worked { StepOutcome::Worked } else { StepOutcome::Idle })
+    }
+
+    /// Whether the next segment may be needed before it is made little by little, or all is about to end.
+    fn is_hurried(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed) || !self.log.lock().has_half_left()
     }
 
     /// Ends the log for good, and gives back what it keeps for later: spares, and, when all is in SSTables, everything

@@ -51,6 +51,7 @@ use crate::{
     },
     disk::{Disk, DiskFile},
     error::{Error, Result},
+    leisure::AT_ONCE,
     sstable::FileId,
 };
 
@@ -148,8 +149,15 @@ impl Manifest {
         let end = (HEADER_BYTES + frames.len()) as u64;
         let length = end + end.max(EDITS_BYTES).max(room);
         let birth = Birth { length, durable: end, salt: frame::salt(MAGIC, number) };
-        let (path, file) =
-            header::create(&*disk, directory, &file_name(number), (MAGIC, number), birth, &frames, true)?;
+        let (path, file) = header::create(
+            &*disk,
+            directory,
+            &file_name(number),
+            (MAGIC, number),
+            birth,
+            &frames,
+            Some(AT_ONCE),
+        )?;
         let next_file = state.file_ids_end;
         Ok(Self { disk, directory: directory.into(), number, path, file, end, length, state, next_file })
     }

@@ -28,6 +28,8 @@ const MAX_ENTRY_BYTES: usize = 1 << 30;
 
 /// Bytes collected before they are written to the file.
 const WRITE_BUFFER_BYTES: usize = 256 << 10;
+/// Bytes that are worth a sync of their own while there is time for it.
+const SYNCED_AT_ONCE: u64 = 4 << 20;
 
 /// Writes one SSTable under a temporary name; [`TableWriter::finish`] makes it durable and gives it its name.
 pub struct TableWriter {
@@ -41,6 +43,8 @@ pub struct TableWriter {
     temporary: PathBuf,
     /// Bytes of the file that are written.
     written: u64,
+    /// Those of them that are on disk.
+    synced: u64,
     /// Bytes of the blocks' contents before compression.
     contents: u64,
     /// Bytes that follow them.
@@ -80,6 +84,7 @@ impl TableWriter {
             file,
             temporary,
             written: 0,
+            synced: 0,
             contents: 0,
             buffer: Vec::new(),
             block: BlockBuilder::new(options.restart_interval),
@@ -126,6 +131,19 @@ impl TableWriter {
         self.last_key.extend_from_slice(key);
         self.block.add(key, record);
         if self.block.len() >= self.block_bytes { self.finish_block() } else { Ok(()) }
+    }
+
+    /// Has the disk write what it was given so far, if that is much: so it is not asked for all at once in the end.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::StorageFull`].
+    pub(crate) fn sync_so_far(&mut self) -> Result<()> {
+        if self.written - self.synced < SYNCED_AT_ONCE {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(|error| Error::new_file("sync", &self.temporary, error))?;
+        self.synced = self.written;
+        Ok(())
     }
 
     /// Writes filter, index, statistics and footer, syncs the file, renames it and syncs the directory. `None`

@@ -32,22 +32,23 @@ use crate::{
 
 /// The writes of one message are no longer than this together, or there is but one. So a message fits into the smallest
 /// frame that a node may be told to take, and a group into its commit log; what longer messages would save is little.
-const MESSAGE_BYTES: usize = 48 << 10;
+pub(super) const MESSAGE_BYTES: usize = 48 << 10;
 
-/// Who is to get some writes, and by when.
+/// Who is to get some writes, and how long they are given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Recipients {
     /// In no order but their own: it is a set, whoever owns which token.
     pub(super) alive: BTreeSet<HostId>,
     /// Replicas that miss the writes.
     pub(super) dead: BTreeSet<HostId>,
-    pub(super) deadline: Instant,
     pub(super) timeout: Duration,
 }
 
 /// Writes with the same replicas, enough of which are alive for each.
 pub(super) struct Group {
     pub(super) recipients: Recipients,
+    /// The earliest of theirs.
+    pub(super) deadline: Instant,
     /// The cluster that they were placed by.
     pub(super) picture: Arc<Picture>,
     /// What is sent.
@@ -56,7 +57,7 @@ pub(super) struct Group {
     pub(super) places: Vec<usize>,
     pub(super) writes: Vec<Write>,
     /// What they take of a message.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// One write of a group under way.
@@ -186,6 +187,7 @@ impl Group {
     /// Of one write.
     pub(super) fn new(
         recipients: Recipients,
+        deadline: Instant,
         picture: &Arc<Picture>,
         place: usize,
         (table, mutation): (TableId, Mutation),
@@ -193,6 +195,7 @@ impl Group {
     ) -> Self {
         Self {
             recipients,
+            deadline,
             picture: Arc::clone(picture),
             bytes: size_of::<TableId>() + mutation.encoded_len(),
             mutations: Arc::new(vec![(table, mutation)]),
@@ -211,7 +214,14 @@ impl Group {
         self.places.append(&mut other.places);
         self.writes.append(&mut other.writes);
         self.bytes += other.bytes;
+        self.deadline = self.deadline.min(other.deadline);
         None
+    }
+
+    /// The level of all, if it is one.
+    pub(super) fn level(&self) -> Option<Consistency> {
+        let (first, others) = self.writes.split_first()?;
+        others.iter().all(|other| other.level == first.level).then_some(first.level)
     }
 
     /// What to tell the client of each; what `settled` says of some, see [`Write::outcome`].

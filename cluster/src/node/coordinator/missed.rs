@@ -88,7 +88,7 @@ impl Coordinator {
         let mut settling = Settling::new(group, &of_live);
         let mut kept = stream::select(kept, self.keep_hints(of_live));
         if settling.is_open() {
-            let deadline = group.recipients.deadline;
+            let deadline = group.deadline;
             let needs_hint = group.writes.iter().any(Write::needs_hint);
             let last_resort = needs_hint.then(|| Instant::now() + LAST_RESORT);
             let deadline = last_resort.map_or(deadline, |last_resort| deadline.max(last_resort));

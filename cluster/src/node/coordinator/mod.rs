@@ -21,10 +21,11 @@
 //! peer, whose calls all last until their deadline, fill it with requests that are answered already. A write that finds the
 //! second bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`group`], [`writing`], [`missed`], [`settling`],
+//! Reading order: [`put`], [`group`], [`coalescing`], [`writing`], [`missed`], [`settling`],
 //! [`forwarding`], [`get`], [`reading`], [`multiget`],
 //! [`look_up`], [`nearest`], [`speculation`], [`sessions`], [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
+mod coalescing;
 mod dropped;
 mod fan_out;
 mod forwarding;
@@ -64,6 +65,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::look_up::{HeldBy, LookUp};
 use self::{
+    coalescing::Rounds,
     forwarding::Forwarded,
     nearest::Nearest,
     speculation::Speculation,
@@ -125,6 +127,7 @@ pub(crate) struct Coordinator {
     draining: AtomicBool,
     /// Ids of requests that came without one.
     next_request: AtomicU64,
+    rounds: Rounds,
     /// Owns the tasks of writes.
     tasks: TaskTracker,
     runtime: Handle,
@@ -223,6 +226,7 @@ impl Coordinator {
             finishing: Arc::new(Semaphore::new(settings.background_repairs.min(Semaphore::MAX_PERMITS))),
             draining: AtomicBool::new(false),
             next_request: AtomicU64::new(stream(seed, "request ids").next_u64()),
+            rounds: Rounds::default(),
             tasks: TaskTracker::new(),
             runtime,
             stop,

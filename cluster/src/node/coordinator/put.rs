@@ -4,9 +4,10 @@
 //!   requests ──> plan each: table, level, stamp, placement ── refused ───────────────┐
 //!                  │ those with the same replicas                                    ▼
 //!                  └──> groups ──> one message for each replica ──> an outcome for each request, as it comes
+//!                          ▲ those of other requests ([`super::coalescing`])
 //! ```
 //!
-//! A batch is planned at once, by one picture of the cluster; a single write is a batch of one. Writes that have the same
+//! A batch is planned at once, by one picture of the cluster; a single write is a group of one. Writes that have the same
 //! replicas become a [`Group`]: a replica is sent all of them in one message, and applies them with one wait for its
 //! commit log. Each has a level, a verdict and hints of its own all the same: there is no atomicity across keys.
 
@@ -17,14 +18,16 @@ use futures_util::{
     future::join_all,
     stream::{self, FuturesUnordered},
 };
-use helenus_storage::{Mutation, Record};
+use helenus_storage::{Mutation, Record, TableId};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::Instant,
 };
 
 use super::{
-    Coordinator, Patience, datacenter_of,
+    Coordinator, Patience,
+    coalescing::{Caller, Parcel},
+    datacenter_of,
     group::{Group, Recipients, Write},
     known_table, reached,
     trace::Trace,
@@ -46,6 +49,30 @@ use crate::{
 pub(super) type Outcome = Result<WriteOutcome, Failure>;
 
 impl Coordinator {
+    /// Coordinates a write.
+    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Outcome {
+        let trace = self.trace("write", &request.table, &request.options);
+        let mut outcomes = match self.begin_write(request, &trace).await {
+            Ok((group, permit)) => self.write_group(group, trace, Arc::new(permit)).await,
+            Err(error) => refuse(vec![error], &trace),
+        };
+        outcomes.swap_remove(0)
+    }
+
+    async fn begin_write(
+        &self,
+        request: WriteRequest,
+        trace: &Trace,
+    ) -> Result<(Group, OwnedSemaphorePermit), RequestError> {
+        let (permit, patience) =
+            self.begin(&request.table, &request.options, self.write_timeout.get()).await?;
+        // Before the picture is taken, as for a batch.
+        let intent = self.cluster.intend_user_record();
+        let group = self.plan_write(0, request, patience, &self.cluster.picture(), trace)?;
+        intent.hold();
+        Ok((group, permit))
+    }
+
     /// Coordinates writes; what came of each, with its place among them, as it comes. Those of one key take effect in
     /// their order.
     pub(crate) fn write_batch(
@@ -73,7 +100,11 @@ impl Coordinator {
                 let (refused, groups) = self.plan(requests, begun, &trace);
                 let traces = iter::once(trace.clone()).chain(iter::repeat_with(|| trace.beside()));
                 let (traced, permit) = (groups.into_iter().zip(traces), Arc::new(permit));
-                let send = |(group, trace)| Arc::clone(&self).write_group(group, trace, Arc::clone(&permit));
+                let send = |(mut group, trace): (Group, Trace)| {
+                    let (coordinator, permit) = (Arc::clone(&self), Arc::clone(&permit));
+                    let places = std::mem::take(&mut group.places);
+                    async move { places.into_iter().zip(coordinator.write_group(group, trace, permit).await) }
+                };
                 (refused, traced.map(send).collect::<FuturesUnordered<_>>())
             }
             Err(error) => {
@@ -170,8 +201,8 @@ impl Coordinator {
         let write = Write::new(goal.level, timestamp, quorum, alive.clone(), observed, grace_seconds);
         let mutation = Mutation::single(target.key, record);
         let Patience { timeout, deadline } = patience;
-        let recipients = Recipients { alive, dead, deadline, timeout };
-        Ok(Group::new(recipients, picture, place, (target.table, mutation), write))
+        let recipients = Recipients { alive, dead, timeout };
+        Ok(Group::new(recipients, deadline, picture, place, (target.table, mutation), write))
     }
 
     /// The client's own timestamp if it gave a credible one, else a stamp of this node, above all that the client's
@@ -203,45 +234,41 @@ impl Coordinator {
         }
     }
 
-    /// Sends a group, in a task of its own.
+    /// Sends a group, in a task that goes on if the caller does not.
     async fn write_group(
-        self: Arc<Self>,
-        mut group: Group,
+        self: &Arc<Self>,
+        group: Group,
         trace: Trace,
         permit: Arc<OwnedSemaphorePermit>,
-    ) -> Vec<(usize, Outcome)> {
-        let places = std::mem::take(&mut group.places);
-        if let Err(what) = self.await_own_room(&group.recipients).await {
-            let refused = refuse(vec![RequestError::Overloaded(what); places.len()], &trace);
-            return places.into_iter().zip(refused).collect();
+    ) -> Vec<Outcome> {
+        if let Err(what) = self.await_own_room(&group).await {
+            return refuse(vec![RequestError::Overloaded(what); group.writes.len()], &trace);
         }
         let unknown = group.outcomes(|_, _| None);
-        let mutations = Arc::clone(&group.mutations);
-        let (picture, deadline) = (Arc::clone(&group.picture), group.recipients.deadline);
+        let tables: Vec<TableId> = group.mutations.iter().map(|(table, _)| *table).collect();
+        let (picture, deadline) = (Arc::clone(&group.picture), group.deadline);
         let (reply, outcomes) = oneshot::channel();
-        let coordinator = Arc::clone(&self);
-        self.tasks
-            .spawn_on(async move { coordinator.carry_out(group, trace, permit, reply).await }, &self.runtime);
+        self.post(Parcel { group, caller: Caller { trace, permit, reply } });
         // The task replies in any case; only a runtime that is being torn down drops it before.
         let mut outcomes = outcomes.await.unwrap_or(unknown);
         // At once, so that they share an answer.
-        join_all(outcomes.iter_mut().zip(mutations.iter()).map(async |(outcome, (table, _))| {
+        join_all(outcomes.iter_mut().zip(tables).map(async |(outcome, table)| {
             if let Err(Failure { error, .. }) = outcome {
-                *error = self.explained(error.clone(), *table, &picture, deadline).await;
+                *error = self.explained(error.clone(), table, &picture, deadline).await;
             }
         }))
         .await;
-        places.into_iter().zip(outcomes).collect()
+        outcomes
     }
 
     /// Holds writes back while this node's own replica could not take them: so far nothing is sent. Half of the time is
     /// kept for the writes themselves.
-    async fn await_own_room(&self, recipients: &Recipients) -> Result<(), &'static str> {
-        if !recipients.alive.contains(&self.host_id()) {
+    async fn await_own_room(&self, group: &Group) -> Result<(), &'static str> {
+        if !group.recipients.alive.contains(&self.host_id()) {
             return Ok(());
         }
         let now = Instant::now();
-        let half = recipients.deadline.saturating_duration_since(now) / 2;
+        let half = group.deadline.saturating_duration_since(now) / 2;
         self.replica.store.await_room(now + half).await
     }
 }

@@ -16,17 +16,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
+    sync::oneshot,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Coordinator, datacenter_of,
+    Coordinator,
+    coalescing::Round,
+    datacenter_of,
     fan_out::{FanOut, missing_answer, missing_call},
     group::{Group, Write},
     missed::Missed,
-    put::{Outcome, told},
+    put::Outcome,
     trace::Trace,
 };
 use crate::{
@@ -38,17 +40,12 @@ use crate::{
 
 impl Coordinator {
     /// Sends a group to all its live replicas, replies as soon as the outcome of each write is known, and goes on until
-    /// the last replica has answered or the deadline has passed.
-    pub(super) async fn carry_out(
-        self: Arc<Self>,
-        mut group: Group,
-        trace: Trace,
-        permit: Arc<OwnedSemaphorePermit>,
-        reply: oneshot::Sender<Vec<Outcome>>,
-    ) {
+    /// the last replica has answered or the deadline has passed. `over` is dropped with the reply.
+    pub(super) async fn carry_out(self: Arc<Self>, round: Round, over: Option<oneshot::Sender<()>>) {
+        let Round { mut group, trace, callers } = round;
         if let Err(unsaved) = self.save_before_sending(&mut group).await {
             helenus_storage::sometimes!("what a write must save first was not saved");
-            let _: Result<(), _> = reply.send(told(unsaved, &trace));
+            callers.tell(unsaved, &trace);
             return;
         }
         let made_at = self.clock.now_of_ages();
@@ -65,16 +62,14 @@ impl Coordinator {
             }
         }
         let outcomes = self.outcomes(&mut group, made_at, kept, &trace).await;
-        // A client that has hung up does not hear it.
-        if reply.send(told(outcomes, &trace)).is_err() {
-            helenus_storage::sometimes!("a client had hung up");
-        }
+        let held = callers.tell(outcomes, &trace);
+        drop(over);
         let Ok(_late) = self.late.try_acquire() else {
             helenus_storage::sometimes!("late replicas were not awaited");
             self.keep_hints(group.missed_by_live(made_at)).count().await;
             return;
         };
-        drop(permit);
+        drop(held);
         while let Some(answer) = fan_out.next().await {
             helenus_storage::sometimes!("a late acknowledgement came");
             group.hear(answer, &trace);
@@ -85,7 +80,7 @@ impl Coordinator {
         let kept = self.keep_hints(elsewhere);
         // Where nobody has a write, this node lacks nothing.
         here.retain(|missed| group.writes[missed.write].applied > 0);
-        self.try_all_again_here(here, group.recipients.deadline).await;
+        self.try_all_again_here(here, group.deadline).await;
         kept.count().await;
     }
 
@@ -93,7 +88,7 @@ impl Coordinator {
     /// seconds. Nothing was sent yet, but a storage that fails may have kept the note: that is said as a failure of
     /// this node's replica.
     async fn save_before_sending(&self, group: &mut Group) -> Result<(), Vec<Outcome>> {
-        let (latest, deadline) = (group.latest(), group.recipients.deadline);
+        let (latest, deadline) = (group.latest(), group.deadline);
         let save = async {
             self.cluster.save_user_records().await?;
             self.clock.cover(latest, &self.replica.store).await
@@ -116,7 +111,7 @@ impl Coordinator {
     }
 
     async fn send(&self, group: &Group, trace: &Trace) -> FanOut<Vec<Applied>> {
-        let mut fan_out = FanOut::until(group.recipients.deadline, self.stop.clone());
+        let mut fan_out = FanOut::until(group.deadline, self.stop.clone());
         let (straight, datacenters) = self.routes(group);
         for host in straight {
             trace.note(|| format!("sent to {host}"));
@@ -161,7 +156,7 @@ impl Coordinator {
         let ticket = self.forwarded.ticket();
         let has_failed = CancellationToken::new();
         let now = Instant::now();
-        let patience = now + group.recipients.deadline.saturating_duration_since(now) / 2;
+        let patience = now + group.deadline.saturating_duration_since(now) / 2;
         // Before the forwarder is asked: they may be quicker than it is.
         let expected: Vec<_> = others.iter().map(|host| self.forwarded.expect(ticket, *host)).collect();
         let call = self.write_at(forwarder, group, Relay::Forward { to: others.to_vec(), ticket }, trace);
@@ -193,7 +188,7 @@ impl Coordinator {
         trace: &Trace,
     ) -> BoxFuture<'static, Result<Vec<Applied>, Missing>> {
         let part = trace.part_of(host);
-        let (writes, deadline) = (Arc::clone(&group.mutations), group.recipients.deadline);
+        let (writes, deadline) = (Arc::clone(&group.mutations), group.deadline);
         if host == self.host_id() {
             let replica = Arc::clone(&self.replica);
             return async move {

@@ -187,6 +187,10 @@ impl SimulatedDisk {
 }
 
 impl Disk for SimulatedDisk {
+    fn takes_time(&self) -> bool {
+        false
+    }
+
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.running()?;
         let (parent, name) = split(path)?;

@@ -3,6 +3,7 @@
 
 use std::{
     fmt, io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -53,6 +54,10 @@ impl WatchedDisk {
 }
 
 impl Disk for WatchedDisk {
+    fn takes_time(&self) -> bool {
+        self.disk.takes_time()
+    }
+
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.change(|| self.disk.create(path)).map(|file| self.file(file))
     }
@@ -134,8 +139,8 @@ impl DiskFile for WatchedFile {
         self.disk.change(|| self.file.allocate(length_bytes))
     }
 
-    fn fill(&self, length_bytes: u64) -> io::Result<()> {
-        self.disk.change(|| self.file.fill(length_bytes))
+    fn fill(&self, range: Range<u64>) -> io::Result<()> {
+        self.disk.change(|| self.file.fill(range.clone()))
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -1,0 +1,134 @@
+//! Writes of several requests travel together when there are many, and none waits long for another.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use helenus_cluster::{
+    consistency::Consistency::{All, One, Quorum},
+    error::RequestError,
+    node::{Failure, WriteOutcome, WriteRequest},
+    time::{Timestamp, WallClock},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Cluster, put, write};
+
+/// More than a write ever waits for others.
+const A_WHILE: Duration = Duration::from_millis(5);
+
+fn puts(count: u32) -> Vec<WriteRequest> {
+    (0..count).map(|number| write(&format!("key {number}"), put("value"), Quorum)).collect()
+}
+
+/// Each a request of its own, all at once, by the first node.
+async fn at_once(cluster: &Cluster, requests: Vec<WriteRequest>) -> Vec<Result<WriteOutcome, Failure>> {
+    join_all(requests.into_iter().map(|request| cluster.node("n1").write(request))).await
+}
+
+/// How many messages with writes the first node has sent to another one.
+fn sent(cluster: &Cluster, to: &str) -> u64 {
+    cluster.network.writes_from("n1").get(to).copied().unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_come_while_others_are_under_way_share_a_message() {
+    let cluster = Cluster::of(3).await;
+
+    let outcomes = at_once(&cluster, puts(100)).await;
+
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert!((1..=2).contains(&sent(&cluster, "n2")), "{}", sent(&cluster, "n2"));
+    for number in [0, 50, 99] {
+        let read = cluster.get("n3", &format!("key {number}"), All).await;
+        assert_eq!(read, Ok(Some("value".to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_meets_no_other_goes_at_once_and_one_that_is_traced_goes_alone() {
+    let cluster = Cluster::of(3).await;
+    let mut traced = write("traced", put("value"), Quorum);
+    traced.options.trace = true;
+
+    let begun = Instant::now();
+    at_once(&cluster, puts(1)).await;
+    let alone = (begun.elapsed(), sent(&cluster, "n2"));
+    let mut requests = puts(10);
+    requests.push(traced);
+    let outcomes = at_once(&cluster, requests).await;
+
+    assert_eq!(alone, (Duration::from_millis(2), 1), "there and back");
+    assert_eq!(sent(&cluster, "n2"), 3, "that one, the ten, and the one that is traced");
+    let steps = &outcomes[10].as_ref().expect("all are alive").met.trace;
+    assert!(steps.iter().any(|step| step.what.contains("synced")), "{steps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_replica_holds_up_the_next_ones_for_a_moment_only() {
+    let cluster = Cluster::of(3).await;
+    cluster.pause("n3");
+    let of_all = |key: &str| write(key, put("value"), All);
+    let timeout = Duration::from_millis(500);
+    let first = async {
+        let mut request = of_all("first");
+        request.options.timeout = Some(timeout);
+        at_once(&cluster, vec![request]).await.remove(0)
+    };
+    let begun = Instant::now();
+
+    let (first, later) = tokio::join!(first, async {
+        sleep(Duration::from_millis(1)).await;
+        let mut request = of_all("later");
+        request.options.timeout = Some(timeout);
+        let others = tokio::join!(at_once(&cluster, vec![request]), async {
+            sleep(A_WHILE).await;
+            (sent(&cluster, "n2"), at_once(&cluster, puts(1)).await, begun.elapsed())
+        });
+        others.1
+    });
+
+    assert!(matches!(first, Err(Failure { error: RequestError::Timeout { .. }, .. })), "{first:?}");
+    let (messages, quorum, after) = later;
+    assert_eq!(messages, 2, "the later one did not wait for the first");
+    assert!(quorum[0].is_ok() && after < Duration::from_millis(10), "nor does another level wait: {after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_fill_a_message_wait_no_longer() {
+    let cluster = Cluster::of(3).await;
+    cluster.pause("n3");
+    let large = |number: u32| {
+        let mut request = write(&format!("large {number}"), put(&"v".repeat(20 << 10)), All);
+        request.options.timeout = Some(Duration::from_millis(500));
+        request
+    };
+
+    let (_, (messages, after)) = tokio::join!(at_once(&cluster, (0..20).map(large).collect()), async {
+        let begun = Instant::now();
+        sleep(Duration::from_millis(1)).await;
+        (sent(&cluster, "n2"), begun.elapsed())
+    });
+
+    // Two of them fill a message.
+    assert!(messages >= 9 && after <= Duration::from_millis(2), "{messages} after {after:?}");
+    for number in 0..20 {
+        let read = cluster.get("n2", &format!("large {number}"), One).await.expect("it is alive");
+        assert_eq!(read.map(|value| value.len()), Some(20 << 10), "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_has_an_outcome_of_its_own() {
+    let cluster = Cluster::of(3).await;
+    cluster.machines["n3"].clock.run_behind_by(Duration::from_secs(30));
+    let mut requests = puts(5);
+    let ahead = cluster.machines["n1"].clock.now().0 + 50_000_000;
+    requests.iter_mut().for_each(|request| request.options.consistency = Some(All));
+    requests[4].timestamp = Some(Timestamp(ahead));
+
+    let outcomes = at_once(&cluster, requests).await;
+
+    assert_eq!(sent(&cluster, "n3"), 1);
+    assert!(outcomes[..4].iter().all(Result::is_ok), "{outcomes:?}");
+    assert!(matches!(outcomes[4], Err(Failure { error: RequestError::Failed { .. }, .. })), "{outcomes:?}");
+}
