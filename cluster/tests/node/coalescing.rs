@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     error::RequestError,
-    node::{Failure, WriteOutcome, WriteRequest},
+    node::{Failure, WriteOutcome, WriteRequest, in_order},
     time::{Timestamp, WallClock},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Cluster, put, write};
 
@@ -42,6 +42,89 @@ async fn requests_that_come_while_others_are_under_way_share_a_message() {
         let read = cluster.get("n3", &format!("key {number}"), All).await;
         assert_eq!(read, Ok(Some("value".to_owned())));
     }
+}
+
+/// One request after the other, each so long after the one before.
+async fn one_by_one(
+    cluster: &Cluster,
+    requests: Vec<WriteRequest>,
+    apart: Duration,
+) -> Vec<Result<WriteOutcome, Failure>> {
+    let write = async |(number, request): (u32, WriteRequest)| {
+        sleep(apart * number).await;
+        cluster.node("n1").write(request).await
+    };
+    join_all((0..).zip(requests).map(write)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_come_one_by_one_wait_for_the_round_that_is_under_way() {
+    let cluster = Cluster::of(3).await;
+    let begun = Instant::now();
+
+    // The first is answered after two milliseconds; the others come before.
+    let outcomes = one_by_one(&cluster, puts(20), Duration::from_micros(90)).await;
+
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(sent(&cluster, "n2"), 2, "the first, and all others");
+    assert!(begun.elapsed() <= Duration::from_millis(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_write_and_a_batch_travel_together_and_each_is_told_of_its_own() {
+    let cluster = Cluster::of(3).await;
+    let node = cluster.node("n1");
+    let alone = |key: &str| node.write(write(key, put("value"), Quorum));
+    at_once(&cluster, puts(1)).await;
+    let before = sent(&cluster, "n2");
+
+    let batch = in_order(node.write_batch(puts(30)));
+    let (first, batch, last) = tokio::join!(alone("first"), batch, alone("last"));
+
+    assert!(first.is_ok() && last.is_ok() && batch.len() == 30 && batch.iter().all(Result::is_ok));
+    assert_eq!(sent(&cluster, "n2") - before, 1);
+    let stamps: Vec<_> = batch.iter().map(|done| done.as_ref().map(|done| done.timestamp)).collect();
+    for (number, stamp) in stamps.into_iter().enumerate() {
+        let read = cluster.read("n3", &format!("key {number}"), All).await.expect("all are alive");
+        assert_eq!(read.record.map(|record| record.timestamp).ok_or(()), stamp.map_err(drop), "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_client_hangs_up_while_it_waits_is_sent_all_the_same() {
+    let cluster = Cluster::of(3).await;
+    let node = cluster.node("n1");
+
+    tokio::join!(node.write(puts(1).remove(0)).map(drop), async {
+        sleep(Duration::from_micros(500)).await;
+        let hangs_up = timeout(Duration::from_micros(500), node.write(write("late", put("value"), Quorum)));
+        assert!(hangs_up.await.is_err(), "it had no answer yet");
+    });
+
+    sleep(A_WHILE).await;
+    assert_eq!(cluster.get("n3", "late", All).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_hangs_does_not_keep_those_from_their_reply_that_travel_with_it() {
+    let cluster = Cluster::of(3).await;
+    // What n1 accepts is too far ahead of n2's clock, and n3 is silent.
+    cluster.machines["n2"].clock.run_behind_by(Duration::from_secs(30));
+    cluster.pause("n3");
+    let ahead = cluster.machines["n1"].clock.now().0 + 50_000_000;
+    let mut refused = write("refused", put("value"), Quorum);
+    refused.timestamp = Some(Timestamp(ahead));
+    let node = cluster.node("n1");
+    let begun = Instant::now();
+
+    let (others, refused) =
+        tokio::join!(async { (at_once(&cluster, puts(5)).await, begun.elapsed()) }, async {
+            (node.write(refused).await, begun.elapsed())
+        },);
+
+    assert_eq!(sent(&cluster, "n2"), 1, "in one message");
+    assert!(others.0.iter().all(Result::is_ok) && others.1 < Duration::from_millis(10), "{others:?}");
+    assert!(refused.0.is_err() && refused.1 > Duration::from_secs(1), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]

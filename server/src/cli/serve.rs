@@ -347,6 +347,7 @@ impl RunningNode {
         coordinator::leave(&self.node, &self.peers, &self.transport, end).await;
         let (engine, background) = (self.engine, self.background);
         tokio::task::spawn_blocking(move || {
+            engine.hurry();
             // The next start has less to replay. What could not be written is in the log.
             if let Err(error) = flush(&engine) {
                 tracing::warn!(%error, "what is in memory could not be written to SSTables");

@@ -68,7 +68,7 @@ pub(crate) fn create(
         let file = create_afresh(disk, temporary).map_err(|e| ("create", e))?;
         file.allocate(birth.length).map_err(|e| ("allocate", e))?;
         if let Some(is_urgent) = filled {
-            fill(disk, &*file, birth.length, is_urgent).map_err(|e| ("write", e))?;
+            fill(disk, &*file, birth.length, is_urgent)?;
         }
         file.write_all_at(&contents, 0).map_err(|e| ("write", e))?;
         Ok(file)
@@ -76,12 +76,17 @@ pub(crate) fn create(
 }
 
 /// Writes zeros, little by little unless it is urgent: then the disk gets them little by little as well.
-fn fill(disk: &dyn Disk, file: &dyn DiskFile, length: u64, is_urgent: Urgency<'_>) -> std::io::Result<()> {
+fn fill(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    length: u64,
+    is_urgent: Urgency<'_>,
+) -> Result<(), (&'static str, std::io::Error)> {
     let mut leisure = Leisure::begin(disk, is_urgent);
     for start in (0..length).step_by(FILLED_AT_ONCE) {
-        file.fill(start..length.min(start + FILLED_AT_ONCE as u64))?;
+        file.fill(start..length.min(start + FILLED_AT_ONCE as u64)).map_err(|e| ("write", e))?;
         if leisure.is_due() {
-            file.sync_data()?;
+            file.sync_data().map_err(|e| ("sync", e))?;
             leisure.rest();
         }
     }

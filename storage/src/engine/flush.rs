@@ -24,8 +24,8 @@ use crate::{
     tree::{Switched, Tree},
 };
 
-/// After so many records a flush looks at the clock.
-const RECORDS_BETWEEN_LOOKS: usize = 32;
+/// After so much of an SSTable a flush looks at the clock.
+const BYTES_BETWEEN_LOOKS: u64 = 16 << 10;
 
 impl Engine {
     /// Flushes one memtable.
@@ -59,10 +59,14 @@ impl Engine {
             let mut key = Vec::new();
             let is_urgent = || self.is_flush_urgent();
             let mut leisure = Leisure::begin(&*self.disk, &is_urgent);
-            for (number, entry) in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)).enumerate() {
-                if number % RECORDS_BETWEEN_LOOKS == 0 && leisure.is_due() {
-                    writer.sync_so_far()?;
-                    leisure.rest();
+            let mut next_look = 0;
+            for entry in oldest.memtable.range((Bound::Unbounded, Bound::Unbounded)) {
+                if writer.bytes() >= next_look {
+                    next_look = writer.bytes() + BYTES_BETWEEN_LOOKS;
+                    if leisure.is_due() {
+                        writer.sync_so_far()?;
+                        leisure.rest();
+                    }
                 }
                 let Some(record) = entry.record() else { continue };
                 key.clear();
@@ -94,12 +98,19 @@ impl Engine {
         Ok(StepOutcome::Worked)
     }
 
-    /// Whether somebody waits for the end of a flush, or soon will.
+    /// Somebody waits for flushes, until the answer is dropped.
+    pub(super) fn await_flushes(&self) -> Arc<()> {
+        Arc::clone(&self.flushes_awaited)
+    }
+
+    /// Whether somebody waits for the end of a flush, or soon will: since memory or the log is filling up, or another
+    /// memtable is waiting behind this one.
     fn is_flush_urgent(&self) -> bool {
         let waiting = || self.trees.load().values().map(|tree| tree.view().switched.len()).sum::<usize>();
         self.is_ending.load(Ordering::Relaxed)
-            || self.is_half_used()
+            || Arc::strong_count(&self.flushes_awaited) > 1
             || !self.awaited.lock().is_empty()
+            || self.is_half_used()
             || self.pressure() != Pressure::None
             || waiting() > 1
     }
@@ -267,5 +278,63 @@ impl AwaitedFlush {
 impl Drop for AwaitedFlush {
     fn drop(&mut self) {
         self.outcome.resolve(Err(Error::Closed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::SimulatedDisk,
+        options::Options,
+        record::{Mutation, Record},
+    };
+
+    const TABLE: TableId = TableId(1024);
+
+    fn engine() -> Engine {
+        let options =
+            Options { segment_bytes: 1 << 20, memtable_total_bytes: 256 << 10, ..Options::default() };
+        let engine = Engine::open(Arc::new(SimulatedDisk::new(1)), Path::new("/data"), options);
+        let engine = engine.expect("an empty disk");
+        engine.create_table(TABLE).expect("a sound disk");
+        engine
+    }
+
+    fn write(engine: &Engine, key: &'static str, bytes: usize) {
+        let mutation = Mutation::single(key, Record::plain(crate::Timestamp(1), vec![0; bytes]));
+        let _applied = engine.apply(TABLE, mutation).expect("room");
+        engine.step(Step::Commit).expect("a sound disk");
+    }
+
+    #[test]
+    fn a_flush_is_urgent_while_somebody_waits_for_it() {
+        let engine = engine();
+        write(&engine, "key", 100);
+        engine.switch_memtables().expect("a sound disk");
+        assert!(!engine.is_flush_urgent());
+
+        let awaited = engine.await_flushes();
+        assert!(engine.is_flush_urgent());
+        drop(awaited);
+        assert!(!engine.is_flush_urgent());
+        engine.hurry();
+        assert!(engine.is_flush_urgent());
+    }
+
+    #[test]
+    fn a_flush_is_urgent_if_another_one_waits_behind_it_or_memory_fills_up() {
+        let engine = engine();
+        write(&engine, "first", 100);
+        engine.switch_memtables().expect("a sound disk");
+        assert!(!engine.is_flush_urgent());
+        write(&engine, "second", 100);
+        engine.switch_memtables().expect("a sound disk");
+        assert!(engine.is_flush_urgent());
+
+        while engine.step(Step::Flush).expect("a sound disk") == StepOutcome::Worked {}
+        assert!(!engine.is_flush_urgent());
+        write(&engine, "large", 140 << 10);
+        assert!(engine.is_flush_urgent());
     }
 }

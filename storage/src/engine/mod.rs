@@ -191,6 +191,8 @@ pub struct Engine {
     memtable_bytes: Arc<AtomicUsize>,
     /// Whether a switched memtable waits for its flush.
     is_flush_due: AtomicBool,
+    /// Those who wait for flushes, as long as they do.
+    flushes_awaited: Arc<()>,
     /// Whether it is about to be closed.
     is_ending: AtomicBool,
     /// Those who wait for a table to be in SSTables.
@@ -243,6 +245,7 @@ impl Engine {
             spares: Mutex::default(),
             committing: Mutex::default(),
             is_flush_due: AtomicBool::new(false),
+            flushes_awaited: Arc::default(),
             is_ending: AtomicBool::new(false),
             awaited: Mutex::default(),
             room: Room::default(),

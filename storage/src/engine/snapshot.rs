@@ -24,6 +24,7 @@ impl Engine {
         self.begin()?;
         let (number, state) = {
             // Nobody else flushes until the files are linked: the other half of a later batch would not be among them.
+            let _awaited = self.await_flushes();
             let flushing = self.flushing.lock();
             self.flush_all(&flushing)?;
             // Files leave the manifest before they are removed: while nothing leaves it, all it lists is there.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Under load most of what a small write costs is not its bytes but the messages, wake-ups and syncs on its way. So writes
-//! with the same replicas and level that come while others are under way wait for those and go together then, as the commits
+//! of one table with the same replicas and level that come while others are under way wait for those and go together then, as the commits
 //! of a database share a write of its log (group commit: DeWitt et al., Implementation Techniques for Main Memory Database
 //! Systems, 1984, on recovery). A write that meets no other waits for nothing. A replica that is slow or silent holds up
 //! those behind it no longer than [`LONGEST_WAIT`]: then their round begins beside the other.
@@ -16,10 +16,12 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
 
+use helenus_storage::TableId;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, oneshot},
@@ -65,11 +67,15 @@ pub(super) struct Round {
     pub(super) callers: Callers,
 }
 
-/// Who waits for a round, each with how many of the writes are its, in their order.
-pub(super) struct Callers(Vec<(usize, Caller)>);
+/// Who waits for a round and is not told yet, each with the numbers of its writes.
+pub(super) struct Callers {
+    waiting: Vec<(Range<usize>, Caller)>,
+    /// What those hold who are told.
+    held: Vec<Arc<OwnedSemaphorePermit>>,
+}
 
-/// The writes that wait for the round before them, by what they have in common; an entry for each under way. Bounded by the
-/// requests that are let in.
+/// The writes that wait for the round before them, by what they have in common. There is an entry as long as a task sees to
+/// it that they are sent. Bounded by the requests that are let in.
 #[derive(Debug, Default)]
 pub(super) struct Rounds(Mutex<BTreeMap<Common, Queue>>);
 
@@ -77,7 +83,9 @@ pub(super) struct Rounds(Mutex<BTreeMap<Common, Queue>>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Common {
     recipients: Recipients,
-    /// So that none waits for what only another one needs.
+    /// So that none waits while a replica learns of a table that only another one needs.
+    table: TableId,
+    /// So that none waits for acknowledgements that only another one needs.
     level: Consistency,
 }
 
@@ -86,46 +94,79 @@ struct Common {
 struct Queue {
     parcels: VecDeque<Parcel>,
     bytes: usize,
-    /// Rung when they fill a message.
+    /// Rung when they fill a message, before the next round is sent.
     is_full: Arc<Notify>,
+}
+
+/// Sees to it that what waits is sent, or at least not left behind if the task ends that should send it: then the callers
+/// are told that nobody knows.
+struct Duty {
+    coordinator: Arc<Coordinator>,
+    common: Common,
+    is_done: bool,
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.coordinator.rounds.0.lock().remove(&self.common);
+        }
+    }
 }
 
 impl Coordinator {
     /// Sends a group: at once, or with others after the round that is under way to the same replicas. A request that is
-    /// traced goes alone, so that its steps are its own, and so does a batch with several levels.
+    /// traced goes alone, so that its steps are its own; and so does one that fills half a message, since there is little
+    /// left to save, and a batch with several tables or levels.
     pub(super) fn post(self: &Arc<Self>, parcel: Parcel) {
-        let is_traced = parcel.caller.trace.request().is_traced;
-        let Some(level) = parcel.group.level().filter(|_| !is_traced) else {
+        let goes_alone = parcel.caller.trace.request().is_traced || parcel.group.bytes >= MESSAGE_BYTES / 2;
+        let Some((table, level)) = parcel.group.table_and_level().filter(|_| !goes_alone) else {
             self.tasks.spawn_on(Arc::clone(self).carry_out(Round::of(parcel), None), &self.runtime);
             return;
         };
-        let common = Common { recipients: parcel.group.recipients.clone(), level };
+        let common = Common { recipients: parcel.group.recipients.clone(), table, level };
         if self.rounds.add(&common, parcel) {
-            self.tasks.spawn_on(Arc::clone(self).send_rounds(common), &self.runtime);
+            let duty = Duty { coordinator: Arc::clone(self), common, is_done: false };
+            self.tasks.spawn_on(Self::send_rounds(duty), &self.runtime);
         }
     }
 
     /// Sends what waits, and what comes meanwhile, until nothing is left.
-    async fn send_rounds(self: Arc<Self>, of: Common) {
-        let longest_wait = LONGEST_WAIT.min(of.recipients.timeout / WAITING_PART);
+    async fn send_rounds(mut duty: Duty) {
+        let longest_wait = LONGEST_WAIT.min(duty.common.recipients.timeout / WAITING_PART);
+        let mut has_more = false;
         loop {
-            for _ in 0..TURNS_FOR_OTHERS {
+            // What fills a message is not held up for what might come.
+            for _ in 0..if has_more { 0 } else { TURNS_FOR_OTHERS } {
                 yield_now().await;
             }
-            let Some((round, is_full)) = self.rounds.next(&of) else { break };
+            let Some(Next { round, is_full }) = duty.coordinator.rounds.next(&duty.common) else { break };
             let (begun, over) = oneshot::channel();
-            self.tasks.spawn_on(Arc::clone(&self).carry_out(round, Some(begun)), &self.runtime);
-            tokio::select! {
-                _ = over => {}
+            let coordinator = &duty.coordinator;
+            let sent = Arc::clone(coordinator).carry_out(round, Some(begun));
+            coordinator.tasks.spawn_on(sent, &coordinator.runtime);
+            has_more = tokio::select! {
+                biased;
                 () = is_full.notified() => {
                     helenus_storage::sometimes!("writes filled a message while they waited");
+                    true
                 }
+                _ = over => false,
                 () = sleep(longest_wait) => {
                     helenus_storage::sometimes!("writes waited for others no longer");
+                    false
                 }
-            }
+            };
         }
+        duty.is_done = true;
     }
+}
+
+/// A round that is to be sent.
+struct Next {
+    round: Round,
+    /// Rung when those that wait behind it fill another.
+    is_full: Arc<Notify>,
 }
 
 impl Rounds {
@@ -141,16 +182,15 @@ impl Rounds {
         true
     }
 
-    /// The next round, with what is rung when those that still wait fill another; if there is none, none is under way any
-    /// more.
-    fn next(&self, of: &Common) -> Option<(Round, Arc<Notify>)> {
+    /// The next round; if nothing waits, whoever comes next has to see to itself.
+    fn next(&self, of: &Common) -> Option<Next> {
         let mut queues = self.0.lock();
         let queue = queues.get_mut(of)?;
         let Some(round) = queue.pop() else {
             queues.remove(of);
             return None;
         };
-        Some((round, Arc::clone(&queue.is_full)))
+        Some(Next { round, is_full: Arc::clone(&queue.is_full) })
     }
 }
 
@@ -171,6 +211,7 @@ impl Queue {
             }
         }
         self.bytes -= round.group.bytes;
+        self.is_full = Arc::default();
         self.ring();
         Some(round)
     }
@@ -184,36 +225,62 @@ impl Queue {
 
 impl Round {
     fn of(Parcel { group, caller }: Parcel) -> Self {
-        Self { trace: caller.trace.clone(), callers: Callers(vec![(group.writes.len(), caller)]), group }
+        let callers = Callers { waiting: vec![(0..group.writes.len(), caller)], held: Vec::new() };
+        Self { trace: callers.waiting[0].1.trace.clone(), callers, group }
     }
 
-    /// Takes one more along; gives it back if the message has no room for it.
+    /// Takes one more along; gives it back if the message has no room for it, or if one of them would be given less time
+    /// than it has.
     fn join(&mut self, Parcel { group, caller }: Parcel) -> Option<Parcel> {
-        let count = group.writes.len();
+        let (one, other) = (self.group.deadline, group.deadline);
+        let apart = one.max(other) - one.min(other);
+        if apart > group.recipients.timeout / WAITING_PART {
+            helenus_storage::sometimes!("writes with different deadlines travelled apart");
+            return Some(Parcel { group, caller });
+        }
+        let start = self.group.writes.len();
         if let Some(group) = self.group.join(group) {
             return Some(Parcel { group, caller });
         }
         helenus_storage::sometimes!("writes of several requests travelled together");
-        self.callers.0.push((count, caller));
+        self.callers.waiting.push((start..self.group.writes.len(), caller));
         None
     }
 }
 
 impl Callers {
-    /// Tells each what came of its writes. Answers what they hold until nothing of the round is theirs any more.
-    pub(super) fn tell(self, outcomes: Vec<Outcome>, of_round: &Trace) -> Vec<Arc<OwnedSemaphorePermit>> {
-        let mut outcomes = outcomes.into_iter();
-        let tell = |(count, Caller { trace, permit, reply }): (usize, Caller)| {
-            if trace.request() != of_round.request() {
-                trace.note(|| format!("travelled with request {}", of_round.request()));
-            }
-            // A client that has hung up does not hear it.
-            if reply.send(told(outcomes.by_ref().take(count).collect(), &trace)).is_err() {
-                helenus_storage::sometimes!("a client had hung up");
-            }
-            permit
-        };
-        self.0.into_iter().map(tell).collect()
+    /// Tells those for whom all is known already what came of their writes, so that they do not wait for others.
+    pub(super) fn tell_early(&mut self, group: &Group, of_round: &Trace) {
+        if self.waiting.len() < 2 {
+            return;
+        }
+        let is_ready = |(writes, _): &mut (Range<usize>, Caller)| group.needs_nothing_more(writes.clone());
+        for (writes, caller) in self.waiting.extract_if(.., is_ready) {
+            let outcomes = writes.map(|number| group.outcome(number, None)).collect();
+            self.held.push(caller.tell(outcomes, of_round));
+        }
+    }
+
+    /// Tells the others, of the outcomes of all. Answers what they all hold until nothing of the round is theirs any more.
+    pub(super) fn tell(mut self, outcomes: &[Outcome], of_round: &Trace) -> Vec<Arc<OwnedSemaphorePermit>> {
+        for (writes, caller) in self.waiting {
+            self.held.push(caller.tell(outcomes[writes].to_vec(), of_round));
+        }
+        self.held
+    }
+}
+
+impl Caller {
+    fn tell(self, outcomes: Vec<Outcome>, of_round: &Trace) -> Arc<OwnedSemaphorePermit> {
+        let Self { trace, permit, reply } = self;
+        if trace.request() != of_round.request() {
+            trace.note(|| format!("travelled with request {}", of_round.request()));
+        }
+        // A client that has hung up does not hear it.
+        if reply.send(told(outcomes, &trace)).is_err() {
+            helenus_storage::sometimes!("a client had hung up");
+        }
+        permit
     }
 }
 

@@ -6,7 +6,7 @@
 //!            └─ nothing ─────────────────────────────── replica       (a hint in the end)
 //! ```
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
 use helenus_storage::{Mutation, TableId};
 use tokio::time::Instant;
@@ -218,10 +218,22 @@ impl Group {
         None
     }
 
-    /// The level of all, if it is one.
-    pub(super) fn level(&self) -> Option<Consistency> {
-        let (first, others) = self.writes.split_first()?;
-        others.iter().all(|other| other.level == first.level).then_some(first.level)
+    /// The table and level of all, if they are the same.
+    pub(super) fn table_and_level(&self) -> Option<(TableId, Consistency)> {
+        let of_each =
+            || self.mutations.iter().map(|(table, _)| *table).zip(self.writes.iter().map(|one| one.level));
+        let first = of_each().next()?;
+        of_each().all(|other| other == first).then_some(first)
+    }
+
+    /// Whether these writes can be told what came of them, whatever comes of the others: each has its verdict, and needs
+    /// no hint first.
+    pub(super) fn needs_nothing_more(&self, writes: Range<usize>) -> bool {
+        self.writes[writes].iter().all(|write| match write.quorum.verdict() {
+            Verdict::Pending => false,
+            Verdict::Reached { .. } => self.recipients.dead.is_empty() && write.failed.is_empty(),
+            _ => !write.needs_hint(),
+        })
     }
 
     /// What to tell the client of each; what `settled` says of some, see [`Write::outcome`].
@@ -229,9 +241,14 @@ impl Group {
         &self,
         settled: impl Fn(usize, &Write) -> Option<Result<(), RequestError>>,
     ) -> Vec<Outcome> {
-        let timeout = self.recipients.timeout;
-        let outcome = |(number, write): (usize, &Write)| write.outcome(timeout, settled(number, write));
-        self.writes.iter().enumerate().map(outcome).collect()
+        (0..self.writes.len())
+            .map(|number| self.outcome(number, settled(number, &self.writes[number])))
+            .collect()
+    }
+
+    /// Likewise, of one.
+    pub(super) fn outcome(&self, number: usize, settled: Option<Result<(), RequestError>>) -> Outcome {
+        self.writes[number].outcome(self.recipients.timeout, settled)
     }
 
     /// The newest of the timestamps.

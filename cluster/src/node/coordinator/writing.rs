@@ -42,10 +42,10 @@ impl Coordinator {
     /// Sends a group to all its live replicas, replies as soon as the outcome of each write is known, and goes on until
     /// the last replica has answered or the deadline has passed. `over` is dropped with the reply.
     pub(super) async fn carry_out(self: Arc<Self>, round: Round, over: Option<oneshot::Sender<()>>) {
-        let Round { mut group, trace, callers } = round;
+        let Round { mut group, trace, mut callers } = round;
         if let Err(unsaved) = self.save_before_sending(&mut group).await {
             helenus_storage::sometimes!("what a write must save first was not saved");
-            callers.tell(unsaved, &trace);
+            callers.tell(&unsaved, &trace);
             return;
         }
         let made_at = self.clock.now_of_ages();
@@ -54,7 +54,10 @@ impl Coordinator {
         let mut fan_out = self.send(&group, &trace).await;
         while group.is_pending() {
             match fan_out.next().await {
-                Some(answer) => group.hear(answer, &trace),
+                Some(answer) => {
+                    group.hear(answer, &trace);
+                    callers.tell_early(&group, &trace);
+                }
                 None => {
                     helenus_storage::sometimes!("a write met its deadline");
                     group.on_deadline();
@@ -62,9 +65,10 @@ impl Coordinator {
             }
         }
         let outcomes = self.outcomes(&mut group, made_at, kept, &trace).await;
-        let held = callers.tell(outcomes, &trace);
+        let held = callers.tell(&outcomes, &trace);
         drop(over);
-        let Ok(_late) = self.late.try_acquire() else {
+        let places = u32::try_from(held.len()).unwrap_or(u32::MAX);
+        let Ok(_late) = self.late.try_acquire_many(places) else {
             helenus_storage::sometimes!("late replicas were not awaited");
             self.keep_hints(group.missed_by_live(made_at)).count().await;
             return;
