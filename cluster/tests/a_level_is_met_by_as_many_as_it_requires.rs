@@ -405,6 +405,16 @@ fn error_answers_are_a_failure_unless_some_replica_was_silent() {
 }
 
 #[test]
+fn where_nobody_could_be_asked_there_is_silence_and_no_error_answer() {
+    let mut write = WriteQuorum::new(block_for(Any, 1), [dead(1, "dc1")]).expect("a hint may satisfy it");
+    write.on_deadline();
+
+    let error = write.error(Duration::from_secs(2));
+
+    assert!(matches!(error, RequestError::Timeout { received: 0, silent: 0, lost: 0, .. }), "{error:?}");
+}
+
+#[test]
 fn an_error_says_in_time_only_if_time_ran_out() {
     let words = |told: &dyn Fn(&mut WriteQuorum)| {
         let mut write = quorum_of_three();

@@ -236,7 +236,8 @@ impl Tally {
         let (required, received) = (self.required(), self.counted(is_answered));
         let shortages = told(self.shortages(is_answered));
         match self.verdict() {
-            Verdict::OutOfReach { silent: false } => {
+            // Where nobody could be asked, at level `any`, nobody has said no either.
+            Verdict::OutOfReach { silent: false } if self.has_candidates() => {
                 RequestError::Failed { level, required, received, failures: self.errors(), shortages }
             }
             _ => {

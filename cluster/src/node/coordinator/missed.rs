@@ -131,12 +131,7 @@ impl Coordinator {
         let Some(kept) = kept else {
             let mut quorum = quorum.clone();
             quorum.on_deadline();
-            return Err(if quorum.was_sent() {
-                quorum.error(timeout)
-            } else {
-                let (received, silent, lost) = (0, 0, 0);
-                RequestError::Timeout { level, required, received, silent, lost, timeout, shortages }
-            });
+            return Err(quorum.error(timeout));
         };
         if kept.iter().any(|kept| kept.outcome.is_ok()) {
             helenus_storage::sometimes!("a write at level any was satisfied by a hint");
