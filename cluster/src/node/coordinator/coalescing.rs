@@ -8,10 +8,10 @@
 //! ```
 //!
 //! Under load most of what a small write costs is not its bytes but the messages, wake-ups and syncs on its way. So writes
-//! of one table with the same replicas and level that come while others are under way wait for those and go together then, as the commits
-//! of a database share a write of its log (group commit: DeWitt et al., Implementation Techniques for Main Memory Database
-//! Systems, 1984, on recovery). A write that meets no other waits for nothing. A replica that is slow or silent holds up
-//! those behind it no longer than [`LONGEST_WAIT`]: then their round begins beside the other.
+//! of one table with the same replicas and level that come while others are under way wait for those and go together then,
+//! as the commits of a database share a write of its log (group commit: DeWitt et al., Implementation Techniques for Main
+//! Memory Database Systems, 1984, on recovery). A write that meets no other waits for nothing. A replica that is slow or
+//! silent holds up those behind it no longer than [`LONGEST_WAIT`]: then their round begins beside the other.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -170,8 +170,7 @@ struct Next {
 }
 
 impl Rounds {
-    /// Has a group wait for its turn; says whether the caller has to see to it that there is one, since no round is under
-    /// way.
+    /// Has a group wait for its turn; says whether the caller has to see to it that there is one, since no task does.
     fn add(&self, common: &Common, parcel: Parcel) -> bool {
         let mut queues = self.0.lock();
         if let Some(queue) = queues.get_mut(common) {
