@@ -181,15 +181,16 @@ impl DiskFile for OsFile {
         }
     }
 
-    // What was reserved and never written is marked so in the file system's tree, and each sync of a
-    // write to it has to wait for a change of that mark to be journalled: milliseconds instead of microseconds. Page
-    // by page, since ext4 keeps what is written with one call as one piece of its cache, and every small write into
-    // a large piece walks through all blocks of it.
+    // What was reserved and never written is marked so in the file system's tree, and each sync of a write to it has to
+    // wait for a change of that mark to be journalled: milliseconds instead of microseconds. Where ext4 keeps what was
+    // written with one call as one piece of its cache, each small write into a piece walks through all its blocks: after
+    // pieces of a mebibyte a group takes a tenth more processor time than after these, while pages take 3.5 times as much
+    // to fill (Linux 6.18).
     fn fill(&self, range: Range<u64>) -> io::Result<()> {
-        const PAGE: u64 = 4096;
-        for offset in range.clone().step_by(PAGE as usize) {
-            let count = (range.end - offset).min(PAGE) as usize;
-            self.file.write_all_at(&[0; PAGE as usize][..count], offset)?;
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        for offset in range.clone().step_by(ZEROS.len()) {
+            let count = (range.end - offset).min(ZEROS.len() as u64) as usize;
+            self.file.write_all_at(&ZEROS[..count], offset)?;
         }
         Ok(())
     }
