@@ -9,7 +9,10 @@ use helenus_cluster::{
     node::{Failure, WriteOutcome, WriteRequest, in_order},
     time::{Timestamp, WallClock},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::support::{Cluster, put, write};
 
@@ -68,6 +71,87 @@ async fn those_that_come_one_by_one_wait_for_the_round_that_is_under_way() {
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!(sent(&cluster, "n2"), 2, "the first, and all others");
     assert!(begun.elapsed() <= Duration::from_millis(5), "{:?}", begun.elapsed());
+}
+
+/// Clients that each write, and again as soon as they have heard of it and others had so many turns.
+async fn twice(cluster: &Cluster, requests: Vec<WriteRequest>, turns: impl Fn(u32) -> u32) -> Duration {
+    let node = cluster.node("n1");
+    let begun = Instant::now();
+    let client = async |number: u32, request: WriteRequest| {
+        assert!(node.write(request.clone()).await.is_ok());
+        for _ in 0..turns(number) {
+            yield_now().await;
+        }
+        assert!(node.write(request).await.is_ok());
+    };
+    join_all((0..).zip(requests).map(|(number, request)| client(number, request))).await;
+    begun.elapsed()
+}
+
+/// There and back, twice.
+const TWO_ROUNDS: Duration = Duration::from_millis(4);
+
+#[tokio::test(start_paused = true)]
+async fn a_round_waits_for_most_of_those_who_went_before() {
+    let cluster = Cluster::of(3).await;
+
+    let elapsed = twice(&cluster, puts(8), |number| if number < 6 { number * 20 } else { 100 }).await;
+
+    assert_eq!(
+        (sent(&cluster, "n2"), elapsed),
+        (2, TWO_ROUNDS),
+        "eight, and eight as soon as six of them had come"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_come_again_do_not_wait_for_a_few_who_do_not() {
+    let cluster = Cluster::of(3).await;
+
+    let (elapsed, _) = tokio::join!(twice(&cluster, puts(3), |_| 1), at_once(&cluster, puts(1)));
+
+    assert_eq!((sent(&cluster, "n2"), elapsed), (2, TWO_ROUNDS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_do_they_wait_long_for_the_most() {
+    let cluster = Cluster::of(3).await;
+
+    let (elapsed, _) = tokio::join!(twice(&cluster, puts(3), |_| 1), at_once(&cluster, puts(10)));
+
+    assert_eq!((sent(&cluster, "n2"), elapsed), (2, TWO_ROUNDS + Duration::from_millis(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_at_all_with_a_timeout_so_short_that_it_would_matter() {
+    let cluster = Cluster::of(3).await;
+    let hasty = |mut request: WriteRequest| {
+        request.options.timeout = Some(Duration::from_millis(20));
+        request
+    };
+    let (three, ten) = (puts(3).into_iter().map(hasty).collect(), puts(10).into_iter().map(hasty).collect());
+
+    let (elapsed, _) = tokio::join!(twice(&cluster, three, |_| 1), at_once(&cluster, ten));
+
+    assert_eq!((sent(&cluster, "n2"), elapsed), (2, TWO_ROUNDS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_with_a_full_message() {
+    let cluster = Cluster::of(3).await;
+    let (node, begun) = (cluster.node("n1"), Instant::now());
+    let large = async |key: &str| {
+        assert!(node.write(write(key, put("small"), Quorum)).await.is_ok());
+        assert!(node.write(write(key, put(&"v".repeat(20 << 10)), Quorum)).await.is_ok());
+        begun.elapsed()
+    };
+
+    // Two fit a message, and the third fills it.
+    let (one, two, three, _) = tokio::join!(large("1"), large("2"), large("3"), at_once(&cluster, puts(10)));
+
+    let mut elapsed = [one, two, three];
+    elapsed.sort();
+    assert_eq!(elapsed[..2], [TWO_ROUNDS; 2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,15 +3,18 @@
 //! ```text
 //!   planned ──> is a round to these replicas under way?
 //!                 ├─ no ────────────────────────────────────> a round ──> a reply to each caller
-//!                 └─ yes: wait until it is over, until the        ▲
-//!                    waiting ones fill a message, or LONGEST_WAIT ┘
+//!                 └─ yes: wait until it is over and most of as    ▲
+//!                    many have come as it had, until they fill a  │
+//!                    message, or LONGEST_WAIT since it was sent ──┘
 //! ```
 //!
 //! Under load most of what a small write costs is not its bytes but the messages, wake-ups and syncs on its way. So writes
 //! of one table with the same replicas and level that come while others are under way wait for those and go together then,
 //! as the commits of a database share a write of its log (group commit: DeWitt et al., Implementation Techniques for Main
-//! Memory Database Systems, 1984, on recovery). A write that meets no other waits for nothing. A replica that is slow or
-//! silent holds up those behind it no longer than [`LONGEST_WAIT`]: then their round begins beside the other.
+//! Memory Database Systems, 1984, on recovery). Those who heard of a round together come again soon, but one by one: if the
+//! first of them did not wait for the others, rounds would become small and dear. A write that comes when no round was sent
+//! for [`LONGEST_WAIT`] waits for nothing. A replica that is slow or silent holds up those behind a round no longer than
+//! that either: then theirs begins beside it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,7 +29,7 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, oneshot},
     task::yield_now,
-    time::sleep,
+    time::timeout,
 };
 
 use super::{
@@ -37,7 +40,7 @@ use super::{
 };
 use crate::consistency::Consistency;
 
-/// How long writes wait for a round that was sent before them; of a short timeout no more than [`WAITING_PART`].
+/// How long after a round was sent those behind it wait at most; of a short timeout no more than [`WAITING_PART`].
 const LONGEST_WAIT: Duration = Duration::from_millis(3);
 /// How often other tasks have their turn before a round is sent: so requests that have arrived go with it, and where there
 /// are none it costs microseconds.
@@ -94,8 +97,10 @@ struct Common {
 struct Queue {
     parcels: VecDeque<Parcel>,
     bytes: usize,
-    /// Rung when they fill a message, before the next round is sent.
-    is_full: Arc<Notify>,
+    /// So many requests are worth a round; no number of them while one is under way.
+    enough: usize,
+    /// Rung when they are worth a round.
+    is_due: Arc<Notify>,
 }
 
 /// Sees to it that what waits is sent, or at least not left behind if the task ends that should send it: then the callers
@@ -134,29 +139,33 @@ impl Coordinator {
     /// Sends what waits, and what comes meanwhile, until nothing is left.
     async fn send_rounds(mut duty: Duty) {
         let longest_wait = LONGEST_WAIT.min(duty.common.recipients.timeout / WAITING_PART);
-        let mut has_more = false;
+        let (coordinator, common) = (&duty.coordinator, &duty.common);
         loop {
             // What fills a message is not held up for what might come.
-            for _ in 0..if has_more { 0 } else { TURNS_FOR_OTHERS } {
+            let turns = if coordinator.rounds.have_full_message(common) { 0 } else { TURNS_FOR_OTHERS };
+            for _ in 0..turns {
                 yield_now().await;
             }
-            let Some(Next { round, is_full }) = duty.coordinator.rounds.next(&duty.common) else { break };
+            let Some(Next { round, is_due }) = coordinator.rounds.next(common) else { break };
+            let company = round.callers.waiting.len();
+            // Fewer than all, since some may be slow or gone; and none where the timer is too coarse for a short timeout.
+            let expected = if longest_wait < LONGEST_WAIT { 0 } else { company * 3 / 4 };
             let (begun, over) = oneshot::channel();
-            let coordinator = &duty.coordinator;
             let sent = Arc::clone(coordinator).carry_out(round, Some(begun));
             coordinator.tasks.spawn_on(sent, &coordinator.runtime);
-            has_more = tokio::select! {
-                biased;
-                () = is_full.notified() => {
-                    helenus_storage::sometimes!("writes filled a message while they waited");
-                    true
-                }
-                _ = over => false,
-                () = sleep(longest_wait) => {
-                    helenus_storage::sometimes!("writes waited for others no longer");
-                    false
+            let due = async {
+                tokio::select! {
+                    biased;
+                    () = is_due.notified() => {}
+                    _ = over => {
+                        coordinator.rounds.expect(common, expected);
+                        is_due.notified().await;
+                    }
                 }
             };
+            if timeout(longest_wait, due).await.is_err() {
+                helenus_storage::sometimes!("a round was followed by no other for the longest wait");
+            }
         }
         duty.is_done = true;
     }
@@ -165,8 +174,8 @@ impl Coordinator {
 /// A round that is to be sent.
 struct Next {
     round: Round,
-    /// Rung when those that wait behind it fill another.
-    is_full: Arc<Notify>,
+    /// Rung when those that wait behind it are worth another.
+    is_due: Arc<Notify>,
 }
 
 impl Rounds {
@@ -189,7 +198,20 @@ impl Rounds {
             queues.remove(of);
             return None;
         };
-        Some(Next { round, is_full: Arc::clone(&queue.is_full) })
+        Some(Next { round, is_due: Arc::clone(&queue.is_due) })
+    }
+
+    /// Has a round go as soon as so many wait for it, since none is under way any more.
+    fn expect(&self, of: &Common, count: usize) {
+        if let Some(queue) = self.0.lock().get_mut(of) {
+            queue.enough = count;
+            queue.ring();
+        }
+    }
+
+    /// Whether what waits fills a message.
+    fn have_full_message(&self, of: &Common) -> bool {
+        self.0.lock().get(of).is_some_and(Queue::is_full)
     }
 }
 
@@ -210,15 +232,23 @@ impl Queue {
             }
         }
         self.bytes -= round.group.bytes;
-        self.is_full = Arc::default();
+        (self.enough, self.is_due) = (usize::MAX, Arc::default());
         self.ring();
         Some(round)
     }
 
     fn ring(&self) {
-        if self.bytes >= MESSAGE_BYTES {
-            self.is_full.notify_one();
+        if self.is_full() {
+            helenus_storage::sometimes!("writes filled a message while they waited");
+            self.is_due.notify_one();
+        } else if self.parcels.len() >= self.enough {
+            helenus_storage::sometimes!("as many as were expected waited for a round");
+            self.is_due.notify_one();
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= MESSAGE_BYTES
     }
 }
 
