@@ -1,10 +1,13 @@
 //! Promise: `helenus local` runs a cluster of real, detached processes, and prints lines that work when pasted.
 
 use std::{
-    net::TcpListener,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -25,14 +28,14 @@ impl Local {
         self.directory.path().join("cluster")
     }
 
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_helenus"));
+        command.arg("local").args(arguments).arg("--dir").arg(self.cluster());
+        command
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_helenus"))
-            .arg("local")
-            .args(arguments)
-            .arg("--dir")
-            .arg(self.cluster())
-            .output()
-            .expect("the binary starts")
+        self.command(arguments).output().expect("the binary starts")
     }
 
     /// Runs a command that must succeed; its standard output.
@@ -59,6 +62,12 @@ impl Local {
         nodes.iter().map(|node| node["state"].as_str().expect("a state").to_owned()).collect()
     }
 
+    /// The process of a node.
+    fn pid(&self, node: u16) -> Option<String> {
+        let file = fs::read_to_string(self.cluster().join(format!("node{node}/pid"))).ok()?;
+        file.lines().next().map(str::to_owned)
+    }
+
     fn client(&self, node: u16, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_helenus"))
             .args(arguments)
@@ -73,6 +82,17 @@ impl Drop for Local {
         if self.cluster().exists() {
             self.run(&["down", "--wipe"]);
         }
+    }
+}
+
+fn send(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([signal, pid]).status().expect("kill").success());
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not after a minute");
     }
 }
 
@@ -124,8 +144,8 @@ fn an_up_that_fails_stops_what_it_has_started_and_says_where_the_logs_are() {
     local.must(&["down"]);
     // Node 2 finds a file where its data should be.
     let data = local.cluster().join("node2/data");
-    std::fs::remove_dir_all(&data).expect("removed");
-    std::fs::write(&data, "").expect("a file");
+    fs::remove_dir_all(&data).expect("removed");
+    fs::write(&data, "").expect("a file");
     let output = local.run(&["up"]);
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
@@ -176,6 +196,54 @@ fn a_killed_node_starts_at_once_and_a_drained_one_is_not_waited_for() {
     assert!(said.contains("is drained") && said.contains("kill 1 --signal TERM"), "{said}");
     local.must(&["kill", "1", "--signal", "TERM"]);
     local.must(&["start", "1"]);
+}
+
+#[test]
+fn a_node_that_is_about_to_end_is_started_when_it_has() {
+    let local = Local::new();
+    let (http, peers) = (local.base.to_string(), (local.base + 10).to_string());
+    local.must(&["up", "--nodes", "1", "--http-base", &http, "--peer-base", &peers]);
+    // It serves to its end what it has begun.
+    let mut begun = TcpStream::connect(("127.0.0.1", local.base + 1)).expect("a connection");
+    let head =
+        "PUT /v1/kv/default/last HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+    begun.write_all(head.as_bytes()).expect("it is sent");
+    let mut interim = [0; 25];
+    begun.read_exact(&mut interim).expect("the node has read the head");
+    send("-TERM", &local.pid(1).expect("it runs"));
+    wait_until("it listens no more", || TcpStream::connect(("127.0.0.1", local.base + 1)).is_err());
+
+    let mut start = local
+        .command(&["start", "1"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let (mut stderr, mut said) = (BufReader::new(start.stderr.take().expect("piped")), String::new());
+    stderr.read_line(&mut said).expect("a line");
+    assert!(said.contains("running and not ready"), "{said}");
+    begun.write_all(b"sent").expect("it is sent");
+
+    assert!(start.wait().expect("it ends").success());
+    let read = local.client(1, &["get", "default", "last"]);
+    assert_eq!(text(&read.stdout).trim_end(), "sent", "{}", text(&read.stderr));
+}
+
+#[test]
+fn a_start_whose_node_ends_leaves_that_of_a_later_start_alone() {
+    let local = Local::new();
+    let (http, peers) = (local.base.to_string(), (local.base + 10).to_string());
+    local.must(&["up", "--nodes", "1", "--http-base", &http, "--peer-base", &peers]);
+    let first = local.pid(1).expect("it runs");
+    local.must(&["kill", "1"]);
+
+    let mut start = local.command(&["start", "1"]).stderr(Stdio::null()).spawn().expect("it starts");
+    wait_until("there is a second", || local.pid(1).is_some_and(|pid| pid != first));
+    send("-KILL", &local.pid(1).expect("it runs"));
+    local.must(&["start", "1"]);
+
+    assert!(!start.wait().expect("it ends").success());
+    assert_eq!(local.states(), ["running"]);
 }
 
 /// Runs the lines of a banner that a person would paste, in order, in one shell.

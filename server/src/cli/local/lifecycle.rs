@@ -249,8 +249,9 @@ pub fn start(path: &Path, node: u32) -> anyhow::Result<()> {
     let directory = open_node(path, node)?;
     let mut started = Vec::new();
     let local = shell::local(path);
-    match state(&directory, node).1 {
-        State::Running if watch::is_draining(directory.cluster.topology.spot(node).http) => anyhow::bail!(
+    let address = directory.cluster.topology.spot(node).http;
+    match settled(&directory, node) {
+        State::Running if watch::is_draining(address) => anyhow::bail!(
             "node {node} is drained and takes no more requests; `{local} kill {node} --signal TERM` ends it, and \
              `{local} start {node}` starts it again"
         ),
@@ -263,6 +264,26 @@ pub fn start(path: &Path, node: u32) -> anyhow::Result<()> {
     }
     drop(lock);
     wait_until_ready(&directory, node, &mut started)
+}
+
+/// What a node does. One that runs may have been told to stop, so if it is not ready it is given the time for that.
+fn settled(directory: &Directory, node: u32) -> State {
+    let address = directory.cluster.topology.spot(node).http;
+    let agent = watch::agent();
+    let begun = Instant::now();
+    let mut is_told = false;
+    loop {
+        let now = state(directory, node).1;
+        let is_over = now != State::Running || begun.elapsed() >= STOP_PATIENCE;
+        if is_over || watch::observe(&agent, address).ready || watch::is_draining(address) {
+            return now;
+        }
+        if !is_told {
+            output::note(&format!("node {node} is running and not ready: waiting until it is, or has ended"));
+            is_told = true;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Starts a further node and waits until it is ready.

@@ -138,7 +138,6 @@ pub(super) fn wait(
         }
         for process in started.iter_mut() {
             if let Some(status) = process.ended() {
-                directory.forget(process.node)?;
                 let what = format!("ended ({status})");
                 return Err(failure(directory, process.node, process.log_offset, &what));
             }
