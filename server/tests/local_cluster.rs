@@ -1,5 +1,7 @@
 //! Promise: `helenus local` runs a cluster of real, detached processes, and prints lines that work when pasted.
 
+mod processes;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -7,9 +9,10 @@ use std::{
     path::Path,
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
 };
 
+use processes::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -63,9 +66,9 @@ impl Local {
     }
 
     /// The process of a node.
-    fn pid(&self, node: u16) -> Option<String> {
+    fn pid(&self, node: u16) -> Option<i32> {
         let file = fs::read_to_string(self.cluster().join(format!("node{node}/pid"))).ok()?;
-        file.lines().next().map(str::to_owned)
+        file.lines().next()?.parse().ok()
     }
 
     fn client(&self, node: u16, arguments: &[&str]) -> Output {
@@ -85,15 +88,8 @@ impl Drop for Local {
     }
 }
 
-fn send(signal: &str, pid: &str) {
-    assert!(Command::new("kill").args([signal, pid]).status().expect("kill").success());
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not after a minute");
-    }
+fn send(signal: Signal, pid: i32) {
+    kill_process(Pid::from_raw(pid).expect("a process id"), signal).expect("a signal");
 }
 
 #[test]
@@ -210,7 +206,7 @@ fn a_node_that_is_about_to_end_is_started_when_it_has() {
     begun.write_all(head.as_bytes()).expect("it is sent");
     let mut interim = [0; 25];
     begun.read_exact(&mut interim).expect("the node has read the head");
-    send("-TERM", &local.pid(1).expect("it runs"));
+    send(Signal::TERM, local.pid(1).expect("it runs"));
     wait_until("it listens no more", || TcpStream::connect(("127.0.0.1", local.base + 1)).is_err());
 
     let mut start = local
@@ -239,7 +235,7 @@ fn a_start_whose_node_ends_leaves_that_of_a_later_start_alone() {
 
     let mut start = local.command(&["start", "1"]).stderr(Stdio::null()).spawn().expect("it starts");
     wait_until("there is a second", || local.pid(1).is_some_and(|pid| pid != first));
-    send("-KILL", &local.pid(1).expect("it runs"));
+    send(Signal::KILL, local.pid(1).expect("it runs"));
     local.must(&["start", "1"]);
 
     assert!(!start.wait().expect("it ends").success());
