@@ -116,7 +116,7 @@ impl Default for Options {
             memtable_bytes: 64 << 20,
             memtable_total_bytes: 256 << 20,
             commit_log_bytes: 512 << 20,
-            spare_segments: 4,
+            spare_segments: 16,
             memtable_age: None,
             slow_down: Duration::from_millis(5),
             stall_limit: Duration::from_secs(10),

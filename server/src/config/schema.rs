@@ -241,7 +241,7 @@ sections! {
         /// All commit log segments together; beyond it the oldest memtables are written to SSTables.
         commit_log_size: Size = Size::mib(512), between(Size::mib(2), Size::gib(1024));
         /// Commit log segments that are kept to be used again.
-        spare_segments: u32 = 4, between(0, 1024);
+        spare_segments: u32 = 16, between(0, 1024);
         /// Age at which a memtable is written to an SSTable, however little it holds.
         memtable_age: Period = Period::secs(3600), between(Period::secs(1), Period::secs(31_536_000));
         /// Longest delay of a writer who is slowed down.
