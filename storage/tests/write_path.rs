@@ -298,18 +298,34 @@ fn with_the_next_segment_prepared_a_write_costs_a_write_and_a_sync() {
 fn spare_segments_are_bounded_and_given_back_to_a_full_disk() {
     let disk = SimulatedDisk::default();
     let engine = open(&disk, Options { spare_segments: 2, ..options() });
-    for n in 0..200 {
-        engine.apply_and_wait(ONE, put(&format!("{n}"), n, 100)).unwrap();
-    }
-    drop(engine.flush_table(ONE).unwrap());
+    let write_and_flush = || {
+        for n in 0..200 {
+            engine.apply_and_wait(ONE, put(&format!("{n}"), n, 100)).unwrap();
+        }
+        drop(engine.flush_table(ONE).unwrap());
+    };
+    write_and_flush();
     work_off(&engine, Step::Flush);
     assert_eq!(spares(&disk), 2);
-    engine.apply_and_wait(ONE, put("a", 1, 100)).unwrap();
-    drop(engine.flush_table(ONE).unwrap());
+    // A flush that does not fit
+    write_and_flush();
     disk.fail_at(disk.operations() + 1, Fault::NoSpace, Repeat::Once);
     engine.step(Step::Flush).unwrap_err();
     assert_eq!(spares(&disk), 0);
     work_off(&engine, Step::Flush);
+    assert_eq!(spares(&disk), 0, "the room is left to others");
+    // After a while they are kept again, until a merge does not fit
+    engine.switch_older(Duration::MAX, Duration::ZERO).unwrap();
+    for _ in 0..4 {
+        write_and_flush();
+        work_off(&engine, Step::Flush);
+    }
+    assert_eq!(spares(&disk), 2);
+    disk.fail_at(disk.operations() + 1, Fault::NoSpace, Repeat::Once);
+    let merge = engine.step(Step::Compact);
+    assert!(matches!(merge, Err(Error::StorageFull { .. })), "{merge:?}");
+    assert_eq!(spares(&disk), 0);
+    work_off(&engine, Step::Compact);
 }
 
 fn spares(disk: &SimulatedDisk) -> usize {

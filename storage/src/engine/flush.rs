@@ -26,6 +26,8 @@ use crate::{
 
 /// After so much of an SSTable a flush looks at the clock.
 const BYTES_BETWEEN_LOOKS: u64 = 16 << 10;
+/// Segments that the log may have at least beyond its size before its flushes are urgent.
+const LATE_SEGMENTS: u64 = 1;
 
 impl Engine {
     /// Flushes one memtable.
@@ -103,14 +105,18 @@ impl Engine {
         Arc::clone(&self.flushes_awaited)
     }
 
-    /// Whether somebody waits for the end of a flush, or soon will, since memory or the log is filling up. That other
-    /// memtables wait behind this one does not matter: all tables that hold the oldest of a long log are switched at once.
+    /// Whether somebody waits for the end of a flush, or soon will: since memory or the log is filling up, merges are behind,
+    /// or a table has filled another memtable meanwhile. That several tables wait says nothing: all that hold the oldest of
+    /// a long log are switched at once.
     fn is_flush_urgent(&self) -> bool {
+        let is_outrun = || self.trees.load().values().any(|tree| tree.view().switched.len() > 1);
         self.is_ending.load(Ordering::Relaxed)
             || Arc::strong_count(&self.flushes_awaited) > 1
             || !self.awaited.lock().is_empty()
             || self.is_half_used()
+            || self.log_segments() > self.kept_segments() + LATE_SEGMENTS.max(self.kept_segments() / 4)
             || self.pressure() != Pressure::None
+            || is_outrun()
     }
 
     /// Shortens the log, wakes those who wait for room, and switches what has to be; the latter two also if the log
@@ -166,8 +172,7 @@ impl Engine {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             self.discard(id);
             if failure.is_harmless() {
-                crate::sometimes!("spare segments were given back to a full disk");
-                self.give_spares_back();
+                self.make_room_on_disk();
             }
             if failure.is_failed_directory_sync() {
                 self.fail(failure);
@@ -237,13 +242,23 @@ impl Engine {
                 .and_then(|file| file.len())
                 .is_ok_and(|len| len == self.options.segment_bytes)
         };
-        if spares.len() >= self.options.spare_segments || !is_alike() {
+        let is_wanted =
+            spares.len() < self.options.spare_segments && !self.was_disk_full.load(Ordering::Relaxed);
+        if !is_wanted || !is_alike() {
             return self.disk.remove(path);
         }
         let spare = self.directory.join(segment::spare_name(id));
         self.disk.rename(path, &spare)?;
         spares.push(spare);
         Ok(())
+    }
+
+    /// Gives spares back to a disk that has no room for an SSTable, and keeps none until [`Engine::switch_older`] is called
+    /// again.
+    pub(super) fn make_room_on_disk(&self) {
+        crate::sometimes!("spare segments were given back to a full disk");
+        self.was_disk_full.store(true, Ordering::Relaxed);
+        self.give_spares_back();
     }
 
     /// Removes what is kept to be used again. What cannot be removed is for the next recovery.
@@ -290,25 +305,32 @@ mod tests {
 
     const TABLE: TableId = TableId(1024);
 
+    const OTHER: TableId = TableId(1025);
+
     fn engine() -> Engine {
-        let options =
-            Options { segment_bytes: 1 << 20, memtable_total_bytes: 256 << 10, ..Options::default() };
+        let options = Options {
+            segment_bytes: 64 << 10,
+            commit_log_bytes: 256 << 10,
+            memtable_total_bytes: 256 << 10,
+            ..Options::default()
+        };
         let engine = Engine::open(Arc::new(SimulatedDisk::new(1)), Path::new("/data"), options);
         let engine = engine.expect("an empty disk");
         engine.create_table(TABLE).expect("a sound disk");
+        engine.create_table(OTHER).expect("a sound disk");
         engine
     }
 
-    fn write(engine: &Engine, key: &'static str, bytes: usize) {
-        let mutation = Mutation::single(key, Record::plain(crate::Timestamp(1), vec![0; bytes]));
-        let _applied = engine.apply(TABLE, mutation).expect("room");
+    fn write(engine: &Engine, table: TableId, bytes: usize) {
+        let mutation = Mutation::single("key", Record::plain(crate::Timestamp(1), vec![0; bytes]));
+        let _applied = engine.apply(table, mutation).expect("room");
         engine.step(Step::Commit).expect("a sound disk");
     }
 
     #[test]
     fn a_flush_is_urgent_while_somebody_waits_for_it() {
         let engine = engine();
-        write(&engine, "key", 100);
+        write(&engine, TABLE, 100);
         engine.switch_memtables().expect("a sound disk");
         assert!(!engine.is_flush_urgent());
 
@@ -321,15 +343,38 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_is_urgent_if_memory_fills_up_and_not_since_another_one_waits_behind_it() {
+    fn a_flush_is_urgent_if_memory_fills_up_or_a_table_outruns_it() {
         let engine = engine();
-        write(&engine, "first", 100);
+        write(&engine, TABLE, 100);
+        write(&engine, OTHER, 100);
         engine.switch_memtables().expect("a sound disk");
-        write(&engine, "second", 100);
+        assert!(!engine.is_flush_urgent(), "another table's waits too");
+        write(&engine, TABLE, 100);
         engine.switch_memtables().expect("a sound disk");
-        assert!(!engine.is_flush_urgent());
-
-        write(&engine, "large", 140 << 10);
         assert!(engine.is_flush_urgent());
+
+        while engine.step(Step::Flush).expect("a sound disk") == StepOutcome::Worked {}
+        assert!(!engine.is_flush_urgent());
+        write(&engine, TABLE, 30 << 10);
+        write(&engine, OTHER, 30 << 10);
+        assert!(!engine.is_flush_urgent());
+        for table in 1026..1029 {
+            engine.create_table(TableId(table)).expect("a sound disk");
+            write(&engine, TableId(table), 30 << 10);
+        }
+        assert!(engine.is_flush_urgent());
+    }
+
+    #[test]
+    fn a_flush_is_urgent_if_the_log_grows_on_while_it_goes_on() {
+        let engine = engine();
+        let kept = engine.kept_segments();
+        assert_eq!(kept, 4);
+        while engine.log_segments() <= kept + 1 {
+            assert!(!engine.is_flush_urgent(), "{} segments", engine.log_segments());
+            write(&engine, TABLE, 10 << 10);
+        }
+        assert!(engine.is_flush_urgent());
+        assert_eq!(engine.pressure(), Pressure::None, "before writers are held up");
     }
 }

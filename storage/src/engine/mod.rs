@@ -179,6 +179,8 @@ pub struct Engine {
     prepared: Condvar,
     /// Segments that are not needed any more, to be used again.
     spares: Mutex<Vec<PathBuf>>,
+    /// Whether the disk was full not long ago: then no spares are kept.
+    was_disk_full: AtomicBool,
     /// Held by a commit step: groups enter the log in the order of the queue.
     committing: Mutex<()>,
     /// The segment that is written to.
@@ -243,6 +245,7 @@ impl Engine {
             log: Mutex::new(recovered.log),
             prepared: Condvar::new(),
             spares: Mutex::default(),
+            was_disk_full: AtomicBool::new(false),
             committing: Mutex::default(),
             is_flush_due: AtomicBool::new(false),
             flushes_awaited: Arc::default(),
@@ -433,6 +436,7 @@ impl Engine {
             }
         }
         self.note_switched(switched);
+        self.was_disk_full.store(false, Ordering::Relaxed);
         let is_at_rest = self.is_all_flushed();
         drop(log);
         if is_at_rest {

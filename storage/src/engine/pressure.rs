@@ -67,8 +67,7 @@ impl Engine {
             crate::sometimes!("memtables were full");
             return Pressure::Refused { what: "too many bytes wait to be flushed" };
         }
-        let newest = self.log_newest.load(Ordering::Relaxed);
-        let segments = newest.saturating_sub(self.log_oldest.load(Ordering::Relaxed)) + 1;
+        let segments = self.log_segments();
         // Twice, so that writers do not stop as soon as the flush that will make room begins.
         let most = self.kept_segments().saturating_mul(2) + 2;
         if segments >= most {
@@ -87,6 +86,12 @@ impl Engine {
             return Pressure::Slow { delay: self.options.slow_down.mul_f64(slowest * slowest) };
         }
         Pressure::None
+    }
+
+    /// Segments of the log.
+    pub(super) fn log_segments(&self) -> u64 {
+        let newest = self.log_newest.load(Ordering::Relaxed);
+        newest.saturating_sub(self.log_oldest.load(Ordering::Relaxed)) + 1
     }
 
     /// Holds a blocking writer up as long as the pressure asks for.
