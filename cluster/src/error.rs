@@ -19,6 +19,11 @@ pub enum RequestError {
     /// Nothing was sent.
     #[error("there is no table `{0}`")]
     NoSuchTable(String),
+    /// Nothing was sent: this node does not know the table, and no other member has said whether there is one.
+    #[error(
+        "whether there is a table `{0}` is not known: this node has none, and no other member has answered"
+    )]
+    TableUnknown(String),
     /// The table is gone, with all that the request may have done.
     #[error("the table `{0}` was dropped while the request was under way")]
     TableDropped(String),

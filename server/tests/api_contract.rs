@@ -20,6 +20,7 @@ use support::{
     scripted::{HOST, NOW, Scripted, Served, serve, serve_starting},
     single_node::SingleNode,
 };
+use tokio::time::Instant;
 
 struct Fixture {
     node: Arc<Scripted>,
@@ -198,8 +199,10 @@ async fn a_post_to_a_table_names_a_new_key() {
 #[tokio::test]
 async fn options_reach_the_coordinator_and_a_trace_comes_back() {
     let f = Fixture::new().await;
+    let before = Instant::now();
     let reply = f.ask("GET", "/v1/kv/default/k?consistency=One&trace=1", "Prefer: wait=3\r\n", "").await;
     let asked = f.node.asked.lock().clone().unwrap();
+    assert!(asked.since.is_some_and(|since| since >= before), "its time runs while it waits for its turn");
     assert_eq!(
         (asked.consistency, asked.timeout, asked.trace),
         (Some(Consistency::One), Some(Duration::from_secs(3)), true)

@@ -210,6 +210,7 @@ impl Node {
         let cluster = KnownCluster::load(&settings, Arc::clone(&identity), Arc::clone(&store))?;
         let cluster = Arc::new(cluster);
         let saved_clock = SavedClock::load(store.engine())?;
+        saved_clock.await_passed(clock.as_ref()).await;
         let newest = store.newest_user_timestamp()?;
         let clock = NodeClock::new(clock, settings.allowed_drift, newest, saved_clock);
         let clock = Arc::new(clock);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use helenus_storage::{Record, Timestamp};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::{
     consistency::Consistency,
@@ -77,6 +78,8 @@ pub struct RequestOptions {
     pub consistency: Option<Consistency>,
     /// `None`: the settings' timeout.
     pub timeout: Option<Duration>,
+    /// Since when its time runs; `None`: since the node was asked.
+    pub since: Option<Instant>,
     /// What the client and the logs call it; `None`: the node draws an id.
     pub request_id: Option<u64>,
     /// Whether to collect a trace.

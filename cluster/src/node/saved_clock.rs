@@ -3,8 +3,10 @@
 //! The newest stored record tells a restarted node most of what it stamped, but not what it wrote to others only. So a
 //! bound is saved, ahead of the wall clock, and a write whose stamp lies beyond it waits until the next one is; after a
 //! restart the clock begins at the bound. That is one sync in two seconds of writing, and nothing for a node that merely
-//! reads. A restart that takes longer than the bound is ahead begins at the wall clock, as if nothing had been saved; a
-//! loop of quick ones does not push the clock away, since the bound follows a stamp that is ahead by milliseconds only.
+//! reads. A node that is restarted before the wall clock has passed the bound waits for that, two seconds at most: stamps
+//! from ahead of the wall clock win over later ones of other nodes (CockroachDB waits likewise). A bound further ahead was
+//! saved since clients' own timestamps were, or before the clock was put back, and is not waited for; a loop of restarts
+//! does not push the clock away, since the bound follows a stamp that is ahead by milliseconds only.
 //!
 //! Rejected: saving each stamp, a sync more for every write; asking the other nodes, which may all be down.
 
@@ -14,9 +16,10 @@ use std::{
 };
 
 use helenus_storage::{Engine, Mutation, Record, Timestamp};
+use tokio::time::sleep;
 
 use super::{StartError, clock::later, local_store::LocalStore, own_trees};
-use crate::message::ReplicaError;
+use crate::{message::ReplicaError, time::WallClock};
 
 const KEY: &[u8] = b"clock";
 /// How far ahead of the wall clock the bound is saved.
@@ -38,6 +41,15 @@ impl SavedClock {
         let saved = own_trees::read(engine, own_trees::IDENTITY, KEY)?;
         let bound = saved.map(|record| own_trees::decode::<u64>("clock", &record)).transpose()?.flatten();
         Ok(Self { bound: AtomicU64::new(bound.unwrap_or_default()), saving: tokio::sync::Mutex::default() })
+    }
+
+    /// Waits until the wall clock has passed the bound, if it does soon.
+    pub(crate) async fn await_passed(&self, wall: &dyn WallClock) {
+        let ahead = Duration::from_micros(self.bound().0.saturating_sub(wall.now().0));
+        if ahead <= AHEAD && !ahead.is_zero() {
+            helenus_storage::sometimes!("a restarted node waited for its clock");
+            sleep(ahead).await;
+        }
     }
 
     /// What no stamp of an earlier process is beyond.

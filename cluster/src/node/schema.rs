@@ -18,7 +18,7 @@ use futures_util::{StreamExt, future::join_all, stream};
 use helenus_storage::TableId;
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use super::{
@@ -41,8 +41,8 @@ use crate::{
 const SWAP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Wait before a member that did not answer is told again.
 const RETRY: Duration = Duration::from_millis(100);
-/// Names that nobody knows cost the other nodes this little: they are asked again after it.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Names that nobody knows cost the other nodes this little: they are asked once in this time, for all who wait for it.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// Members that are asked for a table.
 const ASKED: usize = 3;
 /// Members that are asked for their schema's version at a time, and how long all of them may take.
@@ -96,8 +96,8 @@ pub(crate) struct SchemaKeeper {
 /// Who was asked for tables last.
 #[derive(Debug, Default)]
 struct Asked {
-    /// When members were, for a name that this node does not know.
-    for_a_name: Option<Instant>,
+    /// When members were, for names that this node does not know, and whether one has answered.
+    for_names: Option<(Instant, bool)>,
     /// Which member was, for what it knows, and when.
     of: Option<(HostId, Instant)>,
 }
@@ -168,18 +168,42 @@ impl SchemaKeeper {
         Ok(self.facts())
     }
 
-    /// Asks live members for a table that a client named and this node does not know. At most once a second, whatever
-    /// clients name.
-    pub(crate) async fn look_for(&self, name: &str, deadline: Instant) {
-        let Ok(mut asked) = timeout_at(deadline, self.asked.lock()).await else { return };
-        let is_known = self.cluster.picture().table(name).is_some();
-        if is_known || asked.for_a_name.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
-            return;
+    /// Asks live members for tables that a client named and this node does not know. Whether the picture tells now if there
+    /// are such tables: one of them was asked since the client named those and has answered, or there are no other members.
+    pub(crate) async fn look_for(&self, names: &BTreeSet<&str>, deadline: Instant) -> bool {
+        let named = Instant::now();
+        let Ok(mut asked) = timeout_at(deadline, self.asked.lock()).await else { return false };
+        let picture = self.cluster.picture();
+        if names.iter().all(|name| picture.table(name).is_some()) || picture.view().others().next().is_none()
+        {
+            return true;
+        }
+        if let Some((at, is_answered)) = asked.for_names {
+            if at >= named {
+                helenus_storage::sometimes!("one question was for several names");
+                return is_answered;
+            }
+            if timeout_at(deadline, sleep_until(at + ASK_AGAIN)).await.is_err() {
+                return false;
+            }
         }
         helenus_storage::sometimes!("a table was asked for that this node did not know");
+        let began = Instant::now();
         let members: Vec<_> = self.live_members().into_iter().take(ASKED).collect();
-        join_all(members.iter().map(|member| self.swap(member, deadline))).await;
-        asked.for_a_name = Some(Instant::now());
+        let answers = join_all(members.iter().map(|member| self.catch_up(member, deadline))).await;
+        let is_answered = answers.contains(&true);
+        asked.for_names = Some((began, is_answered));
+        is_answered
+    }
+
+    /// Learns what a member knows of the schema; whether it has answered.
+    async fn catch_up(&self, member: &Destination, deadline: Instant) -> bool {
+        let version = calls::schema_version(&self.peers, member, deadline).await;
+        match version {
+            None => false,
+            Some(version) if version == self.cluster.picture().schema_version() => true,
+            Some(_) => self.swap(member, deadline).await.is_ok(),
+        }
     }
 
     /// Asks the node that sent a request about tables of which this one does not know all, if the version of its schema

@@ -123,6 +123,21 @@ async fn a_write_wins_over_what_is_stored_though_all_clocks_went_back_over_a_res
 }
 
 #[tokio::test(start_paused = true)]
+async fn stamps_are_not_ahead_of_the_clock_after_a_quick_restart() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.put("n1", "key", "first", Quorum).await.expect("all are alive");
+    cluster.kill("n1").await;
+    cluster.start("n1").await;
+    cluster.until("it is back", |c| c.agrees_on(3) && is_ready(c, "n1")).await;
+
+    for name in ["n1", "n2", "n3"] {
+        let written = cluster.write(name, write("key", put(name), Quorum)).await.expect("all are alive");
+        assert!(written.timestamp <= now(&cluster), "{name}: {:?} at {:?}", written.timestamp, now(&cluster));
+        assert_eq!(cluster.get("n2", "key", Quorum).await, Ok(Some(name.to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_stores_what_is_too_far_ahead_writes_nothing_until_its_clock_has_caught_up() {
     let mut cluster = Cluster::of(1).await;
     cluster.machines["n1"].clock.run_ahead_by(2 * DRIFT);

@@ -9,7 +9,7 @@ use helenus_cluster::{
     error::RequestError,
     node::{Change, RequestOptions, WriteRequest},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::support::{Cluster, at, is_tombstone, put, read, write};
 
@@ -242,6 +242,20 @@ async fn a_request_may_set_its_own_deadline() {
         })
     );
     assert!(asked.elapsed() >= timeout && asked.elapsed() < timeout + Duration::from_millis(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_has_waited_before_is_taken_from_its_time() {
+    let cluster = Cluster::of(3).await;
+    cluster.pause("n3");
+    let since = Instant::now();
+    sleep(Duration::from_millis(1500)).await;
+
+    let mut late = write("key", put("value"), All);
+    late.options.since = Some(since);
+    let error = cluster.write("n1", late).await.expect_err("one is silent");
+    assert!(matches!(error, RequestError::Timeout { timeout, .. } if timeout == Duration::from_secs(2)));
+    assert!(since.elapsed() >= Duration::from_secs(2) && since.elapsed() < Duration::from_millis(2100));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all};
 use helenus_cluster::{
     consistency::Consistency::{
         All, Any, Count, EachQuorum, LocalQuorum, LocalSerial, One, Quorum, Serial, Three, Two,
@@ -218,6 +218,48 @@ async fn a_node_that_does_not_know_a_table_asks_before_it_says_so() {
     assert!(written.is_ok(), "n2 knows: {written:?}");
     let unknown = cluster.write("n3", write_to("nobody_knows")).await;
     assert_eq!(unknown.map(|_| ()), Err(RequestError::NoSuchTable("nobody_knows".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_found_though_another_one_was_asked_for_just_before() {
+    let cluster = Cluster::of(3).await;
+    cluster.cut("n1", "n3");
+    for table in ["users", "orders"] {
+        let unknown = cluster.write("n3", write_to(table)).await.map(|_| ());
+        assert_eq!(unknown, Err(RequestError::NoSuchTable(table.to_owned())));
+        define(&cluster, "n1", table, of_factor(3)).await.expect("nothing speaks against it");
+        assert!(!knows(&cluster, "n3", table), "nobody told it yet");
+
+        let written = cluster.write("n3", write_to(table)).await;
+        assert!(written.is_ok(), "n2 knows: {written:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_could_not_ask_anybody_does_not_say_that_there_is_no_such_table() {
+    let cluster = Cluster::of(3).await;
+    cluster.cut("n1", "n3");
+    cluster.cut("n2", "n3");
+    let unknown = Err(RequestError::TableUnknown("users".to_owned()));
+
+    for _ in 0..2 {
+        assert_eq!(cluster.write("n3", write_to("users")).await.map(|_| ()), unknown);
+        let request = read_from("users");
+        assert_eq!(
+            cluster.node("n3").read(request).await.map(|_| ()).map_err(|failure| failure.error),
+            unknown
+        );
+        // The rest of a batch goes on.
+        let batch = vec![write_to("users"), write("key", put("v"), One)];
+        let mut done = std::pin::pin!(cluster.node("n3").write_batch(batch));
+        while let Some((place, outcome)) = done.next().await {
+            let outcome = outcome.map(|_| ()).map_err(|failure| failure.error);
+            assert_eq!(outcome, if place == 0 { unknown.clone() } else { Ok(()) });
+        }
+        cluster.until("the others are down", |c| c.sees_down("n3", "n1") && c.sees_down("n3", "n2")).await;
+    }
+    let nonsense = cluster.write("n3", write_to("no table")).await.map(|_| ());
+    assert_eq!(nonsense, Err(RequestError::NoSuchTable("no table".to_owned())), "no table has such a name");
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,7 +34,6 @@ use axum::{
 };
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use self::{errand::Errand, operation::Batch, result::Outcome};
 use super::{
@@ -80,7 +79,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Result
         api: &api,
         node: begun.node,
         timeout: parameters.timeout,
-        deadline: Instant::now() + parameters.timeout.unwrap_or(PATIENCE),
+        deadline: begun.since + parameters.timeout.unwrap_or(PATIENCE),
         room: AtomicUsize::new(MAX_REPLY_BYTES.max(api.limits.max_value_bytes)),
         after: Mutex::new(session::after(parameters.session.as_deref(), None)),
         before: parameters.session,

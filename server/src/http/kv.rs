@@ -64,7 +64,7 @@ async fn read(api: &Api, request: &Parts) -> Result<Ended, Problem> {
     let begun = api.begin_request_with_room(Access::Read)?;
     let (table, key, parameters) = address(request, parameters::OF_GET, Access::Read)?;
     let begun = api.await_turn(begun, Access::Read, parameters.timeout).await?;
-    let asked = ReadRequest { table, key, options: parameters.options() };
+    let asked = ReadRequest { table, key, options: parameters.options(begun.since) };
     Ok(match begun.node.read(asked).await {
         Ok(outcome) => {
             let met = outcome.met.clone();
@@ -120,7 +120,7 @@ async fn erase(api: &Api, request: &Parts) -> Result<Ended, Problem> {
         table,
         key,
         change: Change::Delete,
-        options: parameters.options(),
+        options: parameters.options(begun.since),
         timestamp: parameters.timestamp,
     };
     Ok(match begun.node.write(asked).await {
@@ -157,7 +157,7 @@ async fn store(
         table,
         key,
         change: Change::Put { value: stored.into(), ttl: parameters.ttl },
-        options: parameters.options(),
+        options: parameters.options(begun.since),
         timestamp: parameters.timestamp,
     };
     Ok(begun.node.write(asked).await)

@@ -67,7 +67,7 @@ use axum::{
 use helenus_cluster::{error::RequestError, time::WallClock};
 use hyper::{Uri, header::HeaderValue};
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::time::{self, timeout};
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -242,13 +242,14 @@ impl Api {
         patience: Option<Duration>,
     ) -> Result<Begun<'a>, Problem> {
         let _waiting = self.metrics.waiting();
+        let since = time::Instant::now();
         let turn = self.door.enter();
         let pass = match patience {
             Some(patience) => timeout(patience, turn).await.ok().flatten(),
             None => turn.await,
         };
         let why = RequestError::Overloaded("too many requests wait for the processors");
-        pass.map(|pass| begun.with(pass)).ok_or_else(|| Problem::of_request(&why, access))
+        pass.map(|pass| begun.with(pass, since)).ok_or_else(|| Problem::of_request(&why, access))
     }
 
     /// Follows how busy the threads of the runtime are that this runs on, for ever: while they have no time left, requests

@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use helenus_cluster::{consistency::Consistency, node::RequestOptions, session::Session, time::Timestamp};
 use hyper::HeaderMap;
+use tokio::time::Instant;
 
 use super::{
     edge::RequestNumber,
@@ -181,10 +182,11 @@ impl Parameters {
     }
 
     /// What the coordinator is asked.
-    pub(crate) fn options(&self) -> RequestOptions {
+    pub(crate) fn options(&self, since: Instant) -> RequestOptions {
         RequestOptions {
             consistency: self.consistency,
             timeout: self.timeout,
+            since: Some(since),
             request_id: self.request_id,
             trace: self.trace,
             session: self.session.clone(),

@@ -310,6 +310,9 @@ impl Problem {
                 received: Some(*heard),
                 ..Self::new(Kind::SessionUnavailable, detail).not_sent(access)
             },
+            RequestError::TableUnknown(_) => {
+                Self::new(Kind::Unavailable, detail).about("table").not_sent(access)
+            }
             RequestError::Overloaded(_) => Self::new(Kind::Overloaded, detail).not_sent(access),
             RequestError::Starting(_) => Self::new(Kind::Starting, detail).not_sent(access),
             RequestError::Draining => Self::new(Kind::Draining, detail).not_sent(access),

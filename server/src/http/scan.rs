@@ -64,6 +64,7 @@ async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
     let query = request.uri.query();
     let parameters =
         Parameters::parse(query, &request.headers, parameters::OF_SCAN, Access::Read)?.of(request);
+    let begun = api.await_turn(begun, Access::Read, parameters.timeout).await?;
     let asked = ScanRequest {
         table: table.clone(),
         bounds: Bounds {
@@ -73,9 +74,8 @@ async fn scan(api: &Api, request: &Parts) -> Result<Ended, Problem> {
         },
         page: parameters.page.clone(),
         limit: parameters.limit.unwrap_or(DEFAULT_LIMIT),
-        options: parameters.options(),
+        options: parameters.options(begun.since),
     };
-    let begun = api.await_turn(begun, Access::Read, parameters.timeout).await?;
     Ok(match begun.node.scan(asked).await {
         Ok(outcome) => {
             let met = outcome.met.clone();

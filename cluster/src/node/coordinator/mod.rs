@@ -45,6 +45,7 @@ mod trace;
 mod writing;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -186,7 +187,9 @@ struct Patience {
 }
 
 impl Patience {
-    fn since(begun: Instant, options: &RequestOptions, default: Duration) -> Self {
+    /// That of a request of which the node was asked at this time.
+    fn since(asked: Instant, options: &RequestOptions, default: Duration) -> Self {
+        let begun = options.since.unwrap_or(asked);
         let timeout = options.timeout.unwrap_or(default);
         // A deadline that the clock cannot express is as good as a year.
         let deadline = begun.checked_add(timeout).unwrap_or(begun + Duration::from_secs(365 * 86_400));
@@ -328,17 +331,27 @@ impl Coordinator {
     ) -> Result<(OwnedSemaphorePermit, Patience), RequestError> {
         let patience = Patience::since(Instant::now(), options, default_timeout);
         let permit = self.admit()?;
-        self.look_for_table(table, patience.deadline).await;
-        Ok((permit, patience))
+        match self.look_for_tables([table], patience.deadline).await {
+            true => Ok((permit, patience)),
+            false => Err(RequestError::TableUnknown(table.to_owned())),
+        }
     }
 
-    /// Asks others for a table that this node does not know. Half of the time is kept for the request itself, and for those
-    /// that came with it.
-    async fn look_for_table(&self, table: &str, deadline: Instant) {
-        if self.cluster.picture().table(table).is_none() && is_table_name(table) {
-            let now = Instant::now();
-            self.schema.look_for(table, now + deadline.saturating_duration_since(now) / 2).await;
+    /// Asks others for tables that this node does not know; whether it is known then which of them there are. Half of the
+    /// time is kept for the requests themselves.
+    async fn look_for_tables<'a>(
+        &self,
+        tables: impl IntoIterator<Item = &'a str>,
+        deadline: Instant,
+    ) -> bool {
+        let picture = self.cluster.picture();
+        let is_unknown = |name: &&str| picture.table(name).is_none() && is_table_name(name);
+        let unknown: BTreeSet<&str> = tables.into_iter().filter(is_unknown).collect();
+        if unknown.is_empty() {
+            return true;
         }
+        let now = Instant::now();
+        self.schema.look_for(&unknown, now + deadline.saturating_duration_since(now) / 2).await
     }
 
     /// Places a key by a picture of the cluster.
@@ -395,6 +408,16 @@ impl Coordinator {
 /// Where a member stands.
 fn datacenter_of(picture: &Picture, host_id: HostId) -> &str {
     picture.view().member(host_id).map_or("", |member| member.datacenter.as_str())
+}
+
+/// The error of one of several requests whose tables were looked for.
+fn of_missing_table(error: RequestError, are_known: bool) -> RequestError {
+    match error {
+        RequestError::NoSuchTable(name) if !are_known && is_table_name(&name) => {
+            RequestError::TableUnknown(name)
+        }
+        error => error,
+    }
 }
 
 fn known_table<'a>(picture: &'a Picture, name: &str) -> Result<&'a Table, RequestError> {

@@ -31,6 +31,7 @@ use tokio::{
 use super::{
     Coordinator, Patience, failure,
     fan_out::{missing_answer, missing_call, missing_error},
+    of_missing_table,
     reading::Reading,
     trace::Trace,
 };
@@ -103,11 +104,11 @@ impl Coordinator {
     ) -> impl Stream<Item = (usize, Outcome)> + Send + use<> {
         let begun = Instant::now();
         let permit = self.admit_in(requests.len().div_ceil(READINGS_OF_A_PLACE));
-        if permit.is_ok() {
-            for request in &requests {
-                let deadline = Patience::since(begun, &request.options, self.read_timeout.get()).deadline;
-                self.look_for_table(&request.table, deadline).await;
-            }
+        let mut are_known = true;
+        if let (Ok(_), Some(first)) = (&permit, requests.first()) {
+            let deadline = Patience::since(begun, &first.options, self.read_timeout.get()).deadline;
+            let tables = requests.iter().map(|request| request.table.as_str());
+            are_known = self.look_for_tables(tables, deadline).await;
         }
         let picture = self.cluster.picture();
         let turns = Arc::new(Semaphore::new(ALONE_AT_ONCE));
@@ -121,7 +122,7 @@ impl Coordinator {
                     let turn = Turn::Awaited(Arc::clone(&turns));
                     readings.push((place, Reading::new(&self, plan, quorum, turn, trace)));
                 }
-                Err(error) => refused.push((place, Err(failure(error, &trace)))),
+                Err(error) => refused.push((place, Err(failure(of_missing_table(error, are_known), &trace)))),
             }
         }
         self.ask_together(&mut readings).await;

@@ -29,7 +29,7 @@ use super::{
     coalescing::{Caller, Parcel},
     datacenter_of,
     group::{Group, Recipients, Write},
-    known_table, reached,
+    known_table, of_missing_table, reached,
     trace::Trace,
 };
 use crate::{
@@ -93,11 +93,13 @@ impl Coordinator {
         let begun = Instant::now();
         let (refused, sent) = match self.admit() {
             Ok(permit) => {
-                for request in &requests {
-                    let deadline = self.patience(&request.options, begun).deadline;
-                    self.look_for_table(&request.table, deadline).await;
-                }
+                let tables = requests.iter().map(|request| request.table.as_str());
+                let are_known = self.look_for_tables(tables, self.patience(options, begun).deadline).await;
                 let (refused, groups) = self.plan(requests, begun, &trace);
+                let refused: Vec<_> = refused
+                    .into_iter()
+                    .map(|(place, error)| (place, of_missing_table(error, are_known)))
+                    .collect();
                 let traces = iter::once(trace.clone()).chain(iter::repeat_with(|| trace.beside()));
                 let (traced, permit) = (groups.into_iter().zip(traces), Arc::new(permit));
                 let send = |(mut group, trace): (Group, Trace)| {

@@ -7,7 +7,11 @@ use helenus_cluster::{
 };
 use serde_json::{Map, Value};
 
-/// The promise in two sentences, for a table as a node describes it.
+/// What "last" means where no clock is the same as another.
+const LAST: &str = "The last write is that with the highest timestamp: through nodes whose clocks differ only a session \
+                    keeps the order.";
+
+/// The promise in a few sentences, for a table as a node describes it.
 pub(super) fn of(table: &Map<String, Value>) -> String {
     let level = |name: &str| table.get(name).and_then(Value::as_str)?.parse::<Consistency>().ok();
     let levels = level("default_read_consistency").zip(level("default_write_consistency"));
@@ -17,7 +21,7 @@ pub(super) fn of(table: &Map<String, Value>) -> String {
     let (read, write) = ((Operation::Read, read), (Operation::Write, write));
     match (overlap(write, read, &replication), overlap(write, write, &replication)) {
         (Ok(reads), Ok(writes)) => {
-            format!("By its default levels {};\n{}.", of_reads(&reads), of_writes(&writes))
+            format!("By its default levels {};\n{}.\n{LAST}", of_reads(&reads), of_writes(&writes))
         }
         (Err(error), _) | (_, Err(error)) => format!("Requests at its default levels are refused: {error}."),
     }
