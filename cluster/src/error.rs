@@ -19,9 +19,9 @@ pub enum RequestError {
     /// Nothing was sent.
     #[error("there is no table `{0}`")]
     NoSuchTable(String),
-    /// Nothing was sent: this node does not know the table, and no other member has said whether there is one.
+    /// Nothing was sent: this node does not know the table, and no other member could be asked in time.
     #[error(
-        "whether there is a table `{0}` is not known: this node has none, and no other member has answered"
+        "whether there is a table `{0}` is not known: this node has none, and no other member has told it in time"
     )]
     TableUnknown(String),
     /// The table is gone, with all that the request may have done.

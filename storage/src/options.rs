@@ -57,7 +57,7 @@ pub struct Options {
     /// One mutation is always accepted when nothing waits.
     pub commit_queue_bytes: usize,
     /// Commit log segments that are kept to be used again when they are not needed any more, as
-    /// long as something waits to be flushed: see [`crate::Engine::switch_older`].
+    /// long as something waits to be flushed and the disk was not full lately: see [`crate::Engine::switch_older`].
     pub spare_segments: usize,
     /// A memtable that accounts for this much is switched and flushed.
     pub memtable_bytes: usize,

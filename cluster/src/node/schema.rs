@@ -14,7 +14,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::{
+    StreamExt,
+    future::join_all,
+    stream::{self, FuturesUnordered},
+};
 use helenus_storage::TableId;
 use tokio::{
     sync::Mutex,
@@ -89,23 +93,16 @@ pub(crate) struct SchemaKeeper {
     clock: Arc<NodeClock>,
     cluster: Arc<KnownCluster>,
     peers: Arc<Peers>,
-    /// Held while others are asked.
-    asked: Mutex<Asked>,
-}
-
-/// Who was asked for tables last.
-#[derive(Debug, Default)]
-struct Asked {
-    /// When members were, for names that this node does not know, and whether one has answered.
-    for_names: Option<(Instant, bool)>,
-    /// Which member was, for what it knows, and when.
-    of: Option<(HostId, Instant)>,
+    /// When members were last asked for names that this node does not know, if one has answered. Held while they are asked.
+    asked_for_names: Mutex<Option<Instant>>,
+    /// Which member was asked for what it knows, and when. Held while it is asked.
+    asked: Mutex<Option<(HostId, Instant)>>,
 }
 
 impl SchemaKeeper {
     pub(crate) fn new(peers: Arc<Peers>) -> Self {
         let (clock, cluster) = (Arc::clone(&peers.clock), Arc::clone(&peers.cluster));
-        Self { clock, cluster, peers, asked: Mutex::default() }
+        Self { clock, cluster, peers, asked_for_names: Mutex::default(), asked: Mutex::default() }
     }
 
     /// Creates a table or changes its definition, and tells the live members until the deadline.
@@ -168,31 +165,45 @@ impl SchemaKeeper {
         Ok(self.facts())
     }
 
-    /// Asks live members for tables that a client named and this node does not know. Whether the picture tells now if there
-    /// are such tables: one of them was asked since the client named those and has answered, or there are no other members.
+    /// Asks a few live members for tables that a client named and this node does not know. Whether to go by the picture now:
+    /// it has them all, one of those members has answered since the client named them, or there are no others.
     pub(crate) async fn look_for(&self, names: &BTreeSet<&str>, deadline: Instant) -> bool {
         let named = Instant::now();
-        let Ok(mut asked) = timeout_at(deadline, self.asked.lock()).await else { return false };
+        let Ok(mut asked) = timeout_at(deadline, self.asked_for_names.lock()).await else { return false };
         let picture = self.cluster.picture();
         if names.iter().all(|name| picture.table(name).is_some()) || picture.view().others().next().is_none()
         {
             return true;
         }
-        if let Some((at, is_answered)) = asked.for_names {
+        if let Some(at) = *asked {
             if at >= named {
                 helenus_storage::sometimes!("one question was for several names");
-                return is_answered;
+                return true;
             }
-            if timeout_at(deadline, sleep_until(at + ASK_AGAIN)).await.is_err() {
+            if self.live_members().is_empty()
+                || timeout_at(deadline, sleep_until(at + ASK_AGAIN)).await.is_err()
+            {
                 return false;
             }
         }
         helenus_storage::sometimes!("a table was asked for that this node did not know");
         let began = Instant::now();
+        // One that is silent holds up nobody for long.
+        let deadline = deadline.min(began + COMPARE_TIMEOUT);
         let members: Vec<_> = self.live_members().into_iter().take(ASKED).collect();
-        let answers = join_all(members.iter().map(|member| self.catch_up(member, deadline))).await;
-        let is_answered = answers.contains(&true);
-        asked.for_names = Some((began, is_answered));
+        let mut answers: FuturesUnordered<_> =
+            members.iter().map(|member| self.catch_up(member, deadline)).collect();
+        let mut is_answered = false;
+        while let Some(has_answered) = answers.next().await {
+            is_answered |= has_answered;
+            let picture = self.cluster.picture();
+            if names.iter().all(|name| picture.table(name).is_some()) {
+                break;
+            }
+        }
+        if is_answered {
+            *asked = Some(began);
+        }
         is_answered
     }
 
@@ -231,7 +242,7 @@ impl SchemaKeeper {
         let Some(member) = self.cluster.picture().destination(host_id) else { return };
         let called = Instant::now();
         let Ok(mut asked) = timeout_at(deadline, self.asked.lock()).await else { return };
-        let is_asked = asked.of.is_some_and(|(whom, at)| whom == host_id && at >= called);
+        let is_asked = asked.is_some_and(|(whom, at)| whom == host_id && at >= called);
         if will_do() || is_asked {
             return;
         }
@@ -239,7 +250,7 @@ impl SchemaKeeper {
         let swapped = self.swap(&member, deadline).await;
         // A swap that this asker's own time cut short answers nobody who has more of it.
         if swapped.is_ok() || began.elapsed() >= SWAP_TIMEOUT {
-            asked.of = Some((host_id, began));
+            *asked = Some((host_id, began));
         }
     }
 

@@ -261,6 +261,35 @@ async fn a_silent_replica_holds_up_the_next_ones_for_a_moment_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_time_is_nearly_over_takes_no_time_from_another() {
+    let cluster = Cluster::of(3).await;
+    cluster.pause("n3");
+    let timeout = Duration::from_secs(1);
+    let now = Instant::now();
+    // Of the first, all is left; it makes the others wait for it.
+    let with_left = |left: Duration| {
+        let mut request = write(&format!("{left:?}"), put("value"), All);
+        request.options.timeout = Some(timeout);
+        request.options.since = Some(now - (timeout - left));
+        request
+    };
+    let left = [timeout, Duration::from_millis(20), Duration::from_millis(130)];
+    let answered = |left| {
+        let request = with_left(left);
+        async {
+            at_once(&cluster, vec![request]).await.remove(0).expect_err("n3 is silent");
+            now.elapsed()
+        }
+    };
+
+    let (all, few, more) = tokio::join!(answered(left[0]), answered(left[1]), answered(left[2]));
+
+    for (left, after) in left.into_iter().zip([all, few, more]) {
+        assert!(after >= left && after < left + A_WHILE, "{left:?} left, answered after {after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn those_that_fill_a_message_wait_no_longer() {
     let cluster = Cluster::of(3).await;
     cluster.pause("n3");

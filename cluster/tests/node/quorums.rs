@@ -256,6 +256,12 @@ async fn what_a_request_has_waited_before_is_taken_from_its_time() {
     let error = cluster.write("n1", late).await.expect_err("one is silent");
     assert!(matches!(error, RequestError::Timeout { timeout, .. } if timeout == Duration::from_secs(2)));
     assert!(since.elapsed() >= Duration::from_secs(2) && since.elapsed() < Duration::from_millis(2100));
+
+    let mut too_late = write("too late", put("value"), Quorum);
+    too_late.options.since = Some(since);
+    let refused = cluster.write("n1", too_late).await;
+    assert!(matches!(refused, Err(RequestError::Overloaded(_))), "{refused:?}");
+    assert_eq!(cluster.get("n1", "too late", Quorum).await, Ok(None), "nothing was sent");
 }
 
 #[tokio::test(start_paused = true)]

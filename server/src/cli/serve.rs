@@ -199,7 +199,9 @@ impl RunningNode {
         let advertised = settings.advertise.clone();
         let own = Locality { datacenter: settings.datacenter.clone(), rack: settings.rack.clone() };
         let (engine, background) = open_storage(config).await?;
-        entrance.api.starting_for("it asks its seeds for the cluster".to_owned());
+        entrance.api.starting_for(
+            "it asks its seeds for the cluster, or waits for its clock after a quick restart".to_owned(),
+        );
 
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let seed = random_seed()?;

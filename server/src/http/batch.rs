@@ -16,8 +16,8 @@
 //! the reads; two reads of one key are made one after the other. Every operation is placed and judged by itself: there is
 //! no atomicity across keys. A client that hangs up leaves what was not sent yet undone.
 //!
-//! No key waits for another one, with two exceptions: tables that the node does not know are looked for one after the other
-//! before anything is sent, and reads that have to ask for their keys alone, as large values make them do, wait until it is
+//! No key waits for another one, with two exceptions: tables that the node does not know are looked for before anything
+//! is sent, and reads that have to ask for their keys alone, as large values make them do, wait until it is
 //! their turn among those of the batch.
 //!
 //! Reading order: this page, [`errand`], [`operation`], [`result`].

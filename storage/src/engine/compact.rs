@@ -194,7 +194,7 @@ impl Engine {
         built.inspect_err(|failure| {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             ids.iter().for_each(|&id| self.discard(id));
-            if failure.is_harmless() {
+            if let Error::StorageFull { .. } = failure {
                 self.make_room_on_disk();
             }
             if failure.is_failed_directory_sync() {

@@ -171,7 +171,7 @@ impl Engine {
         if let Err(failure) = &built {
             crate::sometimes!("a flush or merge failed and was cleaned up");
             self.discard(id);
-            if failure.is_harmless() {
+            if let Error::StorageFull { .. } = failure {
                 self.make_room_on_disk();
             }
             if failure.is_failed_directory_sync() {

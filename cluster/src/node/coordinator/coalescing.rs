@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, oneshot},
     task::yield_now,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -258,12 +258,12 @@ impl Round {
         Self { trace: callers.waiting[0].1.trace.clone(), callers, group }
     }
 
-    /// Takes one more along; gives it back if the message has no room for it, or if one of them would be given less time
-    /// than it has.
+    /// Takes one more along; gives it back if the message has no room for it, or if one of them would be given much less
+    /// time than it has left.
     fn join(&mut self, Parcel { group, caller }: Parcel) -> Option<Parcel> {
         let (one, other) = (self.group.deadline, group.deadline);
-        let apart = one.max(other) - one.min(other);
-        if apart > group.recipients.timeout / WAITING_PART {
+        let (first, last) = (one.min(other), one.max(other));
+        if last - first > last.saturating_duration_since(Instant::now()) / WAITING_PART {
             helenus_storage::sometimes!("writes with different deadlines travelled apart");
             return Some(Parcel { group, caller });
         }

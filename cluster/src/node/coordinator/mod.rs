@@ -330,6 +330,10 @@ impl Coordinator {
         default_timeout: Duration,
     ) -> Result<(OwnedSemaphorePermit, Patience), RequestError> {
         let patience = Patience::since(Instant::now(), options, default_timeout);
+        if Instant::now() >= patience.deadline {
+            helenus_storage::sometimes!("a request came when its time was over");
+            return Err(RequestError::Overloaded("its time was over before it had its turn"));
+        }
         let permit = self.admit()?;
         match self.look_for_tables([table], patience.deadline).await {
             true => Ok((permit, patience)),
@@ -351,7 +355,9 @@ impl Coordinator {
             return true;
         }
         let now = Instant::now();
-        self.schema.look_for(&unknown, now + deadline.saturating_duration_since(now) / 2).await
+        let is_told = self.schema.look_for(&unknown, now + deadline.saturating_duration_since(now) / 2).await;
+        // What came with another request's question will do.
+        is_told || unknown.iter().all(|name| self.cluster.picture().table(name).is_some())
     }
 
     /// Places a key by a picture of the cluster.

@@ -45,7 +45,6 @@ pub(super) struct Plan {
     partitioner: Partitioner,
     /// The whole scan.
     range: KeyRange,
-    begun: Instant,
 }
 
 /// A page as far as it is read.
@@ -94,7 +93,6 @@ impl Coordinator {
             speculative_retry: table.definition.speculative_retry,
             partitioner,
             range: request.bounds.range(partitioner)?,
-            begun: Instant::now(),
         });
         let token = plan.token(&picture);
         let from = match &request.page {
@@ -195,7 +193,8 @@ impl Progress {
 
     /// Whether there is room and time for more.
     fn goes_on(&self, plan: &Plan) -> bool {
-        let is_late = || plan.begun.elapsed() >= plan.goal.timeout / PART_OF_TIME;
+        let left = || plan.goal.deadline.saturating_duration_since(Instant::now());
+        let is_late = || left() <= plan.goal.timeout / PART_OF_TIME;
         !(self.is_over || self.pace.is_full() || self.is_begun() && is_late())
     }
 
