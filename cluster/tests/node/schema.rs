@@ -428,6 +428,32 @@ async fn a_write_to_a_table_that_is_dropped_meanwhile_is_an_error_with_a_name() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_coordinator_that_has_not_heard_that_a_table_was_created_anew_goes_to_the_new_one() {
+    for what in ["write", "read"] {
+        let cluster = Cluster::of(3).await;
+        define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
+        cluster.write("n1", write_to("users")).await.expect("all are alive");
+        cluster.cut("n1", "n3");
+        drop_table(&cluster, "n1", "users").await.expect("it is there");
+        define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
+        assert_ne!(id_of(&cluster, "n1", "users"), id_of(&cluster, "n3", "users"), "nobody told it yet");
+
+        match what {
+            "write" => {
+                cluster.write("n3", write_to("users")).await.expect("n2 and n3");
+                let read = cluster.node("n2").read(read_from("users")).await.expect("n2 and another");
+                assert!(read.record.is_some());
+            }
+            _ => {
+                let read = cluster.node("n3").read(read_from("users")).await.expect("n2 and n3");
+                assert_eq!(read.record, None, "what was written went with the former table");
+            }
+        }
+        assert_eq!(id_of(&cluster, "n1", "users"), id_of(&cluster, "n3", "users"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_whose_table_is_dropped_under_way_is_told_so_by_a_coordinator_that_had_not_heard() {
     for what in ["write", "read", "scan"] {
         let cluster = Cluster::of(3).await;

@@ -1,13 +1,18 @@
 //! Requests whose table is dropped while they are under way.
 //!
 //! Their replicas answer one by one that they know no such table, which is no failure of theirs: the client is told that
-//! the table is gone. So is what the request may have done, on whichever replica.
+//! the table is gone. So is what the request may have done, on whichever replica; if there is another table of that name,
+//! which this node had not heard of, a read or write is made once more, of that.
 
 use helenus_storage::TableId;
 use tokio::time::Instant;
 
-use super::Coordinator;
-use crate::{error::RequestError, message::ReplicaError, node::known_cluster::Picture};
+use super::{Coordinator, Patience};
+use crate::{
+    error::RequestError,
+    message::ReplicaError,
+    node::{Failure, known_cluster::Picture},
+};
 
 impl Coordinator {
     /// Why a request has failed that was sent by this picture: as its quorum says, unless its table is gone.
@@ -32,6 +37,18 @@ impl Coordinator {
                 RequestError::TableDropped(dropped.name.clone())
             }
             _ => error,
+        }
+    }
+
+    /// Whether a request went to a table that was dropped, there is another one of its name, and time is left.
+    pub(super) fn is_of_a_former_table<T>(&self, outcome: &Result<T, Failure>, patience: Patience) -> bool {
+        let is_there = |table: &str| self.cluster.picture().table(table).is_some();
+        match outcome {
+            Err(Failure { error: RequestError::TableDropped(table), .. }) if is_there(table) => {
+                helenus_storage::sometimes!("a table was dropped and created anew under a request");
+                Instant::now() < patience.deadline
+            }
+            _ => false,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use helenus_storage::Mutation;
+use tokio::time::Instant;
 
 use super::{
     Coordinator, Goal, Patience, Target, failure,
@@ -33,12 +34,22 @@ pub(super) struct Plan {
 }
 
 impl Coordinator {
-    /// Coordinates a read.
-    pub(crate) async fn read(self: &Arc<Self>, request: ReadRequest) -> Result<ReadOutcome, Failure> {
+    /// Coordinates a read. Once more if it went to a table that was dropped, and there is another one of its name.
+    pub(crate) async fn read(self: &Arc<Self>, mut request: ReadRequest) -> Result<ReadOutcome, Failure> {
+        let since = *request.options.since.get_or_insert_with(Instant::now);
+        let outcome = self.read_once(&request).await;
+        let patience = Patience::since(since, &request.options, self.read_timeout.get());
+        if self.is_of_a_former_table(&outcome, patience) {
+            return self.read_once(&request).await;
+        }
+        outcome
+    }
+
+    async fn read_once(self: &Arc<Self>, request: &ReadRequest) -> Result<ReadOutcome, Failure> {
         let trace = self.trace("read", &request.table, &request.options);
         let begun = self.begin(&request.table, &request.options, self.read_timeout.get()).await;
         let planned = begun.and_then(|(permit, patience)| {
-            Ok((permit, self.plan_read(&request, patience, &self.cluster.picture(), &trace)?))
+            Ok((permit, self.plan_read(request, patience, &self.cluster.picture(), &trace)?))
         });
         match planned {
             Ok((_permit, (plan, quorum))) => {

@@ -49,8 +49,18 @@ use crate::{
 pub(super) type Outcome = Result<WriteOutcome, Failure>;
 
 impl Coordinator {
-    /// Coordinates a write.
-    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Outcome {
+    /// Coordinates a write. Once more if it went to a table that was dropped, and there is another one of its name.
+    pub(crate) async fn write(self: &Arc<Self>, mut request: WriteRequest) -> Outcome {
+        let since = *request.options.since.get_or_insert_with(Instant::now);
+        let again = request.clone();
+        let outcome = self.write_once(request).await;
+        if self.is_of_a_former_table(&outcome, self.patience(&again.options, since)) {
+            return self.write_once(again).await;
+        }
+        outcome
+    }
+
+    async fn write_once(self: &Arc<Self>, request: WriteRequest) -> Outcome {
         let trace = self.trace("write", &request.table, &request.options);
         let mut outcomes = match self.begin_write(request, &trace).await {
             Ok((group, permit)) => self.write_group(group, trace, Arc::new(permit)).await,
