@@ -5,8 +5,8 @@
 //! restart the clock begins at the bound. That is one sync in two seconds of writing, and nothing for a node that merely
 //! reads. A node that is restarted before the wall clock has passed the bound waits for that, two seconds at most: stamps
 //! from ahead of the wall clock win over later ones of other nodes (CockroachDB waits likewise). A bound further ahead was
-//! saved since clients' own timestamps or a peer's clock were, or before the clock was put back, and is not waited for; a loop of restarts
-//! does not push the clock away, since the bound follows a stamp that is ahead by milliseconds only.
+//! saved since clients' own timestamps or a peer's clock were, or before the clock was put back, and is not waited for; a
+//! loop of restarts does not push the clock away, since the bound follows a stamp that is ahead by milliseconds only.
 //!
 //! Rejected: saving each stamp, a sync more for every write; asking the other nodes, which may all be down.
 
