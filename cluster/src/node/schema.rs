@@ -168,11 +168,18 @@ impl SchemaKeeper {
     /// Asks a few live members for tables that a client named and this node does not know. Whether to go by the picture now:
     /// it has them all, one of those members has answered since the client named them, or there are no others.
     pub(crate) async fn look_for(&self, names: &BTreeSet<&str>, deadline: Instant) -> bool {
+        let are_known = || {
+            let picture = self.cluster.picture();
+            names.iter().all(|name| picture.table(name).is_some())
+        };
+        // What came with another request's question will do.
+        self.ask_for_names(are_known, deadline).await || are_known()
+    }
+
+    async fn ask_for_names(&self, are_known: impl Fn() -> bool, deadline: Instant) -> bool {
         let named = Instant::now();
         let Ok(mut asked) = timeout_at(deadline, self.asked_for_names.lock()).await else { return false };
-        let picture = self.cluster.picture();
-        if names.iter().all(|name| picture.table(name).is_some()) || picture.view().others().next().is_none()
-        {
+        if are_known() || self.cluster.picture().view().others().next().is_none() {
             return true;
         }
         if let Some(at) = *asked {
@@ -196,8 +203,7 @@ impl SchemaKeeper {
         let mut is_answered = false;
         while let Some(has_answered) = answers.next().await {
             is_answered |= has_answered;
-            let picture = self.cluster.picture();
-            if names.iter().all(|name| picture.table(name).is_some()) {
+            if are_known() {
                 break;
             }
         }

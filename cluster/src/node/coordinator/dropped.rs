@@ -7,7 +7,7 @@
 use helenus_storage::TableId;
 use tokio::time::Instant;
 
-use super::{Coordinator, Patience};
+use super::Coordinator;
 use crate::{
     error::RequestError,
     message::ReplicaError,
@@ -40,15 +40,10 @@ impl Coordinator {
         }
     }
 
-    /// Whether a request went to a table that was dropped, there is another one of its name, and time is left.
-    pub(super) fn is_of_a_former_table<T>(&self, outcome: &Result<T, Failure>, patience: Patience) -> bool {
-        let is_there = |table: &str| self.cluster.picture().table(table).is_some();
-        match outcome {
-            Err(Failure { error: RequestError::TableDropped(table), .. }) if is_there(table) => {
-                helenus_storage::sometimes!("a table was dropped and created anew under a request");
-                Instant::now() < patience.deadline
-            }
-            _ => false,
-        }
+    /// Whether a request went to a table that was dropped, and there is another one of its name.
+    pub(super) fn is_of_a_former_table<T>(&self, outcome: &Result<T, Failure>) -> bool {
+        let Err(Failure { error: RequestError::TableDropped(table), .. }) = outcome else { return false };
+        helenus_storage::sometimes!("a request met the drop of its table");
+        self.cluster.picture().table(table).is_some()
     }
 }

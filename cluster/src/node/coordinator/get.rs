@@ -38,8 +38,8 @@ impl Coordinator {
     pub(crate) async fn read(self: &Arc<Self>, mut request: ReadRequest) -> Result<ReadOutcome, Failure> {
         let since = *request.options.since.get_or_insert_with(Instant::now);
         let outcome = self.read_once(&request).await;
-        let patience = Patience::since(since, &request.options, self.read_timeout.get());
-        if self.is_of_a_former_table(&outcome, patience) {
+        let patience = || Patience::since(since, &request.options, self.read_timeout.get());
+        if self.is_of_a_former_table(&outcome) && Instant::now() < patience().deadline {
             return self.read_once(&request).await;
         }
         outcome

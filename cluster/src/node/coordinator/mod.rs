@@ -329,8 +329,9 @@ impl Coordinator {
         options: &RequestOptions,
         default_timeout: Duration,
     ) -> Result<(OwnedSemaphorePermit, Patience), RequestError> {
-        let patience = Patience::since(Instant::now(), options, default_timeout);
-        if Instant::now() >= patience.deadline {
+        let now = Instant::now();
+        let patience = Patience::since(now, options, default_timeout);
+        if now >= patience.deadline {
             helenus_storage::sometimes!("a request came when its time was over");
             return Err(RequestError::Overloaded("its time was over before it had its turn"));
         }
@@ -355,9 +356,7 @@ impl Coordinator {
             return true;
         }
         let now = Instant::now();
-        let is_told = self.schema.look_for(&unknown, now + deadline.saturating_duration_since(now) / 2).await;
-        // What came with another request's question will do.
-        is_told || unknown.iter().all(|name| self.cluster.picture().table(name).is_some())
+        self.schema.look_for(&unknown, now + deadline.saturating_duration_since(now) / 2).await
     }
 
     /// Places a key by a picture of the cluster.

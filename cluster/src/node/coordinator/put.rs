@@ -54,7 +54,8 @@ impl Coordinator {
         let since = *request.options.since.get_or_insert_with(Instant::now);
         let again = request.clone();
         let outcome = self.write_once(request).await;
-        if self.is_of_a_former_table(&outcome, self.patience(&again.options, since)) {
+        let is_time_left = || Instant::now() < self.patience(&again.options, since).deadline;
+        if self.is_of_a_former_table(&outcome) && is_time_left() {
             return self.write_once(again).await;
         }
         outcome
