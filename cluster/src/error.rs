@@ -156,39 +156,6 @@ pub enum RequestError {
         /// What is lacking where, of a level that looks at datacenters.
         shortages: Vec<Shortage>,
     },
-    /// The level was met, but a record from ahead of this node's clock wins over the write, which could not be stamped
-    /// above it. It may be seen or not.
-    #[error(
-        "a record of timestamp {}, ahead of the clock of this node, hides what was written, and it could not be written \
-         above that: {why}",
-        newer.0
-    )]
-    Outrun {
-        /// The level.
-        level: Consistency,
-        /// Replicas it requires.
-        required: u32,
-        /// Replicas that answered.
-        received: u32,
-        /// When the record was stamped.
-        newer: Timestamp,
-        /// What has prevented it.
-        why: String,
-    },
-}
-
-impl RequestError {
-    /// Whether nothing was sent to any replica.
-    pub fn was_not_sent(&self) -> bool {
-        !matches!(
-            self,
-            Self::TableDropped(_)
-                | Self::SessionUnavailable { .. }
-                | Self::Timeout { .. }
-                | Self::Failed { .. }
-                | Self::Outrun { .. }
-        )
-    }
 }
 
 /// A datacenter in which a level lacks replicas.

@@ -21,8 +21,6 @@ pub struct RequestCounters {
     pub speculative_retries: u64,
     /// Late answers that no other replica was asked for, because there were too many such.
     pub refused_speculative_retries: u64,
-    /// Writes that met a record from ahead of the clock which wins over them.
-    pub restamped_writes: u64,
     /// Replicas that a write was not forwarded to, because too many were under way.
     pub not_forwarded: u64,
     /// Requests of other nodes that were not begun, because nobody waited for them any more, by [`Request::VERBS`].
@@ -41,7 +39,6 @@ pub(crate) struct Counters {
     pub(in crate::node) session_widenings: Counter,
     pub(in crate::node) speculative_retries: Counter,
     pub(in crate::node) refused_speculative_retries: Counter,
-    pub(in crate::node) restamped_writes: Counter,
     pub(in crate::node) not_forwarded: Counter,
     pub(in crate::node) expired_before: [Counter; Request::VERBS.len()],
     pub(in crate::node) expired_during: [Counter; Request::VERBS.len()],
@@ -71,7 +68,6 @@ impl Counters {
             session_widenings: self.session_widenings.get(),
             speculative_retries: self.speculative_retries.get(),
             refused_speculative_retries: self.refused_speculative_retries.get(),
-            restamped_writes: self.restamped_writes.get(),
             not_forwarded: self.not_forwarded.get(),
             expired_before: self.expired_before.each_ref().map(Counter::get),
             expired_during: self.expired_during.each_ref().map(Counter::get),

@@ -122,8 +122,6 @@ pub struct WriteOutcome {
     pub met: Met,
     /// What it tells the session of the client.
     pub observed: Option<Observed>,
-    /// The newest record that wins over it at one of the replicas that were heard, if there is one.
-    pub outrun_by: Option<Timestamp>,
 }
 
 /// A read that met its level.

@@ -11,7 +11,6 @@ use helenus_cluster::{
     table::{Definition, Replication},
     time::{Timestamp, WallClock},
 };
-use helenus_storage::{Step, StepOutcome};
 use tokio::time::Instant;
 
 use crate::{
@@ -322,50 +321,4 @@ async fn a_table_dropped_under_a_batch_is_gone_for_its_writes_alone() {
             .and_then(|record| record.value().cloned()),
         Some(Bytes::from("value"))
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_last_write_of_each_key_of_a_batch_wins_over_what_its_coordinator_has_not_heard_of() {
-    let cluster = Cluster::of(6).await;
-    for round in 0..30 {
-        let key = format!("key {round}");
-        let ahead = Timestamp(cluster.machines["n2"].clock.now().0 + (20 + round) * 1_000_000);
-        cluster.write("n2", write_at(&key, put("old"), Quorum, ahead)).await.expect("all are alive");
-        let (last, expected) = match round % 3 {
-            0 => (Change::Delete, None),
-            _ => (put("last"), Some("last".to_owned())),
-        };
-
-        let requests = [(&key[..], put("first")), ("other", put("value")), (&key[..], last)];
-        let requests = requests.map(|(key, change)| write(key, change, Quorum)).to_vec();
-        let outcomes = batch(&cluster, requests).await;
-
-        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-        assert_eq!(cluster.get("n2", &key, Quorum).await, Ok(expected), "{key}");
-    }
-    assert!(cluster.node("n1").counters().requests.restamped_writes > 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_batch_itself_has_overwritten_is_not_written_again() {
-    let cluster = Cluster::of(6).await;
-    for round in 0..20 {
-        // Stamps of the first node are from ahead of its clock; replicas hold something from further ahead, so they look
-        // up whether something wins over what they are sent.
-        let ahead = Timestamp(cluster.machines["n2"].clock.now().0 + (20 + round) * 1_000_000);
-        let other = write_at(&format!("other {round}"), put("value"), All, ahead);
-        cluster.write("n2", other).await.expect("all are alive");
-        for process in cluster.processes.values() {
-            process.storage.engine.switch_memtables().expect("a sound disk");
-            while process.storage.engine.step(Step::Flush).expect("a sound disk") == StepOutcome::Worked {}
-        }
-
-        let key = format!("key {round}");
-        let requests =
-            [put("first"), put("second"), Change::Delete].map(|change| write(&key, change, Quorum));
-        let outcomes = batch(&cluster, requests.to_vec()).await;
-
-        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-        assert_eq!(cluster.get("n2", &key, Quorum).await, Ok(None));
-    }
 }

@@ -6,13 +6,13 @@ use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     error::RequestError,
     message::{Message, Relay, ReplicaError, Request, Response, TrafficClass},
-    node::{Change, Readiness, Report, Topic, WriteRequest},
+    node::{Change, Readiness, Report, Topic},
     node_id::HostId,
     partitioning::{Partitioner, storage_key},
     table::DEFAULT_TABLE_ID,
     time::{Timestamp, WallClock},
 };
-use helenus_storage::{Mutation, Record, Step, StepOutcome};
+use helenus_storage::{Mutation, Record};
 
 use crate::support::{Cluster, header, is_tombstone, put, read, value_of, write, write_at};
 
@@ -324,107 +324,6 @@ async fn a_node_that_is_off_writes_nothing_either_when_one_who_said_so_is_down()
     let outvoted = cluster.put("n3", "key", "value", One).await;
     assert!(matches!(outvoted, Err(RequestError::ClockSkew(_))), "{outvoted:?}");
     cluster.put("n1", "key", "value", One).await.expect("its clock is right");
-}
-
-/// Whether the next write of each key wins over one that `n1` stamps ahead of the other clocks, by whichever node it is made.
-async fn later_writes_win(cluster: &Cluster, first: impl Fn(&str, u64) -> WriteRequest, is_flushed: bool) {
-    for number in 0..30 {
-        let key = format!("key {number}");
-        cluster.write("n1", first(&key, number)).await.expect("all are alive");
-        if is_flushed {
-            for process in cluster.processes.values() {
-                process.storage.engine.switch_memtables().expect("a sound disk");
-                while process.storage.engine.step(Step::Flush).expect("a sound disk") == StepOutcome::Worked {
-                }
-            }
-        }
-        let (coordinator, is_deletion) = (format!("n{}", 2 + number % 5), number % 2 == 0);
-        let change = if is_deletion { Change::Delete } else { put("new") };
-        cluster.write(&coordinator, write(&key, change, Quorum)).await.expect("all are alive");
-
-        let expected = (!is_deletion).then(|| "new".to_owned());
-        assert_eq!(cluster.get("n1", &key, Quorum).await, Ok(expected), "{key} through {coordinator}");
-    }
-    let restamped = |name: &String| cluster.node(name).counters().requests.restamped_writes;
-    assert!(cluster.machines.keys().map(restamped).sum::<u64>() > 0, "some had not heard of it");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_write_wins_over_a_clients_future_timestamp_that_its_coordinator_has_not_seen() {
-    for is_flushed in [false, true] {
-        let cluster = Cluster::of(6).await;
-        let from_the_future = |key: &str, number| {
-            write_at(key, put("old"), Quorum, shifted(now(&cluster), Duration::from_secs(20 + number)))
-        };
-        later_writes_win(&cluster, from_the_future, is_flushed).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_write_wins_over_what_a_coordinator_whose_clock_is_ahead_has_just_stamped() {
-    let cluster = Cluster::of(6).await;
-    cluster.machines["n1"].clock.run_ahead_by(DRIFT / 2);
-    later_writes_win(&cluster, |key, _| write(key, put("old"), Quorum), false).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_clients_own_timestamp_is_not_changed_to_win() {
-    let cluster = Cluster::of(3).await;
-    let newer = shifted(now(&cluster), DRIFT / 2);
-    cluster.write("n1", write_at("key", put("newer"), Quorum, newer)).await.expect("all are alive");
-
-    let older = write_at("key", put("older"), Quorum, now(&cluster));
-    let written = cluster.write("n2", older.clone()).await.expect("all are alive");
-
-    assert_eq!((Some(written.timestamp), written.outrun_by), (older.timestamp, Some(newer)));
-    assert_eq!(cluster.node("n2").counters().requests.restamped_writes, 0);
-    assert_eq!(cluster.get("n3", "key", Quorum).await, Ok(Some("newer".to_owned())));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_write_that_is_overwritten_while_it_is_under_way_is_left_so() {
-    let cluster = Cluster::of(3).await;
-    let key = storage_key(Partitioner::Murmur3.token(b"key"), b"key");
-    let overtake = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let later = Mutation::single(key, Record::plain(now(&cluster), "later"));
-        for name in ["n2", "n3"] {
-            let engine = &cluster.processes[name].storage.engine;
-            engine.apply_and_wait(DEFAULT_TABLE_ID, later.clone()).expect("a sound disk");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        ["n2", "n3"].iter().for_each(|name| cluster.resume(name));
-    };
-
-    ["n2", "n3"].iter().for_each(|name| cluster.pause(name));
-    let (written, ()) = tokio::join!(cluster.write("n1", write("key", put("early"), Quorum)), overtake);
-
-    assert!(written.is_ok_and(|written| written.outrun_by.is_some()));
-    assert_eq!(cluster.node("n1").counters().requests.restamped_writes, 0);
-    assert_eq!(cluster.get("n3", "key", Quorum).await, Ok(Some("later".to_owned())));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_write_that_cannot_be_stamped_above_what_it_met_is_not_acknowledged() {
-    let cluster = Cluster::of(4).await;
-    for name in ["n1", "n2", "n3"] {
-        cluster.machines[name].clock.run_ahead_by(DRIFT / 2);
-    }
-    let far_ahead = shifted(now(&cluster), DRIFT);
-    // Where n4 is a replica, it refuses that.
-    let mut numbers = 0..100;
-    let key = loop {
-        let key = format!("key {}", numbers.next().expect("one of them is of the other three"));
-        if cluster.write("n1", write_at(&key, put("old"), All, far_ahead)).await.is_ok() {
-            break key;
-        }
-    };
-
-    let hidden = cluster.write("n4", write(&key, put("new"), Quorum)).await;
-
-    assert!(matches!(hidden, Err(RequestError::Outrun { newer, .. }) if newer == far_ahead), "{hidden:?}");
-    cluster.put("n1", &key, "new", Quorum).await.expect("its clock allows for it");
-    assert_eq!(cluster.get("n4", &key, Quorum).await, Ok(Some("new".to_owned())));
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,11 +58,6 @@ pub(super) fn encode(
             counted.dropped_background_repairs,
         ),
         (
-            "coordinator_restamped_writes",
-            "Writes that were made once more, above a record from ahead of the clock that won over them",
-            counted.restamped_writes,
-        ),
-        (
             "replica_writes_not_forwarded",
             "Writes not sent on within the datacenter, because too many were under way",
             counted.not_forwarded,

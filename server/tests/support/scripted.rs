@@ -139,7 +139,7 @@ impl Coordinate for Scripted {
                 Change::Delete => Record::tombstone(timestamp, NOW),
             };
             self.records.lock().insert(request.key, record);
-            Ok(WriteOutcome { timestamp, met, observed: None, outrun_by: None })
+            Ok(WriteOutcome { timestamp, met, observed: None })
         });
         ready(outcome.map_err(failure)).boxed()
     }

@@ -6,7 +6,6 @@
 
 use std::{
     future::Future,
-    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -16,9 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::error::Result;
 
-/// Becomes ready when the mutations are as durable as the sync mode promises and visible to reads. It answers the places
-/// in the batch, ascending, of those that may have been *outrun*: there may be a record of a key of theirs that wins over
-/// them, or is the same. Of the others it is certain that nothing that was applied before wins over them.
+/// Becomes ready when the mutation is as durable as the sync mode promises and visible to reads.
 ///
 /// A future that needs no runtime, and a blocking [`Ticket::wait`]. Dropping it does not undo the apply. When
 /// the engine is dropped first, it answers [`crate::Error::Closed`]: the mutation was not acknowledged.
@@ -28,16 +25,14 @@ pub struct Ticket {
     outcome: Arc<Outcome>,
     /// Our place among the wakers of the group.
     index: usize,
-    /// Our mutations among those of the group.
-    mutations: Range<usize>,
 }
 
 impl Ticket {
-    pub(crate) fn new(outcome: Arc<Outcome>, index: usize, mutations: Range<usize>) -> Self {
-        Self { outcome, index, mutations }
+    pub(crate) fn new(outcome: Arc<Outcome>, index: usize) -> Self {
+        Self { outcome, index }
     }
 
-    /// Blocks until the outcome is known, but for what was outrun.
+    /// Blocks until the outcome is known.
     ///
     /// # Errors
     /// [`crate::Error::Poisoned`] when the group's write or sync failed; the mutation may or may not survive.
@@ -46,7 +41,7 @@ impl Ticket {
         let mut state = self.outcome.state.lock();
         loop {
             if let Some(result) = &state.result {
-                return result.as_ref().map(drop).map_err(Clone::clone);
+                return result.clone();
             }
             self.outcome.resolved.wait(&mut state);
         }
@@ -54,12 +49,12 @@ impl Ticket {
 }
 
 impl Future for Ticket {
-    type Output = Result<Vec<usize>>;
+    type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.outcome.state.lock();
-        if let Some(outrun) = state.outrun_of(&self.mutations) {
-            return Poll::Ready(outrun);
+        if let Some(result) = &state.result {
+            return Poll::Ready(result.clone());
         }
         let waker = context.waker();
         if state.wakers.len() <= self.index {
@@ -83,25 +78,13 @@ pub(crate) struct Outcome {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The places in the group of the mutations that may have been outrun, ascending.
-    result: Option<Result<Vec<usize>>>,
+    result: Option<Result<()>>,
     wakers: Vec<Option<Waker>>,
 }
 
-impl State {
-    /// The places among these mutations of those that may have been outrun.
-    fn outrun_of(&self, mutations: &Range<usize>) -> Option<Result<Vec<usize>>> {
-        let places = |outrun: &Vec<usize>| {
-            let ours = outrun.iter().filter(|place| mutations.contains(place));
-            ours.map(|place| place - mutations.start).collect()
-        };
-        Some(self.result.as_ref()?.as_ref().map(places).map_err(Clone::clone))
-    }
-}
-
 impl Outcome {
-    /// Tells every ticket, unless they know already: the places in the group of the mutations that may have been outrun.
-    pub(crate) fn resolve(&self, result: Result<Vec<usize>>) {
+    /// Tells every ticket, unless they know already.
+    pub(crate) fn resolve(&self, result: Result<()>) {
         let wakers = {
             let mut state = self.state.lock();
             if state.result.is_some() {

@@ -22,7 +22,7 @@ use crate::{
     counted::counted,
     error::RequestError,
     handoff::Hint,
-    message::{Applied, Receipt, ReplicaError, Writes},
+    message::{Applied, ReplicaError, Writes},
     node::{Failure, Met, WriteOutcome, known_cluster::Picture},
     node_id::HostId,
     quorum::{Missing, Verdict, WriteQuorum},
@@ -76,8 +76,6 @@ pub(super) struct Write {
     refused_by_clock: BTreeSet<HostId>,
     /// How many replicas have applied it.
     pub(super) applied: usize,
-    /// The newest record that wins over it at one of these.
-    outrun_by: Option<Timestamp>,
 }
 
 impl Write {
@@ -99,18 +97,16 @@ impl Write {
             failed: BTreeSet::new(),
             refused_by_clock: BTreeSet::new(),
             applied: 0,
-            outrun_by: None,
         }
     }
 
-    fn hear(&mut self, from: HostId, applied: Result<Receipt, Missing>) {
+    fn hear(&mut self, from: HostId, applied: Result<bool, Missing>) {
         match applied {
-            Ok(Receipt { is_owner, outrun_by }) => {
-                if !is_owner {
+            Ok(owned) => {
+                if !owned {
                     helenus_storage::sometimes!("a write was applied by no owner");
                 }
                 self.applied += 1;
-                self.outrun_by = self.outrun_by.max(outrun_by);
                 self.unheard.remove(&from);
                 self.quorum.on_ack(from);
             }
@@ -170,7 +166,7 @@ impl Write {
     /// What to tell the client. Of a write that its replicas have not satisfied, `settled` may say more than its quorum
     /// does: that a hint has, or why nothing has.
     fn outcome(&self, timeout: Duration, settled: Option<Result<(), RequestError>>) -> Outcome {
-        let Self { level, timestamp, observed, outrun_by, ref quorum, .. } = *self;
+        let Self { level, timestamp, observed, ref quorum, .. } = *self;
         let (acknowledged, held_by_none) = match (quorum.verdict(), settled) {
             (Verdict::Reached { acknowledged }, _) => (acknowledged, false),
             // A hint is no replica.
@@ -183,7 +179,7 @@ impl Write {
         let met = Met { level, required: quorum.required(), acknowledged, trace: Vec::new() };
         let by_none = |observed| Observed { held: Held::BY_NONE, ..observed };
         let observed = if held_by_none { observed.map(by_none) } else { observed };
-        Ok(WriteOutcome { timestamp, met, observed, outrun_by })
+        Ok(WriteOutcome { timestamp, met, observed })
     }
 }
 
@@ -334,12 +330,8 @@ impl Group {
 /// What a replica made of some writes, in the words of a trace.
 fn tell(results: &[Applied]) -> String {
     match results {
-        [Ok(Receipt { is_owner, outrun_by })] => {
-            let of_whom = if *is_owner { "" } else { ", though not an owner by its ring" };
-            let behind =
-                outrun_by.map_or_else(String::new, |newer| format!(", behind a record of {}", newer.0));
-            format!("applied{of_whom}{behind}")
-        }
+        [Ok(true)] => "applied".to_owned(),
+        [Ok(false)] => "applied, though not an owner by its ring".to_owned(),
         [Err(error)] => describe(&missing_error(error.clone())),
         many => {
             let applied = many.iter().filter(|applied| applied.is_ok()).count();

@@ -45,28 +45,23 @@ use crate::{
     time::Timestamp,
 };
 
-/// Writes of a batch that are made once more at the same time.
-const AGAIN_AT_ONCE: usize = 64;
-
 /// What came of a write.
 pub(super) type Outcome = Result<WriteOutcome, Failure>;
 
 impl Coordinator {
-    /// Coordinates a write. Once more if it went to a table that was dropped, and there is another one of its name, or if it
-    /// would not be seen.
+    /// Coordinates a write. Once more if it went to a table that was dropped, and there is another one of its name.
     pub(crate) async fn write(self: &Arc<Self>, mut request: WriteRequest) -> Outcome {
         let since = *request.options.since.get_or_insert_with(Instant::now);
         let again = request.clone();
         let outcome = self.write_once(request).await;
         let is_time_left = || Instant::now() < self.patience(&again.options, since).deadline;
         if self.is_of_a_former_table(&outcome) && is_time_left() {
-            let outcome = self.write_once(again.clone()).await;
-            return self.above_what_it_met(outcome, &again, since).await;
+            return self.write_once(again).await;
         }
-        self.above_what_it_met(outcome, &again, since).await
+        outcome
     }
 
-    pub(super) async fn write_once(self: &Arc<Self>, request: WriteRequest) -> Outcome {
+    async fn write_once(self: &Arc<Self>, request: WriteRequest) -> Outcome {
         let trace = self.trace("write", &request.table, &request.options);
         let mut outcomes = match self.begin_write(request, &trace).await {
             Ok((group, permit)) => self.write_group(group, trace, Arc::new(permit)).await,
@@ -95,34 +90,18 @@ impl Coordinator {
         self: &Arc<Self>,
         requests: Vec<WriteRequest>,
     ) -> impl Stream<Item = (usize, Outcome)> + Send + use<> {
-        let (coordinator, begun) = (Arc::clone(self), Instant::now());
-        async move {
-            let all: Arc<[WriteRequest]> = requests.as_slice().into();
-            let outcomes = Arc::clone(&coordinator).begin_writes(requests, begun).await;
-            let in_the_end = move |(place, outcome): (usize, Outcome)| {
-                let (coordinator, all) = (Arc::clone(&coordinator), Arc::clone(&all));
-                async move {
-                    // Of those of one key the last one is to be seen.
-                    let is_outrun = outcome.as_ref().is_ok_and(|written| written.outrun_by.is_some());
-                    if is_outrun && is_last_of_its_key(place, &all) {
-                        return (place, coordinator.above_what_it_met(outcome, &all[place], begun).await);
-                    }
-                    (place, outcome)
-                }
-            };
-            outcomes.map(in_the_end).buffer_unordered(AGAIN_AT_ONCE)
-        }
-        .flatten_stream()
+        let coordinator = Arc::clone(self);
+        async move { coordinator.begin_writes(requests).await }.flatten_stream()
     }
 
     async fn begin_writes(
         self: Arc<Self>,
         requests: Vec<WriteRequest>,
-        begun: Instant,
     ) -> impl Stream<Item = (usize, Outcome)> + Send + use<> {
         let untold = RequestOptions::default();
         let options = requests.first().map_or(&untold, |first| &first.options);
         let trace = self.trace("write", &tables_of(&requests), options);
+        let begun = Instant::now();
         let (refused, sent) = match self.admit() {
             Ok(permit) => {
                 let tables = requests.iter().map(|request| request.table.as_str());
@@ -305,12 +284,6 @@ impl Coordinator {
         let half = group.deadline.saturating_duration_since(now) / 2;
         self.replica.store.await_room(now + half).await
     }
-}
-
-/// Whether no later one of these requests has the key of this one.
-fn is_last_of_its_key(place: usize, all: &[WriteRequest]) -> bool {
-    let WriteRequest { table, key, .. } = &all[place];
-    !all[place + 1..].iter().any(|later| later.key == *key && later.table == *table)
 }
 
 /// What a log calls the tables of some writes.
