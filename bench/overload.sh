@@ -8,7 +8,8 @@
 #   peak      as fast as 64 clients get answers; also after the last round, since a machine is not always equally fast, and
 #             goodput is told beside the mean of the two peaks around it
 #   before    half of the peak, operations due at fixed times
-#   overload  TIMES the peak, due at fixed times, of 3,000 clients that wait a second for each answer
+#   overload  TIMES the peak, due at fixed times, of 3,000 clients that wait a second for each answer, from two seconds after
+#             they began to connect on
 #   after     half of the peak again, from ten seconds after the overload on
 # Where there is more than one processor the last one is the clients', so that they do not take what the nodes need. The
 # binaries are those in $BIN, if set.
@@ -64,17 +65,22 @@ p99() { jq '[.operations[] | select(.intended.count > 0) | .intended.percentiles
 # The middle of numbers, one a line.
 median() { sort -n | awk '{ number[NR] = $1 } END { print (number[int((NR + 1) / 2)] + number[int(NR / 2) + 1]) / 2 }'; }
 rate() { jq -r '.succeeded / .seconds | floor' "$directory/$1.json"; }
+failed() { jq -r '.failed' "$directory/$1.json"; }
 
+# What nodes count of the requests that they gave up.
+given_up=(helenus_coordinator_unsent_requests_total helenus_replica_dropped_requests_total)
 # All steps once. Notes the peak and the goodput in overloads, the latencies in befores and afters.
 round() {
   run peak run --threads 64 --warmup 3s --duration 10s
-  local peak half convictions
+  local peak half convictions name
+  local -A counts
   peak=$(rate peak)
   half=$((peak / 2))
   run before run --threads 64 --target "$half" --warmup 3s --duration 10s
   convictions=$(counted helenus_convictions_total)
+  for name in "${given_up[@]}"; do counts[$name]=$(counted "$name"); done
   echo "peak      $peak operations/s, resident memory of the largest node $(resident) MiB"
-  echo "before    $(rate before) operations/s asked for and done"
+  echo "before    $(rate before) operations/s of $half asked for, $(failed before) failed"
   latencies before
 
   while sleep 1; do resident; echo; done >"$directory/resident" &
@@ -84,7 +90,7 @@ round() {
     curl -s -o /dev/null -m 5 -w '%{http_code} %{time_total}\n' -X PUT --data-binary x "${endpoints[0]}/v1/kv/usertable/probe?consistency=quorum" || true
   done >"$directory/probes" &
   prober=$!
-  run overload run --threads "$clients" --target "$((peak * times))" --timeout "$patience" --duration "${seconds}s"
+  run overload run --threads "$clients" --target "$((peak * times))" --timeout "$patience" --warmup 2s --duration "${seconds}s"
   kill "$sampler" "$prober"
   sampler= prober=
   echo "overload  $(rate overload) operations/s of $((peak * times)) asked for"
@@ -97,11 +103,11 @@ round() {
           for (code in codes) printf " %s: %d", code, codes[code]; print "" }'
   echo "  resident memory of the largest node, MiB, each second: $(xargs <"$directory/resident")"
   echo "  convictions: $(($(counted helenus_convictions_total) - convictions))"
-  for name in helenus_coordinator_unsent_requests_total helenus_replica_dropped_requests_total; do
-    echo "  $name: $(counted "$name")"
+  for name in "${given_up[@]}"; do
+    echo "  $name: $(($(counted "$name") - counts[$name]))"
   done
   run after run --threads 64 --target "$half" --warmup "$recovery" --duration 10s
-  echo "after     $(rate after) operations/s asked for and done"
+  echo "after     $(rate after) operations/s of $half asked for, $(failed after) failed"
   latencies after
   echo "$peak $(rate overload)" >>"$directory/overloads"
   p99 before >>"$directory/befores"

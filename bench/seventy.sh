@@ -5,7 +5,8 @@
 #
 # A round is, for writes of 100 bytes, writes of 1 KiB and reads of 100 bytes: as fast as the clients get answers, then 70 %
 # of that, due at fixed times. It prints the percentiles from when an operation was sent and from when it was due. The
-# latter have in them that 64 connections are nearly all in use at that rate. The binaries are those in $BIN, if set.
+# latter have in them that 64 connections are nearly all in use at that rate. A rate that is not reached, or an operation that
+# fails, ends it with an error. Clients and nodes share the processors. The binaries are those in $BIN, if set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-3}
@@ -38,6 +39,8 @@ round() {
   local peak
   peak=$(jq -r '.succeeded / .seconds | floor' "$directory/run.json")
   run run "$2" "$3" --threads 64 --warmup 3s --duration 15s --target $((peak * 7 / 10))
+  jq -e --argjson rate $((peak * 7 / 10)) '.failed == 0 and .succeeded / .seconds > 0.98 * $rate' "$directory/run.json" >/dev/null ||
+    { jq '{failed, succeeded, seconds}' "$directory/run.json" >&2; echo "seventy.sh: $1 not as many as were asked for" >&2; exit 1; }
   jq -r --arg name "$1" --arg peak "$peak" '.operations[] | select(.latency.count > 0)
     | [.latency.percentiles_us["50", "99", "99.9"], .intended.percentiles_us["99", "99.9"]] | map(. / 1000)
     | "\($name) peak \($peak)/s; at 70 %, ms: p50 \(.[0]) p99 \(.[1]) p99.9 \(.[2]); from when due p99 \(.[3]) p99.9 \(.[4])"' \
@@ -49,7 +52,11 @@ for ((number = 1; number <= rounds; number++)); do
   round "writes of 1 KiB:" 1024 0
   round "reads of 100 bytes:" 100 1
 done | tee "$directory/rounds"
+# median NAME PATTERN: the middle of what the pattern finds in the lines of a name.
+median() {
+  grep "^$1" "$directory/rounds" | sed "s/.*$2 p99 \([0-9.]*\).*/\1/" | sort -n |
+    awk '{ p99[NR] = $1 } END { print (p99[int((NR + 1) / 2)] + p99[int(NR / 2) + 1]) / 2 }'
+}
 for name in "writes of 100 bytes" "writes of 1 KiB" "reads of 100 bytes"; do
-  grep "^$name" "$directory/rounds" | sed 's/.*p50 [0-9.]* p99 \([0-9.]*\).*/\1/' | sort -n |
-    awk -v name="$name" '{ p99[NR] = $1 } END { printf "%s: median p99 %.1f ms of %d rounds\n", name, (p99[int((NR + 1) / 2)] + p99[int(NR / 2) + 1]) / 2, NR }'
+  echo "$name: median p99 $(median "$name" 'p50 [0-9.]*') ms; from when due $(median "$name" due) ms"
 done

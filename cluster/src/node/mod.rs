@@ -302,6 +302,15 @@ impl Node {
         self.cluster.picture().view().tables().iter().cloned().collect()
     }
 
+    /// A live table; others are asked for one that this node does not know.
+    ///
+    /// # Errors
+    /// [`RequestError::NoSuchTable`]; [`RequestError::TableUnknown`] if that nobody has told by half of the time until the
+    /// deadline.
+    pub async fn table(&self, name: &str, deadline: Instant) -> Result<Table, RequestError> {
+        self.coordinator.table(name, deadline).await
+    }
+
     /// Creates a table or changes its definition; returns when every live member knows of it, or at the deadline.
     ///
     /// # Errors

@@ -211,13 +211,20 @@ async fn a_node_that_does_not_know_a_table_asks_before_it_says_so() {
     let cluster = Cluster::of(3).await;
     cluster.cut("n1", "n3");
     define(&cluster, "n1", "users", of_factor(3)).await.expect("nothing speaks against it");
-    assert!(!knows(&cluster, "n3", "users"), "nobody told it yet");
+    define(&cluster, "n1", "orders", of_factor(3)).await.expect("nothing speaks against it");
+    assert!(!knows(&cluster, "n3", "users") && !knows(&cluster, "n3", "orders"), "nobody told it yet");
 
     let written = cluster.write("n3", write_to("users")).await;
-
     assert!(written.is_ok(), "n2 knows: {written:?}");
     let unknown = cluster.write("n3", write_to("nobody_knows")).await;
-    assert_eq!(unknown.map(|_| ()), Err(RequestError::NoSuchTable("nobody_knows".to_owned())));
+    let no_such_table = Err(RequestError::NoSuchTable("nobody_knows".to_owned()));
+    assert_eq!(unknown.map(|_| ()), no_such_table);
+
+    let soon = || Instant::now() + Duration::from_secs(5);
+    let described = cluster.node("n3").table("orders", soon()).await;
+    assert_eq!(described.map(|table| table.name), Ok("orders".to_owned()), "n2 knows");
+    let unknown = cluster.node("n3").table("nobody_knows", soon()).await;
+    assert_eq!(unknown.map(|_| ()), no_such_table);
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,6 +256,8 @@ async fn who_could_not_ask_anybody_does_not_say_that_there_is_no_such_table() {
             cluster.node("n3").read(request).await.map(|_| ()).map_err(|failure| failure.error),
             unknown
         );
+        let soon = Instant::now() + Duration::from_secs(5);
+        assert_eq!(cluster.node("n3").table("users", soon).await.map(|_| ()), unknown);
         // The rest of a batch goes on.
         let batch = vec![write_to("users"), write("key", put("v"), One)];
         let mut done = std::pin::pin!(cluster.node("n3").write_batch(batch));

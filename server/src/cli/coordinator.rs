@@ -87,6 +87,10 @@ impl Coordinate for Coordinator {
         self.node.tables()
     }
 
+    fn table<'a>(&'a self, name: &'a str, deadline: Instant) -> BoxFuture<'a, Result<Table, RequestError>> {
+        Box::pin(self.node.table(name, deadline))
+    }
+
     fn warnings(&self, definition: &Definition) -> Vec<String> {
         self.node.warnings(definition)
     }

@@ -38,6 +38,8 @@ pub trait Coordinate: Send + Sync + 'static {
     fn scan(&self, request: ScanRequest) -> BoxFuture<'_, Result<ScanOutcome, Failure>>;
     /// The live tables, by name.
     fn tables(&self) -> Vec<Table>;
+    /// One of them, which others are asked for if this node does not know it.
+    fn table<'a>(&'a self, name: &'a str, deadline: Instant) -> BoxFuture<'a, Result<Table, RequestError>>;
     /// What of a table's definition will not do what people expect.
     fn warnings(&self, definition: &Definition) -> Vec<String>;
     /// Creates a table or changes its definition.
@@ -106,6 +108,10 @@ impl Coordinate for Node {
 
     fn tables(&self) -> Vec<Table> {
         Node::tables(self)
+    }
+
+    fn table<'a>(&'a self, name: &'a str, deadline: Instant) -> BoxFuture<'a, Result<Table, RequestError>> {
+        Box::pin(Node::table(self, name, deadline))
     }
 
     fn warnings(&self, definition: &Definition) -> Vec<String> {

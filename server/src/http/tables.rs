@@ -68,9 +68,9 @@ pub(super) async fn describe(State(api): State<Arc<Api>>, request: Request) -> R
     let name = name_of(&head)?;
     refuse_parameters(&head)?;
     let node = api.node_for(Access::Read)?;
-    let tables = node.tables();
-    let table = tables.iter().find(|table| table.name == name).ok_or_else(|| no_such_table(&name))?;
-    Ok(Json(shown(node, table)).into_response())
+    let table = node.table(&name, Instant::now() + PATIENCE).await;
+    let table = table.map_err(|error| Problem::of_request(&error, Access::Read))?;
+    Ok(Json(shown(node, &table)).into_response())
 }
 
 /// `PUT`: create it, or change what can be changed.
@@ -97,6 +97,8 @@ pub(super) async fn drop_table(State(api): State<Arc<Api>>, request: Request) ->
     let name = name_of(&head)?;
     let deadline = deadline_of(&head)?;
     let begun = api.begin_request(Access::Write)?;
+    let table = begun.node.table(&name, deadline).await;
+    table.map_err(|error| Problem::of_request(&error, Access::Write))?;
     let change = begun.node.drop_table(&name, deadline).await.map_err(|error| problem(&error))?;
     Ok(Json(changed(begun.node, &change)).into_response())
 }

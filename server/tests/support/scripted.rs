@@ -211,6 +211,11 @@ impl Coordinate for Scripted {
         vec![Table::default_with_factor(3)]
     }
 
+    fn table<'a>(&'a self, name: &'a str, _: Instant) -> BoxFuture<'a, Result<Table, RequestError>> {
+        let table = self.tables().into_iter().find(|table| table.name == name);
+        Box::pin(ready(table.ok_or_else(|| RequestError::NoSuchTable(name.to_owned()))))
+    }
+
     fn warnings(&self, _: &Definition) -> Vec<String> {
         Vec::new()
     }

@@ -342,6 +342,13 @@ impl Coordinator {
         }
     }
 
+    /// A live table. Others are asked for one that this node does not know.
+    pub(crate) async fn table(&self, name: &str, deadline: Instant) -> Result<Table, RequestError> {
+        let is_known = self.look_for_tables([name], deadline).await;
+        let table = known_table(&self.cluster.picture(), name).cloned();
+        table.map_err(|error| of_missing_table(error, is_known))
+    }
+
     /// Asks others for tables that this node does not know; whether it is known then which of them there are. Half of the
     /// time is kept for the requests themselves.
     async fn look_for_tables<'a>(
