@@ -8,7 +8,9 @@
 //! A peer is compared by the timestamp in the header of its answer. That is its hybrid clock, which is its wall clock
 //! or what it follows ahead of it, by the allowed drift at most: it is the time that the peer's writes will be stamped
 //! with, so it is the one to agree with. A node whose peers are too far ahead to be followed cannot win over what they
-//! write, whichever way they came there.
+//! write, whichever way they came there. Clients' own timestamps can put hybrid clocks ahead where all wall clocks are
+//! right: that is no reason to take a record for expired, nor to say that a clock is off. So of the wall clocks, which gossip
+//! measures, there is a median too ([`ClockWatch::wall_offset`]).
 //!
 //! Where no majority of the live nodes agrees, such as when one of three is down and another is wrong, what the clocks
 //! of the dead said last decides: clocks move apart by seconds in a day. Of two nodes nobody can tell which is wrong:
@@ -69,6 +71,11 @@ impl Measured {
     /// How far off the clock is for certain, in microseconds: what the round trip leaves open counts for the peer.
     pub fn certain_us(&self) -> u64 {
         self.offset_us.unsigned_abs().saturating_sub(self.round_trip_us / 2)
+    }
+
+    /// As [`Measured::certain_us`]; less than zero if it is behind.
+    pub fn certain(&self) -> i64 {
+        0_i64.saturating_add_unsigned(self.certain_us()).saturating_mul(self.offset_us.signum())
     }
 }
 
@@ -163,10 +170,20 @@ impl ClockWatch {
         self.measured.remove(&peer);
     }
 
-    /// How far the median of all live clocks, this node's included, is ahead of this node's. Unless most of them are within
-    /// `allowed_us` of it: then it is the median of the dead ones too.
+    /// How far the median of all live hybrid clocks, this node's included, is ahead of this node's wall clock. Unless most of
+    /// them are within `allowed_us` of it: then it is the median of the dead ones too.
     pub fn offset(&self, allowed_us: u64) -> i64 {
-        let live = || self.offsets.values().copied();
+        self.median_of(|_, of_hybrid| of_hybrid, allowed_us)
+    }
+
+    /// Likewise of the wall clocks, as far as they were measured: a peer that was not counts with its hybrid clock.
+    pub fn wall_offset(&self, allowed_us: u64) -> i64 {
+        let of_wall = |peer, of_hybrid| self.measured(peer).map_or(of_hybrid, |measured| measured.certain());
+        self.median_of(of_wall, allowed_us)
+    }
+
+    fn median_of(&self, clock_of: impl Fn(HostId, i64) -> i64, allowed_us: u64) -> i64 {
+        let live = || self.offsets.iter().map(|(&peer, &of_hybrid)| clock_of(peer, of_hybrid));
         let median = median_with_own(live());
         let agree = live().chain([0]).filter(|offset| offset.abs_diff(median) <= allowed_us).count();
         if 2 * agree > self.offsets.len() + 1 {

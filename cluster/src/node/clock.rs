@@ -34,8 +34,10 @@ pub(crate) struct NodeClock {
     watch: Mutex<ClockWatch>,
     /// The last reading for ages, and when it was taken.
     ages: Mutex<(Timestamp, Instant)>,
-    /// What `watch` says, for every write to look at.
+    /// What `watch` says of the hybrid clocks, for every write to look at.
     offset_us: AtomicI64,
+    /// And of the wall clocks, for every read.
+    wall_offset_us: AtomicI64,
 }
 
 impl NodeClock {
@@ -55,6 +57,7 @@ impl NodeClock {
             watch: Mutex::default(),
             ages: Mutex::new((Timestamp(0), Instant::now())),
             offset_us: AtomicI64::new(0),
+            wall_offset_us: AtomicI64::new(0),
         }
     }
 
@@ -66,7 +69,7 @@ impl NodeClock {
     /// The `now` of a read, and of what others write: the wall clock; that of the live nodes' median, where this one is known to be off by more than
     /// is allowed, so that it takes nothing for expired that lives.
     pub(crate) fn trusted_now(&self) -> Timestamp {
-        let (now, offset) = (self.wall.now(), self.offset_us());
+        let (now, offset) = (self.wall.now(), self.wall_offset_us());
         if Duration::from_micros(offset.unsigned_abs()) <= self.allowed_drift {
             return now;
         }
@@ -145,7 +148,7 @@ impl NodeClock {
 
     /// Gossip has measured a live peer's clock.
     pub(crate) fn measure(&self, peer: HostId, measured: Measured) {
-        self.watch.lock().measure(peer, measured);
+        self.change_watch(|watch| watch.measure(peer, measured));
     }
 
     /// What is to be said of a live peer's clock if it is off by more than allowed for certain.
@@ -167,9 +170,9 @@ impl NodeClock {
         u64::try_from(self.allowed_drift.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// How far the median of the live nodes' clocks is ahead of this node's, in microseconds.
-    pub(crate) fn offset_us(&self) -> i64 {
-        self.offset_us.load(Ordering::Relaxed)
+    /// How far the median of the live nodes' wall clocks is ahead of this node's, in microseconds.
+    pub(crate) fn wall_offset_us(&self) -> i64 {
+        self.wall_offset_us.load(Ordering::Relaxed)
     }
 
     /// How a peer's clock was measured: the best of the last measurements.
@@ -186,6 +189,7 @@ impl NodeClock {
         let mut watch = self.watch.lock();
         change(&mut watch);
         self.offset_us.store(watch.offset(self.allowed_us()), Ordering::Relaxed);
+        self.wall_offset_us.store(watch.wall_offset(self.allowed_us()), Ordering::Relaxed);
     }
 
     /// Why this node must not stamp writes now, if so: they would lose, or win for too long.
@@ -198,15 +202,19 @@ impl NodeClock {
                 "it is {ahead:?} behind the newest timestamp that this node stored or followed, allowed are {drift:?}"
             ));
         }
-        let offset = self.offset_us();
-        if Duration::from_micros(offset.unsigned_abs()) > drift {
-            let (by, way) =
-                (whole_millis(offset.unsigned_abs()), if offset < 0 { "ahead of" } else { "behind" });
-            return Some(format!(
-                "it is {by:?} {way} the median of the live nodes' clocks, allowed are {drift:?}"
-            ));
+        let (offset, of_walls) = (self.offset_us.load(Ordering::Relaxed), self.wall_offset_us());
+        let is_off = |offset: i64| Duration::from_micros(offset.unsigned_abs()) > drift;
+        if !is_off(offset) {
+            return None;
         }
-        None
+        let (by, way) = (whole_millis(offset.unsigned_abs()), if offset < 0 { "ahead of" } else { "behind" });
+        Some(match is_off(of_walls) {
+            true => format!("it is {by:?} {way} the median of the live nodes' clocks, allowed are {drift:?}"),
+            false => format!(
+                "it is {by:?} {way} what most of the live nodes stamp writes with, since a client's own timestamp or a \
+                 clock among them is ahead; allowed are {drift:?}"
+            ),
+        })
     }
 }
 

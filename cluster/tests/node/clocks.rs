@@ -228,6 +228,31 @@ async fn a_node_an_hour_off_still_refuses_what_is_too_far_ahead_of_all_others() 
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clients_future_timestamp_puts_no_clock_off() {
+    let cluster = Cluster::of(3).await;
+    let behind = Duration::from_secs(2);
+    cluster.machines["n3"].clock.run_behind_by(behind);
+    let half = Change::Put { value: "lives".into(), ttl: Some(DRIFT / 2) };
+    cluster.write("n1", write("expiring", half, All)).await.expect("all are alive");
+    let ahead = shifted(now(&cluster), DRIFT - behind / 2);
+    cluster.write("n1", write_at("key", put("ahead"), Quorum, ahead)).await.expect("n1 and n2 allow for it");
+    let skew = |name: &str| match cluster.node(name).report(&Topic::Info) {
+        Some(Report::Info(info)) => info.clock.skew.clone(),
+        _ => panic!("it is about a node"),
+    };
+
+    cluster.until("n3 could not stamp above the others", |_| skew("n3").is_some()).await;
+
+    let why = skew("n3").unwrap_or_default();
+    assert!(why.contains("stamp writes with"), "{why}");
+    for name in ["n1", "n2", "n3"] {
+        let offset = Duration::from_micros(offset(&cluster, name).unsigned_abs());
+        assert!(offset <= behind, "{name}: {offset:?}");
+    }
+    assert_eq!(cluster.get("n3", "expiring", Quorum).await, Ok(Some("lives".to_owned())));
+}
+
 /// How far the others' median is ahead of a node's clock, as it knows, in microseconds.
 fn offset(cluster: &Cluster, name: &str) -> i64 {
     let Some(Report::Info(info)) = cluster.node(name).report(&Topic::Info) else {

@@ -53,7 +53,7 @@ pub(in crate::node) fn of(source: &Source) -> NodeCounters {
         convictions: cluster.hearsay.convictions(),
         facts_rejected: cluster.hearsay.rejected(),
         foreign_gossip: cluster.hearsay.foreign(),
-        clock_offset_us: clock.offset_us(),
+        clock_offset_us: clock.wall_offset_us(),
         clocks_off: picture.view().others().filter(|member| clock.off(member.host_id).is_some()).count(),
         told_clock_off: cluster.told_off().len(),
         requests_in_flight: coordinator.in_flight(),

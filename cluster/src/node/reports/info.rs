@@ -107,7 +107,11 @@ pub(super) fn of(source: &Source) -> NodeInfo {
         generation: identity.generation().0,
         load_bytes: counters.sstable_bytes,
         tokens: own.tokens.iter().map(ToString::to_string).collect(),
-        clock: ClockInfo { offset_us: clock.offset_us(), skew: clock.skew(), told_by: told_by.collect() },
+        clock: ClockInfo {
+            offset_us: clock.wall_offset_us(),
+            skew: clock.skew(),
+            told_by: told_by.collect(),
+        },
         requests_in_flight: coordinator.in_flight(),
         max_requests: settings.max_requests,
         memtable_bytes: counters.memtable_bytes,
