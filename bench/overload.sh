@@ -8,8 +8,8 @@
 #   peak      as fast as 64 clients get answers; also after the last round, since a machine is not always equally fast, and
 #             goodput is told beside the mean of the two peaks around it
 #   before    half of the peak, operations due at fixed times
-#   overload  TIMES the peak, due at fixed times, of 3,000 clients that wait a second for each answer, from two seconds after
-#             they began to connect on
+#   overload  TIMES the peak, due at fixed times, of 3,000 clients that wait a second for each answer; the time that
+#             these take to connect is part of it
 #   after     half of the peak again, from ten seconds after the overload on
 # Where there is more than one processor the last one is the clients', so that they do not take what the nodes need. The
 # binaries are those in $BIN, if set.
@@ -90,7 +90,7 @@ round() {
     curl -s -o /dev/null -m 5 -w '%{http_code} %{time_total}\n' -X PUT --data-binary x "${endpoints[0]}/v1/kv/usertable/probe?consistency=quorum" || true
   done >"$directory/probes" &
   prober=$!
-  run overload run --threads "$clients" --target "$((peak * times))" --timeout "$patience" --warmup 2s --duration "${seconds}s"
+  run overload run --threads "$clients" --target "$((peak * times))" --timeout "$patience" --duration "${seconds}s"
   kill "$sampler" "$prober"
   sampler= prober=
   echo "overload  $(rate overload) operations/s of $((peak * times)) asked for"

@@ -58,5 +58,5 @@ median() {
     awk '{ p99[NR] = $1 } END { print (p99[int((NR + 1) / 2)] + p99[int(NR / 2) + 1]) / 2 }'
 }
 for name in "writes of 100 bytes" "writes of 1 KiB" "reads of 100 bytes"; do
-  echo "$name: median p99 $(median "$name" 'p50 [0-9.]*') ms; from when due $(median "$name" due) ms"
+  echo "$name, $rounds rounds: median p99 $(median "$name" 'p50 [0-9.]*') ms; from when due $(median "$name" due) ms"
 done

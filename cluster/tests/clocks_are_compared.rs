@@ -60,13 +60,13 @@ fn only_what_the_round_trip_cannot_explain_is_an_offset() {
 #[test]
 fn the_last_word_of_each_live_peer_counts() {
     let mut watch = ClockWatch::default();
-    assert_eq!(watch.offset(60), 0);
+    assert_eq!(watch.hybrid_offset(60), 0);
     watch.note(host(2), 3600);
-    assert_eq!(watch.offset(60), 0, "of two nobody can tell who is wrong");
+    assert_eq!(watch.hybrid_offset(60), 0, "of two nobody can tell who is wrong");
     watch.note(host(3), 3600);
-    assert_eq!(watch.offset(60), 3600);
+    assert_eq!(watch.hybrid_offset(60), 3600);
     watch.note(host(3), 1);
-    assert_eq!(watch.offset(60), 1);
+    assert_eq!(watch.hybrid_offset(60), 1);
 }
 
 #[test]
@@ -75,12 +75,52 @@ fn the_dead_are_asked_where_no_majority_of_the_living_agrees() {
     watch.note(host(2), 3600);
     watch.note(host(3), 3601);
     watch.forget(host(2));
-    assert_eq!(watch.offset(60), 3600, "it was told, and whoever told it is not refuted by being down");
+    assert_eq!(
+        watch.hybrid_offset(60),
+        3600,
+        "it was told, and whoever told it is not refuted by being down"
+    );
     watch.note(host(3), 59);
-    assert_eq!(watch.offset(60), 0, "its clock was set right: all the living agree");
+    assert_eq!(watch.hybrid_offset(60), 0, "its clock was set right: all the living agree");
     watch.note(host(3), 3601);
     watch.note(host(2), 0);
-    assert_eq!(watch.offset(60), 0, "what is heard of a living one takes the place of what it said last");
+    assert_eq!(
+        watch.hybrid_offset(60),
+        0,
+        "what is heard of a living one takes the place of what it said last"
+    );
+}
+
+#[test]
+fn wall_clocks_are_told_apart_from_hybrid_clocks_once_they_are_measured() {
+    let measured = |offset_us| Measured { offset_us, round_trip_us: 10 };
+    let mut watch = ClockWatch::default();
+    watch.note(host(2), 61);
+    watch.note(host(3), 61);
+    assert_eq!((watch.hybrid_offset(60), watch.wall_offset(60)), (61, 61), "nothing better is known");
+    watch.measure(host(2), measured(7));
+    watch.measure(host(3), measured(-8));
+    assert_eq!((watch.hybrid_offset(60), watch.wall_offset(60)), (61, 0), "nobody's wall clock is off");
+
+    // The last living peer is wrong, so what is known of the dead one decides: its wall clock was right.
+    watch.forget(host(2));
+    watch.note(host(3), 3600);
+    watch.measure(host(3), measured(3600));
+    assert_eq!((watch.hybrid_offset(60), watch.wall_offset(60)), (61, 2));
+}
+
+#[test]
+fn a_measurement_during_which_a_clock_was_set_is_not_certain_of_it() {
+    for (name, at) in [
+        ("the own one back", [5000, 5001, 5002, 1403]),
+        ("the own one ahead", [1400, 1401, 1402, 5003]),
+        ("the peer's back", [5000, 5001, 1402, 5003]),
+        ("the peer's ahead", [1400, 1401, 5002, 1403]),
+    ] {
+        let [sent, came, answered, returned] = at.map(|second| Timestamp(second * 1_000_000));
+        let certain = Measured::of(sent, came, answered, returned).certain();
+        assert!(certain.abs() <= 1_000_000, "{name}: {certain} us, no more than the way took");
+    }
 }
 
 const SECOND: i64 = 1_000_000;

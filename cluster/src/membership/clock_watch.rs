@@ -27,12 +27,13 @@ use uuid::Uuid;
 use super::digest::Delta;
 use crate::{node_id::HostId, time::Timestamp};
 
-/// How far the clocks of the live peers are ahead of this node's, in microseconds; less than zero is behind.
+/// How far the clocks of the peers are ahead of this node's, in microseconds; less than zero is behind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClockWatch {
+    /// The hybrid clocks of the live.
     offsets: BTreeMap<HostId, i64>,
-    /// Of those that are down: what they were last.
-    of_dead: BTreeMap<HostId, i64>,
+    /// Of those that are down: what hybrid and wall clock were last.
+    of_dead: BTreeMap<HostId, (i64, i64)>,
     measured: BTreeMap<HostId, Samples>,
 }
 
@@ -53,10 +54,11 @@ impl Measured {
         let [sent, came, answered, returned] =
             [sent, came, answered, returned].map(|Timestamp(us)| i128::from(us));
         let offset = ((came - sent) + (answered - returned)) / 2;
-        let round_trip = ((returned - sent) - (answered - came)).max(0);
+        // Less than zero where one of the clocks was set meanwhile: that leaves as much open.
+        let round_trip = (returned - sent) - (answered - came);
         Self {
             offset_us: i64::try_from(offset).unwrap_or(if offset < 0 { i64::MIN } else { i64::MAX }),
-            round_trip_us: u64::try_from(round_trip).unwrap_or(u64::MAX),
+            round_trip_us: u64::try_from(round_trip.unsigned_abs()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -166,32 +168,39 @@ impl ClockWatch {
 
     /// A peer is down: its clock is a witness only where those of the living disagree.
     pub fn forget(&mut self, peer: HostId) {
-        self.of_dead.extend(self.offsets.remove(&peer).map(|offset| (peer, offset)));
+        if let Some(of_hybrid) = self.offsets.remove(&peer) {
+            self.of_dead.insert(peer, (of_hybrid, self.of_wall(peer, of_hybrid)));
+        }
         self.measured.remove(&peer);
     }
 
     /// How far the median of all live hybrid clocks, this node's included, is ahead of this node's wall clock. Unless most of
     /// them are within `allowed_us` of it: then it is the median of the dead ones too.
-    pub fn offset(&self, allowed_us: u64) -> i64 {
-        self.median_of(|_, of_hybrid| of_hybrid, allowed_us)
+    pub fn hybrid_offset(&self, allowed_us: u64) -> i64 {
+        let live = self.offsets.values().copied().collect();
+        median(live, self.of_dead.values().map(|(of_hybrid, _)| *of_hybrid), allowed_us)
     }
 
     /// Likewise of the wall clocks, as far as they were measured: a peer that was not counts with its hybrid clock.
     pub fn wall_offset(&self, allowed_us: u64) -> i64 {
-        let of_wall = |peer, of_hybrid| self.measured(peer).map_or(of_hybrid, |measured| measured.certain());
-        self.median_of(of_wall, allowed_us)
+        let live = self.offsets.iter().map(|(peer, of_hybrid)| self.of_wall(*peer, *of_hybrid)).collect();
+        median(live, self.of_dead.values().map(|(_, of_wall)| *of_wall), allowed_us)
     }
 
-    fn median_of(&self, clock_of: impl Fn(HostId, i64) -> i64, allowed_us: u64) -> i64 {
-        let live = || self.offsets.iter().map(|(&peer, &of_hybrid)| clock_of(peer, of_hybrid));
-        let median = median_with_own(live());
-        let agree = live().chain([0]).filter(|offset| offset.abs_diff(median) <= allowed_us).count();
-        if 2 * agree > self.offsets.len() + 1 {
-            return median;
-        }
-        helenus_storage::sometimes!("the clocks of the dead decided");
-        median_with_own(live().chain(self.of_dead.values().copied()))
+    fn of_wall(&self, peer: HostId, of_hybrid: i64) -> i64 {
+        self.measured(peer).map_or(of_hybrid, |measured| measured.certain())
     }
+}
+
+/// That of the living with this node, if most of them are within `allowed_us` of it; else with the dead.
+fn median(live: Vec<i64>, dead: impl Iterator<Item = i64>, allowed_us: u64) -> i64 {
+    let median = median_with_own(live.iter().copied());
+    let agree = live.iter().chain([&0]).filter(|offset| offset.abs_diff(median) <= allowed_us).count();
+    if 2 * agree > live.len() + 1 {
+        return median;
+    }
+    helenus_storage::sometimes!("the clocks of the dead decided");
+    median_with_own(live.into_iter().chain(dead))
 }
 
 /// How far a peer's clock, which it read as `theirs`, is ahead of this node's, which read `sent` before the request and

@@ -35,7 +35,7 @@ pub(crate) struct NodeClock {
     /// The last reading for ages, and when it was taken.
     ages: Mutex<(Timestamp, Instant)>,
     /// What `watch` says of the hybrid clocks, for every write to look at.
-    offset_us: AtomicI64,
+    hybrid_offset_us: AtomicI64,
     /// And of the wall clocks, for every read.
     wall_offset_us: AtomicI64,
 }
@@ -56,7 +56,7 @@ impl NodeClock {
             allowed_drift,
             watch: Mutex::default(),
             ages: Mutex::new((Timestamp(0), Instant::now())),
-            offset_us: AtomicI64::new(0),
+            hybrid_offset_us: AtomicI64::new(0),
             wall_offset_us: AtomicI64::new(0),
         }
     }
@@ -66,11 +66,11 @@ impl NodeClock {
         self.wall.now()
     }
 
-    /// The `now` of a read, and of what others write: the wall clock; that of the live nodes' median, where this one is known to be off by more than
-    /// is allowed, so that it takes nothing for expired that lives.
+    /// The `now` of a read: the wall clock; that of the live nodes' median, where this one is known to be off by more than is
+    /// allowed, so that it takes nothing for expired that lives.
     pub(crate) fn trusted_now(&self) -> Timestamp {
         let (now, offset) = (self.wall.now(), self.wall_offset_us());
-        if Duration::from_micros(offset.unsigned_abs()) <= self.allowed_drift {
+        if !self.is_off(offset) {
             return now;
         }
         helenus_storage::sometimes!("a node went by the other nodes' clocks");
@@ -135,9 +135,15 @@ impl NodeClock {
     }
 
     /// The highest timestamp of a write that another node coordinates which is accepted now. A node that knows that it is
-    /// off judges others by their median, as it does when it reads: it stamps nothing, but it is a replica all the same.
+    /// off judges others by their median, as it does when it reads: it stamps nothing, but it is a replica all the same. So
+    /// does one whose clock is behind what most of them stamp with.
     pub(crate) fn latest_accepted_of_peers(&self) -> Timestamp {
-        later(self.trusted_now(), self.allowed_drift)
+        let (now, offset) = (self.trusted_now(), self.hybrid_offset_us());
+        let most_stamp_with = match self.is_off(offset) {
+            true => Timestamp(self.wall.now().0.saturating_add_signed(offset)),
+            false => now,
+        };
+        later(now.max(most_stamp_with), self.allowed_drift)
     }
 
     /// A live peer has answered an exchange with the reading `theirs`, between `sent` and `received` by this node's
@@ -170,6 +176,15 @@ impl NodeClock {
         u64::try_from(self.allowed_drift.as_micros()).unwrap_or(u64::MAX)
     }
 
+    /// How far the median of the live nodes' hybrid clocks is ahead of this node's wall clock, in microseconds.
+    fn hybrid_offset_us(&self) -> i64 {
+        self.hybrid_offset_us.load(Ordering::Relaxed)
+    }
+
+    fn is_off(&self, offset_us: i64) -> bool {
+        Duration::from_micros(offset_us.unsigned_abs()) > self.allowed_drift
+    }
+
     /// How far the median of the live nodes' wall clocks is ahead of this node's, in microseconds.
     pub(crate) fn wall_offset_us(&self) -> i64 {
         self.wall_offset_us.load(Ordering::Relaxed)
@@ -188,7 +203,7 @@ impl NodeClock {
     fn change_watch(&self, change: impl FnOnce(&mut ClockWatch)) {
         let mut watch = self.watch.lock();
         change(&mut watch);
-        self.offset_us.store(watch.offset(self.allowed_us()), Ordering::Relaxed);
+        self.hybrid_offset_us.store(watch.hybrid_offset(self.allowed_us()), Ordering::Relaxed);
         self.wall_offset_us.store(watch.wall_offset(self.allowed_us()), Ordering::Relaxed);
     }
 
@@ -202,18 +217,23 @@ impl NodeClock {
                 "it is {ahead:?} behind the newest timestamp that this node stored or followed, allowed are {drift:?}"
             ));
         }
-        let (offset, of_walls) = (self.offset_us.load(Ordering::Relaxed), self.wall_offset_us());
-        let is_off = |offset: i64| Duration::from_micros(offset.unsigned_abs()) > drift;
-        if !is_off(offset) {
-            return None;
+        let by = |offset: i64| whole_millis(offset.unsigned_abs());
+        let of_walls = self.wall_offset_us();
+        if self.is_off(of_walls) {
+            let way = if of_walls < 0 { "ahead of" } else { "behind" };
+            let by = by(of_walls);
+            return Some(format!(
+                "it is {by:?} {way} the median of the live nodes' clocks, allowed are {drift:?}"
+            ));
         }
-        let (by, way) = (whole_millis(offset.unsigned_abs()), if offset < 0 { "ahead of" } else { "behind" });
-        Some(match is_off(of_walls) {
-            true => format!("it is {by:?} {way} the median of the live nodes' clocks, allowed are {drift:?}"),
-            false => format!(
-                "it is {by:?} {way} what most of the live nodes stamp writes with, since a client's own timestamp or a \
-                 clock among them is ahead; allowed are {drift:?}"
-            ),
+        let of_hybrids = self.hybrid_offset_us();
+        self.is_off(of_hybrids).then(|| {
+            let way = if of_hybrids < 0 { "ahead of" } else { "behind" };
+            let by = by(of_hybrids);
+            format!(
+                "it is {by:?} {way} what most of the live nodes stamp writes with, as after a client's own timestamp from \
+                 ahead of their clocks; allowed are {drift:?}"
+            )
         })
     }
 }

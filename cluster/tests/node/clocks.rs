@@ -251,6 +251,7 @@ async fn a_clients_future_timestamp_puts_no_clock_off() {
         assert!(offset <= behind, "{name}: {offset:?}");
     }
     assert_eq!(cluster.get("n3", "expiring", Quorum).await, Ok(Some("lives".to_owned())));
+    cluster.put("n1", "plain", "value", All).await.expect("n3 takes what the others stamp");
 }
 
 /// How far the others' median is ahead of a node's clock, as it knows, in microseconds.

@@ -31,6 +31,11 @@ pub(super) fn encode(
         members.encode_family(&[("state", state)])?.encode_gauge(&gauge(count))?;
     }
     let gauges = [
+        (
+            "clock_skewed",
+            "Whether the clock keeps the node from coordinating writes: 1 if so",
+            usize::from(node.is_clock_skewed),
+        ),
         ("clocks_off", "Live members whose clocks are off by more than the allowed drift", node.clocks_off),
         ("clock_told_off", "Live members that say so of this node's clock", node.told_clock_off),
         ("coordinator_in_flight", "Client requests that wait for their reply", node.requests_in_flight),
@@ -40,7 +45,7 @@ pub(super) fn encode(
     }
     #[expect(clippy::cast_precision_loss, reason = "microseconds of 285 years are exact")]
     let offset_seconds = node.clock_offset_us as f64 / 1e6;
-    let help = "How far the median of the live members' clocks is ahead of this node's";
+    let help = "How far the median of the live members' wall clocks is ahead of this node's";
     encoder
         .encode_descriptor("clock_offset", help, Some(&Unit::Seconds), MetricType::Gauge)?
         .encode_gauge(&offset_seconds)?;

@@ -332,6 +332,7 @@ mod tests {
         let node = NodeCounters {
             members_down: 2,
             clock_offset_us: -2_500_000,
+            is_clock_skewed: true,
             facts_rejected: 5,
             requests: RequestCounters {
                 digest_mismatches: 8,
@@ -385,6 +386,7 @@ mod tests {
             "helenus_background_failures_total{step=\"compact\"} 3",
             "helenus_members{state=\"down\"} 2",
             "helenus_clock_offset_seconds -2.5",
+            "helenus_clock_skewed 1",
             "helenus_pending_flushes 0",
             "helenus_gossip_rejected_facts_total 5",
             "helenus_peer_connections_total{result=\"cut\"} 9",

@@ -18,8 +18,10 @@ pub struct NodeCounters {
     pub facts_rejected: u64,
     /// Gossip and exchanges of other clusters that were not looked at.
     pub foreign_gossip: u64,
-    /// Gauge: how far the median of the live nodes' clocks is ahead of this node's, in microseconds.
+    /// Gauge: how far the median of the live nodes' wall clocks is ahead of this node's, in microseconds.
     pub clock_offset_us: i64,
+    /// Gauge: whether its clock keeps it from coordinating writes.
+    pub is_clock_skewed: bool,
     /// Gauge: live peers whose clocks are off by more than the allowed drift.
     pub clocks_off: usize,
     /// Gauge: live members that say so of this node's clock.
@@ -54,6 +56,7 @@ pub(in crate::node) fn of(source: &Source) -> NodeCounters {
         facts_rejected: cluster.hearsay.rejected(),
         foreign_gossip: cluster.hearsay.foreign(),
         clock_offset_us: clock.wall_offset_us(),
+        is_clock_skewed: clock.skew().is_some(),
         clocks_off: picture.view().others().filter(|member| clock.off(member.host_id).is_some()).count(),
         told_clock_off: cluster.told_off().len(),
         requests_in_flight: coordinator.in_flight(),

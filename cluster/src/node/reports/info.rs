@@ -53,7 +53,7 @@ pub struct NodeInfo {
 /// A clock among others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClockInfo {
-    /// How far the median of the live nodes' clocks is ahead of it, in microseconds.
+    /// How far the median of the live nodes' wall clocks is ahead of it, in microseconds.
     pub offset_us: i64,
     /// Why the node coordinates no writes, if its clock keeps it from that.
     pub skew: Option<String>,

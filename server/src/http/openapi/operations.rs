@@ -62,6 +62,7 @@ const OF_SCHEMA: &[Kind] = &[
     Kind::InvalidConsistency,
     Kind::NoSuchTable,
     Kind::SchemaConflict,
+    Kind::Unavailable,
     Kind::ValueTooLarge,
     Kind::NotImplemented,
     Kind::WriteFailure,
@@ -282,7 +283,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "A table",
         parameters: &["table"],
         replies: &[(200, "Table", "Its definition")],
-        problems: &[Kind::NoSuchTable],
+        problems: &[Kind::NoSuchTable, Kind::Unavailable],
         ..NOTHING
     },
     Operation {
