@@ -12,8 +12,8 @@ use std::{
 
 use crate::disk::Disk;
 
-/// Work between two rests. What is synced before a rest has syncs of the commit log behind it in the disk's queue: after
-/// stints of 2 ms commits of three nodes on one disk were seen to wait for 5 to 15 ms.
+/// Work between two rests. What was filled of a segment is synced before each, and syncs of the commit log wait behind it in
+/// the disk's queue: after stints of 2 ms those of three nodes on one disk were seen to wait for 5 to 15 ms.
 const STINT: Duration = Duration::from_micros(500);
 /// A rest is so many times as long as the work before it.
 const REST: u32 = 7;
