@@ -9,8 +9,8 @@
 //! or what it follows ahead of it, by the allowed drift at most: it is the time that the peer's writes will be stamped
 //! with, so it is the one to agree with. A node whose peers are too far ahead to be followed cannot win over what they
 //! write, whichever way they came there. Clients' own timestamps can put hybrid clocks ahead where all wall clocks are
-//! right: that is no reason to take a record for expired, nor to say that a clock is off. So of the wall clocks, which gossip
-//! measures, there is a median too ([`ClockWatch::wall_offset`]).
+//! right: that is no reason to take a record for expired, nor to say that a clock is off. So of the wall clocks, which
+//! gossip measures, there is a median too ([`ClockWatch::wall_offset`]).
 //!
 //! Where no majority of the live nodes agrees, such as when one of three is down and another is wrong, what the clocks
 //! of the dead said last decides: clocks move apart by seconds in a day. Of two nodes nobody can tell which is wrong:
@@ -174,8 +174,8 @@ impl ClockWatch {
         self.measured.remove(&peer);
     }
 
-    /// How far the median of all live hybrid clocks, this node's included, is ahead of this node's wall clock. Unless most of
-    /// them are within `allowed_us` of it: then it is the median of the dead ones too.
+    /// How far the median of all live hybrid clocks, this node's included, is ahead of this node's wall clock; where most of
+    /// them are not within `allowed_us` of it, that of the dead ones too.
     pub fn hybrid_offset(&self, allowed_us: u64) -> i64 {
         let live = self.offsets.values().copied().collect();
         median(live, self.of_dead.values().map(|(of_hybrid, _)| *of_hybrid), allowed_us)

@@ -66,8 +66,8 @@ impl NodeClock {
         self.wall.now()
     }
 
-    /// The `now` of a read: the wall clock; that of the live nodes' median, where this one is known to be off by more than is
-    /// allowed, so that it takes nothing for expired that lives.
+    /// The `now` of a read: the wall clock; that of the live nodes' median, where this one is known to be off by more than
+    /// is allowed, so that it takes nothing for expired that lives.
     pub(crate) fn trusted_now(&self) -> Timestamp {
         let (now, offset) = (self.wall.now(), self.wall_offset_us());
         if !self.is_off(offset) {
