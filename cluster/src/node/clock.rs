@@ -217,24 +217,18 @@ impl NodeClock {
                 "it is {ahead:?} behind the newest timestamp that this node stored or followed, allowed are {drift:?}"
             ));
         }
-        let by = |offset: i64| whole_millis(offset.unsigned_abs());
-        let of_walls = self.wall_offset_us();
+        let apart = |offset: i64, from: &str| {
+            let (by, way) =
+                (whole_millis(offset.unsigned_abs()), if offset < 0 { "ahead of" } else { "behind" });
+            format!("it is {by:?} {way} {from}; allowed are {drift:?}")
+        };
+        let (of_walls, of_hybrids) = (self.wall_offset_us(), self.hybrid_offset_us());
         if self.is_off(of_walls) {
-            let way = if of_walls < 0 { "ahead of" } else { "behind" };
-            let by = by(of_walls);
-            return Some(format!(
-                "it is {by:?} {way} the median of the live nodes' clocks, allowed are {drift:?}"
-            ));
+            return Some(apart(of_walls, "the median of the live nodes' clocks"));
         }
-        let of_hybrids = self.hybrid_offset_us();
-        self.is_off(of_hybrids).then(|| {
-            let way = if of_hybrids < 0 { "ahead of" } else { "behind" };
-            let by = by(of_hybrids);
-            format!(
-                "it is {by:?} {way} what most of the live nodes stamp writes with, as after a client's own timestamp from \
-                 ahead of their clocks; allowed are {drift:?}"
-            )
-        })
+        let what_most_stamp_with = "what most of the live nodes stamp writes with, as after a client's own timestamp from \
+                                    ahead of their clocks";
+        self.is_off(of_hybrids).then(|| apart(of_hybrids, what_most_stamp_with))
     }
 }
 

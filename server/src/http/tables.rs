@@ -97,8 +97,8 @@ pub(super) async fn drop_table(State(api): State<Arc<Api>>, request: Request) ->
     let name = name_of(&head)?;
     let deadline = deadline_of(&head)?;
     let begun = api.begin_request(Access::Write)?;
-    let table = begun.node.table(&name, deadline).await;
-    table.map_err(|error| Problem::of_request(&error, Access::Write))?;
+    let is_there = begun.node.table(&name, deadline).await;
+    is_there.map_err(|error| Problem::of_request(&error, Access::Write))?;
     let change = begun.node.drop_table(&name, deadline).await.map_err(|error| problem(&error))?;
     Ok(Json(changed(begun.node, &change)).into_response())
 }
