@@ -111,15 +111,15 @@ mod no_acknowledged_write_is_lost {
 
     #[test]
     fn clocks_do_not_matter_only_versions_do() {
-        // The second write's coordinator is behind: its version loses for good, and that is right.
+        // The second write's client has chosen an earlier timestamp: its version loses for good, and that is right.
         let mut story = Story::new();
         story.write(0, 10, 1).ok(5_000);
-        story.write(20, 30, 2).ok(3_000);
+        story.write_stamped(20, 30, 2, Some(3_000)).ok(3_000);
         story.read(40, 50).sees(1, 5_000);
         no_objection(story);
         let mut story = Story::new();
         story.write(0, 10, 1).ok(5_000);
-        story.write(20, 30, 2).ok(3_000);
+        story.write_stamped(20, 30, 2, Some(3_000)).ok(3_000);
         story.read(40, 50).sees(2, 3_000);
         objection(story, Checker::LostWrite, &[0, 2]);
     }
@@ -186,6 +186,58 @@ mod no_acknowledged_write_is_lost {
         let found = checkers::lost_write::check(&history);
         assert_eq!(found.len(), 1);
         assert!(found[0].what.contains("2 reads"), "{}", found[0]);
+    }
+}
+
+mod later_writes_are_newer {
+    use super::*;
+
+    #[test]
+    fn a_write_that_begins_after_an_acknowledgement_and_is_older_is_caught() {
+        let mut story = Story::new();
+        story.write_stamped(0, 10, 1, Some(5_000)).ok(5_000);
+        story.write(20, 30, 2).ok(3_000);
+        story.delete(40, 50).ok(4_999);
+        story.write(60, 70, 3).ok(5_001);
+        assert_eq!(
+            objections(&story.history()),
+            [(Checker::Succession, vec![0, 1]), (Checker::Succession, vec![0, 2])]
+        );
+    }
+
+    #[test]
+    fn of_equal_timestamps_the_order_of_the_store_decides() {
+        let mut story = Story::new();
+        story.delete(0, 10).ok(5_000);
+        story.write(20, 30, 2).ok(5_000);
+        objection(story, Checker::Succession, &[0, 1]);
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(5_000);
+        story.delete(20, 30).ok(5_000);
+        no_objection(story);
+    }
+
+    #[test]
+    fn concurrent_writes_and_those_of_too_few_replicas_may_be_in_any_order() {
+        let mut story = Story::new();
+        story.write(0, 20, 1).ok(5_000);
+        story.write(10, 30, 2).ok(3_000);
+        no_objection(story);
+        for (first, second) in [(Level::One, Level::Quorum), (Level::Quorum, Level::One)] {
+            let mut story = Story::new();
+            story.write(0, 10, 1).ok(5_000).level(first);
+            story.write(20, 30, 2).ok(3_000).level(second);
+            no_objection(story);
+        }
+    }
+
+    #[test]
+    fn what_the_same_batch_overwrites_may_be_older() {
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(5_000);
+        story.write(20, 30, 2).ok(3_000).client(7);
+        story.write(20, 30, 3).ok(6_000).client(7);
+        no_objection(story);
     }
 }
 
@@ -441,6 +493,20 @@ mod after_the_heal_everything_works {
         let mut story = Story::new();
         story.read(0, 2_500).sees_nothing().phase(Phase::Final);
         objection(story, Checker::Liveness, &[0]);
+    }
+
+    #[test]
+    fn a_write_beside_one_of_a_clients_own_timestamp_may_be_unknown_and_no_other() {
+        let mut story = Story::new();
+        story.write_stamped(0, 20, 1, Some(5_000)).ok(5_000).phase(Phase::Healed);
+        story.write(10, 30, 2).unknown().phase(Phase::Healed);
+        no_objection(story);
+        for (stamp, key, begin) in [(None, "k", 10), (Some(5_000), "other", 10), (Some(5_000), "k", 21)] {
+            let mut story = Story::new();
+            story.write_stamped(0, 20, 1, stamp).ok(5_000).phase(Phase::Healed).key(key);
+            story.write(begin, 30, 2).unknown().phase(Phase::Healed);
+            objection(story, Checker::Liveness, &[1]);
+        }
     }
 
     #[test]

@@ -156,6 +156,25 @@ pub enum RequestError {
         /// What is lacking where, of a level that looks at datacenters.
         shortages: Vec<Shortage>,
     },
+    /// The level was met, but replicas had a record from ahead of this node's clock that wins over the write, and it could
+    /// not be stamped above that. It may be seen or not.
+    #[error(
+        "a record of timestamp {}, from ahead of this node's clock, was there before and wins over what was written, \
+         {why}",
+        newer.0
+    )]
+    Outrun {
+        /// The level.
+        level: Consistency,
+        /// Replicas it requires.
+        required: u32,
+        /// Replicas that answered.
+        received: u32,
+        /// When the record was stamped.
+        newer: Timestamp,
+        /// What has prevented it.
+        why: &'static str,
+    },
 }
 
 /// A datacenter in which a level lacks replicas.

@@ -18,9 +18,12 @@
 //!
 //! * a write through a node wins over everything that was written or read through the same node before, and over every
 //!   record of which that node is a replica and has acknowledged;
-//! * a write through another node wins as soon as that node has heard, in whatever message, from one that has seen
-//!   the record: after a read of it at any level that returned it, else with an exchange, an interval later at the
-//!   latest. Before that a record from ahead of the wall clock may win over it, though it is older.
+//! * a write through another node wins at once if each of the two is acknowledged by more than half of the replicas: while
+//!   clocks are in step by its stamp, else because replicas are asked for their clocks first; and where the other one came
+//!   from further ahead than any clock, the replicas say so, and it is stamped once more, or has failed where nobody can
+//!   know whether it was seen (`clocks` and `outrun` among the coordinator's modules);
+//! * else as soon as that node has heard, in whatever message, from one that has seen the record: after a read of it at any
+//!   level that returned it, else with an exchange, an interval later at the latest.
 //!
 //! After a restart the clock starts above the newest timestamp that the node stores, and above all that it stamped: a
 //! bound that no stamp is beyond is saved now and then. What it had merely read is heard of again with the exchanges that

@@ -17,7 +17,7 @@ use crate::{
     partitioning::KeyRange,
     quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
     table::Table,
-    time::Timestamp,
+    time::{Timestamp, microseconds_if_any},
 };
 
 /// Classes of traffic, so that bulk never delays what must be quick.
@@ -243,9 +243,18 @@ pub type Got = Result<Answer, ReplicaError>;
 /// Mutations with their final timestamps, and of which table each is.
 pub type Writes = Arc<Vec<(TableId, Mutation)>>;
 
-/// What became of a write at a replica: if it is applied, as durable as the replica's sync mode promises, whether the
-/// replica owns the key by its own ring.
-pub type Applied = Result<bool, ReplicaError>;
+/// What became of a write at a replica.
+pub type Applied = Result<Receipt, ReplicaError>;
+
+/// Of a write that a replica has applied, as durable as its sync mode promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whether the replica owns the key by its own ring.
+    pub is_owner: bool,
+    /// The timestamp of the record that the replica holds of the key, if that one wins over the write.
+    #[serde(with = "microseconds_if_any")]
+    pub outrun_by: Option<Timestamp>,
+}
 
 /// What a replica does with writes besides applying them: so that they cross to another datacenter once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,21 @@ impl WallClock for SystemClock {
     }
 }
 
+/// For serde: a timestamp, or none, as a number of microseconds.
+pub(crate) mod microseconds_if_any {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Timestamp;
+
+    pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        at.map(|at| at.0).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::deserialize(from)?.map(Timestamp))
+    }
+}
+
 /// How far ahead of the own clock a start of a node may lie. Beyond, it could not be superseded
 /// within a lifetime: the fact is taken for damage.
 pub(crate) const MAX_AHEAD_SECONDS: u64 = 365 * 24 * 60 * 60;

@@ -28,7 +28,10 @@
 //!                   only bool, length
 //!                   of its key
 //! 0x81 Exchange                          postcard of the exchange
-//! 0x82 Written      results
+//! 0x82 Written      results: of each an
+//!                   error, or owner bool
+//!                   and what it is behind,
+//!                   µs, if anything
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
@@ -106,7 +109,7 @@ pub enum WireError {
 }
 
 /// Version of every verb of this build.
-const VERSION: u8 = 7;
+const VERSION: u8 = 8;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;

@@ -13,8 +13,8 @@ use helenus_cluster::{
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
     message::{
-        Applied, ClientRequest, Get, Got, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Relay, ReplicaError,
-        Request, Response, Step, TrafficClass,
+        Applied, ClientRequest, Get, Got, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Receipt, Relay,
+        ReplicaError, Request, Response, Step, TrafficClass,
     },
     node_id::{ClusterId, Generation, HostId},
     partitioning::KeyRange,
@@ -244,7 +244,7 @@ fn got() -> Response {
 
 /// One write was applied, by an owner.
 fn written() -> Response {
-    Response::Written { results: vec![Ok(true)] }
+    Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None })] }
 }
 
 fn page(records: Vec<(Bytes, Record)>, is_whole: bool) -> Response {
@@ -285,7 +285,10 @@ fn requests_are_these_bytes() {
         (write(forward), "0207", &*forwarded, of_two_tables),
         (write(acknowledge), "0207", &*acknowledged, of_two_tables),
         (
-            Request::Acknowledge { ticket: 300, results: vec![Ok(true), Err(ReplicaError::Expired)] },
+            Request::Acknowledge {
+                ticket: 300,
+                results: vec![Ok(Receipt { is_owner: true, outrun_by: None }), Err(ReplicaError::Expired)],
+            },
             "0807",
             "ac020200010101",
             "",
@@ -332,7 +335,13 @@ fn answers_are_these_bytes() {
         (Response::Written { results: vec![] }, "8207", "00", ""),
         (written(), "8207", "010001", ""),
         (
-            Response::Written { results: vec![Ok(false), Err(ReplicaError::ClockSkew), Ok(true)] },
+            Response::Written {
+                results: vec![
+                    Ok(Receipt { is_owner: false, outrun_by: Some(Timestamp(300)) }),
+                    Err(ReplicaError::ClockSkew),
+                    Ok(Receipt { is_owner: true, outrun_by: None }),
+                ],
+            },
             "8207",
             "03000001040001",
             "",
@@ -734,7 +743,9 @@ fn gets() -> impl Strategy<Value = Get> {
 
 fn results() -> impl Strategy<Value = Vec<Applied>> {
     let applied = prop_oneof![
-        any::<bool>().prop_map(Ok),
+        (any::<bool>(), prop::option::of(any::<u64>())).prop_map(|(is_owner, outrun_by)| {
+            Ok(Receipt { is_owner, outrun_by: outrun_by.map(Timestamp) })
+        }),
         Just(Err(ReplicaError::ClockSkew)),
         ".*".prop_map(|text| Err(ReplicaError::Storage(text))),
     ];

@@ -445,7 +445,9 @@ impl Replay<'_> {
             entered.entry(*table).or_insert_with(|| trees[table].enter(*position));
         }
         let insert = |read: Vec<(LogPosition, TableId, Mutation)>| {
-            read.into_iter().for_each(|(_, table, mutation)| entered[&table].insert(&mutation));
+            read.into_iter().for_each(|(_, table, mutation)| {
+                entered[&table].insert(&mutation);
+            });
         };
         if read.len() < WORTH_A_THREAD {
             return insert(read);

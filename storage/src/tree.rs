@@ -300,8 +300,13 @@ impl View {
 
     /// The newest write timestamp of all records.
     pub(crate) fn newest_timestamp(&self) -> Option<Timestamp> {
-        let in_memory = self.memtables().filter_map(Memtable::newest_timestamp);
-        in_memory.chain(self.tables.iter().map(|table| table.stats().max_timestamp)).max()
+        self.active.newest_timestamp().max(self.newest_elsewhere())
+    }
+
+    /// That of the records that are not in the active memtable.
+    pub(crate) fn newest_elsewhere(&self) -> Option<Timestamp> {
+        let switched = self.switched.iter().filter_map(|switched| switched.memtable.newest_timestamp());
+        switched.chain(self.tables.first().map(|table| table.stats().max_timestamp)).max()
     }
 
     /// Position of the oldest record that is in no SSTable yet, or one before it.

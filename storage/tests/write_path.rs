@@ -51,7 +51,7 @@ fn work_off(engine: &Engine, step: Step) {
 fn is_ready(ticket: &mut Ticket) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     match Pin::new(ticket).poll(&mut context) {
-        Poll::Ready(outcome) => outcome.map(|()| true).unwrap(),
+        Poll::Ready(outcome) => outcome.map(|_| true).unwrap(),
         Poll::Pending => false,
     }
 }

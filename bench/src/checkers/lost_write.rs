@@ -93,10 +93,10 @@ fn is_forgotten(history: &History, read: &Operation, write: &Operation, seen: Ve
 }
 
 /// The newest version of each prefix of the acknowledgements.
-struct Newest<'a>(Vec<(Moment, &'a Operation, Version)>);
+pub(super) struct Newest<'a>(Vec<(Moment, &'a Operation, Version)>);
 
 impl<'a> Newest<'a> {
-    fn of<'b>(writes: impl Iterator<Item = &'b (&'a Operation, Version)>) -> Self
+    pub(super) fn of<'b>(writes: impl Iterator<Item = &'b (&'a Operation, Version)>) -> Self
     where
         'a: 'b,
     {
@@ -112,7 +112,7 @@ impl<'a> Newest<'a> {
     }
 
     /// The newest of those acknowledged before `moment`. At the same microsecond they may have been concurrent.
-    fn before(&self, moment: Moment) -> Option<(&'a Operation, Version)> {
+    pub(super) fn before(&self, moment: Moment) -> Option<(&'a Operation, Version)> {
         let count = self.0.partition_point(|&(returned, ..)| returned < moment);
         self.0[..count].last().map(|&(_, write, version)| (write, version))
     }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`replies`] | nothing that was right is refused; `acknowledged` is at least `required` |
 //! | [`lost_write`] | with W + R > N, a read that begins after an acknowledgement sees that version or a newer one |
+//! | [`succession`] | a write that begins after an acknowledgement is newer, both by more than half of the replicas |
 //! | [`invention`] | what is read was written, to that key, as it is read; what was refused with 503 is never read |
 //! | [`last_write_wins`] | in the end each key holds the newest of its acknowledged and perhaps of its unknown writes |
 //! | [`inserts`] | each key that was written once and acknowledged is there in the end |
@@ -37,6 +38,7 @@ pub mod monotonic;
 pub mod replicas;
 pub mod replies;
 pub mod sessions;
+pub mod succession;
 mod version;
 
 use std::{fmt, time::Duration};
@@ -53,6 +55,8 @@ pub enum Checker {
     Replies,
     /// [`lost_write`].
     LostWrite,
+    /// [`succession`].
+    Succession,
     /// [`invention`].
     Invention,
     /// [`last_write_wins`].
@@ -83,6 +87,7 @@ impl Checker {
         match self {
             Self::Replies => "replies",
             Self::LostWrite => "lost-write",
+            Self::Succession => "succession",
             Self::Invention => "invention",
             Self::LastWriteWins => "last-write-wins",
             Self::Inserts => "inserts",
@@ -142,6 +147,7 @@ impl Default for Checks {
 pub fn check(history: &History, checks: &Checks) -> Vec<Violation> {
     let mut violations = replies::check(history);
     violations.extend(lost_write::check(history));
+    violations.extend(succession::check(history));
     violations.extend(invention::check(history));
     violations.extend(last_write_wins::check(history));
     violations.extend(inserts::check(history));

@@ -166,6 +166,11 @@ impl Told<'_> {
         self
     }
 
+    pub fn client(self, client: u32) -> Self {
+        self.0.client = client;
+        self
+    }
+
     pub fn session(self, session: u64) -> Self {
         self.0.session = Some(session);
         self

@@ -187,6 +187,13 @@ impl ClockWatch {
         median(live, self.of_dead.values().map(|(_, of_wall)| *of_wall), allowed_us)
     }
 
+    /// By how much the clock that is furthest ahead is so for certain, hybrid or wall, of whoever was heard; zero if none is.
+    pub fn most_ahead(&self) -> i64 {
+        let walls = self.measured.values().filter_map(Samples::best).map(|measured| measured.certain());
+        let of_dead = self.of_dead.values().map(|(of_hybrid, of_wall)| *of_hybrid.max(of_wall));
+        self.offsets.values().copied().chain(walls).chain(of_dead).fold(0, i64::max)
+    }
+
     fn of_wall(&self, peer: HostId, of_hybrid: i64) -> i64 {
         self.measured(peer).map_or(of_hybrid, |measured| measured.certain())
     }

@@ -24,6 +24,9 @@ use crate::{
     time::{Timestamp, WallClock},
 };
 
+/// Clocks are in step that are apart by no more: no write is acknowledged as soon as that after it was stamped.
+pub(crate) const IN_STEP: Duration = Duration::from_micros(500);
+
 /// Shared by all parts of a node.
 #[derive(Debug)]
 pub(crate) struct NodeClock {
@@ -38,6 +41,8 @@ pub(crate) struct NodeClock {
     hybrid_offset_us: AtomicI64,
     /// And of the wall clocks, for every read.
     wall_offset_us: AtomicI64,
+    /// By how much it says that one is ahead.
+    most_ahead_us: AtomicI64,
 }
 
 impl NodeClock {
@@ -58,6 +63,7 @@ impl NodeClock {
             ages: Mutex::new((Timestamp(0), Instant::now())),
             hybrid_offset_us: AtomicI64::new(0),
             wall_offset_us: AtomicI64::new(0),
+            most_ahead_us: AtomicI64::new(0),
         }
     }
 
@@ -80,6 +86,23 @@ impl NodeClock {
     /// A timestamp for a write, above all that this node stamped or followed before.
     pub(crate) fn stamp(&self) -> Timestamp {
         self.hybrid.stamp(self.wall.now())
+    }
+
+    /// Likewise, above this one as well; none if that is too far ahead.
+    pub(crate) fn stamp_above(&self, timestamp: Timestamp) -> Option<Timestamp> {
+        if timestamp >= self.latest_accepted() {
+            return None;
+        }
+        self.observe(timestamp);
+        Some(self.stamp()).filter(|stamp| *stamp > timestamp)
+    }
+
+    /// Whether others may stamp later than this node does: the clock of one is ahead, or this node follows a timestamp from
+    /// ahead of its own.
+    pub(crate) fn may_be_behind(&self) -> bool {
+        let in_step = i64::try_from(IN_STEP.as_micros()).unwrap_or(i64::MAX);
+        self.most_ahead_us.load(Ordering::Relaxed) > in_step
+            || self.hybrid.latest() > later(self.wall.now(), IN_STEP)
     }
 
     /// Returns once a stamp can be given out: a later process of this node stamps above it.
@@ -205,6 +228,7 @@ impl NodeClock {
         change(&mut watch);
         self.hybrid_offset_us.store(watch.hybrid_offset(self.allowed_us()), Ordering::Relaxed);
         self.wall_offset_us.store(watch.wall_offset(self.allowed_us()), Ordering::Relaxed);
+        self.most_ahead_us.store(watch.most_ahead(), Ordering::Relaxed);
     }
 
     /// Why this node must not stamp writes now, if so: they would lose, or win for too long.

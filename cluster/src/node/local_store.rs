@@ -165,33 +165,41 @@ impl LocalStore {
     /// Applies a mutation; ready when it is as durable as the sync mode promises. Waits for room, at most as long as a
     /// blocking writer would. Dropping the future does not undo it.
     pub(crate) async fn apply(&self, table: TableId, mutation: Mutation) -> Result<(), ReplicaError> {
-        self.apply_together(&[(table, &mutation)], &Steps::default()).await.map_err(as_answer)
+        self.apply_together(&[(table, &mutation)], &Steps::default()).await.map(drop).map_err(as_answer)
     }
 
     /// As [`LocalStore::apply`], for the mutations of a request that may be traced: they share one wait for the commit log.
     /// What the engine does not take together, since it lacks a table or they are too much for the commit log, it takes or
-    /// refuses one by one.
+    /// refuses one by one. Of each that it takes, whether it may have been outrun, see [`helenus_storage::Ticket`].
     pub(crate) async fn apply_group<M>(
         &self,
         writes: &[(TableId, M)],
         steps: &Steps,
-    ) -> Vec<Result<(), ReplicaError>>
+    ) -> Vec<Result<bool, ReplicaError>>
     where
         M: Borrow<Mutation>,
     {
-        let outcome = match self.apply_together(writes, steps).await {
+        let outrun = match self.apply_together(writes, steps).await {
             // Nothing is applied because of some of them, or of what they are together.
             Err(Error::NoSuchTable(_) | Error::MutationTooLarge { .. }) if writes.len() > 1 => {
                 helenus_storage::sometimes!("a group was applied one by one");
                 let apart = writes.iter().map(|write| self.apply_together(slice::from_ref(write), steps));
-                return join_all(apart).await.into_iter().map(|applied| applied.map_err(as_answer)).collect();
+                let is_outrun = |applied: Result<Vec<usize>, _>| applied.map(|outrun| !outrun.is_empty());
+                return join_all(apart)
+                    .await
+                    .into_iter()
+                    .map(|one| is_outrun(one).map_err(as_answer))
+                    .collect();
             }
             outcome => outcome.map_err(as_answer),
         };
-        vec![outcome; writes.len()]
+        let mut of_each = vec![outrun.as_ref().map(|_| false).map_err(Clone::clone); writes.len()];
+        outrun.into_iter().flatten().for_each(|place| of_each[place] = Ok(true));
+        of_each
     }
 
-    async fn apply_together<M>(&self, writes: &[(TableId, M)], steps: &Steps) -> Result<(), Error>
+    /// The places of those that may have been outrun.
+    async fn apply_together<M>(&self, writes: &[(TableId, M)], steps: &Steps) -> Result<Vec<usize>, Error>
     where
         M: Borrow<Mutation>,
     {
@@ -204,12 +212,12 @@ impl LocalStore {
                 queued => {
                     let applied = queued?;
                     steps.note(|| "queued for the commit log");
-                    applied.await?;
+                    let outrun = applied.await?;
                     steps.note(|| match self.engine.options().sync_mode {
                         SyncMode::Group | SyncMode::Batch => "applied, and synced to disk",
                         SyncMode::Periodic => "applied; to be synced within the interval",
                     });
-                    return Ok(());
+                    return Ok(outrun);
                 }
             }
         }
@@ -349,7 +357,10 @@ mod tests {
 
         let applied = store.apply_group(&writes, &Steps::default()).await;
 
-        assert!(matches!(applied.as_slice(), [Ok(()), Err(ReplicaError::Storage(_)), Ok(())]), "{applied:?}");
+        assert!(
+            matches!(applied.as_slice(), [Ok(false), Err(ReplicaError::Storage(_)), Ok(false)]),
+            "{applied:?}"
+        );
         for (key, is_there) in [("a", true), ("too large", false), ("b", true)] {
             let read = store.get(TABLE, Bytes::from(key), &Steps::default()).await.expect("a sound disk");
             assert_eq!(read.is_some(), is_there, "{key}");

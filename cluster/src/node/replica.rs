@@ -18,10 +18,15 @@ use helenus_storage::{Mutation, Record, RecordKind, ScanEnd, ScanLimits, TableId
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    message::{Applied, Get, Got, ReplicaError},
+    message::{Applied, Get, Got, Receipt, ReplicaError},
     node::{
-        clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
-        own_trees, steps::Steps, table_meters::TableMeters,
+        clock::{NodeClock, earlier},
+        identity::LocalIdentity,
+        known_cluster::KnownCluster,
+        local_store::LocalStore,
+        own_trees,
+        steps::Steps,
+        table_meters::TableMeters,
     },
     partitioning::{KeyRange, token_of},
     quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
@@ -104,13 +109,34 @@ impl Replica {
         let began = Instant::now();
         let applied = self.store.apply_group(writes, steps).await;
         let took = began.elapsed();
-        let of_each = writes.iter().zip(applied).map(|((table, mutation), applied)| {
-            applied.map(|()| {
-                self.meters.of(*table).writes.record(took);
-                self.owns(*table, &mutation.borrow().key)
-            })
-        });
-        of_each.collect()
+        let mut results = Vec::with_capacity(writes.len());
+        for ((table, mutation), applied) in writes.iter().zip(applied) {
+            results.push(match applied {
+                Ok(may_be_outrun) => {
+                    self.meters.of(*table).writes.record(took);
+                    self.receipt(*table, mutation.borrow(), may_be_outrun).await
+                }
+                Err(error) => Err(error),
+            });
+        }
+        results
+    }
+
+    /// Of a write that is applied. Where it cannot be read what wins over it, there is no receipt: the coordinator would
+    /// take the write for one that is seen.
+    async fn receipt(&self, table: TableId, mutation: &Mutation, may_be_outrun: bool) -> Applied {
+        let mut receipt = Receipt { is_owner: self.owns(table, &mutation.key), outrun_by: None };
+        // A timestamp from long ago is the client's own, and none of a coordinator whose clock is credible.
+        let recent = earlier(self.clock.trusted_now(), self.clock.margin());
+        for (suffix, record) in &mutation.rows {
+            if may_be_outrun && record.timestamp > recent {
+                let key = Bytes::from([&mutation.key[..], suffix].concat());
+                let held = self.store.get(table, key, &Steps::default()).await?;
+                let winner = held.filter(|held| held.supersedes(record)).map(|held| held.timestamp);
+                receipt.outrun_by = receipt.outrun_by.max(winner);
+            }
+        }
+        Ok(receipt)
     }
 
     /// Applies a write that this node has missed, whatever its timestamp.

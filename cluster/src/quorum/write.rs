@@ -30,6 +30,14 @@ impl WriteQuorum {
         Ok(Self { tally })
     }
 
+    /// The same of another write to the same replicas, which is about to be sent.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let mut tally = self.tally.clone();
+        tally.ask_all();
+        Self { tally }
+    }
+
     /// A replica has applied it.
     pub fn on_ack(&mut self, host_id: HostId) {
         self.tally.answered(host_id);

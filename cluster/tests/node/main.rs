@@ -16,6 +16,7 @@ mod hints;
 mod identity;
 mod joining;
 mod multigets;
+mod outrun;
 mod quorums;
 mod readiness;
 mod reads;

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use helenus_cluster::{
     consistency::Consistency::{All, One, Quorum},
     membership::{Exchange, MemberState},
-    message::{ClientRequest, Header, Message, Relay, ReplicaError, Request, Response, TrafficClass},
+    message::{
+        ClientRequest, Header, Message, Receipt, Relay, ReplicaError, Request, Response, TrafficClass,
+    },
     node_id::HostId,
     partitioning::{Partitioner, storage_key},
     quorum::{AsOf, Wants},
@@ -42,7 +44,10 @@ async fn an_answer_carries_the_header_of_the_one_who_answers() {
     let header = of_n2(&cluster, Some(node.host_id()));
     let answer = node.handle(Message { header: header.clone(), body: write(DEFAULT_TABLE_ID) }).await;
 
-    assert_eq!(answer.body, Response::Written { results: vec![Ok(true)] });
+    assert_eq!(
+        answer.body,
+        Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None })] }
+    );
     assert_eq!((answer.header.sender, answer.header.target), (node.host_id(), Some(header.sender)));
     assert_eq!(
         (answer.header.client_request.map(|request| request.id), answer.header.remaining),
@@ -109,8 +114,13 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
         let writes = vec![(DEFAULT_TABLE_ID, mutation)].into();
         let body = Request::Write { writes, relay: Relay::None };
         let answer = node.handle(Message { header: header.clone(), body }).await.body;
-        let owns = answer == Response::Written { results: vec![Ok(true)] };
-        assert!(owns || answer == Response::Written { results: vec![Ok(false)] }, "{answer:?}");
+        let owns =
+            answer == Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None })] };
+        assert!(
+            owns || answer
+                == Response::Written { results: vec![Ok(Receipt { is_owner: false, outrun_by: None })] },
+            "{answer:?}"
+        );
         owned_by_n1 += usize::from(owns);
         let body = Request::Read {
             table: DEFAULT_TABLE_ID,

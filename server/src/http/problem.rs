@@ -323,6 +323,12 @@ impl Problem {
                 detail,
                 (*level, *required, *received),
             ),
+            RequestError::Outrun { level, required, received, .. } => Self::sent(
+                access,
+                [Kind::WriteFailure, Kind::ReadFailure],
+                detail,
+                (*level, *required, *received),
+            ),
             RequestError::Failed { level, required, received, failures, .. } => {
                 let is_full = |(_, why): &(_, _)| matches!(why, ReplicaError::StorageFull(_));
                 // Whether a write was applied stays unknown: replicas that were not heard may have done it.

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::join_all;
 use helenus_cluster::{
-    message::Response,
+    message::{Receipt, Response},
     node::transport::{CallError, Transport},
     node_id::HostId,
 };
@@ -107,7 +107,10 @@ async fn a_listener_that_stops_answers_what_it_has_taken() {
     let releasing = async { release.notify_one() };
     let (answer, nothing_left, ()) = tokio::join!(call, stopping, releasing);
 
-    assert_eq!(answer.unwrap().body, Response::Written { results: vec![Ok(true)] });
+    assert_eq!(
+        answer.unwrap().body,
+        Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None })] }
+    );
     assert!(nothing_left);
 }
 

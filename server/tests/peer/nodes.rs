@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use helenus_cluster::{
     membership::handshake::{Greeting, PROTOCOL_VERSION},
-    message::{ClientRequest, Header, Message, Relay, Request, Response, TrafficClass},
+    message::{ClientRequest, Header, Message, Receipt, Relay, Request, Response, TrafficClass},
     node::{
         Spawners,
         transport::{CallError, Destination, Transport},
@@ -81,7 +81,9 @@ pub(crate) fn mute() -> Answerer {
 pub(crate) fn answer_to(request: Message<Request>) -> Message<Response> {
     let body = match request.body {
         Request::Exchange(exchange) => Response::Exchange(exchange),
-        Request::Write { writes, .. } => Response::Written { results: vec![Ok(true); writes.len()] },
+        Request::Write { writes, .. } => {
+            Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None }); writes.len()] }
+        }
         Request::Read { key, as_of, .. } => Response::Record(Some(Record::plain(as_of.now, key))),
         other => panic!("these tests do not send {other:?}"),
     };

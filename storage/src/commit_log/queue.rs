@@ -25,9 +25,10 @@ pub(crate) struct Group {
 
 impl Group {
     fn push(&mut self, batch: &[(TableId, &Mutation)]) -> Ticket {
+        let first = self.contents.count();
         batch.iter().for_each(|(table, mutation)| self.contents.push(*table, mutation));
         self.tickets += 1;
-        Ticket::new(Arc::clone(&self.outcome), self.tickets - 1)
+        Ticket::new(Arc::clone(&self.outcome), self.tickets - 1, first..self.contents.count())
     }
 
     /// What is to be written, in the order of their applies.
@@ -40,8 +41,8 @@ impl Group {
         std::mem::take(&mut self.contents)
     }
 
-    /// Tells all tickets.
-    pub(crate) fn resolve(self, result: Result<()>) {
+    /// Tells all tickets: the places of the mutations that may have been outrun.
+    pub(crate) fn resolve(self, result: Result<Vec<usize>>) {
         self.outcome.resolve(result);
     }
 }

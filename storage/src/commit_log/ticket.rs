@@ -6,6 +6,7 @@
 
 use std::{
     future::Future,
+    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -15,7 +16,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::error::Result;
 
-/// Becomes ready when the mutation is as durable as the sync mode promises and visible to reads.
+/// Becomes ready when the mutations are as durable as the sync mode promises and visible to reads. It answers the places
+/// in the batch, ascending, of those that may have been *outrun*: there may be a record of a key of theirs that wins over
+/// them, or is the same. Of the others it is certain that nothing that was applied before wins over them.
 ///
 /// A future that needs no runtime, and a blocking [`Ticket::wait`]. Dropping it does not undo the apply. When
 /// the engine is dropped first, it answers [`crate::Error::Closed`]: the mutation was not acknowledged.
@@ -25,14 +28,16 @@ pub struct Ticket {
     outcome: Arc<Outcome>,
     /// Our place among the wakers of the group.
     index: usize,
+    /// Our mutations among those of the group.
+    mutations: Range<usize>,
 }
 
 impl Ticket {
-    pub(crate) fn new(outcome: Arc<Outcome>, index: usize) -> Self {
-        Self { outcome, index }
+    pub(crate) fn new(outcome: Arc<Outcome>, index: usize, mutations: Range<usize>) -> Self {
+        Self { outcome, index, mutations }
     }
 
-    /// Blocks until the outcome is known.
+    /// Blocks until the outcome is known, but for what was outrun.
     ///
     /// # Errors
     /// [`crate::Error::Poisoned`] when the group's write or sync failed; the mutation may or may not survive.
@@ -41,7 +46,7 @@ impl Ticket {
         let mut state = self.outcome.state.lock();
         loop {
             if let Some(result) = &state.result {
-                return result.clone();
+                return result.as_ref().map(drop).map_err(Clone::clone);
             }
             self.outcome.resolved.wait(&mut state);
         }
@@ -49,12 +54,12 @@ impl Ticket {
 }
 
 impl Future for Ticket {
-    type Output = Result<()>;
+    type Output = Result<Vec<usize>>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.outcome.state.lock();
-        if let Some(result) = &state.result {
-            return Poll::Ready(result.clone());
+        if let Some(outrun) = state.outrun_of(&self.mutations) {
+            return Poll::Ready(outrun);
         }
         let waker = context.waker();
         if state.wakers.len() <= self.index {
@@ -78,13 +83,26 @@ pub(crate) struct Outcome {
 
 #[derive(Debug, Default)]
 struct State {
-    result: Option<Result<()>>,
+    /// The places in the group of the mutations that may have been outrun, ascending.
+    result: Option<Result<Vec<usize>>>,
     wakers: Vec<Option<Waker>>,
 }
 
+impl State {
+    /// The places among these mutations of those that may have been outrun.
+    fn outrun_of(&self, mutations: &Range<usize>) -> Option<Result<Vec<usize>>> {
+        let places = |outrun: &Vec<usize>| {
+            let before = |end: usize| outrun.partition_point(|place| *place < end);
+            let ours = &outrun[before(mutations.start)..before(mutations.end)];
+            ours.iter().map(|place| place - mutations.start).collect()
+        };
+        Some(self.result.as_ref()?.as_ref().map(places).map_err(Clone::clone))
+    }
+}
+
 impl Outcome {
-    /// Tells every ticket, unless they know already.
-    pub(crate) fn resolve(&self, result: Result<()>) {
+    /// Tells every ticket, unless they know already: the places in the group of the mutations that may have been outrun.
+    pub(crate) fn resolve(&self, result: Result<Vec<usize>>) {
         let wakers = {
             let mut state = self.state.lock();
             if state.result.is_some() {

@@ -24,7 +24,7 @@ use crate::{
     error::Result,
     memtable::Writer,
     options::SyncMode,
-    record::Mutation,
+    record::{Mutation, Timestamp},
     table_id::TableId,
 };
 
@@ -32,7 +32,12 @@ use crate::{
 const MOST_YIELDS: usize = 8;
 
 /// Writes to a table that are in the log and not in the memtable.
-type Entered = (TableId, Writer);
+struct Entered {
+    table: TableId,
+    writer: Writer,
+    /// Of what the table holds besides the memtable.
+    newest_elsewhere: Option<Timestamp>,
+}
 
 impl Engine {
     /// Commits the group that waits.
@@ -46,11 +51,13 @@ impl Engine {
         }
         match self.log_and_await(group.contents(), SyncMode::Batch) {
             Ok(entered) => {
-                for (table, mutation) in group.take_contents().into_mutations() {
-                    self.insert(&entered, table, &mutation);
-                }
+                let mutations = group.take_contents().into_mutations().enumerate();
+                let is_outrun = |(_, (table, mutation)): &(usize, (TableId, Mutation))| {
+                    insert(&entered, *table, mutation)
+                };
+                let outrun = mutations.filter(is_outrun).map(|(place, _)| place).collect();
                 self.leave(entered);
-                group.resolve(Ok(()));
+                group.resolve(Ok(outrun));
                 Ok(StepOutcome::Worked)
             }
             Err(failure) => {
@@ -68,24 +75,16 @@ impl Engine {
         let logged = self.log_and_await(&contents, self.options.sync_mode);
         let entered = logged.map_err(|failure| self.fail(&failure))?;
         for (table, mutation) in batch {
-            self.insert(&entered, *table, mutation);
+            insert(&entered, *table, mutation);
         }
         self.leave(entered);
         Ok(())
     }
 
-    fn insert(&self, entered: &[Entered], table: TableId, mutation: &Mutation) {
-        let Some((_, writer)) = entered.iter().find(|(id, _)| *id == table) else {
-            crate::sometimes!("a mutation met a table that was dropped");
-            return;
-        };
-        writer.insert(mutation);
-    }
-
     /// Ends the writing of a batch or group, and sees to it that memtables are switched that have to be.
     fn leave(&self, entered: Vec<Entered>) {
         let is_full =
-            entered.iter().any(|(_, writer)| writer.memtable_bytes() >= self.options.memtable_bytes);
+            entered.iter().any(|entered| entered.writer.memtable_bytes() >= self.options.memtable_bytes);
         drop(entered);
         if is_full || (self.is_half_used() && !self.is_flush_due.load(Ordering::Relaxed)) {
             self.relieve(&self.log.lock());
@@ -123,7 +122,12 @@ impl Engine {
     /// dropped since its mutations were accepted is left out: they count as applied just before the drop.
     fn enter(&self, position: LogPosition, tables: &[TableId]) -> Vec<Entered> {
         let trees = self.trees.load();
-        tables.iter().filter_map(|table| Some((*table, trees.get(table)?.enter(position)))).collect()
+        let enter = |table: &TableId| {
+            let tree = trees.get(table)?;
+            let writer = tree.enter(position);
+            Some(Entered { table: *table, writer, newest_elsewhere: tree.view().newest_elsewhere() })
+        };
+        tables.iter().filter_map(enter).collect()
     }
 
     fn tell_of_unsynced(&self, was_synced: bool, unsynced_bytes: u64, written_bytes: u64) {
@@ -242,4 +246,16 @@ impl Engine {
     pub(super) fn kept_segments(&self) -> u64 {
         (self.options.commit_log_bytes / self.options.segment_bytes.max(1)).max(1)
     }
+}
+
+/// Inserts a mutation; whether it may have been outrun, see [`crate::Ticket`].
+fn insert(entered: &[Entered], table: TableId, mutation: &Mutation) -> bool {
+    let Some(Entered { writer, newest_elsewhere, .. }) =
+        entered.iter().find(|entered| entered.table == table)
+    else {
+        crate::sometimes!("a mutation met a table that was dropped");
+        return false;
+    };
+    let is_new = |timestamp| newest_elsewhere.is_none_or(|newest| timestamp > newest);
+    !writer.insert(mutation) || !mutation.rows.iter().all(|(_, record)| is_new(record.timestamp))
 }

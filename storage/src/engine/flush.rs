@@ -284,7 +284,7 @@ impl AwaitedFlush {
     }
 
     pub(super) fn resolve(self, result: Result<()>) {
-        self.outcome.resolve(result);
+        self.outcome.resolve(result.map(|()| Vec::new()));
     }
 }
 

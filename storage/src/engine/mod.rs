@@ -463,13 +463,13 @@ impl Engine {
         let tree = self.tree(table)?;
         let switched = tree.switch(log.end());
         let outcome = Arc::<Outcome>::default();
-        let ticket = Ticket::new(Arc::clone(&outcome), 0);
+        let ticket = Ticket::new(Arc::clone(&outcome), 0, 0..0);
         // It waits for what is on its way out, however long ago that was switched. Whoever has flushed it takes this lock
         // to tell.
         let mut awaited = self.awaited.lock();
         match tree.view().switched.first() {
             Some(newest) => awaited.push(AwaitedFlush::new(table, newest.end, outcome)),
-            None => outcome.resolve(Ok(())),
+            None => outcome.resolve(Ok(Vec::new())),
         }
         drop(awaited);
         self.note_switched(switched);

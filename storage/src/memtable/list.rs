@@ -93,13 +93,14 @@ impl Memtable {
         }
     }
 
-    fn insert_record(&self, key: &[u8], record: &Record) -> isize {
+    /// By how many bytes it has grown; `None` where a record that it has wins, or is the same.
+    fn insert_record(&self, key: &[u8], record: &Record) -> Option<isize> {
         let entry = self.records.get_or_insert_with(Key::new(key), Cell::default);
         let mut cell = entry.value().lock();
         let old = match &*cell {
             None => None,
             Some(current) if record.supersedes_encoded(current) => Some(current.len()),
-            Some(_) => return 0,
+            Some(_) => return None,
         };
         let mut encoded = Vec::with_capacity(record.encoded_len());
         record.encode(&mut encoded);
@@ -109,7 +110,7 @@ impl Memtable {
             Some(old) => encoded.len() as isize - old as isize,
         };
         *cell = Some(encoded.into());
-        grown
+        Some(grown)
     }
 
     /// The newest record of a storage key.
@@ -190,22 +191,25 @@ impl Found<'_> {
 pub(crate) struct Writer(Arc<Memtable>);
 
 impl Writer {
-    /// Inserts the rows of a mutation.
-    pub(crate) fn insert(&self, mutation: &Mutation) {
+    /// Inserts the rows of a mutation; whether they have won over what was in the memtable, all of them.
+    pub(crate) fn insert(&self, mutation: &Mutation) -> bool {
         let memtable = &self.0;
-        let mut grown = 0_isize;
+        let (mut grown, mut has_won) = (0_isize, true);
         for (suffix, record) in &mutation.rows {
             memtable.newest.fetch_max(record.timestamp.0, Ordering::Relaxed);
             memtable.oldest_from_end.fetch_max(u64::MAX - record.timestamp.0, Ordering::Relaxed);
-            grown += if suffix.is_empty() {
+            let inserted = if suffix.is_empty() {
                 memtable.insert_record(&mutation.key, record)
             } else {
                 memtable.insert_record(&[&mutation.key[..], suffix].concat(), record)
             };
+            has_won &= inserted.is_some();
+            grown += inserted.unwrap_or(0);
         }
         // Two's complement: adding a negative number as usize subtracts.
         memtable.bytes.fetch_add(grown as usize, Ordering::Relaxed);
         memtable.total_bytes.fetch_add(grown as usize, Ordering::Relaxed);
+        has_won
     }
 
     /// Bytes that the memtable accounts for.

@@ -10,9 +10,9 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use helenus_storage::{Engine, Error, Step, Ticket, disk::SimulatedDisk};
+use helenus_storage::{Engine, Error, Mutation, Record, Step, Ticket, disk::SimulatedDisk};
 
-use crate::rig::{open, plain, queue, small};
+use crate::rig::{TABLE, flush, open, plain, queue, small};
 
 #[derive(Default)]
 struct CountingWaker(AtomicUsize);
@@ -29,7 +29,7 @@ impl CountingWaker {
     }
 }
 
-fn poll(ticket: &mut Ticket, waker: &Arc<CountingWaker>) -> Poll<Result<(), Error>> {
+fn poll(ticket: &mut Ticket, waker: &Arc<CountingWaker>) -> Poll<Result<Vec<usize>, Error>> {
     let waker = Waker::from(Arc::clone(waker));
     Pin::new(ticket).poll(&mut Context::from_waker(&waker))
 }
@@ -48,8 +48,8 @@ fn a_ticket_wakes_its_task_once_and_stays_ready() {
     assert_eq!(waker.count(), 0);
     engine.step(Step::Commit).unwrap();
     assert_eq!(waker.count(), 1);
-    assert!(matches!(poll(&mut ticket, &waker), Poll::Ready(Ok(()))));
-    assert!(matches!(poll(&mut ticket, &waker), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut ticket, &waker), Poll::Ready(Ok(_))));
+    assert!(matches!(poll(&mut ticket, &waker), Poll::Ready(Ok(_))));
 }
 
 #[test]
@@ -78,6 +78,43 @@ fn tickets_of_one_group_wake_their_own_tasks() {
     for mut ticket in tickets {
         assert!(poll(&mut ticket, &wakers[0]).is_ready());
     }
+}
+
+/// Applies batches as one group; the places that the tickets answer.
+fn outrun(engine: &Engine, batches: &[&[(&'static str, Record)]]) -> Vec<Vec<usize>> {
+    let queue_all = |batch: &&[(&'static str, Record)]| {
+        let mutations = batch.iter().map(|(key, record)| (TABLE, Mutation::single(*key, record.clone())));
+        engine.apply_batch(&mutations.collect::<Vec<_>>()).unwrap()
+    };
+    let tickets: Vec<_> = batches.iter().map(queue_all).collect();
+    engine.step(Step::Commit).unwrap();
+    let waker = Arc::<CountingWaker>::default();
+    let answer = |mut ticket: Ticket| match poll(&mut ticket, &waker) {
+        Poll::Ready(outrun) => outrun.unwrap(),
+        Poll::Pending => panic!("it is committed"),
+    };
+    tickets.into_iter().map(answer).collect()
+}
+
+#[test]
+fn a_ticket_says_which_mutations_other_records_may_win_over() {
+    let engine = engine();
+    let of_one = |batch: &[(&'static str, Record)]| outrun(&engine, &[batch]).remove(0);
+    assert_eq!(of_one(&[("a", plain(5, "v")), ("b", plain(5, "v"))]), []);
+
+    let older: &[_] = &[("new", plain(1, "v")), ("a", plain(4, "v"))];
+    let newer: &[_] =
+        &[("b", plain(6, "v")), ("a", plain(9, "v")), ("b", plain(5, "z")), ("a", plain(9, "v"))];
+    assert_eq!(outrun(&engine, &[older, newer]), [vec![1], vec![2, 3]]);
+    assert_eq!(
+        of_one(&[("a", plain(9, "u")), ("b", plain(6, "w"))]),
+        [0],
+        "with one timestamp values decide"
+    );
+
+    // What is not in the active memtable is not searched: a timestamp that is not above all of them tells nothing.
+    flush(&engine);
+    assert_eq!(of_one(&[("c", plain(9, "v")), ("a", plain(10, "v")), ("b", plain(8, "v"))]), [0, 2]);
 }
 
 #[test]

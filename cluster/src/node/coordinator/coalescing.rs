@@ -35,7 +35,8 @@ use tokio::{
 use super::{
     Coordinator,
     group::{Group, MESSAGE_BYTES, Recipients},
-    put::{Outcome, told},
+    outrun::Ended,
+    put::told,
     trace::Trace,
 };
 use crate::consistency::Consistency;
@@ -59,7 +60,7 @@ pub(super) struct Caller {
     pub(super) trace: Trace,
     /// One of those for requests that wait for their reply.
     pub(super) permit: Arc<OwnedSemaphorePermit>,
-    pub(super) reply: oneshot::Sender<Vec<Outcome>>,
+    pub(super) reply: oneshot::Sender<Vec<Ended>>,
 }
 
 /// Writes that are sent together.
@@ -285,28 +286,29 @@ impl Callers {
         }
         let is_ready = |(writes, _): &mut (Range<usize>, Caller)| group.needs_nothing_more(writes.clone());
         for (writes, caller) in self.waiting.extract_if(.., is_ready) {
-            let outcomes = writes.map(|number| group.outcome(number, None)).collect();
-            self.held.push(caller.tell(outcomes, of_round));
+            let ends = writes.map(|number| group.end(number, None)).collect();
+            self.held.push(caller.tell(ends, of_round));
         }
     }
 
-    /// Tells the others, of the outcomes of all. Answers what they all hold until nothing of the round is theirs any more.
-    pub(super) fn tell(mut self, outcomes: &[Outcome], of_round: &Trace) -> Vec<Arc<OwnedSemaphorePermit>> {
-        for (writes, caller) in self.waiting {
-            self.held.push(caller.tell(outcomes[writes].to_vec(), of_round));
+    /// Tells the others how all have ended. Answers what they all hold until nothing of the round is theirs any more.
+    pub(super) fn tell(mut self, mut ends: Vec<Ended>, of_round: &Trace) -> Vec<Arc<OwnedSemaphorePermit>> {
+        for (writes, caller) in self.waiting.into_iter().rev() {
+            ends.truncate(writes.end);
+            self.held.push(caller.tell(ends.split_off(writes.start), of_round));
         }
         self.held
     }
 }
 
 impl Caller {
-    fn tell(self, outcomes: Vec<Outcome>, of_round: &Trace) -> Arc<OwnedSemaphorePermit> {
+    fn tell(self, ends: Vec<Ended>, of_round: &Trace) -> Arc<OwnedSemaphorePermit> {
         let Self { trace, permit, reply } = self;
         if trace.request() != of_round.request() {
             trace.note(|| format!("travelled with request {}", of_round.request()));
         }
         // A client that has hung up does not hear it.
-        if reply.send(told(outcomes, &trace)).is_err() {
+        if reply.send(told(ends, &trace)).is_err() {
             helenus_storage::sometimes!("a client had hung up");
         }
         permit

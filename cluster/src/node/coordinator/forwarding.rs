@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::trace::Part;
 use crate::{
-    message::{Applied, Step},
+    message::{Applied, Receipt, Step},
     node_id::HostId,
     quorum::Missing,
 };
@@ -79,6 +79,13 @@ impl Forwarded {
             helenus_storage::sometimes!("nobody waited for an acknowledgement");
         }
     }
+}
+
+/// What a replica says of writes that it may have been sent before: whether something newer was there the first time, it
+/// cannot say.
+fn maybe_again(results: Vec<Applied>) -> Vec<Applied> {
+    let first = |receipt| Receipt { outrun_by: None, ..receipt };
+    results.into_iter().map(|applied| applied.map(first)).collect()
 }
 
 /// An acknowledgement that is waited for, until it is dropped.
@@ -126,7 +133,7 @@ impl Expected {
             tokio::select! {
                 biased;
                 result = &mut self.acknowledged => said(result),
-                result = send => result,
+                result = send => result.map(maybe_again),
             }
         }
         .boxed()

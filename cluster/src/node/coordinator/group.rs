@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{
     fan_out::{Answer, describe, missing_error},
     missed::Missed,
+    outrun::{Ended, Outrun, Standing, Unseen},
     put::Outcome,
     trace::Trace,
 };
@@ -22,8 +23,8 @@ use crate::{
     counted::counted,
     error::RequestError,
     handoff::Hint,
-    message::{Applied, ReplicaError, Writes},
-    node::{Failure, Met, WriteOutcome, known_cluster::Picture},
+    message::{Applied, Receipt, ReplicaError, Writes},
+    node::{Failure, Met, WriteOutcome, clock::IN_STEP, known_cluster::Picture},
     node_id::HostId,
     quorum::{Missing, Verdict, WriteQuorum},
     session::{Held, Observed},
@@ -45,6 +46,7 @@ pub(super) struct Recipients {
 }
 
 /// Writes with the same replicas, enough of which are alive for each.
+#[derive(Debug)]
 pub(super) struct Group {
     pub(super) recipients: Recipients,
     /// The earliest of theirs.
@@ -60,14 +62,27 @@ pub(super) struct Group {
     pub(super) bytes: usize,
 }
 
+/// When a write was stamped by this node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamped {
+    pub(super) at: Instant,
+    /// Whether others might stamp later.
+    pub(super) may_be_behind: bool,
+}
+
 /// One write of a group under way.
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) level: Consistency,
     pub(super) quorum: WriteQuorum,
     timestamp: Timestamp,
+    /// When this node gave it that, if it has to win over what was there before and may not: not if the client has chosen
+    /// it, nor if a later write of the same request overwrites it, nor if it is above all that was there for sure.
+    pub(super) stamped: Option<Stamped>,
     observed: Option<Observed>,
     grace_seconds: u32,
+    /// How many replicas are alive.
+    live: usize,
     /// Live replicas that are not known to have applied it.
     unheard: BTreeSet<HostId>,
     /// Live replicas that will say no more: their answer was an error, or their connection was lost.
@@ -76,6 +91,10 @@ pub(super) struct Write {
     refused_by_clock: BTreeSet<HostId>,
     /// How many replicas have applied it.
     pub(super) applied: usize,
+    /// What is known of those that had something newer.
+    outrun: Option<Box<Outrun>>,
+    /// Whether nobody is awaited any more.
+    is_over: bool,
 }
 
 impl Write {
@@ -91,23 +110,41 @@ impl Write {
             level,
             quorum,
             timestamp,
+            stamped: None,
             observed,
             grace_seconds,
+            live: alive.len(),
             unheard: alive,
             failed: BTreeSet::new(),
             refused_by_clock: BTreeSet::new(),
             applied: 0,
+            outrun: None,
+            is_over: false,
         }
     }
 
-    fn hear(&mut self, from: HostId, applied: Result<bool, Missing>) {
+    /// As it was before it was sent to these, to be sent with another timestamp.
+    fn anew(&self, alive: BTreeSet<HostId>) -> Self {
+        let Self { level, timestamp, observed, grace_seconds, stamped, .. } = *self;
+        let anew = Self::new(level, timestamp, self.quorum.anew(), alive, observed, grace_seconds);
+        Self { stamped, ..anew }
+    }
+
+    fn hear(&mut self, from: HostId, applied: Result<Receipt, Missing>) {
         match applied {
-            Ok(owned) => {
-                if !owned {
+            Ok(Receipt { is_owner, outrun_by }) => {
+                if !is_owner {
                     helenus_storage::sometimes!("a write was applied by no owner");
                 }
                 self.applied += 1;
                 self.unheard.remove(&from);
+                if let (Some(by), Some(stamped)) = (outrun_by, self.stamped) {
+                    let ahead = Duration::from_micros(by.0.saturating_sub(self.timestamp.0));
+                    let is_ahead = stamped.may_be_behind || ahead > stamped.at.elapsed() + IN_STEP;
+                    self.outrun.get_or_insert_with(|| Box::new(Outrun::new(&self.quorum))).hear(by, is_ahead);
+                } else if let Some(outrun) = &mut self.outrun {
+                    outrun.others.on_ack(from);
+                }
                 self.quorum.on_ack(from);
             }
             Err(missing) => {
@@ -163,10 +200,48 @@ impl Write {
         matches!(self.quorum.verdict(), Verdict::Reached { .. })
     }
 
+    /// Where it stands if its replicas have satisfied it.
+    fn standing(&self) -> Standing {
+        let answered = self.applied + self.failed.len() + self.refused_by_clock.len();
+        let is_awaited = !self.is_over && answered < self.live;
+        let outrun = self.outrun.as_ref();
+        outrun.map_or(Standing::TookEffect, |outrun| outrun.standing(self.applied, self.live, is_awaited))
+    }
+
+    fn is_pending(&self) -> bool {
+        match self.quorum.verdict() {
+            Verdict::Pending => true,
+            Verdict::Reached { .. } => self.standing() == Standing::Open,
+            Verdict::OutOfReach { .. } => false,
+        }
+    }
+
+    /// Until when the last replicas are awaited, if that is before the deadline.
+    fn patience(&self) -> Option<Instant> {
+        self.outrun.as_ref().filter(|_| self.is_met() && self.is_pending())?.patience()
+    }
+
+    /// What to tell the client of one that was outrun.
+    fn outrun_error(&self, newer: Timestamp, why: &'static str) -> RequestError {
+        let (level, required, received) = (self.level, self.quorum.required(), self.quorum.acknowledged());
+        RequestError::Outrun { level, required, received, newer, why }
+    }
+
     /// What to tell the client. Of a write that its replicas have not satisfied, `settled` may say more than its quorum
     /// does: that a hint has, or why nothing has.
     fn outcome(&self, timeout: Duration, settled: Option<Result<(), RequestError>>) -> Outcome {
-        let Self { level, timestamp, observed, ref quorum, .. } = *self;
+        let Self { level, timestamp, observed, ref quorum, ref outrun, .. } = *self;
+        if let Some(outrun) = outrun
+            && self.is_met()
+            && self.standing() == Standing::InDoubt
+        {
+            helenus_storage::sometimes!("nobody knows whether a write is seen that was outrun");
+            let error = self.outrun_error(
+                outrun.by,
+                "but not at all replicas: it may be seen or not; made once more it wins",
+            );
+            return Err(Failure { error, trace: Vec::new(), stamped: Some(timestamp) });
+        }
         let (acknowledged, held_by_none) = match (quorum.verdict(), settled) {
             (Verdict::Reached { acknowledged }, _) => (acknowledged, false),
             // A hint is no replica.
@@ -230,25 +305,70 @@ impl Group {
     /// no hint first.
     pub(super) fn needs_nothing_more(&self, writes: Range<usize>) -> bool {
         self.writes[writes].iter().all(|write| match write.quorum.verdict() {
-            Verdict::Pending => false,
+            _ if write.is_pending() => false,
             Verdict::Reached { .. } => self.recipients.dead.is_empty() && write.failed.is_empty(),
             _ => !write.needs_hint(),
         })
     }
 
-    /// What to tell the client of each; what `settled` says of some, see [`Write::outcome`].
-    pub(super) fn outcomes(
+    /// How each has ended; what `settled` says of some, see [`Write::outcome`].
+    pub(super) fn ends(
         &self,
         settled: impl Fn(usize, &Write) -> Option<Result<(), RequestError>>,
-    ) -> Vec<Outcome> {
-        (0..self.writes.len())
-            .map(|number| self.outcome(number, settled(number, &self.writes[number])))
-            .collect()
+    ) -> Vec<Ended> {
+        (0..self.writes.len()).map(|number| self.end(number, settled(number, &self.writes[number]))).collect()
     }
 
     /// Likewise, of one.
-    pub(super) fn outcome(&self, number: usize, settled: Option<Result<(), RequestError>>) -> Outcome {
-        self.writes[number].outcome(self.recipients.timeout, settled)
+    pub(super) fn end(&self, number: usize, settled: Option<Result<(), RequestError>>) -> Ended {
+        let write = &self.writes[number];
+        match &write.outrun {
+            Some(outrun) if write.is_met() && write.standing() == Standing::Unseen => {
+                let too_far = "at all replicas, and is too far ahead to be stamped above";
+                let error = write.outrun_error(outrun.by, too_far);
+                let recipients = self.recipients.clone();
+                let write = write.anew(recipients.alive.clone());
+                let mutation = self.mutations[number].clone();
+                let group = Self::new(recipients, self.deadline, &self.picture, 0, mutation, write);
+                Ended::Unseen(Box::new(Unseen { above: outrun.by, group, error }))
+            }
+            _ => Ended::Told(write.outcome(self.recipients.timeout, settled)),
+        }
+    }
+
+    /// The keys of those that this node has stamped.
+    pub(super) fn stamped_keys(&self) -> Vec<(TableId, &[u8])> {
+        let stamped =
+            self.writes.iter().zip(self.mutations.iter()).filter(|(write, _)| write.stamped.is_some());
+        stamped.map(|(_, (table, mutation))| (*table, &mutation.key[..])).collect()
+    }
+
+    /// They need not win over what was there before.
+    pub(super) fn may_be_hidden(&mut self) {
+        self.writes.iter_mut().for_each(|write| write.stamped = None);
+    }
+
+    /// The quorums that they need, before they are sent.
+    pub(super) fn unsent_quorums(&self) -> Vec<WriteQuorum> {
+        self.writes.iter().map(|write| write.quorum.anew()).collect()
+    }
+
+    /// Whether one of them has to win over what was there before, and may have been stamped too early for that.
+    pub(super) fn may_be_behind(&self) -> bool {
+        self.writes.iter().any(|write| write.stamped.is_some_and(|stamped| stamped.may_be_behind))
+    }
+
+    /// Gives those that have to win over what was there before, and are not sent yet, stamps that are above that for sure.
+    pub(super) fn stamp(&mut self, stamp: impl Fn() -> Timestamp) {
+        let mutations = Arc::make_mut(&mut self.mutations);
+        for (write, (_, mutation)) in self.writes.iter_mut().zip(mutations) {
+            if write.stamped.take().is_some() {
+                let stamp = stamp();
+                write.timestamp = stamp;
+                write.observed = write.observed.map(|observed| Observed { timestamp: stamp, ..observed });
+                mutation.rows.iter_mut().for_each(|(_, record)| record.timestamp = stamp);
+            }
+        }
     }
 
     /// The newest of the timestamps.
@@ -257,7 +377,24 @@ impl Group {
     }
 
     pub(super) fn is_pending(&self) -> bool {
-        self.writes.iter().any(|write| write.quorum.verdict() == Verdict::Pending)
+        self.writes.iter().any(Write::is_pending)
+    }
+
+    /// The newest record that wins over one of them.
+    pub(super) fn outrun_by(&self) -> Option<Timestamp> {
+        self.writes.iter().filter_map(|write| Some(write.outrun.as_ref()?.by)).max()
+    }
+
+    /// Until when the last replicas of some are awaited, if that is before the deadline.
+    pub(super) fn patience(&self) -> Option<Instant> {
+        self.writes.iter().filter_map(Write::patience).min()
+    }
+
+    /// It is later than that for some of them.
+    pub(super) fn on_late(&mut self, now: Instant) {
+        for write in &mut self.writes {
+            write.is_over |= write.patience().is_some_and(|patience| patience <= now);
+        }
     }
 
     pub(super) fn hear(&mut self, Answer { from, result }: Answer<Vec<Applied>>, trace: &Trace) {
@@ -282,7 +419,10 @@ impl Group {
     }
 
     pub(super) fn on_deadline(&mut self) {
-        self.writes.iter_mut().for_each(|write| write.quorum.on_deadline());
+        for write in &mut self.writes {
+            write.quorum.on_deadline();
+            write.is_over = true;
+        }
     }
 
     /// The hints that are due for replicas that are down.
@@ -330,8 +470,12 @@ impl Group {
 /// What a replica made of some writes, in the words of a trace.
 fn tell(results: &[Applied]) -> String {
     match results {
-        [Ok(true)] => "applied".to_owned(),
-        [Ok(false)] => "applied, though not an owner by its ring".to_owned(),
+        [Ok(Receipt { is_owner, outrun_by })] => {
+            let of_whom = if *is_owner { "" } else { ", though not an owner by its ring" };
+            let behind =
+                outrun_by.map_or_else(String::new, |newer| format!(", behind a record of {}", newer.0));
+            format!("applied{of_whom}{behind}")
+        }
         [Err(error)] => describe(&missing_error(error.clone())),
         many => {
             let applied = many.iter().filter(|applied| applied.is_ok()).count();

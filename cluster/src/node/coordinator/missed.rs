@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     Coordinator,
     group::{Group, Write},
-    put::Outcome,
+    outrun::Ended,
     settling::{Kept, Settling},
     trace::Trace,
 };
@@ -72,18 +72,18 @@ impl Coordinator {
         stream::unfold(kept, |mut kept| async move { Some((kept.recv().await?, kept)) }).boxed()
     }
 
-    /// What to tell the client of each write of a group, once the hints are durable for all that are known to have missed
+    /// How each write of a group has ended, once the hints are durable for all that are known to have missed
     /// it, or the marks in their place: hints for the dead, which are being `kept`, and for replicas that have failed, which
     /// are begun now. If that takes until the deadline, a level that is met is met all the same. Where no replica has
     /// acknowledged a write at level `any`, one hint that is durable will do then, for which some time is left when the
     /// deadline has passed.
-    pub(super) async fn outcomes(
+    pub(super) async fn ends(
         &self,
         group: &mut Group,
         made_at: Timestamp,
         kept: Keeping,
         trace: &Trace,
-    ) -> Vec<Outcome> {
+    ) -> Vec<Ended> {
         let of_live = group.missed_before_reply(made_at, self.host_id());
         let mut settling = Settling::new(group, &of_live);
         let mut kept = stream::select(kept, self.keep_hints(of_live));
@@ -102,7 +102,7 @@ impl Coordinator {
             trace.note(|| settling.tell());
         }
         let timeout = group.recipients.timeout;
-        group.outcomes(|number, write| {
+        group.ends(|number, write| {
             write.needs_hint().then(|| self.settle_for_a_hint(write, timeout, settling.kept(number)))
         })
     }

@@ -11,7 +11,12 @@
 //! replicas become a [`Group`]: a replica is sent all of them in one message, and applies them with one wait for its
 //! commit log. Each has a level, a verdict and hints of its own all the same: there is no atomicity across keys.
 
-use std::{collections::BTreeSet, iter, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    iter,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt, Stream, StreamExt,
@@ -28,8 +33,10 @@ use super::{
     Coordinator, Patience,
     coalescing::{Caller, Parcel},
     datacenter_of,
-    group::{Group, Recipients, Write},
-    known_table, of_missing_table, reached,
+    group::{Group, Recipients, Stamped, Write},
+    known_table, of_missing_table,
+    outrun::Ended,
+    reached,
     trace::Trace,
 };
 use crate::{
@@ -149,18 +156,18 @@ impl Coordinator {
         // these writes too. Taken back if all of them turn out to be unavailable.
         let intent = self.cluster.intend_user_record();
         let picture = self.cluster.picture();
-        let mut refused = Vec::new();
-        // In the order of their recipients; of those with the same, the last one may have room.
-        let mut groups: Vec<Group> = Vec::with_capacity(1);
+        let (mut refused, mut planned) = (Vec::new(), Vec::with_capacity(requests.len()));
         for (place, request) in requests.into_iter().enumerate() {
             let patience = self.patience(&request.options, begun);
-            let alone = match self.plan_write(place, request, patience, &picture, trace) {
-                Ok(alone) => alone,
-                Err(error) => {
-                    refused.push((place, error));
-                    continue;
-                }
-            };
+            match self.plan_write(place, request, patience, &picture, trace) {
+                Ok(alone) => planned.push(alone),
+                Err(error) => refused.push((place, error)),
+            }
+        }
+        spare_overwritten(&mut planned);
+        // In the order of their recipients; of those with the same, the last one may have room.
+        let mut groups: Vec<Group> = Vec::with_capacity(1);
+        for alone in planned {
             let behind = groups.partition_point(|group| group.recipients <= alone.recipients);
             let same = groups[..behind].last_mut().filter(|group| group.recipients == alone.recipients);
             let left = match same {
@@ -191,6 +198,9 @@ impl Coordinator {
         if let Some(why) = self.clock.skew() {
             return Err(RequestError::ClockSkew(why));
         }
+        // Before the timestamps of this request are followed.
+        let may_be_behind = self.clock.may_be_behind();
+        let stamped = request.timestamp.is_none().then(|| Stamped { at: Instant::now(), may_be_behind });
         let timestamp = self.timestamp(request.timestamp, &request.options)?;
         let record = self.record(timestamp, request.change, table.definition.default_ttl());
         let grace_seconds = table.definition.tombstone_grace_seconds;
@@ -211,7 +221,8 @@ impl Coordinator {
         self.clock.observe(timestamp);
         let observed = self.observed(&target, goal, timestamp);
         let observed = observed.map(|observed| Observed { is_written: true, ..observed });
-        let write = Write::new(goal.level, timestamp, quorum, alive.clone(), observed, grace_seconds);
+        let mut write = Write::new(goal.level, timestamp, quorum, alive.clone(), observed, grace_seconds);
+        write.stamped = stamped;
         let mutation = Mutation::single(target.key, record);
         let Patience { timeout, deadline } = patience;
         let recipients = Recipients { alive, dead, timeout };
@@ -250,28 +261,42 @@ impl Coordinator {
     /// Sends a group, in a task that goes on if the caller does not.
     async fn write_group(
         self: &Arc<Self>,
-        group: Group,
+        mut group: Group,
         trace: Trace,
         permit: Arc<OwnedSemaphorePermit>,
     ) -> Vec<Outcome> {
         if let Err(what) = self.await_own_room(&group).await {
             return refuse(vec![RequestError::Overloaded(what); group.writes.len()], &trace);
         }
-        let unknown = group.outcomes(|_, _| None);
         let tables: Vec<TableId> = group.mutations.iter().map(|(table, _)| *table).collect();
         let (picture, deadline) = (Arc::clone(&group.picture), group.deadline);
-        let (reply, outcomes) = oneshot::channel();
-        self.post(Parcel { group, caller: Caller { trace, permit, reply } });
-        // The task replies in any case; only a runtime that is being torn down drops it before.
-        let mut outcomes = outcomes.await.unwrap_or(unknown);
+        if group.may_be_behind() {
+            self.stamp_above_replicas(&mut group, &trace).await;
+        }
+        let ends = self.send_group(group, trace.clone(), Arc::clone(&permit)).await;
         // At once, so that they share an answer.
-        join_all(outcomes.iter_mut().zip(tables).map(async |(outcome, table)| {
-            if let Err(Failure { error, .. }) = outcome {
+        join_all(ends.into_iter().zip(tables).map(async |(ended, table)| {
+            let mut outcome = self.in_the_end(ended, &trace, &permit).await;
+            if let Err(Failure { error, .. }) = &mut outcome {
                 *error = self.explained(error.clone(), table, &picture, deadline).await;
             }
+            outcome
         }))
-        .await;
-        outcomes
+        .await
+    }
+
+    /// Sends a group once.
+    pub(super) async fn send_group(
+        self: &Arc<Self>,
+        group: Group,
+        trace: Trace,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) -> Vec<Ended> {
+        let unknown = group.ends(|_, _| None);
+        let (reply, ends) = oneshot::channel();
+        self.post(Parcel { group, caller: Caller { trace, permit, reply } });
+        // The task replies in any case; only a runtime that is being torn down drops it before.
+        ends.await.unwrap_or(unknown)
     }
 
     /// Holds writes back while this node's own replica could not take them: so far nothing is sent. Half of the time is
@@ -286,6 +311,17 @@ impl Coordinator {
     }
 }
 
+/// Of the writes of one key and level that this node has stamped, the last one has to win over what was there before.
+fn spare_overwritten(planned: &mut [Group]) {
+    let mut last = HashSet::new();
+    let is_last: Vec<bool> = planned.iter().rev().map(|alone| last.insert(alone.stamped_keys())).collect();
+    for (alone, is_last) in planned.iter_mut().rev().zip(is_last) {
+        if !is_last {
+            alone.may_be_hidden();
+        }
+    }
+}
+
 /// What a log calls the tables of some writes.
 fn tables_of(requests: &[WriteRequest]) -> String {
     match requests {
@@ -296,15 +332,25 @@ fn tables_of(requests: &[WriteRequest]) -> String {
 
 /// Refuses requests: nothing of them was sent.
 fn refuse(errors: Vec<RequestError>, trace: &Trace) -> Vec<Outcome> {
-    told(errors.into_iter().map(|error| Err(failure(error))).collect(), trace)
+    let mut outcomes: Vec<Outcome> = errors.into_iter().map(|error| Err(failure(error))).collect();
+    end_trace(outcomes.iter_mut().collect(), trace);
+    outcomes
 }
 
 fn failure(error: RequestError) -> Failure {
     Failure { error, trace: Vec::new(), stamped: None }
 }
 
-/// Ends the trace with what came of the writes, and gives each the steps.
-pub(super) fn told(mut outcomes: Vec<Outcome>, trace: &Trace) -> Vec<Outcome> {
+/// Ends the trace with what came of the writes, unless all of them go on, and gives the others the steps.
+pub(super) fn told(mut ends: Vec<Ended>, trace: &Trace) -> Vec<Ended> {
+    let outcomes: Vec<&mut Outcome> = ends.iter_mut().filter_map(Ended::outcome_mut).collect();
+    if !outcomes.is_empty() {
+        end_trace(outcomes, trace);
+    }
+    ends
+}
+
+fn end_trace(outcomes: Vec<&mut Outcome>, trace: &Trace) {
     trace.note(|| match outcomes.as_slice() {
         [Ok(WriteOutcome { met: Met { required, acknowledged, .. }, .. })] => {
             reached(*required, *acknowledged)
@@ -316,11 +362,10 @@ pub(super) fn told(mut outcomes: Vec<Outcome>, trace: &Trace) -> Vec<Outcome> {
         }
     });
     let steps = trace.end();
-    for outcome in &mut outcomes {
+    for outcome in outcomes {
         match outcome {
             Ok(written) => written.met.trace.clone_from(&steps),
             Err(failure) => failure.trace.clone_from(&steps),
         }
     }
-    outcomes
 }

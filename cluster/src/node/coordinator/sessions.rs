@@ -38,16 +38,10 @@ impl Coordinator {
     /// A stamp of this node, above all that the client's session has met.
     pub(super) fn stamp_above(&self, session: Option<&Session>) -> Result<Timestamp, RequestError> {
         let Some(clock) = session.map(Session::clock) else { return Ok(self.clock.stamp()) };
-        let max = self.clock.latest_accepted();
-        if clock < max {
-            self.clock.observe(clock);
-            let stamp = self.clock.stamp();
-            if stamp > clock {
-                return Ok(stamp);
-            }
-        }
-        helenus_storage::sometimes!("a session was too far ahead");
-        Err(RequestError::SessionAhead { clock, max })
+        self.clock.stamp_above(clock).ok_or_else(|| {
+            helenus_storage::sometimes!("a session was too far ahead");
+            RequestError::SessionAhead { clock, max: self.clock.latest_accepted() }
+        })
     }
 
     /// What a request that met its goal tells the session: that of a read.

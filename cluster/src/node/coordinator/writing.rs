@@ -25,10 +25,10 @@ use super::{
     Coordinator,
     coalescing::Round,
     datacenter_of,
-    fan_out::{FanOut, missing_answer, missing_call},
+    fan_out::{FanOut, Next, missing_answer, missing_call},
     group::{Group, Write},
     missed::Missed,
-    put::Outcome,
+    outrun::Ended,
     trace::Trace,
 };
 use crate::{
@@ -45,7 +45,7 @@ impl Coordinator {
         let Round { mut group, trace, mut callers } = round;
         if let Err(unsaved) = self.save_before_sending(&mut group).await {
             helenus_storage::sometimes!("what a write must save first was not saved");
-            callers.tell(&unsaved, &trace);
+            callers.tell(unsaved, &trace);
             return;
         }
         let made_at = self.clock.now_of_ages();
@@ -53,19 +53,27 @@ impl Coordinator {
         let kept = self.keep_hints(group.missed_by_dead(made_at));
         let mut fan_out = self.send(&group, &trace).await;
         while group.is_pending() {
-            match fan_out.next().await {
-                Some(answer) => {
+            match fan_out.next_before(group.patience()).await {
+                Next::Answer(answer) => {
                     group.hear(answer, &trace);
+                    // The next one wins over that, whatever comes of these.
+                    group.outrun_by().into_iter().for_each(|newer| self.clock.observe(newer));
                     callers.tell_early(&group, &trace);
                 }
-                None => {
+                Next::Late => {
+                    helenus_storage::sometimes!(
+                        "the last replicas were not awaited for what had outrun a write"
+                    );
+                    group.on_late(Instant::now());
+                }
+                Next::Over => {
                     helenus_storage::sometimes!("a write met its deadline");
                     group.on_deadline();
                 }
             }
         }
-        let outcomes = self.outcomes(&mut group, made_at, kept, &trace).await;
-        let held = callers.tell(&outcomes, &trace);
+        let ends = self.ends(&mut group, made_at, kept, &trace).await;
+        let held = callers.tell(ends, &trace);
         drop(over);
         let places = u32::try_from(held.len()).unwrap_or(u32::MAX);
         let Ok(_late) = self.late.try_acquire_many(places) else {
@@ -91,7 +99,7 @@ impl Coordinator {
     /// That records exist, and how far stamps go: the first write of a node waits here for a sync, and one write in two
     /// seconds. Nothing was sent yet, but a storage that fails may have kept the note: that is said as a failure of
     /// this node's replica.
-    async fn save_before_sending(&self, group: &mut Group) -> Result<(), Vec<Outcome>> {
+    async fn save_before_sending(&self, group: &mut Group) -> Result<(), Vec<Ended>> {
         let (latest, deadline) = (group.latest(), group.deadline);
         let save = async {
             self.cluster.save_user_records().await?;
@@ -105,11 +113,11 @@ impl Coordinator {
                     let (level, required, shortages) = (*level, quorum.required(), Vec::new());
                     Some(Err(RequestError::Failed { level, required, received: 0, failures, shortages }))
                 };
-                Err(group.outcomes(failed))
+                Err(group.ends(failed))
             }
             Err(_) => {
                 group.on_deadline();
-                Err(group.outcomes(|_, _| None))
+                Err(group.ends(|_, _| None))
             }
         }
     }

@@ -91,7 +91,7 @@ impl Hints {
                 None => self.open_run(target).await?,
             }
         };
-        let outcome = ticket.await.map_err(as_answer);
+        let outcome = ticket.await.map(drop).map_err(as_answer);
         inside.leave(outcome.is_ok());
         outcome.map_err(NotKept::Doubtful)
     }

@@ -14,6 +14,7 @@ use super::plan::Plan;
 pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
     let mut violations = checkers::replies::check(history);
     violations.extend(checkers::lost_write::check(history));
+    violations.extend(checkers::succession::check(history));
     violations.extend(checkers::invention::check(history));
     violations.extend(checkers::last_write_wins::check(history));
     violations.extend(checkers::inserts::check(history));

@@ -8,8 +8,9 @@ use helenus_cluster::{
 use serde_json::{Map, Value};
 
 /// What "last" means where no clock is the same as another.
-const LAST: &str = "The last write is that with the highest timestamp: through nodes whose clocks differ only a session \
-                    keeps the order.";
+const LAST: &str = "The last write is that with the highest timestamp: of two that more than half of the replicas \
+                    acknowledge, the one that begins later, unless a client has chosen its timestamp; of others only a \
+                    session keeps the order, where clocks differ.";
 
 /// The promise in a few sentences, for a table as a node describes it.
 pub(super) fn of(table: &Map<String, Value>) -> String {

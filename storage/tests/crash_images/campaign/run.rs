@@ -137,7 +137,7 @@ impl Record {
         let oracle = Arc::make_mut(&mut self.oracle);
         let acknowledged_when_poisoned = &mut self.acknowledged_when_poisoned;
         self.waiting.retain_mut(|(number, ticket)| match Pin::new(ticket).poll(&mut context) {
-            Poll::Ready(Ok(())) => {
+            Poll::Ready(Ok(_)) => {
                 oracle.acknowledged(*number);
                 *acknowledged_when_poisoned |= was_poisoned;
                 false

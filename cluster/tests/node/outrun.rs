@@ -1,0 +1,350 @@
+//! A write wins over what was acknowledged before it began, whatever its coordinator has heard of that; where it cannot be
+//! known that it does, it has failed.
+
+use std::time::Duration;
+
+use helenus_cluster::{
+    consistency::Consistency::{self, All, One, Quorum},
+    error::RequestError,
+    node::{Change, WriteOutcome, WriteRequest, in_order},
+    partitioning::{Partitioner, storage_key},
+    table::DEFAULT_TABLE_ID,
+    time::{Timestamp, WallClock},
+};
+use helenus_storage::{Mutation, Record, Step, StepOutcome};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Cluster, put, read, write, write_at};
+
+const DRIFT: Duration = Duration::from_secs(60);
+const REPLICAS: [&str; 3] = ["n1", "n2", "n3"];
+
+fn from_now(cluster: &Cluster, by: Duration) -> Timestamp {
+    Timestamp(cluster.machines["n4"].clock.now().0 + by.as_micros() as u64)
+}
+
+fn restamped(cluster: &Cluster) -> u64 {
+    cluster.processes.values().map(|process| process.node.counters().requests.restamped_writes).sum()
+}
+
+fn clock_questions(cluster: &Cluster) -> u64 {
+    cluster.processes.values().map(|process| process.node.counters().requests.clocks_asked).sum()
+}
+
+/// Gives replicas a record, and tells nobody.
+fn give(cluster: &Cluster, names: &[&str], key: &str, record: &Record) {
+    let key = storage_key(Partitioner::Murmur3.token(key.as_bytes()), key.as_bytes());
+    for name in names {
+        let mutation = Mutation::single(key.clone(), record.clone());
+        let engine = &cluster.processes[*name].storage.engine;
+        engine.apply_and_wait(DEFAULT_TABLE_ID, mutation).expect("a sound disk");
+    }
+}
+
+fn flush(cluster: &Cluster) {
+    for process in cluster.processes.values() {
+        process.storage.engine.switch_memtables().expect("a sound disk");
+        while process.storage.engine.step(Step::Flush).expect("a sound disk") == StepOutcome::Worked {}
+    }
+}
+
+/// Four nodes, and so many keys of which the last one is no replica.
+async fn cluster_and_keys(count: usize) -> (Cluster, Vec<String>) {
+    let cluster = Cluster::of(4).await;
+    let n4 = cluster.node("n4").host_id().to_string();
+    let mut keys = Vec::new();
+    for key in (0..).map(|number| format!("key {number}")) {
+        let mut question = read(&key, One);
+        question.options.trace = true;
+        let trace = cluster.node("n1").read(question).await.expect("all are alive").met.trace;
+        let placed = trace.iter().find(|event| event.what.starts_with("token ")).expect("it is placed");
+        if !placed.what.contains(&n4) {
+            keys.push(key);
+        }
+        if keys.len() == count {
+            break;
+        }
+    }
+    (cluster, keys)
+}
+
+async fn write_new(cluster: &Cluster, key: &str, level: Consistency) -> Result<Timestamp, RequestError> {
+    Ok(cluster.put("n4", key, "new", level).await?.timestamp)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_of_a_write_depends_on_how_many_had_something_from_ahead_of_the_clock() {
+    enum Expected {
+        TookEffect,
+        Failed,
+        StampedAnew,
+    }
+    use Expected::{Failed, StampedAnew, TookEffect};
+    let cases = [
+        (&[][..], Quorum, TookEffect),
+        (&["n1"], Quorum, TookEffect),
+        (&["n1", "n3"], Quorum, Failed),
+        (&REPLICAS, Quorum, StampedAnew),
+        (&["n1", "n2"], One, TookEffect),
+        (&REPLICAS, One, StampedAnew),
+        (&["n2"], All, Failed),
+        (&REPLICAS, All, StampedAnew),
+    ];
+    for is_flushed in [false, true] {
+        for (holders, level, expected) in &cases {
+            let case = format!("{holders:?} have it, {level}, {is_flushed}");
+            let (cluster, keys) = cluster_and_keys(1).await;
+            let (key, ahead) = (&keys[0], from_now(&cluster, Duration::from_secs(5)));
+            give(&cluster, holders, key, &Record::plain(ahead, "old"));
+            if is_flushed {
+                flush(&cluster);
+            }
+
+            let written = write_new(&cluster, key, *level).await;
+
+            match expected {
+                TookEffect => assert!(written.is_ok_and(|stamp| stamp < ahead), "{case}"),
+                StampedAnew => {
+                    assert!(written.is_ok_and(|stamp| stamp > ahead), "{case}");
+                    assert_eq!(cluster.get("n1", key, Quorum).await, Ok(Some("new".to_owned())), "{case}");
+                }
+                Failed => {
+                    let by = match written {
+                        Err(RequestError::Outrun { newer, received: 3, .. }) => newer,
+                        other => panic!("{case}: {other:?}"),
+                    };
+                    assert_eq!(by, ahead, "{case}");
+                    write_new(&cluster, key, *level).await.expect("it has heard of that now");
+                    assert_eq!(cluster.get("n1", key, Quorum).await, Ok(Some("new".to_owned())), "{case}");
+                }
+            }
+            let expected =
+                (u64::from(matches!(expected, StampedAnew)), u64::from(matches!(expected, Failed)));
+            assert_eq!((restamped(&cluster), clock_questions(&cluster)), expected, "{case}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_the_writes_of_one_key_in_a_batch_the_last_is_stamped_anew() {
+    for (last, expected) in [(put("last"), Some("last".to_owned())), (Change::Delete, None)] {
+        let (cluster, keys) = cluster_and_keys(1).await;
+        let key = &keys[0];
+        let ahead = Record::plain(from_now(&cluster, Duration::from_secs(5)), "old");
+        give(&cluster, &REPLICAS, key, &ahead);
+
+        let own = write_at(key, put("own"), Quorum, from_now(&cluster, Duration::ZERO));
+        let refused = write(key, put("refused"), Consistency::Count(7));
+        let requests = [write(key, put("first"), Quorum), write(key, last, Quorum), refused, own];
+        let outcomes = in_order(cluster.node("n4").write_batch(requests.to_vec())).await;
+
+        let is_above = |outcome: &Result<WriteOutcome, _>| {
+            outcome.as_ref().is_ok_and(|written| written.timestamp > ahead.timestamp)
+        };
+        assert_eq!(outcomes.iter().map(is_above).collect::<Vec<_>>(), [false, true, false, false]);
+        assert_eq!(cluster.get("n1", key, Quorum).await, Ok(expected));
+        assert_eq!(restamped(&cluster), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_concurrent_fails_no_write() {
+    let (cluster, keys) = cluster_and_keys(4).await;
+    for (key, holders) in keys.iter().zip([&[][..], &["n3"], &["n1", "n2"], &REPLICAS]) {
+        REPLICAS.iter().for_each(|name| cluster.pause(name));
+        let overtake = async {
+            sleep(Duration::from_millis(20)).await;
+            let later = Record::plain(from_now(&cluster, Duration::ZERO), "later");
+            give(&cluster, holders, key, &later);
+            sleep(Duration::from_millis(20)).await;
+            REPLICAS.iter().for_each(|name| cluster.resume(name));
+            later.timestamp
+        };
+        let (written, later) = tokio::join!(write_new(&cluster, key, Quorum), overtake);
+
+        // Where nobody has seen it, it wins, though that is more than it has to.
+        let wins = written.expect("all are alive") > later;
+        assert_eq!(wins, holders.len() == 3, "{holders:?}");
+        let last = if holders.is_empty() || wins { "new" } else { "later" };
+        assert_eq!(cluster.get("n1", key, All).await, Ok(Some(last.to_owned())), "{holders:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_replica_decides_whether_a_write_was_seen_only_if_what_outran_it_is_from_ahead() {
+    let (cluster, keys) = cluster_and_keys(2).await;
+    for (key, ahead) in keys.iter().zip([Duration::from_micros(500), Duration::from_secs(5)]) {
+        give(&cluster, &["n1", "n2"], key, &Record::plain(from_now(&cluster, ahead), "other"));
+        cluster.pause("n3");
+        let begun = Instant::now();
+
+        let written = write_new(&cluster, key, Quorum).await;
+
+        let took = begun.elapsed();
+        cluster.resume("n3");
+        if ahead < Duration::from_millis(1) {
+            assert!(written.is_ok() && took < Duration::from_millis(50), "{written:?} after {took:?}");
+        } else {
+            let is_outrun = matches!(written, Err(RequestError::Outrun { received: 2, .. }));
+            assert!(is_outrun && took >= Duration::from_secs(2), "{written:?} after {took:?}");
+        }
+    }
+    assert_eq!(restamped(&cluster), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_replica_hinders_no_new_stamp() {
+    let (mut cluster, keys) = cluster_and_keys(1).await;
+    cluster.kill("n2").await;
+    cluster.until("the death is known", |c| c.sees_down("n4", "n2") && c.sees_down("n1", "n2")).await;
+    let ahead = from_now(&cluster, Duration::from_secs(20));
+    give(&cluster, &["n1", "n3"], &keys[0], &Record::plain(ahead, "old"));
+
+    let stamp = write_new(&cluster, &keys[0], Quorum).await.expect("two of three are alive");
+
+    assert!(stamp > ahead);
+    assert_eq!(cluster.get("n1", &keys[0], Quorum).await, Ok(Some("new".to_owned())));
+}
+
+/// Whether the next write of each key wins over one through `n1`, by whichever node it is made.
+async fn later_writes_win(cluster: &Cluster, first: impl Fn(&str, u64) -> WriteRequest) {
+    for number in 0..30 {
+        let key = format!("key {number}");
+        cluster.write("n1", first(&key, number)).await.expect("all are alive");
+        let (coordinator, is_deletion) = (format!("n{}", 2 + number % 5), number % 2 == 0);
+        let change = if is_deletion { Change::Delete } else { put("new") };
+        cluster.write(&coordinator, write(&key, change, Quorum)).await.expect("all are alive");
+
+        let expected = (!is_deletion).then(|| "new".to_owned());
+        assert_eq!(cluster.get("n1", &key, Quorum).await, Ok(expected), "{key} through {coordinator}");
+    }
+    assert!(restamped(cluster) + clock_questions(cluster) > 0, "some had not heard of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_wins_over_a_clients_future_timestamp_that_its_coordinator_has_not_seen() {
+    let cluster = Cluster::of(6).await;
+    let from_the_future = |key: &str, number| {
+        write_at(key, put("old"), Quorum, from_now(&cluster, Duration::from_secs(20 + number)))
+    };
+    later_writes_win(&cluster, from_the_future).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_wins_over_what_a_coordinator_whose_clock_is_ahead_has_just_stamped() {
+    let cluster = Cluster::of(6).await;
+    cluster.machines["n1"].clock.run_ahead_by(DRIFT / 2);
+    later_writes_win(&cluster, |key, _| write(key, put("old"), Quorum)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_stamps_that_are_the_same_the_later_write_wins_too() {
+    let (cluster, keys) = cluster_and_keys(8).await;
+    for (number, key) in keys.iter().enumerate() {
+        // Nodes that have followed the same client count on from there.
+        let ahead = from_now(&cluster, Duration::from_secs(10 + number as u64));
+        cluster.write("n1", write_at("other", put("value"), All, ahead)).await.expect("all are alive");
+        sleep(Duration::from_secs(2)).await;
+        let first = cluster.put("n1", key, "old, and larger than the new one", Quorum).await;
+        let first = first.expect("all are alive").timestamp;
+
+        let second = write_new(&cluster, key, Quorum).await.expect("all are alive");
+
+        assert!(second > first, "{key}");
+        assert_eq!(cluster.get("n3", key, Quorum).await, Ok(Some("new".to_owned())), "{key}");
+    }
+    assert_eq!((clock_questions(&cluster), restamped(&cluster)), (2 * keys.len() as u64, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_clock_is_behind_wins_over_what_only_another_replica_has_told() {
+    for behind in [Duration::from_millis(2), Duration::from_millis(400), DRIFT / 2] {
+        let cluster = Cluster::of(3).await;
+        cluster.machines["n1"].clock.run_behind_by(behind);
+        sleep(Duration::from_secs(20)).await;
+        let before = clock_questions(&cluster);
+        cluster.cut("n1", "n2");
+        for number in 0..5 {
+            let key = format!("key {number}");
+            cluster.put("n2", &key, "old", Quorum).await.expect("it reaches n3");
+
+            cluster.put("n1", &key, "new", Quorum).await.expect("it reaches n3");
+
+            assert_eq!(
+                cluster.get("n2", &key, Quorum).await,
+                Ok(Some("new".to_owned())),
+                "{key}, {behind:?}"
+            );
+        }
+        assert_eq!((clock_questions(&cluster) - before, restamped(&cluster)), (5, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_too_few_tell_what_their_clocks_show_the_write_says_so_itself() {
+    let cluster = Cluster::of(3).await;
+    cluster.machines["n1"].clock.run_behind_by(Duration::from_secs(1));
+    sleep(Duration::from_secs(20)).await;
+    ["n2", "n3"].iter().for_each(|name| cluster.pause(name));
+
+    let written = cluster.put("n1", "key", "value", Quorum).await;
+
+    assert!(matches!(written, Err(RequestError::Timeout { received: 1, silent: 2, .. })), "{written:?}");
+    ["n2", "n3"].iter().for_each(|name| cluster.resume(name));
+    cluster.put("n1", "key", "value", Quorum).await.expect("all are alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_for_a_clock_while_all_are_in_step() {
+    let cluster = Cluster::of(4).await;
+    sleep(Duration::from_secs(20)).await;
+    for (number, name) in ["n1", "n2", "n3", "n4"].into_iter().cycle().take(40).enumerate() {
+        cluster.put(name, &format!("key {}", number % 3), "value", Quorum).await.expect("all are alive");
+    }
+    assert_eq!((clock_questions(&cluster), restamped(&cluster)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clients_own_timestamp_is_not_changed_to_win() {
+    let (cluster, keys) = cluster_and_keys(1).await;
+    let key = &keys[0];
+    give(&cluster, &REPLICAS, key, &Record::plain(from_now(&cluster, DRIFT / 2), "newer"));
+
+    let older = write_at(key, put("older"), Quorum, from_now(&cluster, Duration::ZERO));
+    let written = cluster.write("n4", older.clone()).await.expect("all are alive");
+
+    assert_eq!((Some(written.timestamp), restamped(&cluster)), (older.timestamp, 0));
+    assert_eq!(cluster.get("n3", key, Quorum).await, Ok(Some("newer".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_cannot_be_stamped_above_what_was_there_has_failed() {
+    let (cluster, keys) = cluster_and_keys(1).await;
+    let far_ahead = from_now(&cluster, DRIFT + Duration::from_secs(1));
+    give(&cluster, &REPLICAS, &keys[0], &Record::plain(far_ahead, "old"));
+
+    let hidden = write_new(&cluster, &keys[0], Quorum).await;
+
+    assert!(matches!(hidden, Err(RequestError::Outrun { newer, .. }) if newer == far_ahead), "{hidden:?}");
+    sleep(Duration::from_secs(2)).await;
+    write_new(&cluster, &keys[0], Quorum).await.expect("its clock allows for it");
+    assert_eq!(cluster.get("n1", &keys[0], Quorum).await, Ok(Some("new".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_tells_of_the_second_stamp() {
+    let (cluster, keys) = cluster_and_keys(1).await;
+    let ahead = from_now(&cluster, DRIFT / 2);
+    give(&cluster, &REPLICAS, &keys[0], &Record::plain(ahead, "old"));
+
+    let mut request = write(&keys[0], put("new"), Quorum);
+    request.options.trace = true;
+    let written = cluster.write("n4", request).await.expect("all are alive");
+
+    let steps: Vec<String> = written.met.trace.into_iter().map(|event| event.what).collect();
+    let count = |what: &str| steps.iter().filter(|step| step.contains(what)).count();
+    let (behind, anew) =
+        (format!("behind a record of {}", ahead.0), format!("stamped anew with {}", ahead.0 + 1));
+    assert_eq!((count(&behind), count(&anew), count("level reached: ")), (3, 1, 1), "{steps:#?}");
+    assert!(steps.last().is_some_and(|last| last.starts_with("level reached: ")), "{steps:#?}");
+}
