@@ -3,7 +3,8 @@
 # config/compare.toml. CASSANDRA_HOME is the directory of the release, with lib/, conf/ and tools/. Needs Java 17.
 #
 #   cassandra-cluster.sh up DIR                               start the nodes, and load 20000 rows of 100 bytes
-#   cassandra-cluster.sh stress DIR write|read THREADS SECONDS at QUORUM, replication factor 3
+#   cassandra-cluster.sh stress DIR write|read THREADS SECONDS at QUORUM, replication factor 3; prints what cassandra-stress
+#                                                             prints, and `cpu per op`, microseconds
 #   cassandra-cluster.sh down DIR                             stop them, and remove DIR
 #
 # SYNC=batch makes every write durable before it is acknowledged; the default is a sync every ten seconds.
@@ -73,6 +74,39 @@ stress() { # arguments of cassandra-stress
     -col 'n=FIXED(1)' 'size=FIXED(100)'
 }
 
+ticks() { # of processor time that the nodes took so far, as user and system
+  total=0
+  while read -r pid; do
+    read -r stat < "/proc/$pid/stat"
+    # shellcheck disable=SC2086 # from the third field on: the second, a name, may hold blanks
+    set -- ${stat##*) }
+    total=$((total + ${12} + ${13}))
+  done < "$directory/pids"
+  echo "$total"
+}
+
+# Passes on what cassandra-stress prints, and adds the nodes' processor time for each operation. It warms up by 50000
+# operations that are in none of its figures: they are left out here too, and so is what the nodes do after the last
+# answer, as they flush and compact.
+with_cpu() {
+  while IFS= read -r line; do
+    case $line in
+      Running*' iterations') before=$(ticks) operations=${line% iterations} ;;
+      Results:) after=$(ticks) ;;
+    esac
+    printf '%s\n' "$line"
+  done
+  : "${after:?cassandra-stress told no results}"
+  cpu_us=$(((after - before) * 1000000 / $(getconf CLK_TCK) / ${operations##* }))
+  echo "cpu per op                : $cpu_us"
+}
+
+running() { # nodes; the number of one that ended may be another process's by now
+  while read -r pid; do
+    if grep -qsF "$directory/n" "/proc/$pid/cmdline"; then echo "$pid"; fi
+  done < "$directory/pids"
+}
+
 case $command in
   up)
     for n in 1 2 3; do
@@ -88,10 +122,20 @@ case $command in
     stress write n=$rows cl=all -key "populate=1..$rows" -rate threads=16 > "$directory/load" 2>&1
     ;;
   # This release cannot be told how long, only how much: about what it does in that time.
-  stress) stress "$3" "n=$(($5 * 10000))" cl=quorum -key "dist=UNIFORM(1..$rows)" -rate "threads=$4" 2>&1 ;;
+  stress)
+    stress "$3" "n=$(($5 * 10000))" cl=quorum -key "dist=UNIFORM(1..$rows)" -rate "threads=$4" 2>&1 | with_cpu
+    ;;
   down)
-    # A node may have ended by itself.
-    while read -r pid; do kill "$pid" || true; done < "$directory/pids"
+    touch "$directory/pids"
+    signal=TERM
+    waited=0
+    while nodes=$(running) && [ -n "$nodes" ]; do
+      [ "$waited" -lt 60 ] || signal=KILL
+      # shellcheck disable=SC2086 # several; one may end meanwhile
+      kill -s "$signal" $nodes || true
+      waited=$((waited + 1))
+      sleep 0.5
+    done
     rm -r "$directory"
     ;;
   *)

@@ -26,8 +26,13 @@ use super::{
 
 /// Arguments of `compare`.
 #[derive(Args)]
-#[command(before_help = "Example: helenus-bench compare config/compare.toml -P config/workloads/workloada \
-                         -p recordcount=10000 --duration 20s --warmup 5s --rounds 3")]
+#[command(
+    before_help = "Example: helenus-bench compare config/compare.toml -P config/workloads/workloada \
+                   -p recordcount=10000 --duration 20s --warmup 5s --rounds 3",
+    after_help = "CPU/op is the processor time that this whole machine spent during the run, warm-up included and \
+                  the load generator left out, over the operations: that of the servers only where they run on \
+                  this machine and little else does. Of a command it is what the command prints."
+)]
 pub(crate) struct Arguments {
     /// Names the targets; config/compare.toml is an example
     lineup: PathBuf,
@@ -61,13 +66,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
         for (target, (name, figures)) in lineup.targets.iter().zip(&mut results) {
             match turn(arguments, target, &interrupt) {
                 Ok(turn) => {
-                    eprintln!(
-                        "round {round}, {name}: {:.0} op/s, p50 {:.2} ms, p99 {:.2} ms, {} failed",
-                        turn.throughput,
-                        turn.p50_us / 1e3,
-                        turn.p99_us / 1e3,
-                        turn.failed
-                    );
+                    eprintln!("round {round}, {name}: {turn}");
                     figures.push(turn);
                 }
                 Err(error) => {

@@ -75,10 +75,13 @@ pub fn run(
     let (operations, intervals, warmup_operations) = collector.finish(plan.target.is_some());
     let cpu = after.process.saturating_sub(before.process);
     let measured = succeeded + failed;
+    let per_operation =
+        |cpu: Duration| cpu.as_secs_f64() * 1e6 / ((measured + warmup_operations).max(1) as f64);
     let mut generator = Generator {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cpu_s: cpu.as_secs_f64(),
-        cpu_us_per_operation: cpu.as_secs_f64() * 1e6 / ((measured + warmup_operations).max(1) as f64),
+        cpu_us_per_operation: per_operation(cpu),
+        others_cpu_us_per_operation: after.others_since(&before).map(per_operation),
         busiest_thread: busiest.as_secs_f64() / end.duration_since(shared.start).as_secs_f64().max(1e-9),
         machine_busy: after.machine_busy_since(&before),
         late: shared.late.load(Ordering::Relaxed),

@@ -134,6 +134,9 @@ pub struct Generator {
     pub cpu_s: f64,
     /// The same for each operation, warm-up included.
     pub cpu_us_per_operation: f64,
+    /// Processor time that everything else on this machine took for each operation, the kernel included and warm-up too:
+    /// that of the servers only where they run on this machine and little else does. Earlier results lack it.
+    pub others_cpu_us_per_operation: Option<f64>,
     /// Share of a processor that the busiest thread used, 0..=1.
     pub busiest_thread: f64,
     /// Share of all processors of this machine that were busy, with whatever; 0..=1.

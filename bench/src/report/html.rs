@@ -321,6 +321,9 @@ fn facts(run: &RunResult, page: &mut String) {
             count(generator.unsent)
         ),
     );
+    if let Some(others) = generator.others_cpu_us_per_operation {
+        fact("all else on the machine", format!("{others:.1} µs of processor time per operation"));
+    }
     page.push_str("</table></div>");
 }
 

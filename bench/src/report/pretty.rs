@@ -133,6 +133,9 @@ fn summary(run: &RunResult, text: &mut String) {
             percent(generator.busiest_thread)
         ),
     );
+    if let Some(others) = generator.others_cpu_us_per_operation {
+        row(text, "CPU of all else here", &format!("{others:.1}"), "µs/op");
+    }
     if let Some(busy) = generator.machine_busy {
         row(text, "this machine", &percent(busy), "busy");
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use helenus_bench::{client::Outcome, measurement::RunResult};
+use helenus_bench::{client::Outcome, compare::Figures, measurement::RunResult};
 use rustix::process::{Pid, Signal, kill_process};
 use stand_in::StandIn;
 
@@ -201,7 +201,8 @@ fn targets_are_compared_in_one_table() {
     let lineup = directory.path().join("lineup.toml");
     let text = format!(
         "[[target]]\nname = 'ours'\nkind = 'helenus'\nendpoints = ['{}']\nstart = 'echo >> {1}'\nstop = 'echo >> {1}'\n\
-         [[target]]\nname = 'theirs'\nkind = 'command'\ncommand = 'echo op rate : {{threads}}{{seconds}}'\n",
+         [[target]]\nname = 'theirs'\nkind = 'command'\n\
+         command = 'echo op rate : {{threads}}{{seconds}}; echo latency 99.9th percentile : 5; echo cpu per op : 12.5'\n",
         server.url(),
         directory.path().join("calls").display()
     );
@@ -213,11 +214,29 @@ fn targets_are_compared_in_one_table() {
         .output()
         .expect("helenus-bench runs");
     let table = String::from_utf8(output.stdout).expect("text");
-    assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
+    let rounds = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{table}{rounds}");
     let row = |name: &str| table.lines().find(|line| line.contains(name)).expect(name).to_owned();
     assert!(row("ours").contains("1.00") && row("theirs").contains(" 81 "), "{table}");
+    assert!(row("ours").matches(" ms").count() == 3 && row("ours").contains(" µs"), "{table}");
+    assert!(row("theirs").contains(" 5.00 ms") && row("theirs").contains(" 12.5 µs"), "{table}");
+    let theirs = "round 1, theirs: 81 op/s, p50 –, p99 –, p99.9 5.00 ms, CPU/op 12.5 µs, 0 failed";
+    assert!(rounds.contains(theirs), "{rounds}");
     let calls = fs::read_to_string(directory.path().join("calls")).expect("started and stopped");
     assert_eq!(calls.lines().count(), 2);
+}
+
+#[test]
+fn the_figures_of_a_run_are_those_of_its_worst_kind_of_operation() {
+    let server = StandIn::start();
+    output(&server, &format!("load -P {}", workload_file('a')));
+    let mut run = result(&server, &format!("run -P {}", workload_file('a')));
+    let [read, update] = run.operations.as_mut_slice() else { panic!("{:?}", run.operations) };
+    read.latency.percentiles_us.extend([("99".to_owned(), 3_000), ("99.9".to_owned(), 5_000)]);
+    update.latency.percentiles_us.extend([("99".to_owned(), 2_000), ("99.9".to_owned(), 7_000)]);
+    run.generator.others_cpu_us_per_operation = Some(81.5);
+    let figures = Figures::of_run(&run);
+    assert_eq!((figures.p99_us, figures.p999_us, figures.cpu_us), (3_000.0, 7_000.0, Some(81.5)));
 }
 
 #[test]
@@ -304,6 +323,8 @@ fn warm_up_operations_do_not_come_out_of_the_operation_count() {
     let run = result(&server, &format!("run -P {} --warmup 200ms -p operationcount=500", workload_file('c')));
     assert_eq!(run.succeeded, 500);
     assert!(run.warmup_operations > 0);
+    let shared_out_us = run.generator.cpu_us_per_operation * (500 + run.warmup_operations) as f64;
+    assert!((shared_out_us / 1e6 - run.generator.cpu_s).abs() < 1e-6, "{:?}", run.generator);
 }
 
 #[test]

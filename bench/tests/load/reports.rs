@@ -23,6 +23,30 @@ fn results_can_be_read_again_compared_and_drawn() {
     check_hdr_log(&directory.path().join("log-READ.hdr"), &path("a.json"));
 }
 
+#[test]
+fn results_from_before_other_processes_were_measured_are_read_and_say_nothing_of_them() {
+    let server = StandIn::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    output(&server, &format!("load -P {} --json {}", workload_file('a'), path("new.json")));
+    let text = fs::read_to_string(path("new.json")).expect("a file");
+    let mut old: serde_json::Value = serde_json::from_str(&text).expect("a result");
+    let generator = old["generator"].as_object_mut().expect("the generator");
+    let others = generator.remove("others_cpu_us_per_operation").and_then(|value| value.as_f64());
+    assert!(others.is_some_and(|others| others > 0.0), "this process answers: {text}");
+    fs::write(path("old.json"), old.to_string()).expect("written");
+    for (name, is_told) in [("new", true), ("old", false)] {
+        let mut report = Command::new(env!("CARGO_BIN_EXE_helenus-bench"));
+        report.args(["report", &path(&format!("{name}.json")), "--html", &path(&format!("{name}.html"))]);
+        let report = report.output().expect("helenus-bench runs");
+        assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+        let text = String::from_utf8_lossy(&report.stdout);
+        assert_eq!(text.contains("CPU of all else here"), is_told, "{text}");
+        let page = fs::read_to_string(path(&format!("{name}.html"))).expect("a page");
+        assert_eq!(page.contains("all else on the machine"), is_told, "{name}");
+    }
+}
+
 fn check_hdr_log(log: &Path, result: &str) {
     use hdrhistogram::serialization::{
         Deserializer,
