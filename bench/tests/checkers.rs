@@ -8,7 +8,7 @@ use helenus_bench::{
     checkers::{self, Checker, Checks, Violation},
     history::{Fault, History, Level, MemberView, Moment, Phase, Seen, Silence, Timestamp, View},
 };
-use support::Story;
+use support::{Story, Told};
 
 /// The checkers that object, and the operations they name.
 fn objections(history: &History) -> Vec<(Checker, Vec<u64>)> {
@@ -799,6 +799,32 @@ mod sessions {
             caught.iter().map(|violation| &violation.operations[..]).collect::<Vec<_>>(),
             [[0, 1], [2, 3]]
         );
+    }
+
+    #[test]
+    fn of_two_versions_with_one_timestamp_the_one_that_the_store_prefers_binds() {
+        let check = |known: fn(&mut Story), seen: fn(Told<'_>) -> Told<'_>| {
+            let mut story = Story::new();
+            known(&mut story);
+            seen(story.read(40, 50)).session(1).level(Level::One);
+            checkers::sessions::check(&story.history(), Moment(0)).len()
+        };
+        let wrote_both: fn(&mut Story) = |story| {
+            story.write(0, 10, 2).ok(100).session(1);
+            story.write(20, 30, 1).ok(100).session(1);
+        };
+        assert_eq!(check(wrote_both, |read| read.sees(1, 100)), 1);
+        assert_eq!(check(wrote_both, |read| read.sees(2, 100)), 0);
+        assert_eq!(check(wrote_both, |read| read.sees_tombstone(100)), 0);
+        let deleted: fn(&mut Story) = |story| {
+            story.delete(0, 10).ok(100).session(1);
+        };
+        assert_eq!(check(deleted, |read| read.sees_expiring(1, 100, 5)), 1);
+        let saw_it_gone: fn(&mut Story) = |story| {
+            story.read(0, 10).sees_tombstone(100).session(1);
+        };
+        assert_eq!(check(saw_it_gone, |read| read.sees_expiring(1, 100, 5)), 0, "by another clock it lives");
+        assert_eq!(check(saw_it_gone, |read| read.sees(1, 100)), 1);
     }
 }
 
