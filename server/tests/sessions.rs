@@ -52,13 +52,15 @@ fn of_another_cluster() -> Vec<u8> {
     use helenus_cluster::{
         consistency::Consistency,
         node_id::ClusterId,
-        session::{Held, Observed},
+        session::{Held, Observed, Version},
         time::Timestamp,
     };
+    use helenus_storage::Record;
     let mut session = Session::default();
     let cluster = ClusterId(uuid::Uuid::from_u128(1));
     let held = Held::at(Consistency::One, "");
-    session.note(&Observed { cluster, key: 1, timestamp: Timestamp(1), held, is_written: true });
+    let version = Version::of(&Record::plain(Timestamp(1), ""));
+    session.note(&Observed { cluster, key: 1, version, held, is_newest: false });
     session.to_token()
 }
 

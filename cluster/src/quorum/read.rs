@@ -10,7 +10,7 @@ use super::{
     repair::RepairQuorum,
     tally::{Missing, Replica, Tally, Verdict},
 };
-use crate::{error::RequestError, node_id::HostId, time::Timestamp};
+use crate::{error::RequestError, node_id::HostId};
 
 /// Whom to ask for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,9 +175,9 @@ impl ReadQuorum {
         records.reduce(Record::reconcile)
     }
 
-    /// The timestamp of the newest version of all answers, whether it counts or not.
-    pub fn newest_timestamp(&self) -> Option<Timestamp> {
-        self.newest_stored().map(|record| record.timestamp)
+    /// The newest version of all answers as of the read's clock, whether it counts or not.
+    pub fn newest_or_forgotten(&self) -> Option<Record> {
+        self.newest_stored().map(|record| record.as_of(self.as_of.now))
     }
 
     /// The newest version of all answers as of the read's clock: an expired one without its value. `None` if

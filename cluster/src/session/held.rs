@@ -53,6 +53,15 @@ impl Held {
         }
     }
 
+    /// Who holds the newer one of two versions, whichever that is.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            _ if self == other => self,
+            (Self::BY_NONE, _) | (_, Self::BY_NONE) => Self::BY_NONE,
+            _ => Self::BY_ONE,
+        }
+    }
+
     /// Whether it says no more than that one replica holds it, if that.
     pub(super) fn is_least(self) -> bool {
         self == Self::BY_NONE || self == Self::BY_ONE

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use helenus_storage::TableId;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{demand::Demand, held::Held};
+use super::{demand::Demand, held::Held, version::Version};
 use crate::{node_id::ClusterId, table::Replication, time::Timestamp};
 
 /// Keys that a token lists at most.
@@ -25,11 +25,30 @@ pub struct Session {
     pub(super) keys: BTreeMap<u64, Listed>,
 }
 
-/// A key's newest timestamp, and who held that.
+/// A key's newest version, and who held that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listed {
-    pub(super) timestamp: Timestamp,
+    pub(super) version: Version,
     pub(super) held: Held,
+}
+
+impl Listed {
+    /// Takes in another version of the key.
+    fn note(&mut self, &Observed { version, held, is_newest, .. }: &Observed) {
+        match version.is_as_new_as(&self.version) {
+            Some(false) => {}
+            Some(true) if version == self.version => {
+                if self.held.is_least() {
+                    self.held = held;
+                }
+            }
+            None if !is_newest => {
+                let (version, held) = (version.undecided(), self.held.or(held));
+                *self = Self { version, held };
+            }
+            Some(true) | None => *self = Self { version, held },
+        }
+    }
 }
 
 /// What is known of keys that are listed no longer.
@@ -48,12 +67,13 @@ pub struct Observed {
     pub cluster: ClusterId,
     /// As [`key_hash`] names the key.
     pub key: u64,
-    /// Of the version that was written or read.
-    pub timestamp: Timestamp,
+    /// What was written, or read: as the read saw it, so without its value once that has expired.
+    pub version: Version,
     /// Who holds it.
     pub held: Held,
-    /// Whether this session wrote it; else the session's demand was met when it was read.
-    pub is_written: bool,
+    /// Whether nothing that the session had met is newer: it was read, and a demand of the session was met. A write may lose
+    /// to what is there.
+    pub is_newest: bool,
 }
 
 /// How a session names a key: two that share a hash are taken for one, which can only ask too much.
@@ -75,7 +95,9 @@ impl Session {
     /// What a read of a key must give this session, of a table where what is `forgettable` or older may have been forgotten.
     pub fn demand(&self, key: u64, replication: &Replication, forgettable: Timestamp) -> Demand {
         match (self.keys.get(&key), &self.floor) {
-            (Some(listed), _) => Demand::AtLeast { timestamp: listed.timestamp, forgettable },
+            (Some(Listed { version, held }), _) => {
+                Demand::AtLeast { version: *version, held: held.parts(replication), forgettable }
+            }
             (None, Some(floor)) => Demand::Overlap {
                 timestamp: floor.timestamp,
                 held: floor.held.iter().map(|held| held.parts(replication)).collect(),
@@ -86,19 +108,17 @@ impl Session {
 
     /// Takes in what a reply says. The request was made with this session, as far as it concerns the key.
     pub fn note(&mut self, observed: &Observed) {
-        let Observed { cluster, key, timestamp, held, is_written } = *observed;
+        let Observed { cluster, key, version, held, is_newest } = *observed;
         self.cluster = Some(cluster);
-        self.follow(timestamp);
+        self.follow(version.timestamp);
+        let is_under_the_floor =
+            self.floor.as_ref().is_some_and(|floor| version.timestamp <= floor.timestamp);
         match self.keys.get_mut(&key) {
-            Some(listed) if timestamp > listed.timestamp => *listed = Listed { timestamp, held },
-            Some(listed) if timestamp == listed.timestamp && listed.held.is_least() => listed.held = held,
-            Some(_) => {}
+            Some(listed) => listed.note(observed),
             // Under the floor there may be a newer version of it.
-            None if is_written && self.floor.as_ref().is_some_and(|floor| timestamp <= floor.timestamp) => {
-                self.fold(Listed { timestamp, held });
-            }
+            None if !is_newest && is_under_the_floor => self.fold(Listed { version, held }),
             None => {
-                self.keys.insert(key, Listed { timestamp, held });
+                self.keys.insert(key, Listed { version, held });
             }
         }
         while self.keys.len() > MAX_KEYS {
@@ -113,15 +133,15 @@ impl Session {
 
     /// Lists one key less. The floor stays as low as it can.
     pub(super) fn fold_oldest(&mut self) {
-        let oldest = self.keys.iter().min_by_key(|(_, listed)| listed.timestamp).map(|(key, _)| *key);
+        let oldest = self.keys.iter().min_by_key(|(_, listed)| listed.version.timestamp).map(|(key, _)| *key);
         if let Some(listed) = oldest.and_then(|key| self.keys.remove(&key)) {
             self.fold(listed);
         }
     }
 
-    fn fold(&mut self, Listed { timestamp, held }: Listed) {
+    fn fold(&mut self, Listed { version, held }: Listed) {
         let floor = self.floor.get_or_insert_default();
-        floor.timestamp = floor.timestamp.max(timestamp);
+        floor.timestamp = floor.timestamp.max(version.timestamp);
         floor.held.insert(held);
         // What overlaps with any one replica overlaps with any set of them.
         if floor.held.contains(&Held::BY_NONE) {

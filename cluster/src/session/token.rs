@@ -1,10 +1,11 @@
 //! Sessions as bytes.
 //!
 //! ```text
-//! version u8 = 1 │ postcard of: cluster id?, clock µs, floor?, keys │ checksum u64 LE
+//! version u8 = 2 │ postcard of: cluster id?, clock µs, floor?, keys │ checksum u64 LE
 //!
 //! floor     how far its timestamp is below the clock, levels
-//! key       hash, how far its timestamp is below the clock, level; by hash, ascending
+//! key       hash, how far its timestamp is below the clock, kind with how far its end is above the clock, digest of the
+//!           value, level; by hash, ascending
 //! checksum  xxh3 of all before it
 //! ```
 //!
@@ -19,13 +20,14 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     held::Held,
     state::{Floor, Listed, Session},
+    version::{Kind, ValueDigest, Version},
 };
 use crate::{node_id::ClusterId, time::Timestamp};
 
 /// Longest token in bytes: as base64, 4 KiB of text.
 pub const MAX_TOKEN_BYTES: usize = 3 << 10;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHECKSUM_BYTES: usize = 8;
 
 /// Why bytes are no token.
@@ -48,7 +50,37 @@ struct Fields {
     cluster: Option<ClusterId>,
     clock: u64,
     floor: Option<(u64, BTreeSet<Held>)>,
-    keys: Vec<(u64, u64, Held)>,
+    keys: Vec<Key>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Key {
+    /// Little-endian.
+    hash: [u8; 8],
+    below: u64,
+    kind: Kind<i64>,
+    value: ValueDigest,
+    held: Held,
+}
+
+impl Key {
+    fn of(hash: u64, &Listed { version, held }: &Listed, clock: u64) -> Self {
+        let Version { timestamp, kind, value } = version;
+        Self {
+            hash: hash.to_le_bytes(),
+            below: clock.saturating_sub(timestamp.0),
+            kind: kind.map(|end| end.0.wrapping_sub(clock).cast_signed()),
+            value,
+            held,
+        }
+    }
+
+    fn listed(self, clock: u64) -> Option<(u64, Listed)> {
+        let Self { hash, below, kind, value, held } = self;
+        let timestamp = Timestamp(clock.checked_sub(below)?);
+        let kind = kind.map(|above| Timestamp(clock.wrapping_add_signed(above)));
+        Some((u64::from_le_bytes(hash), Listed { version: Version { timestamp, kind, value }, held }))
+    }
 }
 
 impl Session {
@@ -69,11 +101,7 @@ impl Session {
             cluster: self.cluster,
             clock: self.clock.0,
             floor: self.floor.as_ref().map(|floor| (below(floor.timestamp), floor.held.clone())),
-            keys: self
-                .keys
-                .iter()
-                .map(|(key, listed)| (*key, below(listed.timestamp), listed.held))
-                .collect(),
+            keys: self.keys.iter().map(|(key, listed)| Key::of(*key, listed, self.clock.0)).collect(),
         };
         let mut token = postcard::to_extend(&fields, vec![VERSION])
             .expect("these types have no value that postcard refuses, and a Vec grows");
@@ -101,10 +129,12 @@ impl Session {
         let Ok((Fields { cluster, clock, floor, keys }, [])) = postcard::take_from_bytes(fields) else {
             return Err(TokenError::Damaged);
         };
-        let listed = |(key, below, held)| Some((key, listed(clock, below, held)?));
         let count = keys.len();
-        let keys: BTreeMap<u64, Listed> =
-            keys.into_iter().map(listed).collect::<Option<_>>().ok_or(TokenError::Damaged)?;
+        let keys: BTreeMap<u64, Listed> = keys
+            .into_iter()
+            .map(|key| key.listed(clock))
+            .collect::<Option<_>>()
+            .ok_or(TokenError::Damaged)?;
         if keys.len() != count {
             return Err(TokenError::Damaged);
         }
@@ -117,8 +147,4 @@ impl Session {
         };
         Ok(Self { cluster, clock: Timestamp(clock), floor, keys })
     }
-}
-
-fn listed(clock: u64, below: u64, held: Held) -> Option<Listed> {
-    Some(Listed { timestamp: Timestamp(clock.checked_sub(below)?), held })
 }

@@ -5,14 +5,15 @@ use std::{sync::Arc, time::Duration};
 use helenus_cluster::{
     consistency::Consistency::{self, All, One, Quorum},
     error::RequestError,
-    node::{Failure, ReadOutcome, Readiness, WriteOutcome},
+    node::{Change, Failure, ReadOutcome, Readiness, WriteOutcome, WriteRequest},
     node_id::ClusterId,
-    session::{Held, Observed, Session},
+    session::{Held, Observed, Session, Version},
     time::{Timestamp, WallClock as _},
 };
+use helenus_storage::Record;
 use uuid::Uuid;
 
-use crate::support::{Cluster, put, read, value_of, write};
+use crate::support::{Cluster, put, read, value_of, write, write_at};
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -22,7 +23,10 @@ struct Client(Session);
 
 impl Client {
     async fn put(&mut self, cluster: &Cluster, through: &str, key: &str, value: &str) -> WriteOutcome {
-        let mut request = write(key, put(value), One);
+        self.write(cluster, through, write(key, put(value), One)).await
+    }
+
+    async fn write(&mut self, cluster: &Cluster, through: &str, mut request: WriteRequest) -> WriteOutcome {
         request.options.session = self.carried();
         let outcome = cluster.node(through).write(request).await.expect("one replica is alive");
         self.0.note(&outcome.observed.expect("a write is always something"));
@@ -44,12 +48,12 @@ impl Client {
         Ok(value_of(&outcome))
     }
 
-    /// Fills it with other keys until all that it listed has folded.
+    /// Fills it with newer keys until all that it listed has folded, and nothing else.
     fn fold(&mut self) {
-        for key in 0..300 {
-            let (cluster, timestamp) = (self.0.cluster().expect("it has done something"), self.0.clock());
-            let held = Held::at(All, "");
-            self.0.note(&Observed { cluster, key, timestamp, held, is_written: false });
+        let cluster = self.0.cluster().expect("it has done something");
+        let version = Version::of(&Record::plain(Timestamp(self.0.clock().0 + 1), ""));
+        for key in 0..128 {
+            self.0.note(&Observed { cluster, key, version, held: Held::at(All, ""), is_newest: true });
         }
     }
 
@@ -60,13 +64,19 @@ impl Client {
 
 /// A session whose last write `behind` has missed, and everybody is up again but no hint is delivered yet.
 async fn one_has_missed_it(behind: &str) -> (Cluster, Client) {
+    let (old, new) = (write("key", put("old"), All), write("key", put("new"), One));
+    one_has_missed(behind, old, new).await
+}
+
+/// Likewise, of these writes.
+async fn one_has_missed(behind: &str, old: WriteRequest, new: WriteRequest) -> (Cluster, Client) {
     let mut cluster = Cluster::of(3).await;
-    cluster.put("n1", "key", "old", All).await.expect("all are alive");
+    cluster.write("n1", old).await.expect("all are alive");
     cluster.kill(behind).await;
     let others: Vec<&str> = NODES.into_iter().filter(|other| *other != behind).collect();
     cluster.until("its death is known", |c| others.iter().all(|other| c.sees_down(other, behind))).await;
     let mut client = Client::default();
-    client.put(&cluster, others[0], "key", "new").await;
+    client.write(&cluster, others[0], new).await;
     cluster.start(behind).await;
     cluster.until("it is back", |c| c.agrees_on(3)).await;
     (cluster, client)
@@ -99,6 +109,63 @@ async fn what_it_read_at_a_quorum_it_reads_at_one() {
         }
         assert_eq!(other.get(&cluster, "n3", "key", One).await, Ok(Some("new".to_owned())));
     }
+}
+
+/// At one timestamp larger values win over smaller ones, and deletions over both.
+#[tokio::test(start_paused = true)]
+async fn of_two_versions_with_one_timestamp_it_reads_the_one_that_wins() {
+    let at = Timestamp(1_000_000);
+    for (is_folded, has_written) in [(false, false), (false, true), (true, false), (true, true)] {
+        for (new, wins) in [(put("9"), Some("9".to_owned())), (Change::Delete, None)] {
+            let (old, new) = (write_at("key", put("5"), All, at), write_at("key", new, Quorum, at));
+            let (cluster, mut client) = one_has_missed("n3", old, new).await;
+            if !has_written {
+                client = Client::default();
+                assert_eq!(client.get(&cluster, "n1", "key", Quorum).await, Ok(wins.clone()));
+            }
+            if is_folded {
+                client.fold();
+            }
+            assert_eq!(cluster.get("n3", "key", One).await, Ok(Some("5".to_owned())), "it is behind");
+
+            let seen = client.get(&cluster, "n3", "key", One).await;
+
+            assert_eq!(seen, Ok(wins), "folded: {is_folded}, written: {has_written}");
+        }
+    }
+}
+
+/// Of two values with one timestamp that a session has written it is not known which wins: until it has read that.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_loses_at_its_timestamp_does_not_hide_what_it_loses_to() {
+    let at = Timestamp(1_000_000);
+    let value = |value, level| write_at("key", put(value), level, at);
+    let (cluster, mut client) = one_has_missed("n3", value("1", All), value("9", Quorum)).await;
+    client.write(&cluster, "n3", value("5", One)).await;
+
+    for through in ["n3", "n2", "n1", "n3"] {
+        assert_eq!(client.get(&cluster, through, "key", One).await, Ok(Some("9".to_owned())), "{through}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_has_expired_is_asked_of_no_more_replicas_than_before() {
+    let mut cluster = Cluster::of(3).await;
+    let value = Change::Put { value: "value".into(), ttl: Some(Duration::from_secs(10)) };
+    let mut writer = Client::default();
+    writer.write(&cluster, "n1", write("key", value, All)).await;
+    let mut reader = Client::default();
+    assert_eq!(reader.get(&cluster, "n2", "key", One).await, Ok(Some("value".to_owned())));
+    cluster.kill("n1").await;
+    cluster.kill("n2").await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
+
+    for client in [&mut writer, &mut reader] {
+        for _ in 0..2 {
+            assert_eq!(client.get(&cluster, "n3", "key", One).await, Ok(None));
+        }
+    }
+    assert_eq!(cluster.node("n3").counters().requests.session_widenings, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,8 +251,8 @@ async fn a_session_of_another_cluster_says_nothing_here() {
     let mut client = Client::default();
     let held = Held::at(One, "");
     let elsewhere = ClusterId(Uuid::from_u128(1));
-    let timestamp = Timestamp(1);
-    client.0.note(&Observed { cluster: elsewhere, key: 1, timestamp, held, is_written: true });
+    let version = Version::of(&Record::plain(Timestamp(1), ""));
+    client.0.note(&Observed { cluster: elsewhere, key: 1, version, held, is_newest: false });
 
     assert_eq!(client.get(&cluster, "n1", "key", One).await, Err(RequestError::ForeignSession));
     let mut request = write("key", put("value"), One);

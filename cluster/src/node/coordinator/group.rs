@@ -365,7 +365,9 @@ impl Group {
             if write.stamped.take().is_some() {
                 let stamp = stamp();
                 write.timestamp = stamp;
-                write.observed = write.observed.map(|observed| Observed { timestamp: stamp, ..observed });
+                if let Some(observed) = &mut write.observed {
+                    observed.version.timestamp = stamp;
+                }
                 mutation.rows.iter_mut().for_each(|(_, record)| record.timestamp = stamp);
             }
         }

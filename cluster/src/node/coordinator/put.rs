@@ -48,7 +48,6 @@ use crate::{
     },
     node_id::HostId,
     quorum::{Operation, WriteQuorum},
-    session::Observed,
     time::Timestamp,
 };
 
@@ -219,8 +218,7 @@ impl Coordinator {
         let (alive, dead) = (those(true), those(false));
         // A client's own timestamp may be ahead; what this node stamps later wins over it.
         self.clock.observe(timestamp);
-        let observed = self.observed(&target, goal, timestamp);
-        let observed = observed.map(|observed| Observed { is_written: true, ..observed });
+        let observed = self.observed(&target, goal, &record);
         let mut write = Write::new(goal.level, timestamp, quorum, alive.clone(), observed, grace_seconds);
         write.stamped = stamped;
         let mutation = Mutation::single(target.key, record);

@@ -128,9 +128,7 @@ impl Reading {
         match read {
             Ok(acknowledged) => {
                 let record = self.quorum.newest();
-                let observed = record
-                    .as_ref()
-                    .and_then(|record| self.coordinator.observed(&self.plan.target, goal, record.timestamp));
+                let observed = record.as_ref().and_then(|record| self.observed(record));
                 let outcome = ReadOutcome {
                     record,
                     now: self.plan.as_of.now,

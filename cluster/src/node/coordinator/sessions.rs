@@ -1,11 +1,13 @@
 //! What the sessions of clients ask of this coordinator: [`crate::session`].
 
-use super::{Coordinator, Goal, Target, datacenter_of, fan_out::Next, reading::Reading};
+use helenus_storage::Record;
+
+use super::{Coordinator, Goal, Target, datacenter_of, fan_out::Next, get::Plan, reading::Reading};
 use crate::{
     error::RequestError,
     node::RequestOptions,
     quorum::AsOf,
-    session::{Demand, Held, Observed, Session, demand::Heard, key_hash},
+    session::{Demand, Held, Observed, Session, Version, demand::Heard, key_hash},
     table::Table,
     time::Timestamp,
 };
@@ -44,14 +46,14 @@ impl Coordinator {
         })
     }
 
-    /// What a request that met its goal tells the session: that of a read.
-    pub(super) fn observed(&self, target: &Target, goal: Goal, timestamp: Timestamp) -> Option<Observed> {
+    /// What the session is told of a record that was written, as one whose level is met.
+    pub(super) fn observed(&self, target: &Target, goal: Goal, record: &Record) -> Option<Observed> {
         Some(Observed {
             cluster: self.replica.identity.cluster_id()?,
             key: key_hash(target.table, &target.key),
-            timestamp,
+            version: Version::of(record),
             held: Held::at(goal.level, &target.picture.view().own().datacenter),
-            is_written: false,
+            is_newest: false,
         })
     }
 }
@@ -66,10 +68,18 @@ impl Reading {
         let unheard = target.placement.natural.iter().filter(|host| !self.quorum.has_heard(**host));
         let unheard: Vec<&str> = unheard.map(|host| datacenter_of(&target.picture, *host)).collect();
         self.plan.demand.is_met(&Heard {
-            newest: self.quorum.newest_timestamp(),
+            newest: self.quorum.newest_or_forgotten().as_ref().map(Version::of),
             counts: self.quorum.newest().is_some(),
             unheard: &unheard,
         })
+    }
+
+    /// What the client's session is told of an answer.
+    pub(super) fn observed(&self, record: &Record) -> Option<Observed> {
+        let Plan { target, goal, demand, .. } = &self.plan;
+        let is_newest = *demand != Demand::Nothing;
+        let observed = self.coordinator.observed(target, *goal, record)?;
+        Some(Observed { is_newest, ..observed })
     }
 
     /// Asks all other live replicas, or waits for one of them.

@@ -14,7 +14,7 @@ use helenus_cluster::{
     consistency::Consistency,
     error::RequestError,
     node::{Change, Met, ReadOutcome, ReadRequest, RequestOptions, WriteOutcome, WriteRequest},
-    session::{Held, Observed, Session},
+    session::{Held, Observed, Session, Version},
     simulation::{Reply, SimulatedCluster},
     table::DEFAULT_TABLE,
 };
@@ -258,15 +258,14 @@ impl SimulatedSession {
     fn fold(&mut self) {
         let mut session = Session::clone(&self.carried());
         let Some(cluster) = session.cluster() else { return };
-        for _ in 0..200 {
+        // Newer than all that it has met, so that all of this folds, and no more of them than there is room for: so the floor is
+        // no higher than what has folded.
+        let newer = helenus_storage::Timestamp(session.clock().0 + 1);
+        let version = Version::of(&Record::plain(newer, ""));
+        for _ in 0..128 {
             self.folded += 1;
-            session.note(&Observed {
-                cluster,
-                key: self.folded,
-                timestamp: session.clock(),
-                held: Held::at(Consistency::All, ""),
-                is_written: false,
-            });
+            let held = Held::at(Consistency::All, "");
+            session.note(&Observed { cluster, key: self.folded, version, held, is_newest: true });
         }
         self.token = session.to_token();
     }
