@@ -127,10 +127,22 @@ fn a_floor_counts_by_datacenters() {
 
 #[test]
 fn a_write_with_an_old_timestamp_of_its_own_hides_no_newer_version_of_its_key() {
-    let mut session = folded(Consistency::Quorum);
-    session.note(&wrote(1, 3, Consistency::All));
-
-    assert!(matches!(session.demand(1, &REPLICATION, NEVER), Demand::Overlap { .. }));
+    let mut session = Session::default();
+    session.note(&wrote(1, 100, Consistency::Quorum));
+    for key in 2..=128 {
+        let large = Record::expiring(Timestamp(100 + key), "value", Timestamp(u64::MAX / 2));
+        session.note(&wrote_this(key, &large, Consistency::LocalQuorum));
+    }
+    // What its token had no room for has folded: it lists fewer keys than it may.
+    let mut session = carried(&mut session);
+    let floor = |session: &Session| match session.demand(1, &REPLICATION, NEVER) {
+        Demand::Overlap { timestamp, .. } => timestamp.0,
+        demand => panic!("it is listed: {demand:?}"),
+    };
+    for timestamp in [3, floor(&session)] {
+        session.note(&wrote(1, timestamp, Consistency::All));
+        assert!(floor(&session) >= timestamp);
+    }
     session.note(&saw(1, 1000, Consistency::One));
     assert!(matches!(
         session.demand(1, &REPLICATION, NEVER),
@@ -349,12 +361,16 @@ proptest! {
     #[test]
     fn what_a_session_reads_of_real_replicas_is_never_older_by_the_order_of_versions(
         steps in vec(step(), 1..800),
+        folds_at in 0usize..800,
     ) {
         let mut session = Session::default();
         let mut replicas = vec![BTreeMap::<u64, Record>::new(); 3];
         let mut known = BTreeMap::<u64, Record>::new();
         let mut has_hints_alone = false;
-        for Step { key, written, level, order, is_aware } in steps {
+        for (number, Step { key, written, level, order, is_aware }) in steps.into_iter().enumerate() {
+            if number == folds_at {
+                (1000..1128).for_each(|key| session.note(&saw(key, 1000, Consistency::All)));
+            }
             let Some(written) = written else {
                 let demand = session.demand(key, &REPLICATION, NEVER);
                 let demand = if is_aware { demand } else { Demand::Nothing };

@@ -66,16 +66,14 @@ impl Version {
         Self { timestamp: record.timestamp, kind, value }
     }
 
-    /// Whether it is `other` or wins over it; `None` if only the bytes of their values could tell.
+    /// Whether it, which is decided, is `other` or wins over it; `None` if only the bytes of their values could tell.
     pub(super) fn is_as_new_as(&self, other: &Self) -> Option<bool> {
         match (self.timestamp, self.kind).cmp(&(other.timestamp, other.kind)) {
             Ordering::Less => Some(false),
             Ordering::Greater => Some(true),
             // What has expired wins over what has yet to, at the same end.
             Ordering::Equal if self.value == ValueDigest::NO_VALUE => Some(true),
-            Ordering::Equal => {
-                (self.value == other.value && self.value != ValueDigest::UNDECIDED).then_some(true)
-            }
+            Ordering::Equal => (self.value == other.value).then_some(true),
         }
     }
 

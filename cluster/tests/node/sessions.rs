@@ -148,6 +148,19 @@ async fn a_write_that_loses_at_its_timestamp_does_not_hide_what_it_loses_to() {
     }
 }
 
+/// As the reads of a batch are that came without a session.
+#[tokio::test(start_paused = true)]
+async fn what_is_read_without_the_session_does_not_hide_what_it_wrote() {
+    let at = Timestamp(1_000_000);
+    let (old, new) = (write_at("key", put("5"), All, at), write_at("key", put("9"), Quorum, at));
+    let (cluster, mut client) = one_has_missed("n3", old, new).await;
+    let unaware = cluster.read("n3", "key", One).await.expect("it is alive");
+    assert_eq!(value_of(&unaware), Some("5".to_owned()));
+    client.0.note(&unaware.observed.expect("it is something"));
+
+    assert_eq!(client.get(&cluster, "n3", "key", One).await, Ok(Some("9".to_owned())));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_value_that_has_expired_is_asked_of_no_more_replicas_than_before() {
     let mut cluster = Cluster::of(3).await;
