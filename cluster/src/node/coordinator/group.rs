@@ -77,8 +77,10 @@ pub(super) struct Write {
     pub(super) quorum: WriteQuorum,
     timestamp: Timestamp,
     /// When this node gave it that, if it has to win over what was there before and may not: not if the client has chosen
-    /// it, nor if a later write of the same request overwrites it, nor if it is above all that was there for sure.
+    /// it, nor if it is above all that was there for sure.
     pub(super) stamped: Option<Stamped>,
+    /// Whether a later one of the same request overwrites it, which would lose to it if it were stamped anew.
+    is_overwritten: bool,
     observed: Option<Observed>,
     grace_seconds: u32,
     /// How many replicas are alive.
@@ -111,6 +113,7 @@ impl Write {
             quorum,
             timestamp,
             stamped: None,
+            is_overwritten: false,
             observed,
             grace_seconds,
             live: alive.len(),
@@ -205,7 +208,10 @@ impl Write {
         let answered = self.applied + self.failed.len() + self.refused_by_clock.len();
         let is_awaited = !self.is_over && answered < self.live;
         let outrun = self.outrun.as_ref();
-        outrun.map_or(Standing::TookEffect, |outrun| outrun.standing(self.applied, self.live, is_awaited))
+        let (applied, silent) = (self.applied, self.live - self.applied);
+        outrun.map_or(Standing::TookEffect, |outrun| {
+            outrun.standing(applied, silent, is_awaited, !self.is_overwritten)
+        })
     }
 
     fn is_pending(&self) -> bool {
@@ -343,9 +349,9 @@ impl Group {
         stamped.map(|(_, (table, mutation))| (*table, &mutation.key[..])).collect()
     }
 
-    /// They need not win over what was there before.
-    pub(super) fn may_be_hidden(&mut self) {
-        self.writes.iter_mut().for_each(|write| write.stamped = None);
+    /// Later ones of the same request overwrite them.
+    pub(super) fn are_overwritten(&mut self) {
+        self.writes.iter_mut().for_each(|write| write.is_overwritten = true);
     }
 
     /// The quorums that they need, before they are sent.

@@ -20,6 +20,8 @@
 //! dead when the write began: it is read at level one there until that of the second stamp comes, and by more if it is
 //! delivered while the write is still under way.
 //!
+//! A write that a later one of the same batch overwrites is not stamped anew, since that one would lose to it then.
+//!
 //! Once is enough: whatever was acknowledged before the write began, the replicas had when they were outrun, and the
 //! second stamp is above all of that. What outruns that one is concurrent.
 //!
@@ -119,16 +121,22 @@ impl Outrun {
         self.is_ahead |= is_ahead;
     }
 
-    /// Where the write stands: `applied` of so many `live` replicas have answered that they have it, and others are
-    /// `awaited` or will say no more.
-    pub(super) fn standing(&self, applied: usize, live: usize, is_awaited: bool) -> Standing {
+    /// Where the write stands, which `applied` replicas have acknowledged; of the other live ones, so many are `silent`,
+    /// and some of these are `awaited` or none.
+    pub(super) fn standing(
+        &self,
+        applied: usize,
+        silent: usize,
+        is_awaited: bool,
+        may_be_stamped_anew: bool,
+    ) -> Standing {
         let is_shown = self.replicas < applied;
         let is_met_by_others = matches!(self.others.verdict(), Verdict::Reached { .. });
         if is_met_by_others || (is_shown && !self.is_ahead) {
             Standing::TookEffect
         } else if is_awaited {
             Standing::Open
-        } else if applied == live && !is_shown {
+        } else if silent == 0 && !is_shown && may_be_stamped_anew {
             Standing::Unseen
         } else if self.is_ahead {
             Standing::InDoubt
@@ -210,7 +218,10 @@ mod tests {
         let mut state = Outrun::new(&quorum);
         (0..outrun).for_each(|_| state.hear(Timestamp(1), is_ahead));
         (outrun..outrun + applied).for_each(|number| state.others.on_ack(host(number)));
-        state.standing(outrun + applied, LIVE, is_awaited)
+        let acknowledged = outrun + applied;
+        let as_overwritten = state.standing(acknowledged, LIVE - acknowledged, is_awaited, false);
+        assert_ne!(as_overwritten, Unseen, "what is overwritten is not stamped anew");
+        state.standing(acknowledged, LIVE - acknowledged, is_awaited, true)
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Coordinator {
                 Err(error) => refused.push((place, error)),
             }
         }
-        spare_overwritten(&mut planned);
+        note_overwritten(&mut planned);
         // In the order of their recipients; of those with the same, the last one may have room.
         let mut groups: Vec<Group> = Vec::with_capacity(1);
         for alone in planned {
@@ -309,13 +309,13 @@ impl Coordinator {
     }
 }
 
-/// Of the writes of one key and level that this node has stamped, the last one has to win over what was there before.
-fn spare_overwritten(planned: &mut [Group]) {
+/// Of the writes of one key that this node has stamped, the last one overwrites the others.
+fn note_overwritten(planned: &mut [Group]) {
     let mut last = HashSet::new();
     let is_last: Vec<bool> = planned.iter().rev().map(|alone| last.insert(alone.stamped_keys())).collect();
     for (alone, is_last) in planned.iter_mut().rev().zip(is_last) {
         if !is_last {
-            alone.may_be_hidden();
+            alone.are_overwritten();
         }
     }
 }
