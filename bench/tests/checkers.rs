@@ -238,6 +238,11 @@ mod later_writes_are_newer {
         story.write(20, 30, 2).ok(3_000).client(7);
         story.write(20, 30, 3).ok(6_000).client(7);
         no_objection(story);
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(5_000);
+        story.write(20, 30, 2).ok(6_000).client(7);
+        story.write(20, 30, 3).ok(3_000).client(7);
+        objection(story, Checker::Succession, &[0, 2]);
     }
 }
 
@@ -499,12 +504,19 @@ mod after_the_heal_everything_works {
     fn a_write_beside_one_of_a_clients_own_timestamp_may_be_unknown_and_no_other() {
         let mut story = Story::new();
         story.write_stamped(0, 20, 1, Some(5_000)).ok(5_000).phase(Phase::Healed);
-        story.write(10, 30, 2).unknown().phase(Phase::Healed);
+        let in_doubt = "a record of timestamp 5000, from ahead of this node's clock, was there before and wins over what \
+                        was written, but not at all replicas";
+        story.write(10, 30, 2).unknown().detail(in_doubt).phase(Phase::Healed);
         no_objection(story);
-        for (stamp, key, begin) in [(None, "k", 10), (Some(5_000), "other", 10), (Some(5_000), "k", 21)] {
+        for (stamp, key, begin, detail) in [
+            (None, "k", 10, in_doubt),
+            (Some(5_000), "other", 10, in_doubt),
+            (Some(5_000), "k", 21, in_doubt),
+            (Some(5_000), "k", 10, "timeout"),
+        ] {
             let mut story = Story::new();
             story.write_stamped(0, 20, 1, stamp).ok(5_000).phase(Phase::Healed).key(key);
-            story.write(begin, 30, 2).unknown().phase(Phase::Healed);
+            story.write(begin, 30, 2).unknown().detail(detail).phase(Phase::Healed);
             objection(story, Checker::Liveness, &[1]);
         }
     }

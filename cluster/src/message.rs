@@ -17,7 +17,7 @@ use crate::{
     partitioning::KeyRange,
     quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
     table::Table,
-    time::{Timestamp, microseconds_if_any},
+    time::{Timestamp, microseconds},
 };
 
 /// Classes of traffic, so that bulk never delays what must be quick.
@@ -251,9 +251,23 @@ pub type Applied = Result<Receipt, ReplicaError>;
 pub struct Receipt {
     /// Whether the replica owns the key by its own ring.
     pub is_owner: bool,
-    /// The timestamp of the record that the replica holds of the key, if that one wins over the write.
-    #[serde(with = "microseconds_if_any")]
-    pub outrun_by: Option<Timestamp>,
+    /// A record of the key that wins over the write.
+    pub newer: Option<Newer>,
+}
+
+impl Receipt {
+    /// Of an owner who knows nothing that wins over the write.
+    pub const PLAIN: Self = Self { is_owner: true, newer: None };
+}
+
+/// What a replica holds that wins over a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newer {
+    /// When it was stamped.
+    #[serde(with = "microseconds")]
+    pub timestamp: Timestamp,
+    /// Whether it was there before the write came, for the first time and for sure: then no read has found the write here.
+    pub was_first: bool,
 }
 
 /// What a replica does with writes besides applying them: so that they cross to another datacenter once.

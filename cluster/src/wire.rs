@@ -30,8 +30,9 @@
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      results: of each an
 //!                   error, or owner bool
-//!                   and what it is behind,
-//!                   µs, if anything
+//!                   and what is newer, if
+//!                   anything: µs, whether
+//!                   it was first
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply

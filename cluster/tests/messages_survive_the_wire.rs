@@ -13,7 +13,7 @@ use helenus_cluster::{
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
     message::{
-        Applied, ClientRequest, Get, Got, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Receipt, Relay,
+        Applied, ClientRequest, Get, Got, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Newer, Receipt, Relay,
         ReplicaError, Request, Response, Step, TrafficClass,
     },
     node_id::{ClusterId, Generation, HostId},
@@ -202,7 +202,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0507{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0508{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -214,7 +214,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8507{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8508{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
@@ -244,7 +244,7 @@ fn got() -> Response {
 
 /// One write was applied, by an owner.
 fn written() -> Response {
-    Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None })] }
+    Response::Written { results: vec![Ok(Receipt::PLAIN)] }
 }
 
 fn page(records: Vec<(Bytes, Record)>, is_whole: bool) -> Response {
@@ -277,36 +277,36 @@ fn requests_are_these_bytes() {
     let hints = Request::Hints { hints: vec![mutation_of(1024), mutation_of(1025)] };
     let of_two_tables = &*format!("00040000{mutation}01040000{mutation}");
     let golden = [
-        (Request::Exchange(exchange()), "0107", "", EXCHANGE),
-        (Request::Shadow, "0a07", "", ""),
-        (Request::Schema { facts: vec![table()] }, "0407", "", TABLE),
-        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0207", "00", ""),
-        (write(Relay::None), "0207", "00", of_two_tables),
-        (write(forward), "0207", &*forwarded, of_two_tables),
-        (write(acknowledge), "0207", &*acknowledged, of_two_tables),
+        (Request::Exchange(exchange()), "0108", "", EXCHANGE),
+        (Request::Shadow, "0a08", "", ""),
+        (Request::Schema { facts: vec![table()] }, "0408", "", TABLE),
+        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0208", "00", ""),
+        (write(Relay::None), "0208", "00", of_two_tables),
+        (write(forward), "0208", &*forwarded, of_two_tables),
+        (write(acknowledge), "0208", &*acknowledged, of_two_tables),
         (
             Request::Acknowledge {
                 ticket: 300,
-                results: vec![Ok(Receipt { is_owner: true, outrun_by: None }), Err(ReplicaError::Expired)],
+                results: vec![Ok(Receipt::PLAIN), Err(ReplicaError::Expired)],
             },
-            "0807",
-            "ac020200010101",
+            "0808",
+            "ac02020001000101",
             "",
         ),
-        (read(Wants::Record), "0307", "8008ac020700", "6b6579"),
-        (read(Wants::Digest), "0307", "8008ac020701", "6b6579"),
-        (Request::Multiget { gets: Vec::new() }, "0b07", "00", ""),
+        (read(Wants::Record), "0308", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0308", "8008ac020701", "6b6579"),
+        (Request::Multiget { gets: Vec::new() }, "0b08", "00", ""),
         (
             Request::Multiget { gets: vec![get("key", Wants::Record), get("", Wants::Digest)] },
-            "0b07",
+            "0b08",
             "028008ac020700038008ac02070100",
             "6b6579",
         ),
-        (repair, "0707", "8008", &mutation.repeat(2)),
-        (scan("key", None), "0907", "8008ac0264c801030300", "6b6579"),
-        (scan("key", Some("kez")), "0907", "8008ac0264c801030301", "6b65796b657a"),
-        (Request::Hints { hints: Vec::new() }, "0607", "", ""),
-        (hints, "0607", "", of_two_tables),
+        (repair, "0708", "8008", &mutation.repeat(2)),
+        (scan("key", None), "0908", "8008ac0264c801030300", "6b6579"),
+        (scan("key", Some("kez")), "0908", "8008ac0264c801030301", "6b65796b657a"),
+        (Request::Hints { hints: Vec::new() }, "0608", "", ""),
+        (hints, "0608", "", of_two_tables),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -323,56 +323,59 @@ fn answers_are_these_bytes() {
     let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8107", "", EXCHANGE),
-        (Response::Shadow { cluster_id: None }, "8a07", "00", ""),
+        (Response::Exchange(exchange()), "8108", "", EXCHANGE),
+        (Response::Shadow { cluster_id: None }, "8a08", "00", ""),
         (
             Response::Shadow { cluster_id: Some(ClusterId(Uuid::from_u128(1))) },
-            "8a07",
+            "8a08",
             "011000000000000000000000000000000001",
             "",
         ),
-        (Response::Schema { facts: vec![table()] }, "8407", "", TABLE),
-        (Response::Written { results: vec![] }, "8207", "00", ""),
-        (written(), "8207", "010001", ""),
+        (Response::Schema { facts: vec![table()] }, "8408", "", TABLE),
+        (Response::Written { results: vec![] }, "8208", "00", ""),
+        (written(), "8208", "01000100", ""),
         (
             Response::Written {
                 results: vec![
-                    Ok(Receipt { is_owner: false, outrun_by: Some(Timestamp(300)) }),
+                    Ok(Receipt {
+                        is_owner: false,
+                        newer: Some(Newer { timestamp: Timestamp(300), was_first: true }),
+                    }),
                     Err(ReplicaError::ClockSkew),
-                    Ok(Receipt { is_owner: true, outrun_by: None }),
+                    Ok(Receipt::PLAIN),
                 ],
             },
-            "8207",
-            "03000001040001",
+            "8208",
+            "03000001ac02010104000100",
             "",
         ),
-        (Response::Record(None), "8307", "", ""),
-        (Response::Record(Some(tombstone)), "8307", "", "12010200000000000000"),
-        (Response::Record(Some(expiring)), "8307", "", "1101020000000000000076"),
-        (Response::Digest(quorum::Digest(300)), "8707", "ac02", ""),
-        (Response::Hinted { applied: 300, grant }, "8607", "ac0280800101ff93ebdc03", ""),
-        (Response::Noted, "8807", "", ""),
-        (Response::Multiget { answers: Vec::new() }, "8b07", "00", ""),
-        (got(), "8b07", "050000070000000001ac02010b00000a", "100976616c756512010200000000000000"),
-        (page(Vec::new(), true), "8907", "01", ""),
+        (Response::Record(None), "8308", "", ""),
+        (Response::Record(Some(tombstone)), "8308", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8308", "", "1101020000000000000076"),
+        (Response::Digest(quorum::Digest(300)), "8708", "ac02", ""),
+        (Response::Hinted { applied: 300, grant }, "8608", "ac0280800101ff93ebdc03", ""),
+        (Response::Noted, "8808", "", ""),
+        (Response::Multiget { answers: Vec::new() }, "8b08", "00", ""),
+        (got(), "8b08", "050000070000000001ac02010b00000a", "100976616c756512010200000000000000"),
+        (page(Vec::new(), true), "8908", "01", ""),
         (
             page(vec![("key".into(), Record::plain(Timestamp(9), "value"))], false),
-            "8907",
+            "8908",
             "00",
             RECORD_OF_PAGE,
         ),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff07", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff07", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff07", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff07", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff07", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff07", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff07", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff07", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff07", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff07", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff07", "0a", ""),
-        (Response::Failed(ReplicaError::TooLargeTogether), "ff07", "0b", ""),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff08", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff08", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff08", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff08", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff08", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff08", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff08", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff08", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff08", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff08", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff08", "0a", ""),
+        (Response::Failed(ReplicaError::TooLargeTogether), "ff08", "0b", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -393,14 +396,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 7)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 8)), Err(unsupported(3, 8)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 7)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 8)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 9)), Err(unsupported(3, 9)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 8)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 8;
+        head[1] = 9;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 8)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 9)));
 }
 
 #[test]
@@ -428,7 +431,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 7, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 8, .. })));
 }
 
 #[test]
@@ -491,9 +494,9 @@ fn steps_of(steps: Vec<Step>) -> Vec<Step> {
 fn steps_take_room_only_in_the_answers_that_tell_any() {
     let answer = |steps| Message { header: Header { steps, ..header() }, body: written() };
 
-    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8207{HEADER}010001"));
+    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8208{HEADER}01000100"));
     let told = encode_response(&answer(vec![step(300, "x")]));
-    assert_eq!(hex(&told.head), format!("8207{}{}01ac020178010001", "3200", &HEADER[4..]));
+    assert_eq!(hex(&told.head), format!("8208{}{}01ac02017801000100", "3200", &HEADER[4..]));
 }
 
 #[test]
@@ -521,7 +524,7 @@ fn steps_that_a_peer_tells_beyond_their_bounds_are_cut() {
             header.chunks(2).map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap());
         let header: Vec<u8> = header.chain(told.iter().copied()).collect();
         let length = u16::try_from(header.len()).unwrap().to_le_bytes();
-        let head = [&[0x82, 7][..], &length, &header, &[1, 0, 1]].concat();
+        let head = [&[0x82, 8][..], &length, &header, &[1, 0, 1, 0]].concat();
         decode_response(Encoded { head: head.into(), payload: Bytes::new() })
     };
 
@@ -743,8 +746,9 @@ fn gets() -> impl Strategy<Value = Get> {
 
 fn results() -> impl Strategy<Value = Vec<Applied>> {
     let applied = prop_oneof![
-        (any::<bool>(), prop::option::of(any::<u64>())).prop_map(|(is_owner, outrun_by)| {
-            Ok(Receipt { is_owner, outrun_by: outrun_by.map(Timestamp) })
+        (any::<bool>(), prop::option::of(any::<(u64, bool)>())).prop_map(|(is_owner, newer)| {
+            let of = |(at, was_first)| Newer { timestamp: Timestamp(at), was_first };
+            Ok(Receipt { is_owner, newer: newer.map(of) })
         }),
         Just(Err(ReplicaError::ClockSkew)),
         ".*".prop_map(|text| Err(ReplicaError::Storage(text))),

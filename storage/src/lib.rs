@@ -38,8 +38,8 @@ mod tree;
 mod varint;
 
 pub use engine::{
-    Compaction, CompactionDebt, CompactionKind, Engine, Event, Pressure, ScanEnd, ScanLimits, ScanPage, Step,
-    StepOutcome, TableId, TableStats, Ticket, TryGet,
+    Compaction, CompactionDebt, CompactionKind, Engine, Event, Outrun, Pressure, ScanEnd, ScanLimits,
+    ScanPage, Step, StepOutcome, TableId, TableStats, Ticket, TryGet,
 };
 pub use error::Error;
 pub use options::{AccessMode, Clock, Compression, Options, PurgeFilter, SyncMode};

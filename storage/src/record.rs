@@ -34,6 +34,17 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub u64);
 
+/// Which of two versions wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// The first.
+    Supersedes,
+    /// They are one.
+    Same,
+    /// The second, of this timestamp.
+    Superseded(Timestamp),
+}
+
 /// One version of one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -139,18 +150,22 @@ impl Record {
         self.precedence(other) == Ordering::Greater
     }
 
-    /// As [`Record::supersedes`], of one that is encoded; that is decoded only where the timestamps are the same. What
-    /// cannot be decoded is superseded.
-    pub(crate) fn supersedes_encoded(&self, other: &[u8]) -> bool {
+    /// As [`Record::supersedes`], of one that is encoded; that is decoded only where the timestamps are the same. What has no
+    /// timestamp is superseded.
+    pub(crate) fn compare_encoded(&self, other: &[u8]) -> Compared {
         let timestamp = other
             .split_first()
             .and_then(|(head, rest)| timestamp_of(rest.get(..usize::from(head >> KIND_BITS))?).ok());
-        match timestamp.map(|timestamp| self.timestamp.cmp(&timestamp)) {
-            Some(Ordering::Less) => false,
-            Some(Ordering::Equal) => {
-                Self::decode(Bytes::copy_from_slice(other)).is_ok_and(|other| self.supersedes(&other))
+        match timestamp {
+            Some(timestamp) if self.timestamp < timestamp => Compared::Superseded(timestamp),
+            Some(timestamp) if self.timestamp == timestamp => {
+                match Self::decode(Bytes::copy_from_slice(other)) {
+                    Ok(other) if *self == other => Compared::Same,
+                    Ok(other) if self.supersedes(&other) => Compared::Supersedes,
+                    _ => Compared::Superseded(timestamp),
+                }
             }
-            _ => true,
+            _ => Compared::Supersedes,
         }
     }
 

@@ -8,6 +8,9 @@ use std::time::Duration;
 use super::{Checker, Violation};
 use crate::history::{Action, Fault, History, IN_MANY_PAGES, Operation, Outcome, Phase};
 
+/// What a server says of a write of which nobody knows if it is seen.
+const IN_DOUBT: &str = "was there before and wins over what was written";
+
 /// Checks the promise on what was done after the heal.
 pub fn check(history: &History) -> Vec<Violation> {
     let deadline = Duration::from_micros(history.header.deadline_us);
@@ -58,7 +61,9 @@ fn is_beside_a_clients_timestamp(history: &History, operation: &Operation) -> bo
     let is_beside = |other: &&Operation| {
         other.key == operation.key && other.invoked < operation.returned && operation.invoked < other.returned
     };
+    let is_in_doubt = operation.detail.as_deref().is_some_and(|detail| detail.contains(IN_DOUBT));
     operation.outcome == Outcome::Unknown
+        && is_in_doubt
         && !is_own(operation)
         && operation.action != Action::Read
         && history.operations.iter().filter(is_beside).any(is_own)

@@ -60,6 +60,7 @@ fn is_stamped_by_client(write: &Operation) -> bool {
 fn is_overwritten_at_once(write: &Operation, version: Version, writes: &[(&Operation, Version)]) -> bool {
     let is_together = |other: &Operation| {
         (other.client, other.invoked, other.returned) == (write.client, write.invoked, write.returned)
+            && other.id > write.id
     };
     writes.iter().any(|(other, newer)| is_together(other) && version.must_lose_to(newer))
 }

@@ -166,6 +166,11 @@ impl Told<'_> {
         self
     }
 
+    pub fn detail(self, detail: &str) -> Self {
+        self.0.detail = Some(detail.to_owned());
+        self
+    }
+
     pub fn client(self, client: u32) -> Self {
         self.0.client = client;
         self

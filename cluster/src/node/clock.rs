@@ -24,7 +24,8 @@ use crate::{
     time::{Timestamp, WallClock},
 };
 
-/// Clocks are in step that are apart by no more: no write is acknowledged as soon as that after it was stamped.
+/// Clocks are taken to be in step that are not known to be further apart: where every write is synced to a disk, more than
+/// half of the replicas acknowledge none as soon as that after it was stamped.
 pub(crate) const IN_STEP: Duration = Duration::from_micros(500);
 
 /// Shared by all parts of a node.
@@ -95,6 +96,11 @@ impl NodeClock {
         }
         self.observe(timestamp);
         Some(self.stamp()).filter(|stamp| *stamp > timestamp)
+    }
+
+    /// Whether another node's reading, which this node was told, is followed, and is none of a clock that follows nobody here.
+    pub(crate) fn is_credible(&self, reading: Timestamp) -> bool {
+        reading <= self.reading() && later(reading, self.allowed_drift) >= self.wall.now()
     }
 
     /// Whether others may stamp later than this node does: the clock of one is ahead, or this node follows a timestamp from
@@ -228,7 +234,7 @@ impl NodeClock {
         change(&mut watch);
         self.hybrid_offset_us.store(watch.hybrid_offset(self.allowed_us()), Ordering::Relaxed);
         self.wall_offset_us.store(watch.wall_offset(self.allowed_us()), Ordering::Relaxed);
-        self.most_ahead_us.store(watch.most_ahead(), Ordering::Relaxed);
+        self.most_ahead_us.store(watch.most_ahead(self.allowed_us()), Ordering::Relaxed);
     }
 
     /// Why this node must not stamp writes now, if so: they would lose, or win for too long.

@@ -5,8 +5,8 @@ use std::{borrow::Borrow, collections::BTreeSet, slice, sync::Arc};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use helenus_storage::{
-    Engine, Error, Mutation, Record, ScanLimits, ScanPage, Step, SyncMode, TableId, TableOptions, Timestamp,
-    TryGet,
+    Engine, Error, Mutation, Outrun, Record, ScanLimits, ScanPage, Step, SyncMode, TableId, TableOptions,
+    Timestamp, TryGet,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -170,12 +170,12 @@ impl LocalStore {
 
     /// As [`LocalStore::apply`], for the mutations of a request that may be traced: they share one wait for the commit log.
     /// What the engine does not take together, since it lacks a table or they are too much for the commit log, it takes or
-    /// refuses one by one. Of each that it takes, whether it may have been outrun, see [`helenus_storage::Ticket`].
+    /// refuses one by one. Of each that it takes, how it was outrun, if it may have been ([`helenus_storage::Ticket`]).
     pub(crate) async fn apply_group<M>(
         &self,
         writes: &[(TableId, M)],
         steps: &Steps,
-    ) -> Vec<Result<bool, ReplicaError>>
+    ) -> Vec<Result<Option<Outrun>, ReplicaError>>
     where
         M: Borrow<Mutation>,
     {
@@ -184,22 +184,26 @@ impl LocalStore {
             Err(Error::NoSuchTable(_) | Error::MutationTooLarge { .. }) if writes.len() > 1 => {
                 helenus_storage::sometimes!("a group was applied one by one");
                 let apart = writes.iter().map(|write| self.apply_together(slice::from_ref(write), steps));
-                let is_outrun = |applied: Result<Vec<usize>, _>| applied.map(|outrun| !outrun.is_empty());
+                let of_one = |outrun: Vec<(usize, Outrun)>| outrun.first().map(|(_, how)| *how);
                 return join_all(apart)
                     .await
                     .into_iter()
-                    .map(|one| is_outrun(one).map_err(as_answer))
+                    .map(|one| one.map(of_one).map_err(as_answer))
                     .collect();
             }
             outcome => outcome.map_err(as_answer),
         };
-        let mut of_each = vec![outrun.as_ref().map(|_| false).map_err(Clone::clone); writes.len()];
-        outrun.into_iter().flatten().for_each(|place| of_each[place] = Ok(true));
+        let mut of_each = vec![outrun.as_ref().map(|_| None).map_err(Clone::clone); writes.len()];
+        outrun.into_iter().flatten().for_each(|(place, how)| of_each[place] = Ok(Some(how)));
         of_each
     }
 
-    /// The places of those that may have been outrun.
-    async fn apply_together<M>(&self, writes: &[(TableId, M)], steps: &Steps) -> Result<Vec<usize>, Error>
+    /// Which of them were outrun, by their places.
+    async fn apply_together<M>(
+        &self,
+        writes: &[(TableId, M)],
+        steps: &Steps,
+    ) -> Result<Vec<(usize, Outrun)>, Error>
     where
         M: Borrow<Mutation>,
     {
@@ -358,7 +362,7 @@ mod tests {
         let applied = store.apply_group(&writes, &Steps::default()).await;
 
         assert!(
-            matches!(applied.as_slice(), [Ok(false), Err(ReplicaError::Storage(_)), Ok(false)]),
+            matches!(applied.as_slice(), [Ok(None), Err(ReplicaError::Storage(_)), Ok(None)]),
             "{applied:?}"
         );
         for (key, is_there) in [("a", true), ("too large", false), ("b", true)] {

@@ -10,15 +10,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
-use helenus_storage::{Mutation, Record, RecordKind, ScanEnd, ScanLimits, TableId};
+use helenus_storage::{Mutation, Outrun, Record, RecordKind, ScanEnd, ScanLimits, TableId};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    message::{Applied, Get, Got, Receipt, ReplicaError},
+    message::{Applied, Get, Got, Newer, Receipt, ReplicaError},
     node::{
         clock::{NodeClock, earlier},
         identity::LocalIdentity,
@@ -36,6 +37,8 @@ use crate::{
 /// The records of one answer are no longer than this together: so it fits into the smallest frame that a node may be told
 /// to take.
 const MULTIGET_BYTES: usize = 48 << 10;
+/// More than any client gives a write.
+const LONGEST_WRITE: Duration = Duration::from_secs(60);
 /// Reads of one message that wait for the disk at once.
 const READS_AT_ONCE: usize = 32;
 
@@ -112,9 +115,9 @@ impl Replica {
         let mut results = Vec::with_capacity(writes.len());
         for ((table, mutation), applied) in writes.iter().zip(applied) {
             results.push(match applied {
-                Ok(may_be_outrun) => {
+                Ok(outrun) => {
                     self.meters.of(*table).writes.record(took);
-                    self.receipt(*table, mutation.borrow(), may_be_outrun).await
+                    self.receipt(*table, mutation.borrow(), outrun).await
                 }
                 Err(error) => Err(error),
             });
@@ -124,19 +127,26 @@ impl Replica {
 
     /// Of a write that is applied. Where it cannot be read what wins over it, there is no receipt: the coordinator would
     /// take the write for one that is seen.
-    async fn receipt(&self, table: TableId, mutation: &Mutation, may_be_outrun: bool) -> Applied {
-        let mut receipt = Receipt { is_owner: self.owns(table, &mutation.key), outrun_by: None };
-        // A timestamp from long ago is the client's own, and none of a coordinator whose clock is credible.
-        let recent = earlier(self.clock.trusted_now(), self.clock.margin());
-        for (suffix, record) in &mutation.rows {
-            if may_be_outrun && record.timestamp > recent {
-                let key = Bytes::from([&mutation.key[..], suffix].concat());
-                let held = self.store.get(table, key, &Steps::default()).await?;
-                let winner = held.filter(|held| held.supersedes(record)).map(|held| held.timestamp);
-                receipt.outrun_by = receipt.outrun_by.max(winner);
-            }
+    async fn receipt(&self, table: TableId, mutation: &Mutation, outrun: Option<Outrun>) -> Applied {
+        let newer = match outrun {
+            None => None,
+            Some(Outrun::By(timestamp)) => Some(Newer { timestamp, was_first: true }),
+            Some(Outrun::Perhaps) => self.newer_than(table, mutation).await?,
+        };
+        Ok(Receipt { is_owner: self.owns(table, &mutation.key), newer })
+    }
+
+    /// What this replica holds that wins over a mutation, which it has applied.
+    async fn newer_than(&self, table: TableId, mutation: &Mutation) -> Result<Option<Newer>, ReplicaError> {
+        // A timestamp from before is the client's own, and none of a coordinator whose clock is credible.
+        let recent = earlier(self.clock.trusted_now(), self.clock.margin() + LONGEST_WRITE);
+        let mut newest = None;
+        for (suffix, record) in mutation.rows.iter().filter(|(_, record)| record.timestamp > recent) {
+            let key = Bytes::from([&mutation.key[..], suffix].concat());
+            let held = self.store.get(table, key, &Steps::default()).await?;
+            newest = newest.max(held.filter(|held| held.supersedes(record)).map(|held| held.timestamp));
         }
-        Ok(receipt)
+        Ok(newest.map(|timestamp| Newer { timestamp, was_first: false }))
     }
 
     /// Applies a write that this node has missed, whatever its timestamp.

@@ -111,6 +111,7 @@ impl SimulatedCluster {
     /// merely followed. One that stores what is further ahead goes on refusing writes until its clock has caught up.
     pub async fn heal(&self) {
         self.network.set_weather(Weather::CALM);
+        self.network.damaged_have_arrived().await;
         for machine in &self.machines {
             machine.repair_disk();
             machine.parts.clock.correct(i64::from(machine.parts.number) * 100);

@@ -66,6 +66,8 @@ struct State {
     /// When the last message of a connection arrives, by direction and class.
     arrivals: BTreeMap<(u32, u32, bool), Instant>,
     calls: BTreeMap<(u32, u32), usize>,
+    /// When the last damaged frame arrives.
+    damaged_until: Option<Instant>,
 }
 
 /// A process that is on the network.
@@ -76,6 +78,13 @@ struct Host {
     node: Option<Arc<Node>>,
     life: CancellationToken,
     awake: Awake,
+}
+
+/// What becomes of a frame that does not vanish.
+struct Fate {
+    frame: BytesMut,
+    delay: Duration,
+    is_damaged: bool,
 }
 
 /// What became of a frame.
@@ -95,6 +104,7 @@ impl Network {
             connections: BTreeMap::new(),
             arrivals: BTreeMap::new(),
             calls: BTreeMap::new(),
+            damaged_until: None,
         };
         Self { shared: Arc::new(Shared { trace, state: Mutex::new(state), mended: Notify::new() }) }
     }
@@ -132,6 +142,14 @@ impl Network {
         state.arrivals.clear();
     }
 
+    /// Waits for the damaged frames that are under way: they break connections where they arrive.
+    pub(super) async fn damaged_have_arrived(&self) {
+        let until = self.shared.state.lock().damaged_until;
+        if let Some(until) = until {
+            sleep_until(until).await;
+        }
+    }
+
     /// Changes one direction of a link.
     pub(super) fn change(&self, from: u32, to: u32, change: impl FnOnce(&mut Link)) {
         let mut state = self.shared.state.lock();
@@ -152,14 +170,19 @@ impl Network {
             let mut state = self.shared.state.lock();
             let hash = xxh3_64(&frame);
             self.shared.trace.note(from, "send", &[u64::from(to), hash]);
-            let Some((frame, delay)) = state.fate(&self.shared.trace, from, to, frame) else {
+            let Some(Fate { frame, delay, is_damaged }) = state.fate(&self.shared.trace, from, to, frame)
+            else {
                 return Leg::Swallowed;
             };
             let earliest = Instant::now() + delay;
             let reorders = state.weather.reorders;
             let last = state.arrivals.entry((from, to, is_control)).or_insert(earliest);
             *last = earliest.max(*last);
-            (frame, if reorders { earliest } else { *last })
+            let arrival = if reorders { earliest } else { *last };
+            if is_damaged {
+                state.damaged_until = state.damaged_until.max(Some(arrival));
+            }
+            (frame, arrival)
         };
         sleep_until(arrival).await;
         loop {
@@ -239,27 +262,22 @@ impl State {
     }
 
     /// What becomes of a frame, and how long it takes; `None`: it vanishes.
-    fn fate(
-        &mut self,
-        trace: &Trace,
-        from: u32,
-        to: u32,
-        mut frame: BytesMut,
-    ) -> Option<(BytesMut, Duration)> {
+    fn fate(&mut self, trace: &Trace, from: u32, to: u32, mut frame: BytesMut) -> Option<Fate> {
         let link = self.link(from, to);
         let delay = self.weather.delay(&mut self.random) + link.delay;
         if self.random.random_bool((self.weather.loss + link.loss).min(1.0)) {
             trace.count("messages lost");
             return None;
         }
-        if self.random.random_bool((self.weather.corruption + link.corruption).min(1.0)) {
+        let is_damaged = self.random.random_bool((self.weather.corruption + link.corruption).min(1.0));
+        if is_damaged {
             trace.count("frames damaged");
             for _ in 0..self.random.random_range(1..=3) {
                 let place = self.random.random_range(0..frame.len());
                 frame[place] ^= 1 << self.random.random_range(0..8);
             }
         }
-        Some((frame, delay))
+        Some(Fate { frame, delay, is_damaged })
     }
 }
 

@@ -44,10 +44,7 @@ async fn an_answer_carries_the_header_of_the_one_who_answers() {
     let header = of_n2(&cluster, Some(node.host_id()));
     let answer = node.handle(Message { header: header.clone(), body: write(DEFAULT_TABLE_ID) }).await;
 
-    assert_eq!(
-        answer.body,
-        Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None })] }
-    );
+    assert_eq!(answer.body, Response::Written { results: vec![Ok(Receipt::PLAIN)] });
     assert_eq!((answer.header.sender, answer.header.target), (node.host_id(), Some(header.sender)));
     assert_eq!(
         (answer.header.client_request.map(|request| request.id), answer.header.remaining),
@@ -114,11 +111,10 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
         let writes = vec![(DEFAULT_TABLE_ID, mutation)].into();
         let body = Request::Write { writes, relay: Relay::None };
         let answer = node.handle(Message { header: header.clone(), body }).await.body;
-        let owns =
-            answer == Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None })] };
+        let owns = answer == Response::Written { results: vec![Ok(Receipt::PLAIN)] };
         assert!(
             owns || answer
-                == Response::Written { results: vec![Ok(Receipt { is_owner: false, outrun_by: None })] },
+                == Response::Written { results: vec![Ok(Receipt { is_owner: false, newer: None })] },
             "{answer:?}"
         );
         owned_by_n1 += usize::from(owns);

@@ -45,10 +45,7 @@ async fn every_kind_of_request_brings_its_kind_of_answer() {
     let found = transport.call(&to(&listener), read("k"), far()).await.unwrap();
 
     assert_eq!(met.body, Response::Exchange(exchange));
-    assert_eq!(
-        written.body,
-        Response::Written { results: vec![Ok(Receipt { is_owner: true, outrun_by: None })] }
-    );
+    assert_eq!(written.body, Response::Written { results: vec![Ok(Receipt::PLAIN)] });
     assert_eq!(found.body, Response::Record(Some(Record::plain(CLOCK, "k"))));
     assert_eq!(found.header.sender, ANSWERER);
     assert_eq!(found.header.client_request.map(|request| request.id), Some(5));

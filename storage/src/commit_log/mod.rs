@@ -99,4 +99,4 @@ pub(crate) mod ticket;
 pub(crate) mod writer;
 
 pub use segment::{LogPosition, SegmentId};
-pub use ticket::Ticket;
+pub use ticket::{Outrun, Ticket};

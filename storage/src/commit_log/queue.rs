@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use crate::{
     commit_log::{
         group::Contents,
-        ticket::{Outcome, Ticket},
+        ticket::{Outcome, Outrun, Ticket},
     },
     error::{Error, Result},
     record::Mutation,
@@ -41,8 +41,8 @@ impl Group {
         std::mem::take(&mut self.contents)
     }
 
-    /// Tells all tickets: the places of the mutations that may have been outrun.
-    pub(crate) fn resolve(self, result: Result<Vec<usize>>) {
+    /// Tells all tickets: the places of the mutations that were outrun, and how.
+    pub(crate) fn resolve(self, result: Result<Vec<(usize, Outrun)>>) {
         self.outcome.resolve(result);
     }
 }

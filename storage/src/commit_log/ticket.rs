@@ -14,11 +14,21 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::Result;
+use crate::{error::Result, record::Timestamp};
 
-/// Becomes ready when the mutations are as durable as the sync mode promises and visible to reads. It answers the places
-/// in the batch, ascending, of those that may have been *outrun*: there may be a record of a key of theirs that wins over
-/// them, or is the same. Of the others it is certain that nothing that was applied before wins over them.
+/// How a mutation was outrun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outrun {
+    /// By a record of this timestamp that was there before it and wins over it: no read has found the mutation here, or ever
+    /// will, unless it was applied once before.
+    By(Timestamp),
+    /// Perhaps: its timestamp is not above all that the table holds outside the active memtable.
+    Perhaps,
+}
+
+/// Becomes ready when the mutations are as durable as the sync mode promises and visible to reads. It answers which of them
+/// were *outrun*, by their places in the batch, ascending. Of the others it is certain that nothing that was applied before
+/// wins over them.
 ///
 /// A future that needs no runtime, and a blocking [`Ticket::wait`]. Dropping it does not undo the apply. When
 /// the engine is dropped first, it answers [`crate::Error::Closed`]: the mutation was not acknowledged.
@@ -54,7 +64,7 @@ impl Ticket {
 }
 
 impl Future for Ticket {
-    type Output = Result<Vec<usize>>;
+    type Output = Result<Vec<(usize, Outrun)>>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.outcome.state.lock();
@@ -83,26 +93,26 @@ pub(crate) struct Outcome {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The places in the group of the mutations that may have been outrun, ascending.
-    result: Option<Result<Vec<usize>>>,
+    /// The places in the group of the mutations that were outrun, ascending, and how.
+    result: Option<Result<Vec<(usize, Outrun)>>>,
     wakers: Vec<Option<Waker>>,
 }
 
 impl State {
-    /// The places among these mutations of those that may have been outrun.
-    fn outrun_of(&self, mutations: &Range<usize>) -> Option<Result<Vec<usize>>> {
-        let places = |outrun: &Vec<usize>| {
-            let before = |end: usize| outrun.partition_point(|place| *place < end);
+    /// Which of these mutations were outrun, by their places among them.
+    fn outrun_of(&self, mutations: &Range<usize>) -> Option<Result<Vec<(usize, Outrun)>>> {
+        let of_ours = |outrun: &Vec<(usize, Outrun)>| {
+            let before = |end: usize| outrun.partition_point(|(place, _)| *place < end);
             let ours = &outrun[before(mutations.start)..before(mutations.end)];
-            ours.iter().map(|place| place - mutations.start).collect()
+            ours.iter().map(|(place, how)| (place - mutations.start, *how)).collect()
         };
-        Some(self.result.as_ref()?.as_ref().map(places).map_err(Clone::clone))
+        Some(self.result.as_ref()?.as_ref().map(of_ours).map_err(Clone::clone))
     }
 }
 
 impl Outcome {
-    /// Tells every ticket, unless they know already: the places in the group of the mutations that may have been outrun.
-    pub(crate) fn resolve(&self, result: Result<Vec<usize>>) {
+    /// Tells every ticket, unless they know already: the places in the group of the mutations that were outrun, and how.
+    pub(crate) fn resolve(&self, result: Result<Vec<(usize, Outrun)>>) {
         let wakers = {
             let mut state = self.state.lock();
             if state.result.is_some() {

@@ -18,6 +18,7 @@ use crate::{
     commit_log::{
         group::Contents,
         segment::{LogPosition, SegmentId},
+        ticket::Outrun,
         writer::{LogWriter, group_bytes},
     },
     engine::{Engine, Step, StepOutcome},
@@ -52,10 +53,10 @@ impl Engine {
         match self.log_and_await(group.contents(), SyncMode::Batch) {
             Ok(entered) => {
                 let mutations = group.take_contents().into_mutations().enumerate();
-                let is_outrun = |(_, (table, mutation)): &(usize, (TableId, Mutation))| {
-                    insert(&entered, *table, mutation)
-                };
-                let outrun = mutations.filter(is_outrun).map(|(place, _)| place).collect();
+                let outrun = mutations.filter_map(|(place, (table, mutation))| {
+                    Some((place, insert(&entered, table, &mutation)?))
+                });
+                let outrun = outrun.collect();
                 self.leave(entered);
                 group.resolve(Ok(outrun));
                 Ok(StepOutcome::Worked)
@@ -248,14 +249,18 @@ impl Engine {
     }
 }
 
-/// Inserts a mutation; whether it may have been outrun, see [`crate::Ticket`].
-fn insert(entered: &[Entered], table: TableId, mutation: &Mutation) -> bool {
+/// Inserts a mutation; how it was outrun, if it may have been.
+fn insert(entered: &[Entered], table: TableId, mutation: &Mutation) -> Option<Outrun> {
     let Some(Entered { writer, newest_elsewhere, .. }) =
         entered.iter().find(|entered| entered.table == table)
     else {
         crate::sometimes!("a mutation met a table that was dropped");
-        return false;
+        return None;
     };
     let is_new = |timestamp| newest_elsewhere.is_none_or(|newest| timestamp > newest);
-    !writer.insert(mutation) || !mutation.rows.iter().all(|(_, record)| is_new(record.timestamp))
+    match writer.insert(mutation) {
+        Some(by) => Some(Outrun::By(by)),
+        None if mutation.rows.iter().all(|(_, record)| is_new(record.timestamp)) => None,
+        None => Some(Outrun::Perhaps),
+    }
 }

@@ -99,7 +99,7 @@ mod table_stats;
 mod tables;
 
 pub use crate::{
-    commit_log::Ticket,
+    commit_log::{Outrun, Ticket},
     scan::{ScanEnd, ScanLimits, ScanPage},
     table_id::TableId,
     tree::TryGet,

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::key::{Key, KeyView, Probe};
 use crate::{
     commit_log::segment::LogPosition,
-    record::{Mutation, Record, Timestamp},
+    record::{Compared, Mutation, Record, Timestamp},
 };
 
 /// Charged for each key besides what its buffers hold: a node with its tower, and what the allocator rounds up. Measured
@@ -93,14 +93,17 @@ impl Memtable {
         }
     }
 
-    /// By how many bytes it has grown; `None` where a record that it has wins, or is the same.
-    fn insert_record(&self, key: &[u8], record: &Record) -> Option<isize> {
+    /// By how many bytes it has grown, or the timestamp of the record in here that wins.
+    fn insert_record(&self, key: &[u8], record: &Record) -> Result<isize, Timestamp> {
         let entry = self.records.get_or_insert_with(Key::new(key), Cell::default);
         let mut cell = entry.value().lock();
         let old = match &*cell {
             None => None,
-            Some(current) if record.supersedes_encoded(current) => Some(current.len()),
-            Some(_) => return None,
+            Some(current) => match record.compare_encoded(current) {
+                Compared::Supersedes => Some(current.len()),
+                Compared::Same => return Ok(0),
+                Compared::Superseded(by) => return Err(by),
+            },
         };
         let mut encoded = Vec::with_capacity(record.encoded_len());
         record.encode(&mut encoded);
@@ -110,7 +113,7 @@ impl Memtable {
             Some(old) => encoded.len() as isize - old as isize,
         };
         *cell = Some(encoded.into());
-        Some(grown)
+        Ok(grown)
     }
 
     /// The newest record of a storage key.
@@ -191,10 +194,10 @@ impl Found<'_> {
 pub(crate) struct Writer(Arc<Memtable>);
 
 impl Writer {
-    /// Inserts the rows of a mutation; whether they have won over what was in the memtable, all of them.
-    pub(crate) fn insert(&self, mutation: &Mutation) -> bool {
+    /// Inserts the rows of a mutation. Of the records in the memtable that win over one of them, the newest timestamp.
+    pub(crate) fn insert(&self, mutation: &Mutation) -> Option<Timestamp> {
         let memtable = &self.0;
-        let (mut grown, mut has_won) = (0_isize, true);
+        let (mut grown, mut outrun_by) = (0_isize, None);
         for (suffix, record) in &mutation.rows {
             memtable.newest.fetch_max(record.timestamp.0, Ordering::Relaxed);
             memtable.oldest_from_end.fetch_max(u64::MAX - record.timestamp.0, Ordering::Relaxed);
@@ -203,13 +206,15 @@ impl Writer {
             } else {
                 memtable.insert_record(&[&mutation.key[..], suffix].concat(), record)
             };
-            has_won &= inserted.is_some();
-            grown += inserted.unwrap_or(0);
+            match inserted {
+                Ok(by) => grown += by,
+                Err(by) => outrun_by = outrun_by.max(Some(by)),
+            }
         }
         // Two's complement: adding a negative number as usize subtracts.
         memtable.bytes.fetch_add(grown as usize, Ordering::Relaxed);
         memtable.total_bytes.fetch_add(grown as usize, Ordering::Relaxed);
-        has_won
+        outrun_by
     }
 
     /// Bytes that the memtable accounts for.

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use helenus_storage::{Engine, Error, Mutation, Record, Step, Ticket, disk::SimulatedDisk};
+use helenus_storage::{Engine, Error, Mutation, Outrun, Step, Ticket, Timestamp, disk::SimulatedDisk};
 
 use crate::rig::{TABLE, flush, open, plain, queue, small};
 
@@ -29,7 +29,7 @@ impl CountingWaker {
     }
 }
 
-fn poll(ticket: &mut Ticket, waker: &Arc<CountingWaker>) -> Poll<Result<Vec<usize>, Error>> {
+fn poll(ticket: &mut Ticket, waker: &Arc<CountingWaker>) -> Poll<Result<Vec<(usize, Outrun)>, Error>> {
     let waker = Waker::from(Arc::clone(waker));
     Pin::new(ticket).poll(&mut Context::from_waker(&waker))
 }
@@ -80,10 +80,10 @@ fn tickets_of_one_group_wake_their_own_tasks() {
     }
 }
 
-/// Applies batches as one group; the places that the tickets answer.
-fn outrun(engine: &Engine, batches: &[&[(&'static str, Record)]]) -> Vec<Vec<usize>> {
-    let queue_all = |batch: &&[(&'static str, Record)]| {
-        let mutations = batch.iter().map(|(key, record)| (TABLE, Mutation::single(*key, record.clone())));
+/// Applies batches as one group; what the tickets answer.
+fn outrun(engine: &Engine, batches: &[Vec<Mutation>]) -> Vec<Vec<(usize, Outrun)>> {
+    let queue_all = |batch: &Vec<Mutation>| {
+        let mutations = batch.iter().map(|mutation| (TABLE, mutation.clone()));
         engine.apply_batch(&mutations.collect::<Vec<_>>()).unwrap()
     };
     let tickets: Vec<_> = batches.iter().map(queue_all).collect();
@@ -96,25 +96,54 @@ fn outrun(engine: &Engine, batches: &[&[(&'static str, Record)]]) -> Vec<Vec<usi
     tickets.into_iter().map(answer).collect()
 }
 
+fn by(timestamp: u64) -> Outrun {
+    Outrun::By(Timestamp(timestamp))
+}
+
 #[test]
-fn a_ticket_says_which_mutations_other_records_may_win_over() {
+fn a_ticket_says_which_mutations_were_outrun_and_by_what() {
     let engine = engine();
-    let of_one = |batch: &[(&'static str, Record)]| outrun(&engine, &[batch]).remove(0);
-    assert_eq!(of_one(&[("a", plain(5, "v")), ("b", plain(5, "v"))]), []);
+    let one = |key: &'static str, record| Mutation::single(key, record);
+    let of_one = |batch: &[Mutation]| outrun(&engine, &[batch.to_vec()]).remove(0);
+    assert_eq!(of_one(&[one("a", plain(5, "v")), one("b", plain(5, "v"))]), []);
 
-    let older: &[_] = &[("new", plain(1, "v")), ("a", plain(4, "v"))];
-    let newer: &[_] =
-        &[("b", plain(6, "v")), ("a", plain(9, "v")), ("b", plain(5, "z")), ("a", plain(9, "v"))];
-    assert_eq!(outrun(&engine, &[older, newer]), [vec![1], vec![2, 3]]);
-    assert_eq!(
-        of_one(&[("a", plain(9, "u")), ("b", plain(6, "w"))]),
-        [0],
-        "with one timestamp values decide"
-    );
+    let older = vec![one("new", plain(1, "v")), one("a", plain(4, "v"))];
+    let newer = [("b", plain(6, "v")), ("a", plain(9, "v")), ("b", plain(5, "z")), ("a", plain(9, "v"))];
+    let newer = newer.map(|(key, record)| one(key, record)).to_vec();
+    assert_eq!(outrun(&engine, &[older, newer]), [vec![(1, by(5))], vec![(2, by(6))]], "none by itself");
+    let equal = [one("a", plain(9, "u")), one("b", plain(6, "w"))];
+    assert_eq!(of_one(&equal), [(0, by(9))], "with one timestamp values decide");
 
-    // What is not in the active memtable is not searched: a timestamp that is not above all of them tells nothing.
-    flush(&engine);
-    assert_eq!(of_one(&[("c", plain(9, "v")), ("a", plain(10, "v")), ("b", plain(8, "v"))]), [0, 2]);
+    let rows = |of_c, of_d| Mutation {
+        rows: vec![("c".into(), plain(of_c, "v")), ("d".into(), plain(of_d, "v"))],
+        ..one("rows", plain(0, ""))
+    };
+    assert_eq!(of_one(&[rows(10, 20), rows(9, 30), rows(11, 25)]), [(1, by(10)), (2, by(30))]);
+}
+
+#[test]
+fn what_is_not_in_the_active_memtable_is_not_searched() {
+    for is_flushed in [true, false] {
+        let engine = engine();
+        let one = |key: &'static str, record| Mutation::single(key, record);
+        let of_one = |batch: &[Mutation]| outrun(&engine, &[batch.to_vec()]).remove(0);
+        assert_eq!(of_one(&[one("a", plain(9, "v"))]), []);
+        if is_flushed {
+            flush(&engine);
+        } else {
+            engine.switch_memtables().unwrap();
+        }
+
+        // A timestamp that is not above all that is there tells nothing.
+        let batch = [
+            one("c", plain(9, "v")),
+            one("a", plain(10, "v")),
+            one("b", plain(8, "v")),
+            one("a", plain(8, "v")),
+        ];
+        let perhaps = Outrun::Perhaps;
+        assert_eq!(of_one(&batch), [(0, perhaps), (2, perhaps), (3, by(10))], "{is_flushed}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! A write has to be newer than whatever was acknowledged before it began, through whichever coordinator. While all clocks
 //! are in step a stamp is that by itself, of what more than half of the replicas have acknowledged: that takes a message
 //! there and back and a sync of the log. A node whose clock is behind that of another, or that follows a timestamp from ahead of its clock, asks
-//! first: the hybrid clock of a replica is not behind anything that the replica has acknowledged, and as many as are asked
+//! first: the hybrid clock of a replica is not behind anything that the replica has acknowledged, unless it is too far behind
+//! to follow that, and then it is not believed; and as many as are asked
 //! have one in common with those of every write of an overlapping level. So what is stamped above their answers is newer
 //! than all of these (the first of the two phases of a write in Lynch and Shvartsman, "Robust emulation of shared memory
 //! using dynamic quorum-acknowledged broadcasts", FTCS 1997, §3; theirs asks for the newest tag of the key, here the clock
@@ -27,7 +28,6 @@ use crate::{
     message::{ReplicaError, Request, TrafficClass},
     node_id::HostId,
     quorum::{Missing, Verdict, WriteQuorum},
-    time::Timestamp,
 };
 
 impl Coordinator {
@@ -62,7 +62,7 @@ impl Coordinator {
         }
     }
 
-    /// Follows the clock of a replica, which must be within what this node follows.
+    /// Follows the clock of a replica, which must be one that this node follows and that follows others.
     fn clock_of(
         &self,
         host: HostId,
@@ -81,8 +81,8 @@ impl Coordinator {
         let request = Request::Multiget { gets: Vec::new() };
         async move {
             let answer = peers.call_anyone(&to, TrafficClass::Request, request, deadline, Some(about)).await;
-            let shown: Timestamp = answer.map_err(|error| missing_call(&error))?.header.timestamp;
-            match shown <= clock.latest_accepted() {
+            let shown = answer.map_err(|error| missing_call(&error))?.header.timestamp;
+            match clock.is_credible(shown) {
                 true => Ok(()),
                 false => Err(Missing::Error(ReplicaError::ClockSkew)),
             }

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::trace::Part;
 use crate::{
-    message::{Applied, Receipt, Step},
+    message::{Applied, Step},
     node_id::HostId,
     quorum::Missing,
 };
@@ -81,11 +81,11 @@ impl Forwarded {
     }
 }
 
-/// What a replica says of writes that it may have been sent before: whether something newer was there the first time, it
-/// cannot say.
-fn maybe_again(results: Vec<Applied>) -> Vec<Applied> {
-    let first = |receipt| Receipt { outrun_by: None, ..receipt };
-    results.into_iter().map(|applied| applied.map(first)).collect()
+/// What a replica says of writes that it may have been sent before: what was there the first time, it cannot say.
+fn maybe_again(mut results: Vec<Applied>) -> Vec<Applied> {
+    let newer = results.iter_mut().flatten().filter_map(|receipt| receipt.newer.as_mut());
+    newer.for_each(|newer| newer.was_first = false);
+    results
 }
 
 /// An acknowledgement that is waited for, until it is dropped.
@@ -130,11 +130,12 @@ impl Expected {
                 return said((&mut self.acknowledged).await);
             }
             helenus_storage::sometimes!("a forwarded write was sent straight");
-            tokio::select! {
+            let first = tokio::select! {
                 biased;
                 result = &mut self.acknowledged => said(result),
-                result = send => result.map(maybe_again),
-            }
+                result = send => result,
+            };
+            first.map(maybe_again)
         }
         .boxed()
     }

@@ -79,7 +79,7 @@ pub(super) struct Write {
     /// When this node gave it that, if it has to win over what was there before and may not: not if the client has chosen
     /// it, nor if it is above all that was there for sure.
     pub(super) stamped: Option<Stamped>,
-    /// Whether a later one of the same request overwrites it, which would lose to it if it were stamped anew.
+    /// Whether a later one of the same request is of its key: that one would lose to it if it were stamped anew.
     is_overwritten: bool,
     observed: Option<Observed>,
     grace_seconds: u32,
@@ -135,16 +135,18 @@ impl Write {
 
     fn hear(&mut self, from: HostId, applied: Result<Receipt, Missing>) {
         match applied {
-            Ok(Receipt { is_owner, outrun_by }) => {
+            Ok(Receipt { is_owner, newer }) => {
                 if !is_owner {
                     helenus_storage::sometimes!("a write was applied by no owner");
                 }
                 self.applied += 1;
                 self.unheard.remove(&from);
-                if let (Some(by), Some(stamped)) = (outrun_by, self.stamped) {
-                    let ahead = Duration::from_micros(by.0.saturating_sub(self.timestamp.0));
+                if let (Some(newer), Some(stamped)) = (newer, self.stamped) {
+                    let ahead = Duration::from_micros(newer.timestamp.0.saturating_sub(self.timestamp.0));
                     let is_ahead = stamped.may_be_behind || ahead > stamped.at.elapsed() + IN_STEP;
-                    self.outrun.get_or_insert_with(|| Box::new(Outrun::new(&self.quorum))).hear(by, is_ahead);
+                    self.outrun
+                        .get_or_insert_with(|| Box::new(Outrun::new(&self.quorum)))
+                        .hear(newer, is_ahead);
                 } else if let Some(outrun) = &mut self.outrun {
                     outrun.others.on_ack(from);
                 }
@@ -342,14 +344,12 @@ impl Group {
         }
     }
 
-    /// The keys of those that this node has stamped.
-    pub(super) fn stamped_keys(&self) -> Vec<(TableId, &[u8])> {
-        let stamped =
-            self.writes.iter().zip(self.mutations.iter()).filter(|(write, _)| write.stamped.is_some());
-        stamped.map(|(_, (table, mutation))| (*table, &mutation.key[..])).collect()
+    /// What the first of them writes to.
+    pub(super) fn first_key(&self) -> Option<(TableId, &[u8])> {
+        self.mutations.first().map(|(table, mutation)| (*table, &mutation.key[..]))
     }
 
-    /// Later ones of the same request overwrite them.
+    /// Later ones of the same request are of their keys.
     pub(super) fn are_overwritten(&mut self) {
         self.writes.iter_mut().for_each(|write| write.is_overwritten = true);
     }
@@ -365,10 +365,11 @@ impl Group {
     }
 
     /// Gives those that have to win over what was there before, and are not sent yet, stamps that are above that for sure.
+    /// What is overwritten stays below what overwrites it.
     pub(super) fn stamp(&mut self, stamp: impl Fn() -> Timestamp) {
         let mutations = Arc::make_mut(&mut self.mutations);
         for (write, (_, mutation)) in self.writes.iter_mut().zip(mutations) {
-            if write.stamped.take().is_some() {
+            if !write.is_overwritten && write.stamped.take().is_some() {
                 let stamp = stamp();
                 write.timestamp = stamp;
                 if let Some(observed) = &mut write.observed {
@@ -386,6 +387,11 @@ impl Group {
 
     pub(super) fn is_pending(&self) -> bool {
         self.writes.iter().any(Write::is_pending)
+    }
+
+    /// Whether one of them has yet to meet its level.
+    pub(super) fn is_below_level(&self) -> bool {
+        self.writes.iter().any(|write| write.quorum.verdict() == Verdict::Pending)
     }
 
     /// The newest record that wins over one of them.
@@ -478,10 +484,10 @@ impl Group {
 /// What a replica made of some writes, in the words of a trace.
 fn tell(results: &[Applied]) -> String {
     match results {
-        [Ok(Receipt { is_owner, outrun_by })] => {
+        [Ok(Receipt { is_owner, newer })] => {
             let of_whom = if *is_owner { "" } else { ", though not an owner by its ring" };
             let behind =
-                outrun_by.map_or_else(String::new, |newer| format!(", behind a record of {}", newer.0));
+                newer.map_or_else(String::new, |newer| format!(", behind a record of {}", newer.timestamp.0));
             format!("applied{of_whom}{behind}")
         }
         [Err(error)] => describe(&missing_error(error.clone())),

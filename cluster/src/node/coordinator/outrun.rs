@@ -38,6 +38,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use super::{Coordinator, group::Group, put::Outcome, trace::Trace};
 use crate::{
     error::RequestError,
+    message::Newer,
     node::Failure,
     quorum::{Verdict, WriteQuorum},
     time::Timestamp,
@@ -51,7 +52,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 pub(super) struct Outrun {
     /// The newest record that wins over it.
     pub(super) by: Timestamp,
-    /// So many replicas have one.
+    /// So many replicas had one before the write came.
     replicas: usize,
     /// Whether one cannot be taken for concurrent.
     is_ahead: bool,
@@ -115,9 +116,9 @@ impl Outrun {
     }
 
     /// A replica has a record that wins over the write.
-    pub(super) fn hear(&mut self, by: Timestamp, is_ahead: bool) {
-        self.by = self.by.max(by);
-        self.replicas += 1;
+    pub(super) fn hear(&mut self, newer: Newer, is_ahead: bool) {
+        self.by = self.by.max(newer.timestamp);
+        self.replicas += usize::from(newer.was_first);
         self.is_ahead |= is_ahead;
     }
 
@@ -157,25 +158,28 @@ impl Coordinator {
     /// What came of a write in the end: where nobody has seen it, it is sent once more.
     pub(super) async fn in_the_end(
         self: &Arc<Self>,
-        mut ended: Ended,
+        ended: Ended,
         trace: &Trace,
         permit: &Arc<OwnedSemaphorePermit>,
     ) -> Outcome {
-        loop {
-            let Unseen { above, mut group, error } = match ended {
-                Ended::Told(outcome) => return outcome,
-                Ended::Unseen(unseen) => *unseen,
-            };
-            helenus_storage::sometimes!("a write was stamped anew");
-            let Some(stamp) = self.clock.stamp_above(above) else {
-                helenus_storage::sometimes!("a write could not be stamped above what was there before it");
-                trace.note(|| error.to_string());
-                return Err(Failure { error, trace: trace.end(), stamped: Some(group.latest()) });
-            };
-            self.counters.restamped_writes.add(1);
-            trace.note(|| format!("all replicas had a record of {}: stamped anew with {}", above.0, stamp.0));
-            group.stamp(|| stamp);
-            ended = self.send_group(group, trace.clone(), Arc::clone(permit)).await.swap_remove(0);
+        let Unseen { above, mut group, error } = match ended {
+            Ended::Told(outcome) => return outcome,
+            Ended::Unseen(unseen) => *unseen,
+        };
+        let unsent = Failure { error, trace: Vec::new(), stamped: Some(group.latest()) };
+        let Some(stamp) = self.clock.stamp_above(above) else {
+            helenus_storage::sometimes!("a write could not be stamped above what was there before it");
+            trace.note(|| unsent.error.to_string());
+            return Err(Failure { trace: trace.end(), ..unsent });
+        };
+        helenus_storage::sometimes!("a write was stamped anew");
+        self.counters.restamped_writes.add(1);
+        trace.note(|| format!("all replicas had a record of {}: stamped anew with {}", above.0, stamp.0));
+        group.stamp(|| stamp);
+        match self.send_group(group, trace.clone(), Arc::clone(permit)).await.pop() {
+            Some(Ended::Told(outcome)) => outcome,
+            // What has its second stamp is told.
+            _ => Err(unsent),
         }
     }
 }
@@ -216,7 +220,7 @@ mod tests {
         let quorum =
             WriteQuorum::new(block_for.expect("a level of writes"), replicas).expect("all are alive");
         let mut state = Outrun::new(&quorum);
-        (0..outrun).for_each(|_| state.hear(Timestamp(1), is_ahead));
+        (0..outrun).for_each(|_| state.hear(Newer { timestamp: Timestamp(1), was_first: true }, is_ahead));
         (outrun..outrun + applied).for_each(|number| state.others.on_ack(host(number)));
         let acknowledged = outrun + applied;
         let as_overwritten = state.standing(acknowledged, LIVE - acknowledged, is_awaited, false);

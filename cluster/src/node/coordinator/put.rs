@@ -47,7 +47,7 @@ use crate::{
         known_cluster::Picture,
     },
     node_id::HostId,
-    quorum::{Operation, WriteQuorum},
+    quorum::{self, BlockFor, Operation, WriteQuorum},
     time::Timestamp,
 };
 
@@ -211,6 +211,7 @@ impl Coordinator {
         let pending = target.placement.pending.iter();
         let block_for = block_for.with_pending(pending.map(|host_id| datacenter_of(picture, *host_id)));
         let replicas = self.replicas(picture, target.placement.all());
+        let stamped = stamped.filter(|_| is_of_more_than_half(&block_for, &replicas));
         let quorum = WriteQuorum::new(block_for, replicas.iter().copied())?;
         let those = |are_alive: bool| -> BTreeSet<HostId> {
             replicas.iter().filter(|one| one.is_alive == are_alive).map(|one| one.host_id).collect()
@@ -256,7 +257,7 @@ impl Coordinator {
         }
     }
 
-    /// Sends a group, in a task that goes on if the caller does not.
+    /// Sends a group, in a task that goes on if the caller does not; but then it is not made once more.
     async fn write_group(
         self: &Arc<Self>,
         mut group: Group,
@@ -309,15 +310,23 @@ impl Coordinator {
     }
 }
 
-/// Of the writes of one key that this node has stamped, the last one overwrites the others.
+/// Of the writes of one key, the last one overwrites the others.
 fn note_overwritten(planned: &mut [Group]) {
     let mut last = HashSet::new();
-    let is_last: Vec<bool> = planned.iter().rev().map(|alone| last.insert(alone.stamped_keys())).collect();
+    let is_last: Vec<bool> = planned.iter().rev().map(|alone| last.insert(alone.first_key())).collect();
     for (alone, is_last) in planned.iter_mut().rev().zip(is_last) {
         if !is_last {
             alone.are_overwritten();
         }
     }
+}
+
+/// Whether two writes that require this always meet in a replica. Only of such an order is promised.
+fn is_of_more_than_half(block_for: &BlockFor, replicas: &[quorum::Replica<'_>]) -> bool {
+    block_for.parts().iter().all(|part| {
+        let counted = replicas.iter().filter(|replica| part.counts(replica.datacenter)).count();
+        2 * part.required as usize > counted
+    })
 }
 
 /// What a log calls the tables of some writes.

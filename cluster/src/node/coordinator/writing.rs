@@ -40,8 +40,9 @@ use crate::{
 
 impl Coordinator {
     /// Sends a group to all its live replicas, replies as soon as the outcome of each write is known, and goes on until
-    /// the last replica has answered or the deadline has passed. `over` is dropped with the reply.
-    pub(super) async fn carry_out(self: Arc<Self>, round: Round, over: Option<oneshot::Sender<()>>) {
+    /// the last replica has answered or the deadline has passed. `over` is dropped with the reply, or before it where only
+    /// writes that were outrun are left.
+    pub(super) async fn carry_out(self: Arc<Self>, round: Round, mut over: Option<oneshot::Sender<()>>) {
         let Round { mut group, trace, mut callers } = round;
         if let Err(unsaved) = self.save_before_sending(&mut group).await {
             helenus_storage::sometimes!("what a write must save first was not saved");
@@ -59,6 +60,9 @@ impl Coordinator {
                     // The next one wins over that, whatever comes of these.
                     group.outrun_by().into_iter().for_each(|newer| self.clock.observe(newer));
                     callers.tell_early(&group, &trace);
+                    if !group.is_below_level() {
+                        over.take();
+                    }
                 }
                 Next::Late => {
                     helenus_storage::sometimes!(

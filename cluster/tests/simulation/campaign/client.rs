@@ -99,10 +99,12 @@ impl Clients {
         let invoked = self.moment();
         let replies = self.cluster.write_batch(coordinator, requests, patience).await;
         let returned = self.moment();
+        let mut of_key = BTreeMap::new();
         for (Wish { key, action, level, .. }, reply) in wishes.into_iter().zip(replies) {
             let heard = Heard::of_write(reply);
             if let (Some(stamp), false) = (heard.timestamp, is_stamped_by_client(&action)) {
-                self.check_stamp(coordinator, floor, stamp);
+                let before = of_key.insert(key.clone(), stamp);
+                self.check_stamp(coordinator, floor.max(before), stamp);
             }
             self.note(
                 Done { client, phase, key, action, level, coordinator, invoked, returned },
