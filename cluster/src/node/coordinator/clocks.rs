@@ -1,17 +1,18 @@
 //! What the clocks of its replicas show, asked before a write is stamped.
 //!
-//! A write has to be newer than whatever was acknowledged before it began, through whichever coordinator. While all clocks
-//! are in step a stamp is that by itself, of what more than half of the replicas have acknowledged: that takes a message
-//! there and back and a sync of the log. A node whose clock is behind that of another, or that follows a timestamp from ahead of its clock, asks
-//! first: the hybrid clock of a replica is not behind anything that the replica has acknowledged, unless it is too far behind
-//! to follow that, and then it is not believed; and as many as are asked
-//! have one in common with those of every write of an overlapping level. So what is stamped above their answers is newer
-//! than all of these (the first of the two phases of a write in Lynch and Shvartsman, "Robust emulation of shared memory
-//! using dynamic quorum-acknowledged broadcasts", FTCS 1997, §3; theirs asks for the newest tag of the key, here the clock
-//! is at least that). What outruns such a write is concurrent.
+//! A write has to be newer than whatever more than half of the replicas acknowledged before it began, through whichever
+//! coordinator. While all clocks are in step a stamp is that by itself: such an acknowledgement takes a message there and
+//! back and a sync of the log. A node whose clock is behind that of another, or that follows a timestamp from ahead of its
+//! clock, asks first. The hybrid clock of a replica is not behind anything that the replica has acknowledged, unless it is
+//! too far behind to follow that, and then it is not believed; and as many as are asked have one in common with those that
+//! acknowledged the other write. So what is stamped above their answers is newer than that: the first of the two phases of a
+//! write in Lynch and Shvartsman, "Robust emulation of shared memory using dynamic quorum-acknowledged broadcasts" (FTCS
+//! 1997); theirs asks for the newest tag of the key, and the clock is at least that. What outruns such a write is
+//! concurrent.
 //!
-//! It costs a message there and back, which is why it is not done always. Where the clocks were taken to be in step and are
-//! not, since one was just set or a client has chosen a timestamp, replicas say what the write has met ([`super::outrun`]).
+//! It costs a message there and back, so it is not done always: of nodes whose clocks are a millisecond apart, all but the
+//! fastest do it. Where clocks were taken to be in step and are not, since one was just set, its node not yet measured or a
+//! client has chosen a timestamp, replicas say what the write has met ([`super::outrun`]).
 
 use std::sync::Arc;
 

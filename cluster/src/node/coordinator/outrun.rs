@@ -13,23 +13,24 @@
 //!     └─ some were, by a record from further ahead ─────────────────────────────────> has failed: nobody knows
 //! ```
 //!
-//! Why a new stamp is right where all were outrun: a replica that is outrun never shows the write, and what a read finds
-//! or repairs was shown by some replica first. So nobody has seen the write of the first stamp, and nobody will: all that
-//! a read at an overlapping level can ask have something newer. Had one replica shown it, a client might have read it
-//! and deleted it, and the same write of a second stamp would undo that. What is left is the hint for a replica that was
-//! dead when the write began: it is read at level one there until that of the second stamp comes, and by more if it is
-//! delivered while the write is still under way.
+//! Why a new stamp is right where all were outrun: a replica that had something newer when the write came never shows it,
+//! and what a read finds or repairs was shown by some replica first. So nobody has seen the write of the first stamp, and
+//! nobody will: all that a read at an overlapping level can ask have something newer. Had one replica shown it, a client
+//! might have read it and deleted it, and the same write of a second stamp would undo that. So only what was in the memtable
+//! counts: of what is newer elsewhere, or met a write that may have come twice, a replica does not know which was first. What
+//! is left is the hint for a replica that was dead when the write began: it is read at level one there until that of the
+//! second stamp comes, and at others if it is delivered while the write is still under way.
 //!
-//! A write that a later one of the same batch overwrites is not stamped anew, since that one would lose to it then.
-//!
-//! Once is enough: whatever was acknowledged before the write began, the replicas had when they were outrun, and the
-//! second stamp is above all of that. What outruns that one is concurrent.
+//! Once is enough: whatever was acknowledged before the write began, the replicas had when they were outrun, and the second
+//! stamp is above all of that. What outruns that one is concurrent. A write that a later one of its batch overwrites is not
+//! stamped anew, since that one would lose to it then.
 //!
 //! A record that is newer by less than the time since the write was stamped may be a concurrent one: where many write one
-//! key, that is what becomes of many writes, so it must not fail them. It may not be, where the clocks are apart by more
-//! than the other write took; but then the clocks of the replicas were asked first ([`super::clocks`]), and what outruns
-//! such a write, or one of a second stamp, is concurrent for sure. Where too few have told them, nothing is taken for
-//! concurrent.
+//! key, that is what becomes of many writes, so it must not fail them. Where clocks are known to be apart by more than the
+//! other write took, those of the replicas were asked first ([`super::clocks`]), and what outruns such a write, or one of a
+//! second stamp, is concurrent for sure; if too few have told them, nothing is taken for concurrent. What is left is a
+//! timestamp that a client has chosen, or a clock that nobody has measured yet, from ahead by less than the write takes: if
+//! a replica has missed that record as well, the write is acknowledged and loses to it.
 
 use std::{sync::Arc, time::Duration};
 
