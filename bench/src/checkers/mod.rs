@@ -26,6 +26,7 @@
 
 pub mod availability;
 mod by_key;
+mod doubt;
 pub mod durability;
 pub mod expiry;
 pub mod inserts;

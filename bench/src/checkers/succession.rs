@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checker, Violation, by_key::by_key, lost_write::Newest, version::Version};
-use crate::history::{Action, History, Need, Operation};
+use super::{
+    Checker, Violation, by_key::by_key, doubt::is_stamped_by_client, lost_write::Newest, version::Version,
+};
+use crate::history::{History, Need, Operation};
 
 /// Checks the promise; one violation for each write that is older than one before it.
 pub fn check(history: &History) -> Vec<Violation> {
@@ -45,15 +47,6 @@ pub fn check(history: &History) -> Vec<Violation> {
         }
     }
     violations
-}
-
-fn is_stamped_by_client(write: &Operation) -> bool {
-    match write.action {
-        Action::Write { client_timestamp, .. } | Action::Delete { client_timestamp } => {
-            client_timestamp.is_some()
-        }
-        Action::Read => false,
-    }
 }
 
 /// Whether a later write of the same batch is newer.
