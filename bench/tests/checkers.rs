@@ -508,6 +508,10 @@ mod after_the_heal_everything_works {
                         was written, but not at all replicas";
         story.write(10, 30, 2).unknown().detail(in_doubt).phase(Phase::Healed);
         no_objection(story);
+        let mut story = Story::new();
+        story.write(10, 30, 1).unknown().detail(in_doubt).phase(Phase::Healed).client(7);
+        story.write(10, 30, 2).ok(5_000).phase(Phase::Healed).client(7);
+        no_objection(story);
         for (stamp, key, detail) in
             [(None, "k", in_doubt), (Some(5_000), "other", in_doubt), (Some(5_000), "k", "timeout")]
         {

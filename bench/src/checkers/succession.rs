@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Checker, Violation, by_key::by_key, doubt::is_stamped_by_client, lost_write::Newest, version::Version,
+    Checker, Violation,
+    by_key::by_key,
+    doubt::{is_later_of_its_batch, is_stamped_by_client},
+    lost_write::Newest,
+    version::Version,
 };
 use crate::history::{History, Need, Operation};
 
@@ -51,9 +55,8 @@ pub fn check(history: &History) -> Vec<Violation> {
 
 /// Whether a later write of the same batch is newer.
 fn is_overwritten_at_once(write: &Operation, version: Version, writes: &[(&Operation, Version)]) -> bool {
-    let is_together = |other: &Operation| {
-        (other.client, other.invoked, other.returned) == (write.client, write.invoked, write.returned)
-            && other.id > write.id
+    let overwrites = |later: &Operation, newer: &Version| {
+        is_later_of_its_batch(later, write) && version.must_lose_to(newer)
     };
-    writes.iter().any(|(other, newer)| is_together(other) && version.must_lose_to(newer))
+    writes.iter().any(|(later, newer)| overwrites(later, newer))
 }
