@@ -276,3 +276,33 @@ pub(crate) fn earlier(timestamp: Timestamp, by: Duration) -> Timestamp {
 fn whole_millis(micros: u64) -> Duration {
     Duration::from_millis(micros / 1000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that stands.
+    #[derive(Debug)]
+    struct Standing;
+
+    impl WallClock for Standing {
+        fn now(&self) -> Timestamp {
+            Timestamp(1_000_000_000)
+        }
+    }
+
+    #[test]
+    fn a_clock_is_believed_that_this_node_follows_and_that_follows_what_is_accepted_here() {
+        let drift = Duration::from_secs(60);
+        let clock = NodeClock::new(Arc::new(Standing), drift, Timestamp(0), SavedClock::default());
+        let now = Standing.now();
+        assert!(clock.is_credible(now));
+        assert!(clock.is_credible(earlier(now, drift)));
+        assert!(!clock.is_credible(earlier(now, drift + Duration::from_micros(1))), "it follows nobody here");
+        assert!(!clock.is_credible(later(now, drift)), "nobody has told it");
+        clock.observe(later(now, drift));
+        assert!(clock.is_credible(later(now, drift)));
+        clock.observe(later(now, drift + Duration::from_micros(1)));
+        assert!(!clock.is_credible(later(now, drift + Duration::from_micros(1))), "it is not followed");
+    }
+}

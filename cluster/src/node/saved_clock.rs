@@ -27,8 +27,8 @@ const AHEAD: Duration = Duration::from_secs(2);
 /// How far ahead of a stamp, if that is itself ahead of the wall clock.
 const AHEAD_OF_STAMP: Duration = Duration::from_millis(10);
 
-/// The bound of one node.
-#[derive(Debug)]
+/// The bound of one node. The default is that of a node that has saved none.
+#[derive(Debug, Default)]
 pub(crate) struct SavedClock {
     bound: AtomicU64,
     /// Held by whoever saves the next bound.
@@ -40,7 +40,7 @@ impl SavedClock {
     pub(crate) fn load(engine: &Engine) -> Result<Self, StartError> {
         let saved = own_trees::read(engine, own_trees::IDENTITY, KEY)?;
         let bound = saved.map(|record| own_trees::decode::<u64>("clock", &record)).transpose()?.flatten();
-        Ok(Self { bound: AtomicU64::new(bound.unwrap_or_default()), saving: tokio::sync::Mutex::default() })
+        Ok(Self { bound: AtomicU64::new(bound.unwrap_or_default()), ..Self::default() })
     }
 
     /// Waits until the wall clock has passed the bound, if it does soon.

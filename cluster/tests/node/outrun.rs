@@ -69,7 +69,10 @@ async fn cluster_and_keys(count: usize) -> (Cluster, Vec<String>) {
 }
 
 async fn write_new(cluster: &Cluster, key: &str, level: Consistency) -> Result<Timestamp, RequestError> {
-    Ok(cluster.put("n4", key, "new", level).await?.timestamp)
+    let WriteOutcome { timestamp, observed, .. } = cluster.put("n4", key, "new", level).await?;
+    let told = observed.map(|observed| observed.version.timestamp);
+    assert_eq!(told, Some(timestamp), "a session is told of the stamp that it has in the end");
+    Ok(timestamp)
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,7 +306,13 @@ async fn a_node_whose_clock_is_behind_wins_over_what_only_another_replica_has_to
             let key = format!("key {number}");
             cluster.put("n2", &key, "old", Quorum).await.expect("it reaches n3");
 
-            cluster.put("n1", &key, "new", Quorum).await.expect("it reaches n3");
+            let written = cluster.put("n1", &key, "new", Quorum).await.expect("it reaches n3");
+            let told = written.observed.map(|observed| observed.version.timestamp);
+            assert_eq!(
+                told,
+                Some(written.timestamp),
+                "a session is told of the stamp that it has in the end"
+            );
 
             assert_eq!(
                 cluster.get("n2", &key, Quorum).await,
