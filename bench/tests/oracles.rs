@@ -176,6 +176,8 @@ enum Bug {
     TombstoneLosesItsTie,
     /// Timestamps are made anew on one replica.
     StampsAgain,
+    /// Its own timestamps are those of a clock that goes astray.
+    StampsByItsClock,
 }
 
 #[test]
@@ -195,6 +197,7 @@ fn a_store_that_is_wrong_is_caught_and_by_the_right_checker() {
         (Bug::RefusesAfterSending, Checker::Invention),
         (Bug::TombstoneLosesItsTie, Checker::LostWrite),
         (Bug::StampsAgain, Checker::Invention),
+        (Bug::StampsByItsClock, Checker::Succession),
     ] {
         let caught = (0..200)
             .filter(|&seed| {
@@ -232,12 +235,23 @@ fn run_store(seed: u64, bug: Bug) -> History {
             now += 1;
             continue;
         }
-        // Few timestamps, so that ties are common; the first of a tie is that of its clock.
-        let timestamp = 1 + now / 20;
+        // Few timestamps, so that ties are common: of clients, and of the store where no client has been ahead.
+        let is_own = random.random_bool(0.5);
+        let clock = 1 + now / 20;
+        let newest = replicas.iter().map(|&((timestamp, ..), _)| timestamp).max().unwrap_or(0);
+        let timestamp = match bug {
+            _ if is_own => clock,
+            Bug::StampsByItsClock => clock.saturating_sub(random.random_range(0..3)).max(1),
+            _ => clock.max(newest + 1),
+        };
+        let stamp = is_own.then_some(timestamp);
         let delete = random.random_bool(0.2);
         let tombstone_rank = u64::from(delete && bug != Bug::TombstoneLosesItsTie);
         let version = (timestamp, tombstone_rank, if delete { 0 } else { value });
-        let told = if delete { story.delete(now, end) } else { story.write(now, end, value) };
+        let told = match delete {
+            true => story.delete_stamped(now, end, stamp),
+            false => story.write_stamped(now, end, value, stamp),
+        };
         let (reached, told) = match random.random_range(0..10) {
             0 => {
                 let reached = if bug == Bug::RefusesAfterSending { 1 } else { 0 };

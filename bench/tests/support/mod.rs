@@ -57,7 +57,11 @@ impl Story {
     }
 
     pub fn delete(&mut self, from_ms: u64, to_ms: u64) -> Told<'_> {
-        self.tell(from_ms, to_ms, Action::Delete { client_timestamp: None })
+        self.delete_stamped(from_ms, to_ms, None)
+    }
+
+    pub fn delete_stamped(&mut self, from_ms: u64, to_ms: u64, stamp: Option<u64>) -> Told<'_> {
+        self.tell(from_ms, to_ms, Action::Delete { client_timestamp: stamp.map(Timestamp) })
     }
 
     pub fn read(&mut self, from_ms: u64, to_ms: u64) -> Told<'_> {
