@@ -22,7 +22,7 @@
 //!   clocks are in step by its stamp, else because replicas are asked for their clocks first; and where the other one came
 //!   from further ahead than any clock, the replicas say so, and it is stamped once more, or has failed where nobody can
 //!   know whether it was seen (`clocks` and `outrun` among the coordinator's modules; the latter tells the exception: a
-//!   record from ahead by less than the write takes, which a replica has missed);
+//!   record from ahead by less than the write takes, which a replica has missed or does not tell of in time);
 //! * else as soon as that node has heard, in whatever message, from one that has seen the record: after a read of it at any
 //!   level that returned it, else with an exchange, an interval later at the latest.
 //!

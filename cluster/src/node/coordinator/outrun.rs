@@ -30,7 +30,7 @@
 //! other write took, those of the replicas were asked first ([`super::clocks`]), and what outruns such a write, or one of a
 //! second stamp, is concurrent for sure; if too few have told them, nothing is taken for concurrent. What is left is a
 //! timestamp that a client has chosen, or a clock that nobody has measured yet, from ahead by less than the write takes: if
-//! a replica has missed that record as well, the write is acknowledged and loses to it.
+//! a replica has missed that record as well, or is silent, the write is acknowledged and loses to it.
 
 use std::{sync::Arc, time::Duration};
 
