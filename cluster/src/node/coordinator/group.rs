@@ -226,7 +226,12 @@ impl Write {
 
     /// Until when the last replicas are awaited, if that is before the deadline.
     fn patience(&self) -> Option<Instant> {
-        self.outrun.as_ref().filter(|_| self.is_met() && self.is_pending())?.patience()
+        self.outrun_at(Standing::Open)?.patience()
+    }
+
+    /// What is known of those that outran it, if its replicas have satisfied it and it stands there.
+    fn outrun_at(&self, standing: Standing) -> Option<&Outrun> {
+        self.outrun.as_deref().filter(|_| self.is_met() && self.standing() == standing)
     }
 
     /// What to tell the client of one that was outrun.
@@ -238,15 +243,12 @@ impl Write {
     /// What to tell the client. Of a write that its replicas have not satisfied, `settled` may say more than its quorum
     /// does: that a hint has, or why nothing has.
     fn outcome(&self, timeout: Duration, settled: Option<Result<(), RequestError>>) -> Outcome {
-        let Self { level, timestamp, observed, ref quorum, ref outrun, .. } = *self;
-        if let Some(outrun) = outrun
-            && self.is_met()
-            && self.standing() == Standing::InDoubt
-        {
+        let Self { level, timestamp, observed, ref quorum, .. } = *self;
+        if let Some(outrun) = self.outrun_at(Standing::InDoubt) {
             helenus_storage::sometimes!("nobody knows whether a write is seen that was outrun");
             let error = self.outrun_error(
                 outrun.by,
-                "but not at all replicas: it may be seen or not; made once more it wins",
+                "but perhaps not at all replicas: it may be seen or not; made once more it wins",
             );
             return Err(Failure { error, trace: Vec::new(), stamped: Some(timestamp) });
         }
@@ -330,8 +332,8 @@ impl Group {
     /// Likewise, of one.
     pub(super) fn end(&self, number: usize, settled: Option<Result<(), RequestError>>) -> Ended {
         let write = &self.writes[number];
-        match &write.outrun {
-            Some(outrun) if write.is_met() && write.standing() == Standing::Unseen => {
+        match write.outrun_at(Standing::Unseen) {
+            Some(outrun) => {
                 let too_far = "at all replicas, and is too far ahead to be stamped above";
                 let error = write.outrun_error(outrun.by, too_far);
                 let recipients = self.recipients.clone();
@@ -340,7 +342,7 @@ impl Group {
                 let group = Self::new(recipients, self.deadline, &self.picture, 0, mutation, write);
                 Ended::Unseen(Box::new(Unseen { above: outrun.by, group, error }))
             }
-            _ => Ended::Told(write.outcome(self.recipients.timeout, settled)),
+            None => Ended::Told(write.outcome(self.recipients.timeout, settled)),
         }
     }
 

@@ -146,9 +146,7 @@ impl Outrun {
             Standing::TookEffect
         }
     }
-}
 
-impl Outrun {
     /// Until when the last replicas are awaited at most.
     pub(super) fn patience(&self) -> Option<Instant> {
         (!self.is_ahead).then_some(self.patience)
