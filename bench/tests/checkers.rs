@@ -285,19 +285,35 @@ mod nothing_is_invented {
     }
 
     #[test]
-    fn a_version_whose_timestamp_changes_is_caught() {
+    fn a_write_may_be_stamped_anew_once_unless_its_client_has_chosen_its_timestamp() {
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(100);
+        story.read(5, 8).sees(1, 90).level(Level::One);
+        story.read(20, 30).sees(1, 100);
+        no_objection(story);
         let mut story = Story::new();
         story.write(0, 10, 1).ok(100);
         story.read(20, 30).sees(1, 150);
         objection(story, Checker::Invention, &[0, 1]);
         let mut story = Story::new();
+        story.write(0, 10, 1).ok(100);
+        story.read(5, 6).sees(1, 90).level(Level::One);
+        story.read(5, 8).sees(1, 80).level(Level::One);
+        objection(story, Checker::Invention, &[0, 1, 2]);
+        let mut story = Story::new();
         story.write(0, 10, 1).unknown();
         story.read(20, 30).sees(1, 150);
         story.read(40, 50).sees(1, 160);
-        objection(story, Checker::Invention, &[0, 1, 2]);
+        no_objection(story);
+        let mut story = Story::new();
+        story.write(0, 10, 1).unknown();
+        story.read(20, 30).sees(1, 150);
+        story.read(40, 50).sees(1, 160);
+        story.read(60, 70).sees(1, 170);
+        objection(story, Checker::Invention, &[0, 1, 3]);
         let mut story = Story::new();
         story.write_stamped(0, 10, 1, Some(90)).unknown();
-        story.read(20, 30).sees(1, 100);
+        story.read(20, 30).sees(1, 80);
         objection(story, Checker::Invention, &[0, 1]);
     }
 
@@ -320,6 +336,15 @@ mod nothing_is_invented {
         story.read(0, 10).sees_tombstone(123);
         story.delete(20, 30).unknown();
         objection(story, Checker::Invention, &[0]);
+        let mut story = Story::new();
+        story.delete(0, 10).ok(100);
+        story.read(5, 8).sees_tombstone(90).level(Level::One);
+        no_objection(story);
+        let mut story = Story::new();
+        story.delete(0, 10).ok(100);
+        story.read(5, 6).sees_tombstone(90).level(Level::One);
+        story.read(5, 8).sees_tombstone(80).level(Level::One);
+        objection(story, Checker::Invention, &[2]);
     }
 
     #[test]
@@ -498,28 +523,6 @@ mod after_the_heal_everything_works {
         let mut story = Story::new();
         story.read(0, 2_500).sees_nothing().phase(Phase::Final);
         objection(story, Checker::Liveness, &[0]);
-    }
-
-    #[test]
-    fn a_write_that_a_clients_own_timestamp_leaves_in_doubt_may_be_unknown_and_no_other() {
-        let mut story = Story::new();
-        story.write_stamped(0, 20, 1, Some(5_000)).ok(5_000).phase(Phase::Healed);
-        let in_doubt = "a record of timestamp 5000, from ahead of this node's clock, was there before and wins over what \
-                        was written, but not at all replicas";
-        story.write(10, 30, 2).unknown().detail(in_doubt).phase(Phase::Healed);
-        no_objection(story);
-        let mut story = Story::new();
-        story.write(10, 30, 1).unknown().detail(in_doubt).phase(Phase::Healed).client(7);
-        story.write(10, 30, 2).ok(5_000).phase(Phase::Healed).client(7);
-        no_objection(story);
-        for (stamp, key, detail) in
-            [(None, "k", in_doubt), (Some(5_000), "other", in_doubt), (Some(5_000), "k", "timeout")]
-        {
-            let mut story = Story::new();
-            story.write_stamped(0, 20, 1, stamp).ok(5_000).phase(Phase::Healed).key(key);
-            story.write(10, 30, 2).unknown().detail(detail).phase(Phase::Healed);
-            objection(story, Checker::Liveness, &[1]);
-        }
     }
 
     #[test]

@@ -156,11 +156,11 @@ pub enum RequestError {
         /// What is lacking where, of a level that looks at datacenters.
         shortages: Vec<Shortage>,
     },
-    /// The level was met, but replicas had a record from ahead of this node's clock that wins over the write, and it could
-    /// not be stamped above that. It may be seen or not.
+    /// The level was met, but by replicas that had a record that wins over the write, from too far ahead of this node's clock
+    /// to stamp the write above it. It may be seen or not.
     #[error(
-        "a record of timestamp {}, from ahead of this node's clock, was there before and wins over what was written, \
-         {why}",
+        "a record of timestamp {} was there before and wins over what was written, too far ahead of this node's clock to \
+         be written over: it may be seen or not",
         newer.0
     )]
     Outrun {
@@ -172,8 +172,6 @@ pub enum RequestError {
         received: u32,
         /// When the record was stamped.
         newer: Timestamp,
-        /// What has prevented it.
-        why: &'static str,
     },
 }
 

@@ -19,10 +19,8 @@
 //! * a write through a node wins over everything that was written or read through the same node before, and over every
 //!   record of which that node is a replica and has acknowledged;
 //! * a write through another node wins at once if each of the two is acknowledged by more than half of the replicas: while
-//!   clocks are in step by its stamp, else because replicas are asked for their clocks first; and where the other one came
-//!   from further ahead than any clock, the replicas say so, and it is stamped once more, or has failed where nobody can
-//!   know whether it was seen (`clocks` and `outrun` among the coordinator's modules; the latter tells the exception: a
-//!   record from ahead by less than the write takes, which a replica has missed or does not tell of in time);
+//!   clocks are in step by its stamp; else the replicas say that they had something newer, and it is stamped once more
+//!   (`outrun` among the coordinator's modules);
 //! * else as soon as that node has heard, in whatever message, from one that has seen the record: after a read of it at any
 //!   level that returned it, else with an exchange, an interval later at the latest.
 //!

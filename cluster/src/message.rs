@@ -251,23 +251,14 @@ pub type Applied = Result<Receipt, ReplicaError>;
 pub struct Receipt {
     /// Whether the replica owns the key by its own ring.
     pub is_owner: bool,
-    /// A record of the key that wins over the write.
-    pub newer: Option<Newer>,
+    /// When the record was stamped, if there is one, that was there before and wins over the write.
+    #[serde(with = "microseconds")]
+    pub newer: Option<Timestamp>,
 }
 
 impl Receipt {
     /// Of an owner who knows nothing that wins over the write.
     pub const PLAIN: Self = Self { is_owner: true, newer: None };
-}
-
-/// What a replica holds that wins over a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Newer {
-    /// When it was stamped.
-    #[serde(with = "microseconds")]
-    pub timestamp: Timestamp,
-    /// Whether it was there before the write came, for the first time and for sure: then no read has found the write here.
-    pub was_first: bool,
 }
 
 /// What a replica does with writes besides applying them: so that they cross to another datacenter once.

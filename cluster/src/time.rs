@@ -23,18 +23,18 @@ impl WallClock for SystemClock {
     }
 }
 
-/// For serde: a timestamp as a number of microseconds.
+/// For serde: a timestamp, if there is one, as a number of microseconds.
 pub(crate) mod microseconds {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::Timestamp;
 
-    pub(crate) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        at.0.serialize(to)
+    pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        at.map(|at| at.0).serialize(to)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-        Ok(Timestamp(u64::deserialize(from)?))
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::deserialize(from)?.map(Timestamp))
     }
 }
 

@@ -30,9 +30,8 @@
 //! 0x81 Exchange                          postcard of the exchange
 //! 0x82 Written      results: of each an
 //!                   error, or owner bool
-//!                   and what is newer, if
-//!                   anything: µs, whether
-//!                   it was first
+//!                   and the µs of what is
+//!                   newer, if anything
 //! 0x83 Record                            record, as the storage engine encodes it; empty for none
 //! 0x84 Schema                            postcard of the facts
 //! 0x85 Gossip                            postcard of the reply
@@ -110,7 +109,7 @@ pub enum WireError {
 }
 
 /// Version of every verb of this build.
-const VERSION: u8 = 8;
+const VERSION: u8 = 9;
 
 const EXCHANGE: u8 = 0x01;
 const WRITE: u8 = 0x02;

@@ -110,25 +110,6 @@ fn wall_clocks_are_told_apart_from_hybrid_clocks_once_they_are_measured() {
 }
 
 #[test]
-fn the_clock_furthest_ahead_may_be_of_either_kind_and_of_one_who_is_dead() {
-    let measured = |offset_us| Measured { offset_us, round_trip_us: 10 };
-    let mut watch = ClockWatch::default();
-    assert_eq!(watch.most_ahead(60), 0);
-    watch.note(host(2), -5);
-    watch.measure(host(2), measured(-100));
-    assert_eq!(watch.most_ahead(60), 0, "this node's own is");
-    watch.measure(host(3), measured(25));
-    assert_eq!(watch.most_ahead(60), 20, "a wall clock, as far as that is certain");
-    watch.note(host(3), 40);
-    assert_eq!(watch.most_ahead(60), 40, "a hybrid clock");
-    assert_eq!(watch.most_ahead(30), 20, "which nobody follows");
-    watch.forget(host(3));
-    assert_eq!(watch.most_ahead(60), 20, "others may hear it");
-    watch.note(host(3), 1);
-    assert_eq!(watch.most_ahead(60), 1);
-}
-
-#[test]
 fn a_measurement_during_which_a_clock_was_set_is_not_certain_of_it() {
     for (name, at) in [
         ("the own one back", [5000, 5001, 5002, 1403]),

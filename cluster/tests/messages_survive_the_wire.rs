@@ -13,7 +13,7 @@ use helenus_cluster::{
         digest::{Ack, Delta, Digest, Fact, Span, Syn, Tag},
     },
     message::{
-        Applied, ClientRequest, Get, Got, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Newer, Receipt, Relay,
+        Applied, ClientRequest, Get, Got, Header, MAX_STEP_BYTES, MAX_STEPS, Message, Receipt, Relay,
         ReplicaError, Request, Response, Step, TrafficClass,
     },
     node_id::{ClusterId, Generation, HostId},
@@ -202,7 +202,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in requests {
         let encoded = encode_request(&request(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("0508{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("0509{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_request(encoded), Ok(request(body)));
     }
@@ -214,7 +214,7 @@ fn gossip_is_these_bytes() {
     ];
     for (body, payload) in answers {
         let encoded = encode_response(&response(body.clone()));
-        assert_eq!(hex(&encoded.head), format!("8508{HEADER}"), "{body:?}");
+        assert_eq!(hex(&encoded.head), format!("8509{HEADER}"), "{body:?}");
         assert_eq!(hex(&encoded.payload), payload.replace(' ', ""), "{body:?}");
         assert_eq!(decode_response(encoded), Ok(response(body)));
     }
@@ -277,36 +277,36 @@ fn requests_are_these_bytes() {
     let hints = Request::Hints { hints: vec![mutation_of(1024), mutation_of(1025)] };
     let of_two_tables = &*format!("00040000{mutation}01040000{mutation}");
     let golden = [
-        (Request::Exchange(exchange()), "0108", "", EXCHANGE),
-        (Request::Shadow, "0a08", "", ""),
-        (Request::Schema { facts: vec![table()] }, "0408", "", TABLE),
-        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0208", "00", ""),
-        (write(Relay::None), "0208", "00", of_two_tables),
-        (write(forward), "0208", &*forwarded, of_two_tables),
-        (write(acknowledge), "0208", &*acknowledged, of_two_tables),
+        (Request::Exchange(exchange()), "0109", "", EXCHANGE),
+        (Request::Shadow, "0a09", "", ""),
+        (Request::Schema { facts: vec![table()] }, "0409", "", TABLE),
+        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0209", "00", ""),
+        (write(Relay::None), "0209", "00", of_two_tables),
+        (write(forward), "0209", &*forwarded, of_two_tables),
+        (write(acknowledge), "0209", &*acknowledged, of_two_tables),
         (
             Request::Acknowledge {
                 ticket: 300,
                 results: vec![Ok(Receipt::PLAIN), Err(ReplicaError::Expired)],
             },
-            "0808",
+            "0809",
             "ac02020001000101",
             "",
         ),
-        (read(Wants::Record), "0308", "8008ac020700", "6b6579"),
-        (read(Wants::Digest), "0308", "8008ac020701", "6b6579"),
-        (Request::Multiget { gets: Vec::new() }, "0b08", "00", ""),
+        (read(Wants::Record), "0309", "8008ac020700", "6b6579"),
+        (read(Wants::Digest), "0309", "8008ac020701", "6b6579"),
+        (Request::Multiget { gets: Vec::new() }, "0b09", "00", ""),
         (
             Request::Multiget { gets: vec![get("key", Wants::Record), get("", Wants::Digest)] },
-            "0b08",
+            "0b09",
             "028008ac020700038008ac02070100",
             "6b6579",
         ),
-        (repair, "0708", "8008", &mutation.repeat(2)),
-        (scan("key", None), "0908", "8008ac0264c801030300", "6b6579"),
-        (scan("key", Some("kez")), "0908", "8008ac0264c801030301", "6b65796b657a"),
-        (Request::Hints { hints: Vec::new() }, "0608", "", ""),
-        (hints, "0608", "", of_two_tables),
+        (repair, "0709", "8008", &mutation.repeat(2)),
+        (scan("key", None), "0909", "8008ac0264c801030300", "6b6579"),
+        (scan("key", Some("kez")), "0909", "8008ac0264c801030301", "6b65796b657a"),
+        (Request::Hints { hints: Vec::new() }, "0609", "", ""),
+        (hints, "0609", "", of_two_tables),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_request(&request(body.clone()));
@@ -323,59 +323,56 @@ fn answers_are_these_bytes() {
     let grant = Grant { bytes: 16 << 10, pause: Duration::new(1, 1_000_000_000 - 1) };
     let text = |text: &str| text.to_owned();
     let golden = [
-        (Response::Exchange(exchange()), "8108", "", EXCHANGE),
-        (Response::Shadow { cluster_id: None }, "8a08", "00", ""),
+        (Response::Exchange(exchange()), "8109", "", EXCHANGE),
+        (Response::Shadow { cluster_id: None }, "8a09", "00", ""),
         (
             Response::Shadow { cluster_id: Some(ClusterId(Uuid::from_u128(1))) },
-            "8a08",
+            "8a09",
             "011000000000000000000000000000000001",
             "",
         ),
-        (Response::Schema { facts: vec![table()] }, "8408", "", TABLE),
-        (Response::Written { results: vec![] }, "8208", "00", ""),
-        (written(), "8208", "01000100", ""),
+        (Response::Schema { facts: vec![table()] }, "8409", "", TABLE),
+        (Response::Written { results: vec![] }, "8209", "00", ""),
+        (written(), "8209", "01000100", ""),
         (
             Response::Written {
                 results: vec![
-                    Ok(Receipt {
-                        is_owner: false,
-                        newer: Some(Newer { timestamp: Timestamp(300), was_first: true }),
-                    }),
+                    Ok(Receipt { is_owner: false, newer: Some(Timestamp(300)) }),
                     Err(ReplicaError::ClockSkew),
                     Ok(Receipt::PLAIN),
                 ],
             },
-            "8208",
-            "03000001ac02010104000100",
+            "8209",
+            "03000001ac020104000100",
             "",
         ),
-        (Response::Record(None), "8308", "", ""),
-        (Response::Record(Some(tombstone)), "8308", "", "12010200000000000000"),
-        (Response::Record(Some(expiring)), "8308", "", "1101020000000000000076"),
-        (Response::Digest(quorum::Digest(300)), "8708", "ac02", ""),
-        (Response::Hinted { applied: 300, grant }, "8608", "ac0280800101ff93ebdc03", ""),
-        (Response::Noted, "8808", "", ""),
-        (Response::Multiget { answers: Vec::new() }, "8b08", "00", ""),
-        (got(), "8b08", "050000070000000001ac02010b00000a", "100976616c756512010200000000000000"),
-        (page(Vec::new(), true), "8908", "01", ""),
+        (Response::Record(None), "8309", "", ""),
+        (Response::Record(Some(tombstone)), "8309", "", "12010200000000000000"),
+        (Response::Record(Some(expiring)), "8309", "", "1101020000000000000076"),
+        (Response::Digest(quorum::Digest(300)), "8709", "ac02", ""),
+        (Response::Hinted { applied: 300, grant }, "8609", "ac0280800101ff93ebdc03", ""),
+        (Response::Noted, "8809", "", ""),
+        (Response::Multiget { answers: Vec::new() }, "8b09", "00", ""),
+        (got(), "8b09", "050000070000000001ac02010b00000a", "100976616c756512010200000000000000"),
+        (page(Vec::new(), true), "8909", "01", ""),
         (
             page(vec![("key".into(), Record::plain(Timestamp(9), "value"))], false),
-            "8908",
+            "8909",
             "00",
             RECORD_OF_PAGE,
         ),
-        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff08", "000171", ""),
-        (Response::Failed(ReplicaError::Expired), "ff08", "01", ""),
-        (Response::Failed(ReplicaError::WrongTarget), "ff08", "02", ""),
-        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff08", "0307", ""),
-        (Response::Failed(ReplicaError::ClockSkew), "ff08", "04", ""),
-        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff08", "05016e", ""),
-        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff08", "060908", ""),
-        (Response::Failed(ReplicaError::Storage(text("s"))), "ff08", "070173", ""),
-        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff08", "080166", ""),
-        (Response::Failed(ReplicaError::Removed), "ff08", "09", ""),
-        (Response::Failed(ReplicaError::OtherCluster), "ff08", "0a", ""),
-        (Response::Failed(ReplicaError::TooLargeTogether), "ff08", "0b", ""),
+        (Response::Failed(ReplicaError::Overloaded(text("q"))), "ff09", "000171", ""),
+        (Response::Failed(ReplicaError::Expired), "ff09", "01", ""),
+        (Response::Failed(ReplicaError::WrongTarget), "ff09", "02", ""),
+        (Response::Failed(ReplicaError::NoSuchTable(7)), "ff09", "0307", ""),
+        (Response::Failed(ReplicaError::ClockSkew), "ff09", "04", ""),
+        (Response::Failed(ReplicaError::NotServing(text("n"))), "ff09", "05016e", ""),
+        (Response::Failed(ReplicaError::Unsupported { verb: 9, version: 8 }), "ff09", "060908", ""),
+        (Response::Failed(ReplicaError::Storage(text("s"))), "ff09", "070173", ""),
+        (Response::Failed(ReplicaError::StorageFull(text("f"))), "ff09", "080166", ""),
+        (Response::Failed(ReplicaError::Removed), "ff09", "09", ""),
+        (Response::Failed(ReplicaError::OtherCluster), "ff09", "0a", ""),
+        (Response::Failed(ReplicaError::TooLargeTogether), "ff09", "0b", ""),
     ];
     for (body, verb, fields, payload) in golden {
         let encoded = encode_response(&response(body.clone()));
@@ -396,14 +393,14 @@ fn read_with_head(change: impl FnOnce(&mut Vec<u8>)) -> Encoded {
 #[test]
 fn a_verb_or_version_of_a_later_build_can_be_answered_because_its_header_is_readable() {
     let unsupported = |verb, version| WireError::Unsupported { verb, version, header: Box::new(header()) };
-    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 8)));
-    assert_eq!(decode_request(read_with_head(|head| head[1] = 9)), Err(unsupported(3, 9)));
-    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 8)), "a request is no answer");
+    assert_eq!(decode_request(read_with_head(|head| head[0] = 0x42)), Err(unsupported(0x42, 9)));
+    assert_eq!(decode_request(read_with_head(|head| head[1] = 10)), Err(unsupported(3, 10)));
+    assert_eq!(decode_response(read_with_head(|_| {})), Err(unsupported(3, 9)), "a request is no answer");
     let with_unreadable_fields = read_with_head(|head| {
-        head[1] = 9;
+        head[1] = 10;
         head.extend([0xFF; 20]);
     });
-    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 9)));
+    assert_eq!(decode_request(with_unreadable_fields), Err(unsupported(3, 10)));
 }
 
 #[test]
@@ -431,7 +428,7 @@ fn a_record_kind_of_a_later_build_is_unsupported_not_damage() {
     let mut payload = encoded.payload.to_vec();
     payload[0] = 77;
     let encoded = Encoded { payload: payload.into(), ..encoded };
-    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 8, .. })));
+    assert!(matches!(decode_response(encoded), Err(WireError::Unsupported { verb: 0x83, version: 9, .. })));
 }
 
 #[test]
@@ -494,9 +491,9 @@ fn steps_of(steps: Vec<Step>) -> Vec<Step> {
 fn steps_take_room_only_in_the_answers_that_tell_any() {
     let answer = |steps| Message { header: Header { steps, ..header() }, body: written() };
 
-    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8208{HEADER}01000100"));
+    assert_eq!(hex(&encode_response(&answer(vec![])).head), format!("8209{HEADER}01000100"));
     let told = encode_response(&answer(vec![step(300, "x")]));
-    assert_eq!(hex(&told.head), format!("8208{}{}01ac02017801000100", "3200", &HEADER[4..]));
+    assert_eq!(hex(&told.head), format!("8209{}{}01ac02017801000100", "3200", &HEADER[4..]));
 }
 
 #[test]
@@ -524,7 +521,7 @@ fn steps_that_a_peer_tells_beyond_their_bounds_are_cut() {
             header.chunks(2).map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap());
         let header: Vec<u8> = header.chain(told.iter().copied()).collect();
         let length = u16::try_from(header.len()).unwrap().to_le_bytes();
-        let head = [&[0x82, 8][..], &length, &header, &[1, 0, 1, 0]].concat();
+        let head = [&[0x82, 9][..], &length, &header, &[1, 0, 1, 0]].concat();
         decode_response(Encoded { head: head.into(), payload: Bytes::new() })
     };
 
@@ -746,10 +743,8 @@ fn gets() -> impl Strategy<Value = Get> {
 
 fn results() -> impl Strategy<Value = Vec<Applied>> {
     let applied = prop_oneof![
-        (any::<bool>(), prop::option::of(any::<(u64, bool)>())).prop_map(|(is_owner, newer)| {
-            let of = |(at, was_first)| Newer { timestamp: Timestamp(at), was_first };
-            Ok(Receipt { is_owner, newer: newer.map(of) })
-        }),
+        (any::<bool>(), prop::option::of(any::<u64>()))
+            .prop_map(|(is_owner, newer)| Ok(Receipt { is_owner, newer: newer.map(Timestamp) })),
         Just(Err(ReplicaError::ClockSkew)),
         ".*".prop_map(|text| Err(ReplicaError::Storage(text))),
     ];

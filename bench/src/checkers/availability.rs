@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Checker, Violation, doubt::is_in_doubt};
+use super::{Checker, Violation};
 use crate::history::{FaultEvent, History, Operation, Outcome, Phase};
 
 /// What was judged, and what failed of it.
@@ -59,10 +59,7 @@ pub fn account(history: &History, transition: Duration) -> Accounting {
             .chain(coming)
             .collect();
         // A session may need a replica that its level does not.
-        if operation.session.is_none()
-            && !is_in_doubt(history, operation)
-            && has_enough_replicas(history, operation, &faults)
-        {
+        if operation.session.is_none() && has_enough_replicas(history, operation, &faults) {
             accounting.judged += 1;
             if operation.outcome != Outcome::Ok {
                 accounting.failed.push(operation.id);

@@ -1,7 +1,10 @@
 //! Nothing is invented: what is read was written, to that key, not later than it was read, and as it is read. What
 //! was answered as not applied is never read: 503 means not applied.
+//!
+//! A write whose timestamp its client has not chosen may be stamped anew, once: then a read may find it with its first
+//! timestamp too, and its answer tells the second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checker, Violation, by_key::by_key};
 use crate::history::{Action, History, Operation, Outcome, Seen, Timestamp, ValueId};
@@ -24,13 +27,14 @@ pub fn check(history: &History) -> Vec<Violation> {
     }
     for (key, operations) in by_key(history) {
         let mut found = Found { key, violations: BTreeMap::new() };
-        let deletions = Deletions::of(&operations);
-        let mut first_seen: BTreeMap<ValueId, (Timestamp, u64)> = BTreeMap::new();
+        let mut deletions = Deletions::of(&operations);
+        let mut seen: BTreeMap<ValueId, BTreeMap<Timestamp, u64>> = BTreeMap::new();
         for read in operations.iter().filter(|operation| operation.is_ok_read()) {
             match read.seen {
                 Some(Seen::Value { value, timestamp, ttl_left_s }) => {
-                    let first = *first_seen.entry(value).or_insert((timestamp, read.id));
-                    let sight = Sight { value, timestamp, expires: ttl_left_s.is_some(), first };
+                    let stamps = seen.entry(value).or_default();
+                    stamps.entry(timestamp).or_insert(read.id);
+                    let sight = Sight { value, timestamp, expires: ttl_left_s.is_some(), stamps };
                     found.value(read, &sight, writes.get(&value).copied());
                 }
                 Some(Seen::Tombstone { timestamp }) if !deletions.allow(timestamp, read) => {
@@ -49,12 +53,12 @@ pub fn check(history: &History) -> Vec<Violation> {
     violations
 }
 
-/// A value as a read saw it, and how it was seen first.
-struct Sight {
+/// A value as a read saw it, and all timestamps with which it was seen so far, each with its first read.
+struct Sight<'a> {
     value: ValueId,
     timestamp: Timestamp,
     expires: bool,
-    first: (Timestamp, u64),
+    stamps: &'a BTreeMap<Timestamp, u64>,
 }
 
 struct Found<'a> {
@@ -69,8 +73,8 @@ impl Found<'_> {
         self.violations.entry(about).or_insert(violation);
     }
 
-    fn value(&mut self, read: &Operation, sight: &Sight, write: Option<&Operation>) {
-        let &Sight { value, timestamp, expires, first } = sight;
+    fn value(&mut self, read: &Operation, sight: &Sight<'_>, write: Option<&Operation>) {
+        let &Sight { value, timestamp, expires, stamps } = sight;
         let seen_at = timestamp.0;
         let Some(write) = write else {
             let what = format!("{value} @{seen_at} was read and never written");
@@ -92,14 +96,22 @@ impl Found<'_> {
         }
         let Action::Write { ttl_s, client_timestamp, .. } = write.action else { return };
         let promised = if write.outcome == Outcome::Ok { write.timestamp } else { client_timestamp };
-        if promised.is_some_and(|promised| promised != timestamp) {
-            let promised = promised.map_or(0, |timestamp| timestamp.0);
-            let what = format!("{value} was written @{promised} and is read @{seen_at}");
+        let is_promised = |promised| match client_timestamp {
+            Some(_) => timestamp == promised,
+            None => timestamp <= promised,
+        };
+        if let Some(promised) = promised.filter(|promised| !is_promised(*promised)) {
+            let what = format!("{value} was written @{} and is read @{seen_at}", promised.0);
             return self.push((value.0, "timestamp"), both, what);
         }
-        if first.0 != timestamp {
-            let what = format!("{value} is one write and has two timestamps, @{} and @{seen_at}", first.0.0);
-            return self.push((value.0, "two timestamps"), vec![write.id, first.1, read.id], what);
+        let first = stamps.iter().find(|(stamp, _)| **stamp != timestamp && Some(**stamp) != promised);
+        let is_one_too_many = promised.is_some_and(|promised| promised != timestamp) || stamps.len() > 2;
+        if let Some((first, by)) = first.filter(|_| is_one_too_many) {
+            let what = format!(
+                "{value} is one write and is read @{} and @{seen_at}, and has more timestamps",
+                first.0
+            );
+            return self.push((value.0, "timestamps"), vec![write.id, *by, read.id], what);
         }
         if expires != ttl_s.is_some() {
             let what = match ttl_s {
@@ -112,14 +124,17 @@ impl Found<'_> {
 }
 
 /// What may have made the tombstones of a key: deletes, and values that expire.
+#[derive(Default)]
 struct Deletions<'a> {
     acknowledged: BTreeMap<Timestamp, Vec<&'a Operation>>,
     unknown: Vec<&'a Operation>,
+    /// Timestamps of tombstones that can only be the first ones of deletions that were stamped anew.
+    first_stamps: BTreeSet<Timestamp>,
 }
 
 impl<'a> Deletions<'a> {
     fn of(operations: &[&'a Operation]) -> Self {
-        let mut deletions = Self { acknowledged: BTreeMap::new(), unknown: Vec::new() };
+        let mut deletions = Self::default();
         for &operation in operations {
             let deletes =
                 matches!(operation.action, Action::Delete { .. } | Action::Write { ttl_s: Some(_), .. });
@@ -135,13 +150,21 @@ impl<'a> Deletions<'a> {
         deletions
     }
 
-    fn allow(&self, timestamp: Timestamp, read: &Operation) -> bool {
+    fn allow(&mut self, timestamp: Timestamp, read: &Operation) -> bool {
+        let is_before = |operation: &&&Operation| operation.invoked <= read.returned;
         let known = self.acknowledged.get(&timestamp).into_iter().flatten();
-        let unknown = self.unknown.iter().filter(|operation| match operation.action {
-            Action::Write { client_timestamp: Some(stamp), .. }
-            | Action::Delete { client_timestamp: Some(stamp) } => stamp == timestamp,
-            _ => true,
-        });
-        known.chain(unknown).any(|operation| operation.invoked <= read.returned)
+        let unknown = self
+            .unknown
+            .iter()
+            .filter(|operation| operation.client_timestamp().is_none_or(|stamp| stamp == timestamp));
+        if known.chain(unknown).any(|operation| is_before(&operation)) {
+            return true;
+        }
+        let later = self.acknowledged.range(timestamp..).flat_map(|(_, deletions)| deletions);
+        let may_have_two = |operation: &&&Operation| operation.client_timestamp().is_none();
+        let is_possible = later.filter(may_have_two).any(|operation| is_before(&operation));
+        self.first_stamps.insert(timestamp);
+        let most = self.acknowledged.values().flatten().filter(may_have_two).count();
+        is_possible && self.first_stamps.len() <= most
     }
 }

@@ -26,7 +26,6 @@
 
 pub mod availability;
 mod by_key;
-mod doubt;
 pub mod durability;
 pub mod expiry;
 pub mod inserts;

@@ -5,13 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Checker, Violation,
-    by_key::by_key,
-    doubt::{is_later_of_its_batch, is_stamped_by_client},
-    lost_write::Newest,
-    version::Version,
-};
+use super::{Checker, Violation, by_key::by_key, lost_write::Newest, version::Version};
 use crate::history::{History, Need, Operation};
 
 /// Checks the promise; one violation for each write that is older than one before it.
@@ -26,7 +20,7 @@ pub fn check(history: &History) -> Vec<Violation> {
             .collect();
         writes.sort_by_key(|(write, _)| write.returned);
         let mut newest_by_need: BTreeMap<Need, Newest<'_>> = BTreeMap::new();
-        for &(write, version) in writes.iter().filter(|(write, _)| !is_stamped_by_client(write)) {
+        for &(write, version) in writes.iter().filter(|(write, _)| write.client_timestamp().is_none()) {
             let newest = newest_by_need.entry(header.need(write)).or_insert_with_key(|need| {
                 Newest::of(writes.iter().filter(|(other, _)| header.overlap(&header.need(other), need)))
             });
@@ -55,8 +49,9 @@ pub fn check(history: &History) -> Vec<Violation> {
 
 /// Whether a later write of the same batch is newer.
 fn is_overwritten_at_once(write: &Operation, version: Version, writes: &[(&Operation, Version)]) -> bool {
+    let batch = |of: &Operation| (of.client, of.invoked, of.returned);
     let overwrites = |later: &Operation, newer: &Version| {
-        is_later_of_its_batch(later, write) && version.must_lose_to(newer)
+        batch(later) == batch(write) && later.id > write.id && version.must_lose_to(newer)
     };
     writes.iter().any(|(later, newer)| overwrites(later, newer))
 }

@@ -307,6 +307,14 @@ impl Operation {
         self.action != Action::Read
     }
 
+    /// The timestamp that its client has chosen.
+    pub fn client_timestamp(&self) -> Option<Timestamp> {
+        match self.action {
+            Action::Write { client_timestamp, .. } | Action::Delete { client_timestamp } => client_timestamp,
+            Action::Read => None,
+        }
+    }
+
     /// Whether it may have taken effect, now or later.
     pub fn may_have_happened(&self) -> bool {
         matches!(self.outcome, Outcome::Ok | Outcome::Unknown)

@@ -187,16 +187,6 @@ impl ClockWatch {
         median(live, self.of_dead.values().map(|(_, of_wall)| *of_wall), allowed_us)
     }
 
-    /// By how much the clock that is furthest ahead is so for certain: of the living a hybrid or wall clock, of the dead, whom
-    /// others may hear, a wall clock. What is ahead by more than `allowed_us` nobody follows, so it does not count; zero if
-    /// none does.
-    pub fn most_ahead(&self, allowed_us: u64) -> i64 {
-        let walls = self.measured.values().filter_map(Samples::best).map(|measured| measured.certain());
-        let of_dead = self.of_dead.values().map(|(_, of_wall)| *of_wall);
-        let ahead = self.offsets.values().copied().chain(walls).chain(of_dead);
-        ahead.filter(|ahead| ahead.unsigned_abs() <= allowed_us).fold(0, i64::max)
-    }
-
     fn of_wall(&self, peer: HostId, of_hybrid: i64) -> i64 {
         self.measured(peer).map_or(of_hybrid, |measured| measured.certain())
     }

@@ -24,10 +24,6 @@ use crate::{
     time::{Timestamp, WallClock},
 };
 
-/// Clocks are taken to be in step that are not known to be further apart: where every write is synced to a disk, more than
-/// half of the replicas acknowledge none as soon as that after it was stamped.
-pub(crate) const IN_STEP: Duration = Duration::from_micros(500);
-
 /// Shared by all parts of a node.
 #[derive(Debug)]
 pub(crate) struct NodeClock {
@@ -42,8 +38,6 @@ pub(crate) struct NodeClock {
     hybrid_offset_us: AtomicI64,
     /// And of the wall clocks, for every read.
     wall_offset_us: AtomicI64,
-    /// By how much it says that one is ahead.
-    most_ahead_us: AtomicI64,
 }
 
 impl NodeClock {
@@ -64,7 +58,6 @@ impl NodeClock {
             ages: Mutex::new((Timestamp(0), Instant::now())),
             hybrid_offset_us: AtomicI64::new(0),
             wall_offset_us: AtomicI64::new(0),
-            most_ahead_us: AtomicI64::new(0),
         }
     }
 
@@ -96,19 +89,6 @@ impl NodeClock {
         }
         self.observe(timestamp);
         Some(self.stamp()).filter(|stamp| *stamp > timestamp)
-    }
-
-    /// Whether another node's reading, which this node was told, is followed, and is none of a clock that follows nobody here.
-    pub(crate) fn is_credible(&self, reading: Timestamp) -> bool {
-        reading <= self.reading() && later(reading, self.allowed_drift) >= self.wall.now()
-    }
-
-    /// Whether others may stamp later than this node does: the clock of one is ahead, or this node follows a timestamp from
-    /// ahead of its own.
-    pub(crate) fn may_be_behind(&self) -> bool {
-        let in_step = i64::try_from(IN_STEP.as_micros()).unwrap_or(i64::MAX);
-        self.most_ahead_us.load(Ordering::Relaxed) > in_step
-            || self.hybrid.latest() > later(self.wall.now(), IN_STEP)
     }
 
     /// Returns once a stamp can be given out: a later process of this node stamps above it.
@@ -234,7 +214,6 @@ impl NodeClock {
         change(&mut watch);
         self.hybrid_offset_us.store(watch.hybrid_offset(self.allowed_us()), Ordering::Relaxed);
         self.wall_offset_us.store(watch.wall_offset(self.allowed_us()), Ordering::Relaxed);
-        self.most_ahead_us.store(watch.most_ahead(self.allowed_us()), Ordering::Relaxed);
     }
 
     /// Why this node must not stamp writes now, if so: they would lose, or win for too long.
@@ -275,34 +254,4 @@ pub(crate) fn earlier(timestamp: Timestamp, by: Duration) -> Timestamp {
 /// Microseconds are no news to an operator.
 fn whole_millis(micros: u64) -> Duration {
     Duration::from_millis(micros / 1000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A clock that stands.
-    #[derive(Debug)]
-    struct Standing;
-
-    impl WallClock for Standing {
-        fn now(&self) -> Timestamp {
-            Timestamp(1_000_000_000)
-        }
-    }
-
-    #[test]
-    fn a_clock_is_believed_that_this_node_follows_and_that_follows_what_is_accepted_here() {
-        let drift = Duration::from_secs(60);
-        let clock = NodeClock::new(Arc::new(Standing), drift, Timestamp(0), SavedClock::default());
-        let now = Standing.now();
-        assert!(clock.is_credible(now));
-        assert!(clock.is_credible(earlier(now, drift)));
-        assert!(!clock.is_credible(earlier(now, drift + Duration::from_micros(1))), "it follows nobody here");
-        assert!(!clock.is_credible(later(now, drift)), "nobody has told it");
-        clock.observe(later(now, drift));
-        assert!(clock.is_credible(later(now, drift)));
-        clock.observe(later(now, drift + Duration::from_micros(1)));
-        assert!(!clock.is_credible(later(now, drift + Duration::from_micros(1))), "it is not followed");
-    }
 }

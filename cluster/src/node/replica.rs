@@ -19,7 +19,7 @@ use helenus_storage::{Mutation, Outrun, Record, RecordKind, ScanEnd, ScanLimits,
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    message::{Applied, Get, Got, Newer, Receipt, ReplicaError},
+    message::{Applied, Get, Got, Receipt, ReplicaError},
     node::{
         clock::{NodeClock, earlier},
         identity::LocalIdentity,
@@ -130,14 +130,18 @@ impl Replica {
     async fn receipt(&self, table: TableId, mutation: &Mutation, outrun: Option<Outrun>) -> Applied {
         let newer = match outrun {
             None => None,
-            Some(Outrun::By(timestamp)) => Some(Newer { timestamp, was_first: true }),
+            Some(Outrun::By(timestamp)) => Some(timestamp),
             Some(Outrun::Perhaps) => self.newer_than(table, mutation).await?,
         };
         Ok(Receipt { is_owner: self.owns(table, &mutation.key), newer })
     }
 
     /// What this replica holds that wins over a mutation, which it has applied.
-    async fn newer_than(&self, table: TableId, mutation: &Mutation) -> Result<Option<Newer>, ReplicaError> {
+    async fn newer_than(
+        &self,
+        table: TableId,
+        mutation: &Mutation,
+    ) -> Result<Option<Timestamp>, ReplicaError> {
         // A timestamp from before is the client's own, and none of a coordinator whose clock is credible.
         let recent = earlier(self.clock.trusted_now(), self.clock.margin() + LONGEST_WRITE);
         let mut newest = None;
@@ -146,7 +150,7 @@ impl Replica {
             let held = self.store.get(table, key, &Steps::default()).await?;
             newest = newest.max(held.filter(|held| held.supersedes(record)).map(|held| held.timestamp));
         }
-        Ok(newest.map(|timestamp| Newer { timestamp, was_first: false }))
+        Ok(newest)
     }
 
     /// Applies a write that this node has missed, whatever its timestamp.

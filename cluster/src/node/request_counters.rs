@@ -21,9 +21,7 @@ pub struct RequestCounters {
     pub speculative_retries: u64,
     /// Late answers that no other replica was asked for, because there were too many such.
     pub refused_speculative_retries: u64,
-    /// Requests to write whose replicas were asked for their clocks first.
-    pub clocks_asked: u64,
-    /// Writes that were stamped anew, because all replicas had something newer when they came.
+    /// Writes that were stamped anew, because replicas had something newer when they came.
     pub restamped_writes: u64,
     /// Replicas that a write was not forwarded to, because too many were under way.
     pub not_forwarded: u64,
@@ -43,7 +41,6 @@ pub(crate) struct Counters {
     pub(in crate::node) session_widenings: Counter,
     pub(in crate::node) speculative_retries: Counter,
     pub(in crate::node) refused_speculative_retries: Counter,
-    pub(in crate::node) clocks_asked: Counter,
     pub(in crate::node) restamped_writes: Counter,
     pub(in crate::node) not_forwarded: Counter,
     pub(in crate::node) expired_before: [Counter; Request::VERBS.len()],
@@ -74,7 +71,6 @@ impl Counters {
             session_widenings: self.session_widenings.get(),
             speculative_retries: self.speculative_retries.get(),
             refused_speculative_retries: self.refused_speculative_retries.get(),
-            clocks_asked: self.clocks_asked.get(),
             restamped_writes: self.restamped_writes.get(),
             not_forwarded: self.not_forwarded.get(),
             expired_before: self.expired_before.each_ref().map(Counter::get),

@@ -207,6 +207,31 @@ async fn writes_of_one_key_travel_together_and_take_effect_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_the_writes_of_one_key_only_the_newest_is_sent_and_the_others_share_its_fate() {
+    let cluster = Cluster::of(3).await;
+    let now = cluster.machines["n1"].clock.now().0;
+    let at = |ahead_ms: u64, value: &str| {
+        // Too large for one message together.
+        write_at("key", put(&value.repeat(30_000)), Quorum, Timestamp(now + ahead_ms * 1_000))
+    };
+    let changes = [at(20, "a"), at(30, "b"), write("other", put("value"), Quorum), at(10, "c"), at(15, "d")];
+
+    let outcomes = batch(&cluster, changes.to_vec()).await;
+
+    let stamps = outcomes.iter().map(|done| done.as_ref().expect("alive").timestamp);
+    let expected = changes.iter().map(|change| change.timestamp);
+    assert!(stamps.zip(expected).all(|(stamp, expected)| expected.is_none_or(|expected| stamp == expected)));
+    assert_eq!(sent(&cluster, "n1"), messages(&[("n2", 1), ("n3", 1)]), "`b` with the other key");
+    assert_eq!(cluster.get("n3", "key", All).await, Ok(Some("b".repeat(30_000))), "the newest of all");
+
+    ["n2", "n3"].iter().for_each(|name| cluster.pause(name));
+    let outcomes = batch(&cluster, vec![at(40, "e"), at(50, "f")]).await;
+    let errors: Vec<_> = outcomes.into_iter().map(|done| done.expect_err("one of three has it")).collect();
+    assert!(matches!(errors[0], RequestError::Timeout { received: 1, .. }), "{errors:?}");
+    assert_eq!(errors[0], errors[1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_is_refused_is_its_own_error_and_the_others_are_done() {
     let cluster = Cluster::of(3).await;
     let good = |key: &str| write(key, put("value"), Quorum);

@@ -27,10 +27,6 @@ fn restamped(cluster: &Cluster) -> u64 {
     cluster.processes.values().map(|process| process.node.counters().requests.restamped_writes).sum()
 }
 
-fn clock_questions(cluster: &Cluster) -> u64 {
-    cluster.processes.values().map(|process| process.node.counters().requests.clocks_asked).sum()
-}
-
 /// Gives replicas a record, and tells nobody.
 fn give(cluster: &Cluster, names: &[&str], key: &str, record: &Record) {
     let key = storage_key(Partitioner::Murmur3.token(key.as_bytes()), key.as_bytes());
@@ -76,55 +72,37 @@ async fn write_new(cluster: &Cluster, key: &str, level: Consistency) -> Result<T
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_of_a_write_depends_on_how_many_had_something_from_ahead_of_the_clock() {
-    enum Expected {
-        TookEffect,
-        Failed,
-        StampedAnew,
-    }
-    use Expected::{Failed, StampedAnew, TookEffect};
+async fn a_write_wins_over_what_was_there_before_whoever_had_it_and_however_far_ahead_it_is() {
     let cases = [
-        (&[][..], Quorum, TookEffect),
-        (&["n1"], Quorum, TookEffect),
-        (&["n1", "n3"], Quorum, Failed),
-        (&REPLICAS, Quorum, StampedAnew),
-        (&REPLICAS, One, TookEffect),
-        (&["n2"], All, Failed),
-        (&REPLICAS, All, StampedAnew),
+        (&[][..], Quorum, false),
+        // The others are more than half: nobody has acknowledged it at such a level.
+        (&["n1"], Quorum, false),
+        (&["n1", "n3"], Quorum, true),
+        (&REPLICAS, Quorum, true),
+        (&REPLICAS, One, false),
+        (&["n2"], All, true),
+        (&REPLICAS, All, true),
     ];
-    for is_flushed in [false, true] {
-        for (holders, level, expected) in &cases {
-            // Of what is not in memory a replica cannot say that it was first.
-            let expected = if is_flushed && matches!(expected, StampedAnew) { &Failed } else { expected };
-            let case = format!("{holders:?} have it, {level}, {is_flushed}");
+    for (ahead, is_flushed) in [(2_000, false), (5_000_000, false), (2_000, true), (5_000_000, true)] {
+        for (holders, level, is_stamped_anew) in &cases {
+            let case = format!("{holders:?} have it, {ahead} us ahead, {level}, {is_flushed}");
             let (cluster, keys) = cluster_and_keys(1).await;
-            let (key, ahead) = (&keys[0], from_now(&cluster, Duration::from_secs(5)));
+            let (key, ahead) = (&keys[0], from_now(&cluster, Duration::from_micros(ahead)));
             give(&cluster, holders, key, &Record::plain(ahead, "old"));
             if is_flushed {
                 flush(&cluster);
             }
 
-            let written = write_new(&cluster, key, *level).await;
+            let written = write_new(&cluster, key, *level).await.expect("all are alive");
 
-            match expected {
-                TookEffect => assert!(written.is_ok_and(|stamp| stamp < ahead), "{case}"),
-                StampedAnew => {
-                    assert!(written.is_ok_and(|stamp| stamp > ahead), "{case}");
-                    assert_eq!(cluster.get("n1", key, Quorum).await, Ok(Some("new".to_owned())), "{case}");
-                }
-                Failed => {
-                    let by = match written {
-                        Err(RequestError::Outrun { newer, received: 3, .. }) => newer,
-                        other => panic!("{case}: {other:?}"),
-                    };
-                    assert_eq!(by, ahead, "{case}");
-                    write_new(&cluster, key, *level).await.expect("it has heard of that now");
-                    assert_eq!(cluster.get("n1", key, Quorum).await, Ok(Some("new".to_owned())), "{case}");
-                }
+            assert_eq!(
+                (written > ahead, restamped(&cluster) > 0),
+                (*is_stamped_anew, *is_stamped_anew),
+                "{case}"
+            );
+            if *is_stamped_anew {
+                assert_eq!(cluster.get("n1", key, Quorum).await, Ok(Some("new".to_owned())), "{case}");
             }
-            let expected =
-                (u64::from(matches!(expected, StampedAnew)), u64::from(matches!(expected, Failed)));
-            assert_eq!((restamped(&cluster), clock_questions(&cluster)), expected, "{case}");
         }
     }
 }
@@ -142,10 +120,13 @@ async fn of_the_writes_of_one_key_in_a_batch_the_last_is_stamped_anew() {
         let requests = [own, write(key, put("first"), Quorum), write(key, last, Quorum), refused];
         let outcomes = in_order(cluster.node("n4").write_batch(requests.to_vec())).await;
 
-        let is_above = |outcome: &Result<WriteOutcome, _>| {
-            outcome.as_ref().is_ok_and(|written| written.timestamp > ahead.timestamp)
-        };
-        assert_eq!(outcomes.iter().map(is_above).collect::<Vec<_>>(), [false, false, true, false]);
+        let stamps: Vec<_> =
+            outcomes.iter().map(|one| one.as_ref().map_or(Timestamp(0), |one| one.timestamp)).collect();
+        assert!(
+            stamps[0] < stamps[1] && stamps[1] < ahead.timestamp && ahead.timestamp < stamps[2],
+            "{stamps:?}"
+        );
+        assert!(outcomes[3].is_err());
         assert_eq!(cluster.get("n1", key, Quorum).await, Ok(expected));
         assert_eq!(restamped(&cluster), 1);
     }
@@ -181,12 +162,11 @@ async fn the_writes_of_one_key_in_a_batch_stay_in_their_order_however_they_are_s
         for (key, expected) in keys.iter().zip([&two[..], "own", "own"]) {
             assert_eq!(cluster.get("n1", key, Quorum).await, Ok(Some(expected.to_owned())), "{is_behind}");
         }
-        assert!(!is_behind || clock_questions(&cluster) > 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_be_concurrent_fails_no_write() {
+async fn what_overtakes_a_write_at_more_than_half_of_the_replicas_loses_to_it() {
     let (cluster, keys) = cluster_and_keys(4).await;
     for (key, holders) in keys.iter().zip([&[][..], &["n3"], &["n1", "n2"], &REPLICAS]) {
         REPLICAS.iter().for_each(|name| cluster.pause(name));
@@ -200,19 +180,21 @@ async fn what_may_be_concurrent_fails_no_write() {
         };
         let (written, later) = tokio::join!(write_new(&cluster, key, Quorum), overtake);
 
-        // Where nobody has seen it, it wins, though that is more than it has to.
+        // Nobody can tell it from what was acknowledged before the write began.
         let wins = written.expect("all are alive") > later;
-        assert_eq!(wins, holders.len() == 3, "{holders:?}");
+        assert_eq!(wins, holders.len() >= 2, "{holders:?}");
         let last = if holders.is_empty() || wins { "new" } else { "later" };
         assert_eq!(cluster.get("n1", key, All).await, Ok(Some(last.to_owned())), "{holders:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_replica_decides_whether_a_write_was_seen_only_if_what_outran_it_is_from_ahead() {
-    let (cluster, keys) = cluster_and_keys(2).await;
-    for (key, ahead) in keys.iter().zip([Duration::from_micros(500), Duration::from_secs(5)]) {
-        give(&cluster, &["n1", "n2"], key, &Record::plain(from_now(&cluster, ahead), "other"));
+async fn a_silent_replica_holds_no_write_up_whatever_it_might_have_said() {
+    let (cluster, keys) = cluster_and_keys(4).await;
+    let cases = [(2, &["n1", "n2"][..]), (4, &["n2"]), (5_000, &["n1", "n2"]), (10_000, &["n2"])];
+    for (key, (ahead, holders)) in keys.iter().zip(cases) {
+        let other = Record::plain(from_now(&cluster, Duration::from_millis(ahead)), "other");
+        give(&cluster, holders, key, &other);
         cluster.pause("n3");
         let begun = Instant::now();
 
@@ -220,28 +202,28 @@ async fn a_silent_replica_decides_whether_a_write_was_seen_only_if_what_outran_i
 
         let took = begun.elapsed();
         cluster.resume("n3");
-        if ahead < Duration::from_millis(1) {
-            assert!(written.is_ok() && took < Duration::from_millis(50), "{written:?} after {took:?}");
-        } else {
-            let is_outrun = matches!(written, Err(RequestError::Outrun { received: 2, .. }));
-            assert!(is_outrun && took >= Duration::from_secs(2), "{written:?} after {took:?}");
-        }
+        assert!(written.is_ok_and(|stamp| stamp > other.timestamp), "{ahead} ms, {holders:?}");
+        let patience = Duration::from_millis(if holders.len() == 2 { 20 } else { 50 });
+        assert!(took < patience, "{took:?} for {ahead} ms, {holders:?}");
+        assert_eq!(cluster.get("n3", key, All).await, Ok(Some("new".to_owned())));
     }
-    assert_eq!(restamped(&cluster), 0);
+    assert_eq!(restamped(&cluster), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_replica_hinders_no_new_stamp() {
-    let (mut cluster, keys) = cluster_and_keys(1).await;
+    let (mut cluster, keys) = cluster_and_keys(2).await;
     cluster.kill("n2").await;
     cluster.until("the death is known", |c| c.sees_down("n4", "n2") && c.sees_down("n1", "n2")).await;
-    let ahead = from_now(&cluster, Duration::from_secs(20));
-    give(&cluster, &["n1", "n3"], &keys[0], &Record::plain(ahead, "old"));
+    for (key, holders) in keys.iter().zip([&["n1", "n3"][..], &["n3"]]) {
+        let ahead = from_now(&cluster, Duration::from_secs(20));
+        give(&cluster, holders, key, &Record::plain(ahead, "old"));
 
-    let stamp = write_new(&cluster, &keys[0], Quorum).await.expect("two of three are alive");
+        let stamp = write_new(&cluster, key, Quorum).await.expect("two of three are alive");
 
-    assert!(stamp > ahead);
-    assert_eq!(cluster.get("n1", &keys[0], Quorum).await, Ok(Some("new".to_owned())));
+        assert!(stamp > ahead);
+        assert_eq!(cluster.get("n1", key, Quorum).await, Ok(Some("new".to_owned())));
+    }
 }
 
 /// Whether the next write of each key wins over one through `n1`, by whichever node it is made.
@@ -256,7 +238,7 @@ async fn later_writes_win(cluster: &Cluster, first: impl Fn(&str, u64) -> WriteR
         let expected = (!is_deletion).then(|| "new".to_owned());
         assert_eq!(cluster.get("n1", &key, Quorum).await, Ok(expected), "{key} through {coordinator}");
     }
-    assert!(restamped(cluster) + clock_questions(cluster) > 0, "some had not heard of it");
+    assert!(restamped(cluster) > 0, "some had not heard of it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,7 +273,6 @@ async fn of_two_stamps_that_are_the_same_the_later_write_wins_too() {
         assert!(second > first, "{key}");
         assert_eq!(cluster.get("n3", key, Quorum).await, Ok(Some("new".to_owned())), "{key}");
     }
-    assert_eq!((clock_questions(&cluster), restamped(&cluster)), (2 * keys.len() as u64, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,7 +281,6 @@ async fn a_node_whose_clock_is_behind_wins_over_what_only_another_replica_has_to
         let cluster = Cluster::of(3).await;
         cluster.machines["n1"].clock.run_behind_by(behind);
         sleep(Duration::from_secs(20)).await;
-        let before = clock_questions(&cluster);
         cluster.cut("n1", "n2");
         for number in 0..5 {
             let key = format!("key {number}");
@@ -320,32 +300,16 @@ async fn a_node_whose_clock_is_behind_wins_over_what_only_another_replica_has_to
                 "{key}, {behind:?}"
             );
         }
-        assert_eq!((clock_questions(&cluster) - before, restamped(&cluster)), (5, 0));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_too_few_tell_what_their_clocks_show_the_write_says_so_itself() {
-    let cluster = Cluster::of(3).await;
-    cluster.machines["n1"].clock.run_behind_by(Duration::from_secs(1));
-    sleep(Duration::from_secs(20)).await;
-    ["n2", "n3"].iter().for_each(|name| cluster.pause(name));
-
-    let written = cluster.put("n1", "key", "value", Quorum).await;
-
-    assert!(matches!(written, Err(RequestError::Timeout { received: 1, silent: 2, .. })), "{written:?}");
-    ["n2", "n3"].iter().for_each(|name| cluster.resume(name));
-    cluster.put("n1", "key", "value", Quorum).await.expect("all are alive");
-}
-
-#[tokio::test(start_paused = true)]
-async fn nobody_is_asked_for_a_clock_while_all_are_in_step() {
+async fn nothing_is_stamped_anew_while_all_clocks_are_in_step() {
     let cluster = Cluster::of(4).await;
-    sleep(Duration::from_secs(20)).await;
     for (number, name) in ["n1", "n2", "n3", "n4"].into_iter().cycle().take(40).enumerate() {
         cluster.put(name, &format!("key {}", number % 3), "value", Quorum).await.expect("all are alive");
     }
-    assert_eq!((clock_questions(&cluster), restamped(&cluster)), (0, 0));
+    assert_eq!(restamped(&cluster), 0);
 }
 
 #[tokio::test(start_paused = true)]

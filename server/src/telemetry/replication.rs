@@ -58,13 +58,8 @@ pub(super) fn encode(
             counted.dropped_background_repairs,
         ),
         (
-            "coordinator_clock_questions",
-            "Requests to write before which replicas were asked for their clocks, as this node's may be behind",
-            counted.clocks_asked,
-        ),
-        (
             "coordinator_restamped_writes",
-            "Writes that were stamped anew, because all replicas had something newer when they came",
+            "Writes that were stamped anew, because replicas had something newer when they came",
             counted.restamped_writes,
         ),
         (

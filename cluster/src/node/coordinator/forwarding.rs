@@ -81,13 +81,6 @@ impl Forwarded {
     }
 }
 
-/// What a replica says of writes that it may have been sent before: what was there the first time, it cannot say.
-fn maybe_again(mut results: Vec<Applied>) -> Vec<Applied> {
-    let newer = results.iter_mut().flatten().filter_map(|receipt| receipt.newer.as_mut());
-    newer.for_each(|newer| newer.was_first = false);
-    results
-}
-
 /// An acknowledgement that is waited for, until it is dropped.
 pub(super) struct Expected {
     forwarded: Arc<Forwarded>,
@@ -130,12 +123,11 @@ impl Expected {
                 return said((&mut self.acknowledged).await);
             }
             helenus_storage::sometimes!("a forwarded write was sent straight");
-            let first = tokio::select! {
+            tokio::select! {
                 biased;
                 result = &mut self.acknowledged => said(result),
                 result = send => result,
-            };
-            first.map(maybe_again)
+            }
         }
         .boxed()
     }

@@ -8,13 +8,14 @@
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use helenus_storage::{Mutation, TableId};
 use tokio::time::Instant;
 
 use super::{
     fan_out::{Answer, describe, missing_error},
     missed::Missed,
-    outrun::{Ended, Outrun, Standing, Unseen},
+    outrun::{Again, Ended, Outrun},
     put::Outcome,
     trace::Trace,
 };
@@ -24,7 +25,7 @@ use crate::{
     error::RequestError,
     handoff::Hint,
     message::{Applied, Receipt, ReplicaError, Writes},
-    node::{Failure, Met, WriteOutcome, clock::IN_STEP, known_cluster::Picture},
+    node::{Failure, Met, WriteOutcome, known_cluster::Picture},
     node_id::HostId,
     quorum::{Missing, Verdict, WriteQuorum},
     session::{Held, Observed},
@@ -62,29 +63,17 @@ pub(super) struct Group {
     pub(super) bytes: usize,
 }
 
-/// When a write was stamped by this node.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stamped {
-    pub(super) at: Instant,
-    /// Whether others might stamp later.
-    pub(super) may_be_behind: bool,
-}
-
 /// One write of a group under way.
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) level: Consistency,
     pub(super) quorum: WriteQuorum,
     timestamp: Timestamp,
-    /// When this node gave it that, if it has to win over what was there before and may not: not if the client has chosen
-    /// it, nor if it is above all that was there for sure.
-    pub(super) stamped: Option<Stamped>,
-    /// Whether a later one of the same request is of its key: that one would lose to it if it were stamped anew.
-    is_overwritten: bool,
+    /// Whether it has to win over what was there before, and may not: not if the client has chosen its timestamp, nor if that
+    /// is above all that was there for sure.
+    pub(super) may_be_outrun: bool,
     observed: Option<Observed>,
     grace_seconds: u32,
-    /// How many replicas are alive.
-    live: usize,
     /// Live replicas that are not known to have applied it.
     unheard: BTreeSet<HostId>,
     /// Live replicas that will say no more: their answer was an error, or their connection was lost.
@@ -95,8 +84,6 @@ pub(super) struct Write {
     pub(super) applied: usize,
     /// What is known of those that had something newer.
     outrun: Option<Box<Outrun>>,
-    /// Whether nobody is awaited any more.
-    is_over: bool,
 }
 
 impl Write {
@@ -112,25 +99,21 @@ impl Write {
             level,
             quorum,
             timestamp,
-            stamped: None,
-            is_overwritten: false,
+            may_be_outrun: false,
             observed,
             grace_seconds,
-            live: alive.len(),
             unheard: alive,
             failed: BTreeSet::new(),
             refused_by_clock: BTreeSet::new(),
             applied: 0,
             outrun: None,
-            is_over: false,
         }
     }
 
     /// As it was before it was sent to these, to be sent with another timestamp.
     fn anew(&self, alive: BTreeSet<HostId>) -> Self {
-        let Self { level, timestamp, observed, grace_seconds, stamped, .. } = *self;
-        let anew = Self::new(level, timestamp, self.quorum.anew(), alive, observed, grace_seconds);
-        Self { stamped, ..anew }
+        let Self { level, timestamp, observed, grace_seconds, .. } = *self;
+        Self::new(level, timestamp, self.quorum.anew(), alive, observed, grace_seconds)
     }
 
     fn hear(&mut self, from: HostId, applied: Result<Receipt, Missing>) {
@@ -141,14 +124,11 @@ impl Write {
                 }
                 self.applied += 1;
                 self.unheard.remove(&from);
-                if let (Some(newer), Some(stamped)) = (newer, self.stamped) {
-                    let ahead = Duration::from_micros(newer.timestamp.0.saturating_sub(self.timestamp.0));
-                    let is_ahead = stamped.may_be_behind || ahead > stamped.at.elapsed() + IN_STEP;
-                    self.outrun
-                        .get_or_insert_with(|| Box::new(Outrun::new(&self.quorum)))
-                        .hear(newer, is_ahead);
+                if let Some(newer) = newer.filter(|_| self.may_be_outrun) {
+                    let outrun = self.outrun.get_or_insert_with(|| Box::new(Outrun::new(&self.quorum)));
+                    outrun.on_newer(from, newer);
                 } else if let Some(outrun) = &mut self.outrun {
-                    outrun.others.on_ack(from);
+                    outrun.on_ack(from);
                 }
                 self.quorum.on_ack(from);
             }
@@ -157,6 +137,9 @@ impl Write {
                     self.refused_by_clock.insert(from);
                 } else {
                     self.failed.insert(from);
+                }
+                if let Some(outrun) = &mut self.outrun {
+                    outrun.on_failure(from, missing.clone());
                 }
                 self.quorum.on_failure(from, missing);
             }
@@ -205,53 +188,23 @@ impl Write {
         matches!(self.quorum.verdict(), Verdict::Reached { .. })
     }
 
-    /// Where it stands if its replicas have satisfied it.
-    fn standing(&self) -> Standing {
-        let answered = self.applied + self.failed.len() + self.refused_by_clock.len();
-        let is_awaited = !self.is_over && answered < self.live;
-        let outrun = self.outrun.as_ref();
-        let (applied, silent) = (self.applied, self.live - self.applied);
-        outrun.map_or(Standing::TookEffect, |outrun| {
-            outrun.standing(applied, silent, is_awaited, !self.is_overwritten)
-        })
-    }
-
     fn is_pending(&self) -> bool {
         match self.quorum.verdict() {
             Verdict::Pending => true,
-            Verdict::Reached { .. } => self.standing() == Standing::Open,
+            Verdict::Reached { .. } => self.patience().is_some(),
             Verdict::OutOfReach { .. } => false,
         }
     }
 
-    /// Until when the last replicas are awaited, if that is before the deadline.
+    /// Until when the last replicas are awaited at most, of one that its replicas have satisfied.
     fn patience(&self) -> Option<Instant> {
-        self.outrun_at(Standing::Open)?.patience()
-    }
-
-    /// What is known of those that outran it, if its replicas have satisfied it and it stands there.
-    fn outrun_at(&self, standing: Standing) -> Option<&Outrun> {
-        self.outrun.as_deref().filter(|_| self.is_met() && self.standing() == standing)
-    }
-
-    /// What to tell the client of one that was outrun.
-    fn outrun_error(&self, newer: Timestamp, why: &'static str) -> RequestError {
-        let (level, required, received) = (self.level, self.quorum.required(), self.quorum.acknowledged());
-        RequestError::Outrun { level, required, received, newer, why }
+        self.outrun.as_ref().filter(|_| self.is_met())?.patience()
     }
 
     /// What to tell the client. Of a write that its replicas have not satisfied, `settled` may say more than its quorum
     /// does: that a hint has, or why nothing has.
     fn outcome(&self, timeout: Duration, settled: Option<Result<(), RequestError>>) -> Outcome {
         let Self { level, timestamp, observed, ref quorum, .. } = *self;
-        if let Some(outrun) = self.outrun_at(Standing::InDoubt) {
-            helenus_storage::sometimes!("nobody knows whether a write is seen that was outrun");
-            let error = self.outrun_error(
-                outrun.by,
-                "but perhaps not at all replicas: it may be seen or not; made once more it wins",
-            );
-            return Err(Failure { error, trace: Vec::new(), stamped: Some(timestamp) });
-        }
         let (acknowledged, held_by_none) = match (quorum.verdict(), settled) {
             (Verdict::Reached { acknowledged }, _) => (acknowledged, false),
             // A hint is no replica.
@@ -332,53 +285,35 @@ impl Group {
     /// Likewise, of one.
     pub(super) fn end(&self, number: usize, settled: Option<Result<(), RequestError>>) -> Ended {
         let write = &self.writes[number];
-        match write.outrun_at(Standing::Unseen) {
+        match write.outrun.as_ref().filter(|outrun| write.is_met() && outrun.is_decided()) {
             Some(outrun) => {
-                let too_far = "at all replicas, and is too far ahead to be stamped above";
-                let error = write.outrun_error(outrun.by, too_far);
+                let Write { level, quorum, .. } = write;
+                let (level, required, received) = (*level, quorum.required(), quorum.acknowledged());
+                let error = RequestError::Outrun { level, required, received, newer: outrun.by };
                 let recipients = self.recipients.clone();
                 let write = write.anew(recipients.alive.clone());
                 let mutation = self.mutations[number].clone();
                 let group = Self::new(recipients, self.deadline, &self.picture, 0, mutation, write);
-                Ended::Unseen(Box::new(Unseen { above: outrun.by, group, error }))
+                Ended::Outrun(Box::new(Again { above: outrun.by, group, error }))
             }
             None => Ended::Told(write.outcome(self.recipients.timeout, settled)),
         }
     }
 
     /// What the first of them writes to.
-    pub(super) fn first_key(&self) -> Option<(TableId, &[u8])> {
-        self.mutations.first().map(|(table, mutation)| (*table, &mutation.key[..]))
+    pub(super) fn first_key(&self) -> Option<(TableId, Bytes)> {
+        self.mutations.first().map(|(table, mutation)| (*table, mutation.key.clone()))
     }
 
-    /// Later ones of the same request are of their keys.
-    pub(super) fn are_overwritten(&mut self) {
-        self.writes.iter_mut().for_each(|write| write.is_overwritten = true);
-    }
-
-    /// The quorums that they need, before they are sent.
-    pub(super) fn unsent_quorums(&self) -> Vec<WriteQuorum> {
-        self.writes.iter().map(|write| write.quorum.anew()).collect()
-    }
-
-    /// Whether one of them has to win over what was there before, and may have been stamped too early for that.
-    pub(super) fn may_be_behind(&self) -> bool {
-        self.writes.iter().any(|write| write.stamped.is_some_and(|stamped| stamped.may_be_behind))
-    }
-
-    /// Gives those that have to win over what was there before, and are not sent yet, stamps that are above that for sure.
-    /// What is overwritten stays below what overwrites it.
-    pub(super) fn stamp(&mut self, stamp: impl Fn() -> Timestamp) {
+    /// Gives them another stamp, before they are sent.
+    pub(super) fn stamp(&mut self, stamp: Timestamp) {
         let mutations = Arc::make_mut(&mut self.mutations);
         for (write, (_, mutation)) in self.writes.iter_mut().zip(mutations) {
-            if !write.is_overwritten && write.stamped.take().is_some() {
-                let stamp = stamp();
-                write.timestamp = stamp;
-                if let Some(observed) = &mut write.observed {
-                    observed.version.timestamp = stamp;
-                }
-                mutation.rows.iter_mut().for_each(|(_, record)| record.timestamp = stamp);
+            write.timestamp = stamp;
+            if let Some(observed) = &mut write.observed {
+                observed.version.timestamp = stamp;
             }
+            mutation.rows.iter_mut().for_each(|(_, record)| record.timestamp = stamp);
         }
     }
 
@@ -408,9 +343,9 @@ impl Group {
 
     /// It is later than that for some of them.
     pub(super) fn on_late(&mut self, now: Instant) {
-        for write in &mut self.writes {
-            write.is_over |= write.patience().is_some_and(|patience| patience <= now);
-        }
+        let is_late = |write: &&mut Write| write.patience().is_some_and(|patience| patience <= now);
+        let late = self.writes.iter_mut().filter(is_late);
+        late.filter_map(|write| write.outrun.as_mut()).for_each(|outrun| outrun.give_up());
     }
 
     pub(super) fn hear(&mut self, Answer { from, result }: Answer<Vec<Applied>>, trace: &Trace) {
@@ -437,7 +372,7 @@ impl Group {
     pub(super) fn on_deadline(&mut self) {
         for write in &mut self.writes {
             write.quorum.on_deadline();
-            write.is_over = true;
+            write.outrun.iter_mut().for_each(|outrun| outrun.give_up());
         }
     }
 
@@ -488,8 +423,7 @@ fn tell(results: &[Applied]) -> String {
     match results {
         [Ok(Receipt { is_owner, newer })] => {
             let of_whom = if *is_owner { "" } else { ", though not an owner by its ring" };
-            let behind =
-                newer.map_or_else(String::new, |newer| format!(", behind a record of {}", newer.timestamp.0));
+            let behind = newer.map_or_else(String::new, |newer| format!(", behind a record of {}", newer.0));
             format!("applied{of_whom}{behind}")
         }
         [Err(error)] => describe(&missing_error(error.clone())),

@@ -21,11 +21,10 @@
 //! peer, whose calls all last until their deadline, fill it with requests that are answered already. A write that finds the
 //! second bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`group`], [`clocks`], [`coalescing`], [`writing`], [`outrun`], [`missed`], [`settling`],
+//! Reading order: [`put`], [`group`], [`coalescing`], [`writing`], [`outrun`], [`missed`], [`settling`],
 //! [`forwarding`], [`get`], [`reading`], [`multiget`],
 //! [`look_up`], [`nearest`], [`speculation`], [`sessions`], [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
-mod clocks;
 mod coalescing;
 mod dropped;
 mod fan_out;

@@ -12,7 +12,7 @@
 //! commit log. Each has a level, a verdict and hints of its own all the same: there is no atomicity across keys.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap},
     iter,
     sync::Arc,
     time::Duration,
@@ -33,7 +33,7 @@ use super::{
     Coordinator, Patience,
     coalescing::{Caller, Parcel},
     datacenter_of,
-    group::{Group, Recipients, Stamped, Write},
+    group::{Group, Recipients, Write},
     known_table, of_missing_table,
     outrun::Ended,
     reached,
@@ -53,6 +53,9 @@ use crate::{
 
 /// What came of a write.
 pub(super) type Outcome = Result<WriteOutcome, Failure>;
+
+/// Of a batch, what each place overwrites that is not sent: places and stamps.
+type Overwritten = HashMap<usize, Vec<(usize, Timestamp)>>;
 
 impl Coordinator {
     /// Coordinates a write. Once more if it went to a table that was dropped, and there is another one of its name.
@@ -91,7 +94,7 @@ impl Coordinator {
     }
 
     /// Coordinates writes; what came of each, with its place among them, as it comes. Those of one key take effect in
-    /// their order.
+    /// their order: only the newest of them is sent, at its level, and the others are told what came of that.
     pub(crate) fn write_batch(
         self: &Arc<Self>,
         requests: Vec<WriteRequest>,
@@ -108,11 +111,11 @@ impl Coordinator {
         let options = requests.first().map_or(&untold, |first| &first.options);
         let trace = self.trace("write", &tables_of(&requests), options);
         let begun = Instant::now();
-        let (refused, sent) = match self.admit() {
+        let (refused, sent, mut overwritten) = match self.admit() {
             Ok(permit) => {
                 let tables = requests.iter().map(|request| request.table.as_str());
                 let are_known = self.look_for_tables(tables, self.patience(options, begun).deadline).await;
-                let (refused, groups) = self.plan(requests, begun, &trace);
+                let (refused, groups, overwritten) = self.plan(requests, begun, &trace);
                 let refused: Vec<_> = refused
                     .into_iter()
                     .map(|(place, error)| (place, of_missing_table(error, are_known)))
@@ -124,11 +127,11 @@ impl Coordinator {
                     let places = std::mem::take(&mut group.places);
                     async move { places.into_iter().zip(coordinator.write_group(group, trace, permit).await) }
                 };
-                (refused, traced.map(send).collect::<FuturesUnordered<_>>())
+                (refused, traced.map(send).collect::<FuturesUnordered<_>>(), overwritten)
             }
             Err(error) => {
                 let refused = (0..requests.len()).map(|place| (place, error.clone())).collect();
-                (refused, FuturesUnordered::new())
+                (refused, FuturesUnordered::new(), Overwritten::new())
             }
         };
         let (places, errors): (Vec<usize>, Vec<RequestError>) = refused.into_iter().unzip();
@@ -137,20 +140,23 @@ impl Coordinator {
             // The trace is that of the first group.
             false => errors.into_iter().map(|error| Err(failure(error))).collect(),
         };
-        stream::iter(places.into_iter().zip(refused)).chain(sent.flat_map(stream::iter))
+        let sent = sent.flat_map(stream::iter).flat_map(move |(place, outcome)| {
+            stream::iter(of_all(place, outcome, overwritten.remove(&place).unwrap_or_default()))
+        });
+        stream::iter(places.into_iter().zip(refused)).chain(sent)
     }
 
     fn patience(&self, options: &RequestOptions, begun: Instant) -> Patience {
         Patience::since(begun, options, self.write_timeout.get())
     }
 
-    /// What is refused, and what is to be sent.
+    /// What is refused, what is to be sent, and what of it overwrites more.
     fn plan(
         &self,
         requests: Vec<WriteRequest>,
         begun: Instant,
         trace: &Trace,
-    ) -> (Vec<(usize, RequestError)>, Vec<Group>) {
+    ) -> (Vec<(usize, RequestError)>, Vec<Group>, Overwritten) {
         // Before the picture is taken: a joining node that was told "no records yet" is then in the picture, and gets
         // these writes too. Taken back if all of them turn out to be unavailable.
         let intent = self.cluster.intend_user_record();
@@ -163,7 +169,7 @@ impl Coordinator {
                 Err(error) => refused.push((place, error)),
             }
         }
-        note_overwritten(&mut planned);
+        let overwritten = take_overwritten(&mut planned);
         // In the order of their recipients; of those with the same, the last one may have room.
         let mut groups: Vec<Group> = Vec::with_capacity(1);
         for alone in planned {
@@ -178,7 +184,7 @@ impl Coordinator {
         if !groups.is_empty() {
             intent.hold();
         }
-        (refused, groups)
+        (refused, groups, overwritten)
     }
 
     fn plan_write(
@@ -197,9 +203,7 @@ impl Coordinator {
         if let Some(why) = self.clock.skew() {
             return Err(RequestError::ClockSkew(why));
         }
-        // Before the timestamps of this request are followed.
-        let may_be_behind = self.clock.may_be_behind();
-        let stamped = request.timestamp.is_none().then(|| Stamped { at: Instant::now(), may_be_behind });
+        let is_stamped_here = request.timestamp.is_none();
         let timestamp = self.timestamp(request.timestamp, &request.options)?;
         let record = self.record(timestamp, request.change, table.definition.default_ttl());
         let grace_seconds = table.definition.tombstone_grace_seconds;
@@ -211,7 +215,7 @@ impl Coordinator {
         let pending = target.placement.pending.iter();
         let block_for = block_for.with_pending(pending.map(|host_id| datacenter_of(picture, *host_id)));
         let replicas = self.replicas(picture, target.placement.all());
-        let stamped = stamped.filter(|_| is_of_more_than_half(&block_for, &replicas));
+        let may_be_outrun = is_stamped_here && is_of_more_than_half(&block_for, &replicas);
         let quorum = WriteQuorum::new(block_for, replicas.iter().copied())?;
         let those = |are_alive: bool| -> BTreeSet<HostId> {
             replicas.iter().filter(|one| one.is_alive == are_alive).map(|one| one.host_id).collect()
@@ -221,7 +225,7 @@ impl Coordinator {
         self.clock.observe(timestamp);
         let observed = self.observed(&target, goal, &record);
         let mut write = Write::new(goal.level, timestamp, quorum, alive.clone(), observed, grace_seconds);
-        write.stamped = stamped;
+        write.may_be_outrun = may_be_outrun;
         let mutation = Mutation::single(target.key, record);
         let Patience { timeout, deadline } = patience;
         let recipients = Recipients { alive, dead, timeout };
@@ -260,7 +264,7 @@ impl Coordinator {
     /// Sends a group, in a task that goes on if the caller does not; but then it is not made once more.
     async fn write_group(
         self: &Arc<Self>,
-        mut group: Group,
+        group: Group,
         trace: Trace,
         permit: Arc<OwnedSemaphorePermit>,
     ) -> Vec<Outcome> {
@@ -269,9 +273,6 @@ impl Coordinator {
         }
         let tables: Vec<TableId> = group.mutations.iter().map(|(table, _)| *table).collect();
         let (picture, deadline) = (Arc::clone(&group.picture), group.deadline);
-        if group.may_be_behind() {
-            self.stamp_above_replicas(&mut group, &trace).await;
-        }
         let ends = self.send_group(group, trace.clone(), Arc::clone(&permit)).await;
         // At once, so that they share an answer.
         join_all(ends.into_iter().zip(tables).map(async |(ended, table)| {
@@ -310,15 +311,34 @@ impl Coordinator {
     }
 }
 
-/// Of the writes of one key, the last one overwrites the others.
-fn note_overwritten(planned: &mut [Group]) {
-    let mut last = HashSet::new();
-    let is_last: Vec<bool> = planned.iter().rev().map(|alone| last.insert(alone.first_key())).collect();
-    for (alone, is_last) in planned.iter_mut().rev().zip(is_last) {
-        if !is_last {
-            alone.are_overwritten();
-        }
+/// Takes the writes of a key that another one of the same key wins over: nobody could see them.
+fn take_overwritten(planned: &mut Vec<Group>) -> Overwritten {
+    let mut newest = HashMap::<_, (Timestamp, usize)>::new();
+    for alone in planned.iter() {
+        let of_key = newest.entry(alone.first_key()).or_default();
+        *of_key = (*of_key).max((alone.latest(), alone.places[0]));
     }
+    let mut overwritten = Overwritten::new();
+    planned.retain(|alone| {
+        let (stamp, (newer, by)) = (alone.latest(), newest[&alone.first_key()]);
+        if stamp < newer {
+            helenus_storage::sometimes!("a write was overwritten by its own batch");
+            overwritten.entry(by).or_default().push((alone.places[0], stamp));
+        }
+        stamp == newer
+    });
+    overwritten
+}
+
+/// What came of the write of a place, for that and for those that it has overwritten.
+fn of_all(place: usize, outcome: Outcome, overwritten: Vec<(usize, Timestamp)>) -> Vec<(usize, Outcome)> {
+    let as_that = |(place, timestamp)| {
+        let outcome = outcome.clone();
+        (place, outcome.map(|written| WriteOutcome { timestamp, ..written }))
+    };
+    let mut outcomes: Vec<_> = overwritten.into_iter().map(as_that).collect();
+    outcomes.push((place, outcome));
+    outcomes
 }
 
 /// Whether two writes that require this always meet in a replica. Only of such an order is promised.

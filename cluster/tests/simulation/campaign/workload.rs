@@ -173,12 +173,12 @@ impl Workload {
         values: &mut Values,
         seen: &Surroundings<'_>,
     ) -> Vec<Wish> {
-        let (coordinator, patience) = (first.coordinator, first.patience);
+        let (coordinator, patience, level) = (first.coordinator, first.patience, first.level);
         let others = random.random_range(1..MOST_TOGETHER);
         let is_read = first.action == Action::Read;
         let mut wishes = vec![first];
         while wishes.len() <= others {
-            let wish = Wish { coordinator, patience, ..self.wish(random, values, seen) };
+            let wish = Wish { coordinator, patience, level, ..self.wish(random, values, seen) };
             if (wish.action == Action::Read) == is_read {
                 wishes.push(wish);
             }
