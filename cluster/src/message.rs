@@ -136,6 +136,8 @@ pub enum Request {
         writes: Writes,
         /// What else is to be done with them.
         relay: Relay,
+        /// Of each, whether it has to win over what is there, so that its receipt has to tell what does not let it.
+        must_win: Vec<bool>,
     },
     /// Read one record; answered by [`Response::Record`], or by [`Response::Digest`] if that is all that is wanted.
     Read {
@@ -251,7 +253,8 @@ pub type Applied = Result<Receipt, ReplicaError>;
 pub struct Receipt {
     /// Whether the replica owns the key by its own ring.
     pub is_owner: bool,
-    /// When the record was stamped, if there is one, that was there before and wins over the write.
+    /// When the newest record was stamped that was there before and wins over the write, if there is one and the write has to
+    /// win.
     #[serde(with = "microseconds")]
     pub newer: Option<Timestamp>,
 }

@@ -8,7 +8,7 @@
 //!
 //! verb              fields (postcard)    payload
 //! 0x01 Exchange                          postcard of the exchange
-//! 0x02 Write        relay                table u32 LE and mutation of each, as the storage engine encodes it
+//! 0x02 Write        relay, must win bools table u32 LE and mutation of each, as the storage engine encodes it
 //! 0x03 Read         table u32, now µs,   storage key
 //!                   forgotten before µs,
 //!                   digest only bool
@@ -149,8 +149,8 @@ pub fn encode_request(message: &Message<Request>) -> Encoded {
         Request::Schema { facts } => {
             Encoded { head: head(SCHEMA, header, &()), payload: postcard(facts).into() }
         }
-        Request::Write { writes, relay } => {
-            Encoded { head: head(WRITE, header, relay), payload: of_tables(writes) }
+        Request::Write { writes, relay, must_win } => {
+            Encoded { head: head(WRITE, header, &(relay, must_win)), payload: of_tables(writes) }
         }
         Request::Acknowledge { ticket, results } => {
             Encoded { head: head(ACKNOWLEDGE, header, &(ticket, results)), payload: Bytes::new() }
@@ -204,8 +204,8 @@ pub fn decode_request(encoded: Encoded) -> Result<Message<Request>, WireError> {
             Request::Schema { facts: from_postcard(&parts.payload, "schema")? }
         }
         (WRITE, VERSION) => {
-            let relay = parts.fields()?;
-            Request::Write { writes: parts.of_tables()?.into(), relay }
+            let (relay, must_win) = parts.fields()?;
+            Request::Write { writes: parts.of_tables()?.into(), relay, must_win }
         }
         (ACKNOWLEDGE, VERSION) => {
             parts.no_payload()?;

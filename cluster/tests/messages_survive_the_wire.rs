@@ -257,12 +257,16 @@ const RECORD_OF_PAGE: &str = "076b657907100976616c7565";
 #[test]
 fn requests_are_these_bytes() {
     let mutation_of = |table| (TableId(table), Mutation::single("key", Record::plain(Timestamp(9), "value")));
-    let write = |relay| Request::Write { writes: vec![mutation_of(1024), mutation_of(1025)].into(), relay };
+    let write = |relay| Request::Write {
+        writes: vec![mutation_of(1024), mutation_of(1025)].into(),
+        relay,
+        must_win: vec![false, true],
+    };
     let forward = Relay::Forward { to: vec![host(1), host(2)], ticket: 300 };
     let acknowledge = Relay::Acknowledge { coordinator: host(1), ticket: 300 };
     let hosts = ["1000000000000000000000000000000001", "1000000000000000000000000000000002"];
-    let forwarded = format!("0102{}{}ac02", hosts[0], hosts[1]);
-    let acknowledged = format!("02{}ac02", hosts[0]);
+    let forwarded = format!("0102{}{}ac02020001", hosts[0], hosts[1]);
+    let acknowledged = format!("02{}ac02020001", hosts[0]);
     let repair = Request::Repair {
         table: TableId(1024),
         mutations: vec![Mutation::single("key", Record::plain(Timestamp(9), "value")); 2],
@@ -280,8 +284,13 @@ fn requests_are_these_bytes() {
         (Request::Exchange(exchange()), "0109", "", EXCHANGE),
         (Request::Shadow, "0a09", "", ""),
         (Request::Schema { facts: vec![table()] }, "0409", "", TABLE),
-        (Request::Write { writes: Arc::default(), relay: Relay::None }, "0209", "00", ""),
-        (write(Relay::None), "0209", "00", of_two_tables),
+        (
+            Request::Write { writes: Arc::default(), relay: Relay::None, must_win: Vec::new() },
+            "0209",
+            "0000",
+            "",
+        ),
+        (write(Relay::None), "0209", "00020001", of_two_tables),
         (write(forward), "0209", &*forwarded, of_two_tables),
         (write(acknowledge), "0209", &*acknowledged, of_two_tables),
         (
@@ -468,7 +477,11 @@ fn bytes_too_few_or_too_many_are_malformed() {
 fn values_are_slices_of_what_was_read() {
     let value = Bytes::from(vec![7; 1000]);
     let mutation = Mutation::single("key", Record::plain(Timestamp(9), value));
-    let body = Request::Write { writes: vec![(TableId(1024), mutation)].into(), relay: Relay::None };
+    let body = Request::Write {
+        writes: vec![(TableId(1024), mutation)].into(),
+        relay: Relay::None,
+        must_win: Vec::new(),
+    };
     let encoded = encode_request(&request(body));
     let buffer = encoded.payload.as_ptr_range();
     let Request::Write { writes, .. } = decode_request(encoded.clone()).unwrap().body else { panic!() };
@@ -703,7 +716,8 @@ fn requests() -> impl Strategy<Value = Request> {
         Just(Request::Shadow),
         exchanges().prop_map(Request::Exchange),
         facts().prop_map(|facts| Request::Schema { facts }),
-        (of_tables(), relays()).prop_map(|(writes, relay)| Request::Write { writes: writes.into(), relay }),
+        (of_tables(), relays(), prop::collection::vec(any::<bool>(), 0..4))
+            .prop_map(|(writes, relay, must_win)| Request::Write { writes: writes.into(), relay, must_win }),
         (any::<u64>(), results()).prop_map(|(ticket, results)| Request::Acknowledge { ticket, results }),
         (any::<u32>(), prop::collection::vec((bytes(), rows()), 0..3)).prop_map(|(table, mutations)| {
             let mutations = mutations.into_iter().map(|(key, rows)| Mutation { key, rows }).collect();

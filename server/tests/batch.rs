@@ -72,6 +72,32 @@ async fn a_key_goes_on_while_an_operation_on_another_one_takes_its_time() {
 }
 
 #[tokio::test]
+async fn a_write_with_its_own_timestamp_waits_for_those_of_its_key_without_one() {
+    let scripted = Arc::new(Scripted::default());
+    let served = serve(scripted.clone(), Surface::Both).await;
+    let put = |key: &str, timestamp: Option<u64>| {
+        let put = json!({ "op": "put", "table": "default", "key": key, "value": "v" });
+        let with = |timestamp| {
+            [put.clone(), json!({ "timestamp": timestamp })].map(|of| of.as_object().unwrap().clone())
+        };
+        timestamp.map_or(put.clone(), |timestamp| with(timestamp).into_iter().flatten().collect())
+    };
+    let stamps = [Some(1), Some(2), None, None, Some(3), None];
+    let operations: Vec<Value> =
+        stamps.into_iter().map(|stamp| put("k", stamp)).chain([put("other", Some(4))]).collect();
+    let body = json!({ "consistency": "one", "operations": operations }).to_string();
+    let head = format!("POST /v1/batch HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+
+    let reply = within_patience("the batch", ask(served.address, head + &body)).await;
+
+    assert!(
+        reply.json()["results"].as_array().unwrap().iter().all(|result| result["status"] == 200),
+        "{reply:?}"
+    );
+    assert_eq!(*scripted.together.lock(), [5, 2], "four of the key and the other one, then the rest");
+}
+
+#[tokio::test]
 async fn keys_and_values_are_text_or_base64() {
     let f = ServedNode::start().await;
     let results = results(

@@ -101,8 +101,9 @@ impl Node {
                 let (applied, grant) = self.receiver.receive(header.sender, hints).await;
                 Response::Hinted { applied: u32::try_from(applied).unwrap_or(u32::MAX), grant }
             }
-            Request::Write { writes, relay } => {
-                Response::Written { results: self.write_and_relay(header, writes, relay, steps).await }
+            Request::Write { writes, relay, must_win } => {
+                let results = self.write_and_relay(header, writes, relay, &must_win, steps).await;
+                Response::Written { results }
             }
             Request::Acknowledge { ticket, results } => {
                 self.coordinator.forwarded.acknowledge(ticket, header.sender, results, header.steps.clone());
@@ -161,16 +162,17 @@ impl Node {
         header: &Header,
         writes: Writes,
         relay: Relay,
+        must_win: &[bool],
         steps: &Steps,
     ) -> Vec<Applied> {
         match relay {
-            Relay::None => self.replica.write(&writes, steps).await,
+            Relay::None => self.replica.write(&writes, must_win, steps).await,
             Relay::Forward { to, ticket } => {
-                self.forwarder.forward(header, &writes, to, ticket);
-                self.replica.write(&writes, steps).await
+                self.forwarder.forward(header, &writes, must_win, to, ticket);
+                self.replica.write(&writes, must_win, steps).await
             }
             Relay::Acknowledge { coordinator, ticket } => {
-                let results = self.replica.write(&writes, steps).await;
+                let results = self.replica.write(&writes, must_win, steps).await;
                 let told = if header.is_traced() { steps.so_far() } else { Vec::new() };
                 self.forwarder.acknowledge(header, coordinator, ticket, results.clone(), told).await;
                 results

@@ -26,7 +26,14 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// Sends writes on in the background, as long as somebody waits for them.
-    pub(super) fn forward(&self, header: &Header, writes: &Writes, to: Vec<HostId>, ticket: u64) {
+    pub(super) fn forward(
+        &self,
+        header: &Header,
+        writes: &Writes,
+        must_win: &[bool],
+        to: Vec<HostId>,
+        ticket: u64,
+    ) {
         let deadline = Instant::now() + header.remaining;
         let picture = self.peers.cluster.picture();
         for host_id in to.into_iter().take(MAX_FACTOR as usize) {
@@ -38,7 +45,7 @@ impl Forwarder {
             };
             let (peers, stop, about) = (Arc::clone(&self.peers), self.stop.clone(), header.client_request);
             let relay = Relay::Acknowledge { coordinator: header.sender, ticket };
-            let request = Request::Write { writes: Arc::clone(writes), relay };
+            let request = Request::Write { writes: Arc::clone(writes), relay, must_win: must_win.to_vec() };
             self.tasks.spawn_on(
                 async move {
                     let call = peers.call(&destination, TrafficClass::Request, request, deadline, about);

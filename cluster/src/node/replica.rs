@@ -10,7 +10,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,13 +20,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     message::{Applied, Get, Got, Receipt, ReplicaError},
     node::{
-        clock::{NodeClock, earlier},
-        identity::LocalIdentity,
-        known_cluster::KnownCluster,
-        local_store::LocalStore,
-        own_trees,
-        steps::Steps,
-        table_meters::TableMeters,
+        clock::NodeClock, identity::LocalIdentity, known_cluster::KnownCluster, local_store::LocalStore,
+        own_trees, steps::Steps, table_meters::TableMeters,
     },
     partitioning::{KeyRange, token_of},
     quorum::{Answer, AsOf, Digest, PageLimits, ReplicaPage, Wants},
@@ -37,8 +31,6 @@ use crate::{
 /// The records of one answer are no longer than this together: so it fits into the smallest frame that a node may be told
 /// to take.
 const MULTIGET_BYTES: usize = 48 << 10;
-/// More than any client gives a write.
-const LONGEST_WRITE: Duration = Duration::from_secs(60);
 /// Reads of one message that wait for the disk at once.
 const READS_AT_ONCE: usize = 32;
 
@@ -53,21 +45,27 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Applies fresh client writes; what became of each.
-    pub(crate) async fn write(&self, writes: &[(TableId, Mutation)], steps: &Steps) -> Vec<Applied> {
+    /// Applies fresh client writes; what became of each, and what does not let those win that must.
+    pub(crate) async fn write(
+        &self,
+        writes: &[(TableId, Mutation)],
+        must_win: &[bool],
+        steps: &Steps,
+    ) -> Vec<Applied> {
         if writes.iter().all(|(table, mutation)| self.check_fresh(*table, mutation).is_ok()) {
-            return self.apply(writes, steps).await;
+            return self.apply(writes, must_win, steps).await;
         }
-        let mut accepted = Vec::with_capacity(writes.len());
+        let (mut accepted, mut asked) = (Vec::with_capacity(writes.len()), Vec::with_capacity(writes.len()));
         let mut checked = Vec::with_capacity(writes.len());
-        for (table, mutation) in writes {
+        for (place, (table, mutation)) in writes.iter().enumerate() {
             let outcome = self.check_fresh(*table, mutation);
             if outcome.is_ok() {
                 accepted.push((*table, mutation));
+                asked.extend(must_win.get(place));
             }
             checked.push(outcome);
         }
-        let mut applied = self.apply(&accepted, steps).await.into_iter();
+        let mut applied = self.apply(&accepted, &asked, steps).await.into_iter();
         let result_of =
             |checked: Result<(), _>| checked.map_or_else(|why| Some(Err(why)), |()| applied.next());
         checked.into_iter().filter_map(result_of).collect()
@@ -94,13 +92,13 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         check_user_table(table)?;
         // Apart from each other: together they may be too large for the commit log.
-        let apply = async |mutation| self.apply(&[(table, mutation)], steps).await;
+        let apply = async |mutation| self.apply(&[(table, mutation)], &[], steps).await;
         let applied = join_all(mutations.iter().map(apply)).await;
         applied.into_iter().flatten().try_for_each(|applied| applied.map(drop))
     }
 
     /// Applies writes as one group; what became of each.
-    async fn apply<M>(&self, writes: &[(TableId, M)], steps: &Steps) -> Vec<Applied>
+    async fn apply<M>(&self, writes: &[(TableId, M)], must_win: &[bool], steps: &Steps) -> Vec<Applied>
     where
         M: Borrow<Mutation>,
     {
@@ -113,11 +111,13 @@ impl Replica {
         let applied = self.store.apply_group(writes, steps).await;
         let took = began.elapsed();
         let mut results = Vec::with_capacity(writes.len());
+        let mut must_win = must_win.iter().copied();
         for ((table, mutation), applied) in writes.iter().zip(applied) {
+            let must_win = must_win.next().unwrap_or_default();
             results.push(match applied {
                 Ok(outrun) => {
                     self.meters.of(*table).writes.record(took);
-                    self.receipt(*table, mutation.borrow(), outrun).await
+                    self.receipt(*table, mutation.borrow(), outrun.filter(|_| must_win)).await
                 }
                 Err(error) => Err(error),
             });
@@ -142,10 +142,8 @@ impl Replica {
         table: TableId,
         mutation: &Mutation,
     ) -> Result<Option<Timestamp>, ReplicaError> {
-        // A timestamp from before is the client's own, and none of a coordinator whose clock is credible.
-        let recent = earlier(self.clock.trusted_now(), self.clock.margin() + LONGEST_WRITE);
         let mut newest = None;
-        for (suffix, record) in mutation.rows.iter().filter(|(_, record)| record.timestamp > recent) {
+        for (suffix, record) in &mutation.rows {
             let key = Bytes::from([&mutation.key[..], suffix].concat());
             let held = self.store.get(table, key, &Steps::default()).await?;
             newest = newest.max(held.filter(|held| held.supersedes(record)).map(|held| held.timestamp));

@@ -270,7 +270,11 @@ fn written_by(cluster: &Cluster, sender: &str, of: &str, timestamp: Timestamp) -
     let mutation = Mutation::single(key, Record::plain(timestamp, "value"));
     Message {
         header,
-        body: Request::Write { writes: vec![(DEFAULT_TABLE_ID, mutation)].into(), relay: Relay::None },
+        body: Request::Write {
+            writes: vec![(DEFAULT_TABLE_ID, mutation)].into(),
+            relay: Relay::None,
+            must_win: Vec::new(),
+        },
     }
 }
 

@@ -1,10 +1,11 @@
-//! A write wins over what was acknowledged before it began, whatever its coordinator has heard of that; where it cannot be
-//! known that it does, it has failed.
+//! A write wins over what was acknowledged before it began, whatever its coordinator has heard of that; where it cannot, it
+//! has failed.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use helenus_cluster::{
-    consistency::Consistency::{self, All, One, Quorum},
+    consistency::Consistency::{self, All, LocalQuorum, One, Quorum},
     error::RequestError,
     node::{Change, WriteOutcome, WriteRequest, in_order},
     partitioning::{Partitioner, storage_key},
@@ -14,7 +15,10 @@ use helenus_cluster::{
 use helenus_storage::{Mutation, Record, Step, StepOutcome};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Cluster, put, read, write, write_at};
+use crate::{
+    datacenters::two_datacenters,
+    support::{Cluster, put, read, write, write_at},
+};
 
 const DRIFT: Duration = Duration::from_secs(60);
 const REPLICAS: [&str; 3] = ["n1", "n2", "n3"];
@@ -134,34 +138,25 @@ async fn of_the_writes_of_one_key_in_a_batch_the_last_is_stamped_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn the_writes_of_one_key_in_a_batch_stay_in_their_order_however_they_are_stamped() {
-    // Too large for one message together.
-    let (one, two) = ("1".repeat(30_000), "2".repeat(30_000));
-    for is_behind in [false, true] {
-        let (cluster, keys) = cluster_and_keys(3).await;
-        if is_behind {
-            cluster.machines["n4"].clock.run_behind_by(Duration::from_secs(1));
-            sleep(Duration::from_secs(20)).await;
-        } else {
-            let old = Record::plain(from_now(&cluster, Duration::from_secs(3)), "old");
-            give(&cluster, &REPLICAS, &keys[2], &old);
-        }
-        let own = |key: &str, ahead| write_at(key, put("own"), Quorum, from_now(&cluster, ahead));
-        let requests = [
-            write(&keys[0], put(&one), Quorum),
-            write(&keys[0], put(&two), Quorum),
-            write(&keys[1], Change::Delete, Quorum),
-            // What the clocks of the others show, and n4 may not have heard.
-            own(&keys[1], Duration::from_secs(1)),
-            write(&keys[2], put("first"), Quorum),
-            own(&keys[2], Duration::from_secs(5)),
-        ];
-        let outcomes = in_order(cluster.node("n4").write_batch(requests.to_vec())).await;
+    let (cluster, keys) = cluster_and_keys(3).await;
+    for (number, key) in (1..).zip(&keys) {
+        let ahead = from_now(&cluster, number * Duration::from_secs(5));
+        give(&cluster, &REPLICAS, key, &Record::plain(ahead, "old"));
+    }
+    let own = write_at(&keys[2], put("own"), Quorum, from_now(&cluster, Duration::from_secs(1)));
+    let requests = [
+        write(&keys[0], put("1"), Quorum),
+        write(&keys[0], put("2"), Quorum),
+        write(&keys[1], put("1"), Quorum),
+        write(&keys[1], Change::Delete, Quorum),
+        own,
+        write(&keys[2], put("2"), Quorum),
+    ];
+    let outcomes = in_order(cluster.node("n4").write_batch(requests.to_vec())).await;
 
-        let last_of_each = [1, 3, 5].map(|place| outcomes[place].is_ok());
-        assert_eq!(last_of_each, [true; 3], "{is_behind}");
-        for (key, expected) in keys.iter().zip([&two[..], "own", "own"]) {
-            assert_eq!(cluster.get("n1", key, Quorum).await, Ok(Some(expected.to_owned())), "{is_behind}");
-        }
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    for (key, expected) in keys.iter().zip([Some("2"), None, Some("2")]) {
+        assert_eq!(cluster.get("n1", key, Quorum).await, Ok(expected.map(str::to_owned)), "{key}");
     }
 }
 
@@ -327,16 +322,86 @@ async fn a_clients_own_timestamp_is_not_changed_to_win() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_cannot_be_stamped_above_what_was_there_has_failed() {
+    for is_behind_another in [false, true] {
+        let (cluster, keys) = cluster_and_keys(1).await;
+        let far_ahead = from_now(&cluster, DRIFT + Duration::from_secs(1));
+        give(&cluster, &REPLICAS, &keys[0], &Record::plain(far_ahead, "old"));
+        if is_behind_another {
+            flush(&cluster);
+            let less = from_now(&cluster, Duration::from_secs(1));
+            give(&cluster, &REPLICAS, &keys[0], &Record::plain(less, "older"));
+        }
+
+        let hidden = write_new(&cluster, &keys[0], Quorum).await;
+
+        assert!(
+            matches!(hidden, Err(RequestError::Outrun { newer, .. }) if newer == far_ahead),
+            "{is_behind_another}: {hidden:?}"
+        );
+        sleep(Duration::from_secs(2)).await;
+        write_new(&cluster, &keys[0], Quorum).await.expect("its clock allows for it");
+        assert_eq!(cluster.get("n1", &keys[0], Quorum).await, Ok(Some("new".to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_tell_what_is_newer_however_wrong_their_clocks_are() {
     let (cluster, keys) = cluster_and_keys(1).await;
-    let far_ahead = from_now(&cluster, DRIFT + Duration::from_secs(1));
-    give(&cluster, &REPLICAS, &keys[0], &Record::plain(far_ahead, "old"));
+    let ahead = from_now(&cluster, Duration::from_secs(1));
+    give(&cluster, &REPLICAS, &keys[0], &Record::plain(ahead, "old"));
+    flush(&cluster);
+    REPLICAS.iter().for_each(|name| cluster.machines[*name].clock.run_ahead_by(Duration::from_secs(3_600)));
 
-    let hidden = write_new(&cluster, &keys[0], Quorum).await;
+    let stamp = write_new(&cluster, &keys[0], Quorum).await.expect("nobody has measured them yet");
 
-    assert!(matches!(hidden, Err(RequestError::Outrun { newer, .. }) if newer == far_ahead), "{hidden:?}");
-    sleep(Duration::from_secs(2)).await;
-    write_new(&cluster, &keys[0], Quorum).await.expect("its clock allows for it");
+    assert!(stamp > ahead);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_write_of_a_round_is_stamped_anew_and_the_others_are_told() {
+    let (cluster, keys) = cluster_and_keys(1).await;
+    let ahead = from_now(&cluster, Duration::from_secs(5));
+    give(&cluster, &REPLICAS, &keys[0], &Record::plain(ahead, "old"));
+    let keys: Vec<String> = keys.into_iter().chain((0..20).map(|number| format!("other {number}"))).collect();
+
+    let written = join_all(keys.iter().map(|key| write_new(&cluster, key, Quorum))).await;
+
+    let stamps: Vec<Timestamp> = written.into_iter().map(|stamp| stamp.expect("all are alive")).collect();
+    assert!(stamps[0] > ahead && stamps[1..].iter().all(|stamp| *stamp < ahead), "{stamps:?}");
+    assert_eq!(restamped(&cluster), 1);
     assert_eq!(cluster.get("n1", &keys[0], Quorum).await, Ok(Some("new".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_what_has_to_win_wins_whatever_timestamp_a_client_has_chosen_behind_it() {
+    let (cluster, keys) = cluster_and_keys(1).await;
+    let ahead = from_now(&cluster, Duration::from_secs(3));
+    give(&cluster, &REPLICAS, &keys[0], &Record::plain(ahead, "old"));
+    let own = write_at(&keys[0], put("own"), Quorum, from_now(&cluster, Duration::from_secs(1)));
+
+    let requests = vec![write(&keys[0], put("new"), Quorum), own];
+    let outcomes = in_order(cluster.node("n4").write_batch(requests)).await;
+
+    let stamps: Vec<_> = outcomes.iter().map(|one| one.as_ref().map(|one| one.timestamp)).collect();
+    assert!(stamps[0].as_ref().is_ok_and(|stamp| *stamp > ahead), "{stamps:?}");
+    assert_eq!(cluster.get("n1", &keys[0], Quorum).await, Ok(Some("new".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_datacenter_has_no_say_in_whether_a_local_write_is_stamped_anew() {
+    let cluster = two_datacenters().await;
+    ["n4", "n5", "n6"].iter().for_each(|name| cluster.pause(name));
+    for (key, holders) in [("one", &["n2"][..]), ("two", &["n1", "n2"]), ("all", &REPLICAS)] {
+        let ahead = from_now(&cluster, Duration::from_secs(5));
+        give(&cluster, holders, key, &Record::plain(ahead, "old"));
+        let begun = Instant::now();
+
+        let written = cluster.put("n1", key, "new", LocalQuorum).await.expect("all are alive here");
+
+        let took = begun.elapsed();
+        assert_eq!(written.timestamp > ahead, holders.len() > 1, "{key}");
+        assert!(took < Duration::from_millis(20), "{key} took {took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ fn key_of(key: &str) -> Bytes {
 
 fn write(table: TableId) -> Request {
     let mutation = Mutation::single(key_of("key"), Record::plain(Timestamp(5), "value"));
-    Request::Write { writes: vec![(table, mutation)].into(), relay: Relay::None }
+    Request::Write { writes: vec![(table, mutation)].into(), relay: Relay::None, must_win: Vec::new() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn a_replica_that_does_not_own_a_key_applies_it_and_says_so() {
         let mutation = Mutation::single(key.clone(), Record::plain(Timestamp(5), "value"));
         let header = of_n2(&cluster, Some(node.host_id()));
         let writes = vec![(DEFAULT_TABLE_ID, mutation)].into();
-        let body = Request::Write { writes, relay: Relay::None };
+        let body = Request::Write { writes, relay: Relay::None, must_win: Vec::new() };
         let answer = node.handle(Message { header: header.clone(), body }).await.body;
         let owns = answer == Response::Written { results: vec![Ok(Receipt::PLAIN)] };
         assert!(

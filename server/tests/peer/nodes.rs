@@ -184,7 +184,11 @@ pub(crate) fn control(key: impl Into<Bytes>) -> Message<Request> {
 
 pub(crate) fn write(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Message<Request> {
     let mutation = Mutation::single(key, Record::plain(CLOCK, value));
-    request(Request::Write { writes: vec![(TableId(1024), mutation)].into(), relay: Relay::None })
+    request(Request::Write {
+        writes: vec![(TableId(1024), mutation)].into(),
+        relay: Relay::None,
+        must_win: Vec::new(),
+    })
 }
 
 /// The key that an echo has read.

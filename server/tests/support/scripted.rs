@@ -67,6 +67,8 @@ pub(crate) struct Scripted {
     pub(crate) asked: Mutex<Option<RequestOptions>>,
     /// Whether there is no room for a request.
     pub(crate) is_full: AtomicBool,
+    /// How many writes came together, each time.
+    pub(crate) together: Mutex<Vec<usize>>,
     /// That somebody reads in a batch.
     is_read: Notify,
 }
@@ -145,6 +147,7 @@ impl Coordinate for Scripted {
     }
 
     fn write_batch(&self, requests: Vec<WriteRequest>) -> Outcomes<'_, WriteOutcome> {
+        self.together.lock().push(requests.len());
         let write = move |(place, request): (usize, WriteRequest)| async move {
             if request.key == AWAITS_A_READ {
                 self.is_read.notified().await;

@@ -19,10 +19,9 @@ use crate::{error::Result, record::Timestamp};
 /// How a mutation was outrun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outrun {
-    /// By a record of this timestamp that was there before it and wins over it: no read has found the mutation here, or ever
-    /// will, unless it was applied once before.
+    /// By a record that was there before it and wins over it: of this timestamp, the newest that the table holds of the key.
     By(Timestamp),
-    /// Perhaps: its timestamp is not above all that the table holds outside the active memtable.
+    /// Perhaps, and by what is not known: the table holds as new a timestamp outside the active memtable.
     Perhaps,
 }
 

@@ -259,8 +259,8 @@ fn insert(entered: &[Entered], table: TableId, mutation: &Mutation) -> Option<Ou
     };
     let is_new = |timestamp| newest_elsewhere.is_none_or(|newest| timestamp > newest);
     match writer.insert(mutation) {
-        Some(by) => Some(Outrun::By(by)),
+        Some(by) if is_new(by) => Some(Outrun::By(by)),
         None if mutation.rows.iter().all(|(_, record)| is_new(record.timestamp)) => None,
-        None => Some(Outrun::Perhaps),
+        _ => Some(Outrun::Perhaps),
     }
 }

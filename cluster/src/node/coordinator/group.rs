@@ -69,9 +69,9 @@ pub(super) struct Write {
     pub(super) level: Consistency,
     pub(super) quorum: WriteQuorum,
     timestamp: Timestamp,
-    /// Whether it has to win over what was there before, and may not: not if the client has chosen its timestamp, nor if that
-    /// is above all that was there for sure.
-    pub(super) may_be_outrun: bool,
+    /// Whether it has to win over what was there before, and may not: not if its client has chosen its timestamp, nor if that is
+    /// above all that was there for sure.
+    pub(super) must_win: bool,
     observed: Option<Observed>,
     grace_seconds: u32,
     /// Live replicas that are not known to have applied it.
@@ -99,7 +99,7 @@ impl Write {
             level,
             quorum,
             timestamp,
-            may_be_outrun: false,
+            must_win: false,
             observed,
             grace_seconds,
             unheard: alive,
@@ -124,13 +124,18 @@ impl Write {
                 }
                 self.applied += 1;
                 self.unheard.remove(&from);
-                if let Some(newer) = newer.filter(|_| self.may_be_outrun) {
+                if let Some(newer) = newer {
                     let outrun = self.outrun.get_or_insert_with(|| Box::new(Outrun::new(&self.quorum)));
                     outrun.on_newer(from, newer);
                 } else if let Some(outrun) = &mut self.outrun {
                     outrun.on_ack(from);
                 }
                 self.quorum.on_ack(from);
+                if self.is_met()
+                    && let Some(outrun) = &mut self.outrun
+                {
+                    outrun.on_level(Instant::now());
+                }
             }
             Err(missing) => {
                 if matches!(missing, Missing::Error(ReplicaError::ClockSkew)) {
@@ -201,6 +206,11 @@ impl Write {
         self.outrun.as_ref().filter(|_| self.is_met())?.patience()
     }
 
+    /// Whether its replicas have satisfied it, and what was there before may win over it.
+    pub(super) fn is_outrun(&self) -> bool {
+        self.is_met() && self.outrun.as_ref().is_some_and(|outrun| outrun.is_decided())
+    }
+
     /// What to tell the client. Of a write that its replicas have not satisfied, `settled` may say more than its quorum
     /// does: that a hint has, or why nothing has.
     fn outcome(&self, timeout: Duration, settled: Option<Result<(), RequestError>>) -> Outcome {
@@ -265,10 +275,11 @@ impl Group {
     }
 
     /// Whether these writes can be told what came of them, whatever comes of the others: each has its verdict, and needs
-    /// no hint first.
+    /// no hint first, or goes round once more.
     pub(super) fn needs_nothing_more(&self, writes: Range<usize>) -> bool {
         self.writes[writes].iter().all(|write| match write.quorum.verdict() {
             _ if write.is_pending() => false,
+            _ if write.is_outrun() => true,
             Verdict::Reached { .. } => self.recipients.dead.is_empty() && write.failed.is_empty(),
             _ => !write.needs_hint(),
         })
@@ -285,7 +296,7 @@ impl Group {
     /// Likewise, of one.
     pub(super) fn end(&self, number: usize, settled: Option<Result<(), RequestError>>) -> Ended {
         let write = &self.writes[number];
-        match write.outrun.as_ref().filter(|outrun| write.is_met() && outrun.is_decided()) {
+        match write.outrun.as_ref().filter(|_| write.is_outrun()) {
             Some(outrun) => {
                 let Write { level, quorum, .. } = write;
                 let (level, required, received) = (*level, quorum.required(), quorum.acknowledged());
@@ -300,9 +311,17 @@ impl Group {
         }
     }
 
-    /// What the first of them writes to.
-    pub(super) fn first_key(&self) -> Option<(TableId, Bytes)> {
-        self.mutations.first().map(|(table, mutation)| (*table, mutation.key.clone()))
+    /// What the first of them writes to, and how: of those for which this is the same, the newest wins whatever is there.
+    pub(super) fn first_aim(&self) -> Option<(TableId, Bytes, Consistency, bool)> {
+        let of_first = |((table, mutation), write): (&(TableId, Mutation), &Write)| {
+            (*table, mutation.key.clone(), write.level, write.must_win)
+        };
+        self.mutations.iter().zip(&self.writes).next().map(of_first)
+    }
+
+    /// Which of them must win.
+    pub(super) fn must_win(&self) -> Vec<bool> {
+        self.writes.iter().map(|write| write.must_win).collect()
     }
 
     /// Gives them another stamp, before they are sent.

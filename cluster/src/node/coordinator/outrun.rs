@@ -53,8 +53,8 @@ pub(super) struct Outrun {
     pub(super) by: Timestamp,
     /// What the replicas say that had nothing newer.
     others: WriteQuorum,
-    /// Until when they are awaited.
-    patience: Instant,
+    /// Until when they are awaited, once the level is met.
+    patience: Option<Instant>,
 }
 
 /// A write that has to be stamped above what was there before it.
@@ -88,7 +88,7 @@ impl Ended {
 impl Outrun {
     /// A replica was the first to say so; the `others` have answered so far.
     pub(super) fn new(others: &WriteQuorum) -> Self {
-        Self { by: Timestamp(0), others: others.clone(), patience: Instant::now() + PATIENCE }
+        Self { by: Timestamp(0), others: others.clone(), patience: None }
     }
 
     /// A replica had a record that wins over the write.
@@ -108,14 +108,19 @@ impl Outrun {
         self.others.on_failure(from, why);
     }
 
+    /// The level is met by all that have answered.
+    pub(super) fn on_level(&mut self, now: Instant) {
+        self.patience.get_or_insert(now + PATIENCE);
+    }
+
     /// The others are awaited no longer.
     pub(super) fn give_up(&mut self) {
         self.others.on_deadline();
     }
 
-    /// Until when the others are awaited, if what they say may still decide.
+    /// Until when the others are awaited, if the level is met and what they say may still decide.
     pub(super) fn patience(&self) -> Option<Instant> {
-        (self.others.verdict() == Verdict::Pending).then_some(self.patience)
+        self.patience.filter(|_| self.others.verdict() == Verdict::Pending)
     }
 
     /// Whether the others cannot meet the level of the write.

@@ -94,7 +94,9 @@ impl Coordinator {
     }
 
     /// Coordinates writes; what came of each, with its place among them, as it comes. Those of one key take effect in
-    /// their order: only the newest of them is sent, at its level, and the others are told what came of that.
+    /// their order, unless one with a client's own timestamp comes after one without: that has to wait for the outcome of the
+    /// other, which may be stamped anew. Of those of one key that are alike the newest is sent, and the others are told what
+    /// came of that.
     pub(crate) fn write_batch(
         self: &Arc<Self>,
         requests: Vec<WriteRequest>,
@@ -215,7 +217,7 @@ impl Coordinator {
         let pending = target.placement.pending.iter();
         let block_for = block_for.with_pending(pending.map(|host_id| datacenter_of(picture, *host_id)));
         let replicas = self.replicas(picture, target.placement.all());
-        let may_be_outrun = is_stamped_here && is_of_more_than_half(&block_for, &replicas);
+        let must_win = is_stamped_here && is_of_more_than_half(&block_for, &replicas);
         let quorum = WriteQuorum::new(block_for, replicas.iter().copied())?;
         let those = |are_alive: bool| -> BTreeSet<HostId> {
             replicas.iter().filter(|one| one.is_alive == are_alive).map(|one| one.host_id).collect()
@@ -225,7 +227,7 @@ impl Coordinator {
         self.clock.observe(timestamp);
         let observed = self.observed(&target, goal, &record);
         let mut write = Write::new(goal.level, timestamp, quorum, alive.clone(), observed, grace_seconds);
-        write.may_be_outrun = may_be_outrun;
+        write.must_win = must_win;
         let mutation = Mutation::single(target.key, record);
         let Patience { timeout, deadline } = patience;
         let recipients = Recipients { alive, dead, timeout };
@@ -311,16 +313,16 @@ impl Coordinator {
     }
 }
 
-/// Takes the writes of a key that another one of the same key wins over: nobody could see them.
+/// Takes the writes that a like one of the same key wins over: nobody could see them.
 fn take_overwritten(planned: &mut Vec<Group>) -> Overwritten {
     let mut newest = HashMap::<_, (Timestamp, usize)>::new();
     for alone in planned.iter() {
-        let of_key = newest.entry(alone.first_key()).or_default();
+        let of_key = newest.entry(alone.first_aim()).or_default();
         *of_key = (*of_key).max((alone.latest(), alone.places[0]));
     }
     let mut overwritten = Overwritten::new();
     planned.retain(|alone| {
-        let (stamp, (newer, by)) = (alone.latest(), newest[&alone.first_key()]);
+        let (stamp, (newer, by)) = (alone.latest(), newest[&alone.first_aim()]);
         if stamp < newer {
             helenus_storage::sometimes!("a write was overwritten by its own batch");
             overwritten.entry(by).or_default().push((alone.places[0], stamp));

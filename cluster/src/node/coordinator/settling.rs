@@ -25,7 +25,8 @@ pub(super) struct Settling(Vec<Awaited>);
 /// What is known of the hints of one write.
 struct Awaited {
     /// Whether it is told only when each of its hints has its outcome: nobody who lacks a write that is acknowledged is
-    /// forgotten, whether replicas have satisfied it or a hint has to. One that has failed waits for nothing.
+    /// forgotten, whether replicas have satisfied it or a hint has to. One that has failed waits for nothing, nor does one
+    /// that goes round once more.
     awaits_all: bool,
     /// How many there are.
     due: usize,
@@ -43,7 +44,7 @@ impl Settling {
     pub(super) fn new(group: &Group, of_live: &[Missed]) -> Self {
         let dead = group.recipients.dead.len();
         let awaited = |write: &Write| Awaited {
-            awaits_all: write.needs_hint() || write.is_met(),
+            awaits_all: write.needs_hint() || (write.is_met() && !write.is_outrun()),
             due: dead,
             kept: Vec::new(),
         };

@@ -205,11 +205,12 @@ impl Coordinator {
     ) -> BoxFuture<'static, Result<Vec<Applied>, Missing>> {
         let part = trace.part_of(host);
         let (writes, deadline) = (Arc::clone(&group.mutations), group.deadline);
+        let must_win = group.must_win();
         if host == self.host_id() {
             let replica = Arc::clone(&self.replica);
             return async move {
                 let steps = part.begin();
-                let applied = replica.write(&writes, &steps).await;
+                let applied = replica.write(&writes, &must_win, &steps).await;
                 part.end(steps);
                 Ok(applied)
             }
@@ -219,7 +220,7 @@ impl Coordinator {
             return async { Err(Missing::Lost) }.boxed();
         };
         let peers = Arc::clone(&self.peers);
-        let request = Request::Write { writes, relay };
+        let request = Request::Write { writes, relay, must_win };
         async move {
             match part.call(&peers, &to, TrafficClass::Request, request, deadline).await {
                 Ok(Response::Written { results }) => Ok(results),

@@ -198,6 +198,7 @@ impl Delivery {
         delivered: &mut u64,
     ) -> Result<Grant, Ended> {
         let last = page.hints.last().map_or(0, |(number, _)| *number);
+        let numbers: Vec<u64> = page.hints.iter().map(|(number, _)| *number).collect();
         let (mut sent, mut others) = (Vec::new(), Vec::new());
         for (number, hint) in page.hints {
             match hint.map(|hint| (self.fate(target, &hint), hint)) {
@@ -223,7 +224,8 @@ impl Delivery {
         }
         others.retain(|(number, _)| *number <= through);
         self.see_to(target, page.tree, others.into_iter().map(|(_, other)| other)).await;
-        self.hints.advance(target, page.tree, through).await?;
+        let dealt_with = numbers.partition_point(|number| *number <= through);
+        self.hints.advance(target, page.tree, through, dealt_with).await?;
         if through < last { Err(Ended::Refused) } else { Ok(grant) }
     }
 

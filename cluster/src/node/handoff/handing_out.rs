@@ -59,7 +59,7 @@ impl Hints {
                 Err(error) => return Err(error),
             };
             if records.is_empty() {
-                self.advance(target, tree, through).await?;
+                self.advance(target, tree, through, 0).await?;
                 continue;
             }
             let hints = records.into_iter().map(|(key, record)| {
@@ -83,19 +83,20 @@ impl Hints {
         }
     }
 
-    /// All hints of a run up to this number were dealt with.
+    /// All hints of a run up to this number were dealt with, so many since the last time.
     pub(super) async fn advance(
         &self,
         target: HostId,
         tree: TableId,
         number: u64,
+        hints: usize,
     ) -> Result<(), ReplicaError> {
         // What was given up is behind the cursor only once its mark is durable.
         self.save_marks().await?;
         let saved = {
             let mut state = self.state.lock();
             let Some(run) = state.run(target, tree) else { return Ok(()) };
-            run.advance(number);
+            self.counted.void(run.advance(number, hints));
             SavedRun { target, opened_at_us: run.opened_at.0, cursor: run.cursor() }
         };
         self.saves.run(&self.store, tree, &saved).await

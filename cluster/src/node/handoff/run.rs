@@ -21,18 +21,30 @@ pub(super) struct Run {
     in_flight: usize,
     /// How often the hint behind the cursor was refused, though its target took hints.
     refusals: u32,
+    /// Whether an earlier process began it.
+    is_reloaded: bool,
 }
 
 impl Run {
     /// A run that begins.
     pub(super) fn open(tree: TableId, opened_at: Timestamp) -> Self {
-        Self { tree, opened_at, is_open: true, cursor: 0, durable: 0, newest: 0, in_flight: 0, refusals: 0 }
+        Self {
+            tree,
+            opened_at,
+            is_open: true,
+            cursor: 0,
+            durable: 0,
+            newest: 0,
+            in_flight: 0,
+            refusals: 0,
+            is_reloaded: false,
+        }
     }
 
     /// A run that an earlier process began.
     pub(super) fn reloaded(tree: TableId, opened_at: Timestamp, cursor: u64, newest: u64) -> Self {
         let run = Self::open(tree, opened_at);
-        Self { is_open: false, cursor, durable: newest, newest, ..run }
+        Self { is_open: false, cursor, durable: newest, newest, is_reloaded: true, ..run }
     }
 
     /// The number of the next hint; its record is to be queued before that of any later one.
@@ -77,12 +89,13 @@ impl Run {
         self.cursor
     }
 
-    /// All hints up to this number were dealt with.
-    pub(super) fn advance(&mut self, number: u64) {
-        if number > self.cursor {
-            self.cursor = number;
-            self.refusals = 0;
-        }
+    /// All hints up to this number were dealt with, so many since the last time. Answers how many numbers of a reloaded run
+    /// turned out to have no hint.
+    pub(super) fn advance(&mut self, number: u64, hints: usize) -> u64 {
+        let Some(numbers) = number.checked_sub(self.cursor).filter(|numbers| *numbers > 0) else { return 0 };
+        self.cursor = number;
+        self.refusals = 0;
+        if self.is_reloaded { numbers.saturating_sub(hints as u64) } else { 0 }
     }
 
     /// The hint behind the cursor was refused; how often by now.
@@ -108,13 +121,25 @@ mod tests {
         run.end(1, true);
         run.end(2, true);
         assert_eq!(run.waiting(), Some((0, 2)));
-        run.advance(2);
+        run.advance(2, 2);
 
         assert!(!run.is_done(), "the third is on its way");
         run.end(3, true);
         assert_eq!(run.waiting(), Some((2, 3)));
-        run.advance(3);
+        run.advance(3, 1);
         assert!(run.is_done());
+    }
+
+    #[test]
+    fn numbers_without_a_hint_are_told_of_a_reloaded_run_which_counted_them() {
+        let mut run = Run::reloaded(TREE, Timestamp(0), 3, 9);
+        assert_eq!((run.pending(), run.advance(6, 2), run.pending()), (6, 1, 3));
+        assert_eq!((run.advance(6, 0), run.advance(9, 3)), (0, 0));
+        let mut run = Run::open(TREE, Timestamp(0));
+        let [failed, kept] = [run.begin(), run.begin()];
+        run.end(failed, false);
+        run.end(kept, true);
+        assert_eq!(run.advance(kept, 1), 0);
     }
 
     #[test]
@@ -133,9 +158,9 @@ mod tests {
     fn refusals_count_for_the_hint_behind_the_cursor() {
         let mut run = Run::reloaded(TREE, Timestamp(0), 3, 9);
         assert_eq!((run.refused(), run.refused()), (1, 2));
-        run.advance(3);
+        run.advance(3, 0);
         assert_eq!(run.refused(), 3, "it was not dealt with");
-        run.advance(4);
+        run.advance(4, 1);
         assert_eq!(run.refused(), 1);
     }
 }

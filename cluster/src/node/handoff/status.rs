@@ -48,11 +48,13 @@ pub struct HintedTarget {
 }
 
 /// What became of hints. Of those that were reloaded or kept, each that does not wait any more was delivered, moved,
-/// superseded or has expired.
+/// superseded, has expired, or is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct HintCounters {
-    /// Waited when the node started.
+    /// Waited when the node started, by their numbers.
     pub reloaded: u64,
+    /// Of these numbers, those that turned out to have no hint: it was not kept, and has left a repair mark.
+    pub void: u64,
     /// Were kept.
     pub kept: u64,
     /// Were not, and left a repair mark.
@@ -74,6 +76,7 @@ pub struct HintCounters {
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     reloaded: AtomicU64,
+    void: AtomicU64,
     kept: AtomicU64,
     refused: AtomicU64,
     delivered: AtomicU64,
@@ -86,6 +89,10 @@ pub(crate) struct Counted {
 impl Counted {
     pub(super) fn reloaded(&self, hints: u64) {
         self.reloaded.fetch_add(hints, Ordering::Relaxed);
+    }
+
+    pub(super) fn void(&self, hints: u64) {
+        self.void.fetch_add(hints, Ordering::Relaxed);
     }
 
     pub(super) fn kept(&self) {
@@ -120,6 +127,7 @@ impl Counted {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         HintCounters {
             reloaded: read(&self.reloaded),
+            void: read(&self.void),
             kept: read(&self.kept),
             refused: read(&self.refused),
             delivered: read(&self.delivered),

@@ -175,12 +175,13 @@ async fn deliver_hints(cluster: &SimulatedCluster) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for (node, hints) in kept() {
-        let HintCounters { reloaded, kept, delivered, moved, superseded, expired, refused, .. } =
+        let HintCounters { reloaded, void, kept, delivered, moved, superseded, expired, refused, .. } =
             hints.counters;
-        if reloaded + kept > delivered + moved + superseded + expired {
+        if reloaded + kept > delivered + moved + superseded + expired + void {
             cluster.trace().accuse(format!("hints: n{node} has lost some: {hints:?}"));
         }
-        if expired + refused > 0 && hints.marks.is_empty() {
+        let marked: u64 = hints.marks.iter().map(|mark| mark.hints).sum();
+        if (expired + refused > 0 && marked == 0) || void > marked {
             cluster.trace().accuse(format!("hints: n{node} has given some up in silence: {hints:?}"));
         }
     }

@@ -64,10 +64,19 @@ struct Key {
 
 impl Key {
     /// Its next writes, or its next read: reads are made one after the other, so that none is of an older version than the
-    /// one before.
+    /// one before. A write with a timestamp of the client's own does not go with one without before it, which may be stamped
+    /// anew.
     fn next(&mut self) -> Vec<(usize, Asked)> {
-        let is_write = |(_, asked): &(usize, Asked)| matches!(asked, Asked::Write(_));
-        let writes = self.left.iter().take_while(|asked| is_write(asked)).count();
+        let mut is_stamped_here = false;
+        let goes_along = |(_, asked): &&(usize, Asked)| match asked {
+            Asked::Write(write) if write.timestamp.is_some() => !is_stamped_here,
+            Asked::Write(_) => {
+                is_stamped_here = true;
+                true
+            }
+            Asked::Read(_) => false,
+        };
+        let writes = self.left.iter().take_while(goes_along).count();
         let next: Vec<_> = self.left.drain(..writes.max(1).min(self.left.len())).collect();
         self.under_way = next.len();
         next
