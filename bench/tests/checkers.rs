@@ -243,6 +243,11 @@ mod later_writes_are_newer {
         story.write(20, 30, 2).ok(6_000).client(7);
         story.write(20, 30, 3).ok(3_000).client(7);
         objection(story, Checker::Succession, &[0, 2]);
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(5_000);
+        story.write(20, 30, 2).ok(3_000).client(7);
+        story.write_stamped(20, 30, 3, Some(4_000)).ok(4_000).client(7);
+        objection(story, Checker::Succession, &[0, 1]);
     }
 }
 
@@ -285,23 +290,36 @@ mod nothing_is_invented {
     }
 
     #[test]
-    fn a_write_may_be_stamped_anew_once_unless_its_client_has_chosen_its_timestamp() {
+    fn a_write_may_be_stamped_anew_once_for_another_one_unless_its_client_has_chosen_its_timestamp() {
         let mut story = Story::new();
         story.write(0, 10, 1).ok(100);
+        story.write(0, 5, 2).unknown();
         story.read(5, 8).sees(1, 90).level(Level::One);
         story.read(20, 30).sees(1, 100);
         no_objection(story);
+        let mut story = Story::new();
+        story.write(0, 10, 1).ok(100);
+        story.write(15, 18, 2).unknown();
+        story.read(5, 8).sees(1, 90).level(Level::One);
+        objection(story, Checker::Invention, &[0, 2]);
         let mut story = Story::new();
         story.write(0, 10, 1).ok(100);
         story.read(20, 30).sees(1, 150);
         objection(story, Checker::Invention, &[0, 1]);
         let mut story = Story::new();
         story.write(0, 10, 1).ok(100);
+        story.write(0, 5, 2).unknown();
         story.read(5, 6).sees(1, 90).level(Level::One);
         story.read(5, 8).sees(1, 80).level(Level::One);
+        objection(story, Checker::Invention, &[0, 2, 3]);
+        let mut story = Story::new();
+        story.write(0, 10, 1).unknown();
+        story.read(20, 30).sees(1, 150);
+        story.read(40, 50).sees(1, 160);
         objection(story, Checker::Invention, &[0, 1, 2]);
         let mut story = Story::new();
         story.write(0, 10, 1).unknown();
+        story.write(0, 5, 2).unknown();
         story.read(20, 30).sees(1, 150);
         story.read(40, 50).sees(1, 160);
         no_objection(story);
@@ -309,8 +327,9 @@ mod nothing_is_invented {
         story.write(0, 10, 1).unknown();
         story.read(20, 30).sees(1, 150);
         story.read(40, 50).sees(1, 160);
+        story.write(0, 5, 2).unknown();
         story.read(60, 70).sees(1, 170);
-        objection(story, Checker::Invention, &[0, 1, 3]);
+        objection(story, Checker::Invention, &[0, 1, 4]);
         let mut story = Story::new();
         story.write_stamped(0, 10, 1, Some(90)).unknown();
         story.read(20, 30).sees(1, 80);

@@ -159,8 +159,8 @@ pub enum RequestError {
     /// The level was met, but by replicas that had a record that wins over the write, from too far ahead of this node's clock
     /// to stamp the write above it. It may be seen or not.
     #[error(
-        "a record of timestamp {} was there before and wins over what was written, too far ahead of this node's clock to \
-         be written over: it may be seen or not",
+        "a record of timestamp {} was there before and wins over what was written, which could not be stamped above it: \
+         it may be seen or not",
         newer.0
     )]
     Outrun {

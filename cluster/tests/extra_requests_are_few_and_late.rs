@@ -42,7 +42,7 @@ fn a_percentile_is_what_so_many_reads_did_not_exceed() {
 }
 
 #[test]
-fn a_few_reads_say_nothing_and_old_ones_fade() {
+fn a_few_reads_say_nothing_and_old_ones_fade_but_for_the_last() {
     let now = Instant::now();
     let mut recent = RecentLatencies::new(now);
     for _ in 0..49 {
@@ -55,14 +55,15 @@ fn a_few_reads_say_nothing_and_old_ones_fade() {
     assert!(recent.percentile(990, now).is_some_and(|p99| p99 < millis(2)));
 
     let later = now + Duration::from_secs(30);
-    for _ in 0..50 {
+    for _ in 0..100 {
         recent.record(millis(80), later);
     }
     assert!(
         recent.percentile(500, later).is_some_and(|median| median >= millis(80)),
-        "16 of the old ones count"
+        "65 of the old ones count"
     );
-    assert_eq!(recent.percentile(990, later + Duration::from_secs(60)), None, "nobody reads any more");
+    let p99 = recent.percentile(990, later + Duration::from_secs(3_600));
+    assert!(p99.is_some_and(|p99| p99 >= millis(80)), "{p99:?}, though nobody reads any more");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Nothing is invented: what is read was written, to that key, not later than it was read, and as it is read. What
 //! was answered as not applied is never read: 503 means not applied.
 //!
-//! A write whose timestamp its client has not chosen may be stamped anew, once: then a read may find it with its first
-//! timestamp too, and its answer tells the second.
+//! A write whose timestamp its client has not chosen may be stamped anew, once, if there was another one of its key: then a
+//! read may find it with its first timestamp too, and its answer tells the second.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,9 @@ pub fn check(history: &History) -> Vec<Violation> {
                     let stamps = seen.entry(value).or_default();
                     stamps.entry(timestamp).or_insert(read.id);
                     let sight = Sight { value, timestamp, expires: ttl_left_s.is_some(), stamps };
-                    found.value(read, &sight, writes.get(&value).copied());
+                    let write = writes.get(&value).copied();
+                    let may_be_stamped_anew = write.is_some_and(|write| has_company(write, &operations));
+                    found.value(read, &sight, write, may_be_stamped_anew);
                 }
                 Some(Seen::Tombstone { timestamp }) if !deletions.allow(timestamp, read) => {
                     let what = format!("a tombstone @{} was read that no delete or expiry made", timestamp.0);
@@ -51,6 +53,17 @@ pub fn check(history: &History) -> Vec<Violation> {
         violations.extend(found.violations.into_values());
     }
     violations
+}
+
+/// Whether its client has not chosen the timestamp of a write, and there was another one that may have outrun it.
+fn has_company(write: &Operation, operations: &[&Operation]) -> bool {
+    let is_another = |other: &&Operation| {
+        other.id != write.id
+            && other.may_have_happened()
+            && other.is_write()
+            && other.invoked <= write.returned
+    };
+    write.client_timestamp().is_none() && operations.iter().any(|other| is_another(other))
 }
 
 /// A value as a read saw it, and all timestamps with which it was seen so far, each with its first read.
@@ -73,7 +86,13 @@ impl Found<'_> {
         self.violations.entry(about).or_insert(violation);
     }
 
-    fn value(&mut self, read: &Operation, sight: &Sight<'_>, write: Option<&Operation>) {
+    fn value(
+        &mut self,
+        read: &Operation,
+        sight: &Sight<'_>,
+        write: Option<&Operation>,
+        may_be_stamped_anew: bool,
+    ) {
         let &Sight { value, timestamp, expires, stamps } = sight;
         let seen_at = timestamp.0;
         let Some(write) = write else {
@@ -96,16 +115,14 @@ impl Found<'_> {
         }
         let Action::Write { ttl_s, client_timestamp, .. } = write.action else { return };
         let promised = if write.outcome == Outcome::Ok { write.timestamp } else { client_timestamp };
-        let is_promised = |promised| match client_timestamp {
-            Some(_) => timestamp == promised,
-            None => timestamp <= promised,
-        };
+        let is_promised = |promised| timestamp == promised || (may_be_stamped_anew && timestamp < promised);
         if let Some(promised) = promised.filter(|promised| !is_promised(*promised)) {
             let what = format!("{value} was written @{} and is read @{seen_at}", promised.0);
             return self.push((value.0, "timestamp"), both, what);
         }
         let first = stamps.iter().find(|(stamp, _)| **stamp != timestamp && Some(**stamp) != promised);
-        let is_one_too_many = promised.is_some_and(|promised| promised != timestamp) || stamps.len() > 2;
+        let untold = promised.is_some_and(|promised| !stamps.contains_key(&promised));
+        let is_one_too_many = stamps.len() + usize::from(untold) > 1 + usize::from(may_be_stamped_anew);
         if let Some((first, by)) = first.filter(|_| is_one_too_many) {
             let what = format!(
                 "{value} is one write and is read @{} and @{seen_at}, and has more timestamps",

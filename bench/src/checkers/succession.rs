@@ -25,7 +25,7 @@ pub fn check(history: &History) -> Vec<Violation> {
                 Newest::of(writes.iter().filter(|(other, _)| header.overlap(&header.need(other), need)))
             });
             let Some((before, newer)) = newest.before(write.invoked) else { continue };
-            if version.must_lose_to(&newer) && !is_overwritten_at_once(write, version, &writes) {
+            if version.must_lose_to(&newer) && !is_overwritten_at_once(write, newer, &writes) {
                 violations.push(Violation {
                     checker: Checker::Succession,
                     key: Some(key.to_owned()),
@@ -47,11 +47,9 @@ pub fn check(history: &History) -> Vec<Violation> {
     violations
 }
 
-/// Whether a later write of the same batch is newer.
-fn is_overwritten_at_once(write: &Operation, version: Version, writes: &[(&Operation, Version)]) -> bool {
+/// Whether a later write of the same batch is as new as that.
+fn is_overwritten_at_once(write: &Operation, newer: Version, writes: &[(&Operation, Version)]) -> bool {
     let batch = |of: &Operation| (of.client, of.invoked, of.returned);
-    let overwrites = |later: &Operation, newer: &Version| {
-        batch(later) == batch(write) && later.id > write.id && version.must_lose_to(newer)
-    };
-    writes.iter().any(|(later, newer)| overwrites(later, newer))
+    let is_later_of_batch = |other: &Operation| batch(other) == batch(write) && other.id > write.id;
+    writes.iter().any(|(other, version)| is_later_of_batch(other) && !version.must_lose_to(&newer))
 }

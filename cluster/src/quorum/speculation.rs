@@ -43,8 +43,8 @@ impl Budget {
 
 /// How long the reads of a table took lately.
 ///
-/// A histogram whose buckets are an eighth wide at most, and halved every five seconds, so that half of what it says is
-/// younger than that.
+/// A histogram whose buckets are an eighth wide at most, and halved every five seconds as long as enough are left: so half of
+/// what it says is younger than that, or it tells of the last few reads, however long ago.
 #[derive(Debug, Clone)]
 pub struct RecentLatencies {
     buckets: [u32; BUCKETS],
@@ -77,7 +77,7 @@ impl RecentLatencies {
         self.total = self.total.saturating_add(1);
     }
 
-    /// What this many of a thousand reads did not exceed by more than an eighth; `None` if there were too few lately.
+    /// What this many of a thousand reads did not exceed by more than an eighth; `None` if there were too few.
     pub fn percentile(&mut self, permille: u16, now: Instant) -> Option<Duration> {
         self.fade(now);
         if self.total < FEWEST {
@@ -97,9 +97,14 @@ impl RecentLatencies {
         if age < HALF_LIFE {
             return;
         }
-        let halvings = (age.as_millis() / HALF_LIFE.as_millis()).min(31) as u32;
-        self.buckets.iter_mut().for_each(|count| *count >>= halvings);
-        self.total = self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count));
+        for _ in 0..(age.as_millis() / HALF_LIFE.as_millis()).min(31) {
+            let halved = self.buckets.map(|count| count / 2);
+            let total = halved.iter().fold(0_u32, |sum, count| sum.saturating_add(*count));
+            if total < FEWEST {
+                break;
+            }
+            (self.buckets, self.total) = (halved, total);
+        }
         self.halved_at = now;
     }
 }

@@ -9,7 +9,7 @@ use helenus_cluster::{
     table::{Definition, Replication, SpeculativeRetry},
     time::{Timestamp, WallClock as _},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::support::{Cluster, put, read, value_of, write, write_at};
 
@@ -148,6 +148,26 @@ async fn a_silent_replica_is_made_up_for_by_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_falls_silent_does_not_make_reads_wait_as_long_as_they_had_to_for_it() {
+    let cluster = Cluster::of(3).await;
+    cluster.put("n1", "key", "value", All).await.expect("all are alive");
+    for _ in 0..200 {
+        cluster.get("n1", "key", Quorum).await.expect("all are alive");
+    }
+    // Longer than it takes to forget most of that.
+    sleep(Duration::from_secs(60)).await;
+    cluster.pause("n2");
+
+    for number in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(cluster.get("n1", "key", Quorum).await, Ok(Some("value".to_owned())));
+        let took = asked.elapsed();
+        assert!(took < Duration::from_millis(50), "the {number}th took {took:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tables_speculative_retry_says_when_another_replica_is_asked() {
     let cluster = Cluster::of(3).await;
     let with = |speculative_retry| Definition {
@@ -202,7 +222,7 @@ async fn a_late_answer_is_heard_in_the_background_and_repaired() {
     // At ONE the first answer is the read's; the other one whom it asks is heard later. Whoever was not asked yet comes first.
     for _ in 0..3 {
         cluster.get("n1", "key", One).await.expect("all are alive");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        sleep(Duration::from_millis(200)).await;
     }
     cluster.until("n3 is repaired", |c| c.node("n1").counters().requests.background_repairs > 0).await;
     cluster.write("n2", write("other key", put("v"), One)).await.expect("all are alive");

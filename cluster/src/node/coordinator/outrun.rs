@@ -22,13 +22,13 @@
 //! since it is mostly right.
 //!
 //! Once is enough: whatever was acknowledged before the write began, the replicas had when they were outrun, and the second
-//! stamp is above all of that. What outruns that one is concurrent.
+//! stamp is above all of that, or cannot be given out: then the write has failed. What outruns that one is concurrent.
 //!
 //! What became of the first stamp: where more than half of the replicas were outrun, a read that asks as many finds what
 //! outran the write, never the write. At a replica that was not, a read at a lower level may find it before it is overwritten
-//! or written once more; and so may a larger read where the others were not outrun but silent. To such a reader it is as if the
-//! client had made the write twice: what he writes or deletes in between, while the write is not acknowledged yet, is
-//! overwritten.
+//! or written once more; and so may a read that asks more than half, where fewer were outrun: the others were silent, or the
+//! level is one like `all`, which one outrun replica leaves unmet. To such a reader it is as if the client had made the write
+//! twice: what he writes or deletes in between, while the write is not acknowledged yet, is overwritten.
 
 use std::{sync::Arc, time::Duration};
 

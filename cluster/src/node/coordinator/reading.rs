@@ -58,7 +58,11 @@ pub(super) struct Reading {
     repairs: FanOut<()>,
     pub(super) trace: Trace,
     begun: Instant,
+    /// How long the slowest took of those that have answered.
+    slowest: Duration,
     patience: Option<Patience>,
+    /// Who was asked since others were late, and when.
+    spares: Vec<(HostId, Instant)>,
     pub(super) turn: Turn,
     /// Replicas of which it tells the snitch that they are late: a message with several keys is late once.
     pub(super) tells_of: BTreeSet<HostId>,
@@ -90,7 +94,9 @@ impl Reading {
             repairs: FanOut::until(goal.deadline, coordinator.stop.clone()),
             trace,
             begun,
+            slowest: Duration::ZERO,
             patience: wait.map(|interval| Patience { until: begun + interval, interval }),
+            spares: Vec::new(),
             turn,
             tells_of: BTreeSet::new(),
         }
@@ -157,10 +163,10 @@ impl Reading {
                         continue;
                     }
                     if differing.is_empty() {
-                        // One of a batch takes as long as the others whose messages it shares.
+                        // One of a batch takes as long as the others whose messages it shares. Nor does it count how long
+                        // one was awaited who did not answer: else all would soon be as late as a silent one makes them.
                         if matches!(self.turn, Turn::NotNeeded) {
-                            let latency = self.begun.elapsed();
-                            self.coordinator.speculation.record(self.plan.target.table, latency);
+                            self.coordinator.speculation.record(self.plan.target.table, self.slowest);
                         }
                         return Ok(acknowledged);
                     }
@@ -213,6 +219,9 @@ impl Reading {
                 if let Answer::Record(Some(record)) = &answer {
                     self.coordinator.clock.observe(record.timestamp);
                 }
+                let spare = self.spares.iter().find(|(spare, _)| *spare == from);
+                let asked = spare.map_or(self.begun, |(_, asked)| *asked);
+                self.slowest = self.slowest.max(asked.elapsed());
                 self.quorum.on_answer(from, answer);
             }
             Err(Missing::Error(why @ ReplicaError::TooLargeTogether)) => {
@@ -247,6 +256,7 @@ impl Reading {
         if self.may_ask_another(self.quorum.has_another()) {
             helenus_storage::sometimes!("a read asked another replica");
             let another = self.quorum.ask_another();
+            self.spares.extend(another.map(|ask| (ask.host_id, Instant::now())));
             self.send(another).await;
         }
     }
