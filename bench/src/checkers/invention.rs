@@ -63,7 +63,7 @@ fn has_company(write: &Operation, operations: &[&Operation]) -> bool {
             && other.is_write()
             && other.invoked <= write.returned
     };
-    write.client_timestamp().is_none() && operations.iter().any(|other| is_another(other))
+    write.client_timestamp().is_none() && operations.iter().any(is_another)
 }
 
 /// A value as a read saw it, and all timestamps with which it was seen so far, each with its first read.
