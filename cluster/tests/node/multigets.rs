@@ -314,7 +314,7 @@ async fn a_silent_replica_is_made_up_for_by_another_for_every_key() {
 
     assert_all_read(&batch(&cluster, reads(5, Quorum)).await, 5);
 
-    assert!(asked.elapsed() < Duration::from_secs(4), "before the deadline");
+    assert!(asked.elapsed() < Duration::from_millis(500), "long before the deadline");
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,7 +331,8 @@ async fn an_extra_request_for_which_there_is_no_place_fails_no_read() {
 
     assert_all_read(&outcomes, 20);
     let counters = cluster.node("n1").counters().requests;
-    assert_eq!((counters.speculative_retries, counters.refused_speculative_retries), (0, 20));
+    assert_eq!(counters.speculative_retries, 0);
+    assert!(counters.refused_speculative_retries >= 20, "{counters:?}");
 }
 
 #[tokio::test(start_paused = true)]

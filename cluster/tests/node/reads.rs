@@ -139,7 +139,8 @@ async fn a_silent_replica_is_made_up_for_by_another() {
     for _ in 0..20 {
         let asked = Instant::now();
         assert_eq!(cluster.get("n1", "key", Quorum).await, Ok(Some("value".to_owned())));
-        assert!(asked.elapsed() < Duration::from_secs(2), "long before the deadline");
+        let took = asked.elapsed();
+        assert!(took < Duration::from_millis(500), "{took:?} is not long before the deadline");
     }
 
     let counters = cluster.node("n1").counters().requests;

@@ -15,6 +15,8 @@ use crate::{
 const MOST_TABLES: usize = 1024;
 /// A read that may wait longer than this part of its time would have none left for the other replica.
 const PART_OF_TIMEOUT: u32 = 4;
+/// And this part one waits of which it is not known how long such reads take.
+const PART_IF_UNKNOWN: u32 = 40;
 
 /// What all reads of a node share.
 #[derive(Debug, Default)]
@@ -32,7 +34,6 @@ impl Speculation {
         timeout: Duration,
     ) -> Option<Duration> {
         self.budget.lock().deposit();
-        let most = timeout / PART_OF_TIMEOUT;
         match retry {
             SpeculativeRetry::None | SpeculativeRetry::Always => None,
             SpeculativeRetry::After { .. } => retry.fixed(),
@@ -40,7 +41,7 @@ impl Speculation {
                 let mut latencies = self.latencies.lock();
                 let of_table = latencies.get_mut(&table);
                 let recent = of_table.and_then(|recent| recent.percentile(permille, now()));
-                Some(recent.map_or(most, |recent| recent.min(most)))
+                Some(recent.map_or(timeout / PART_IF_UNKNOWN, |recent| recent.min(timeout / PART_OF_TIMEOUT)))
             }
         }
     }
