@@ -146,6 +146,30 @@ fn the_nearest_stays_first_until_it_is_worse_than_the_threshold() {
 }
 
 #[test]
+fn whoever_was_late_comes_last_for_a_second_or_until_it_answers() {
+    let mut replicas = Replicas::new(1.0);
+    let (now, late) = (replicas.start, Duration::from_millis(1));
+    let [first, second, third] = [1, 2, 3].map(host);
+    replicas.snitch.late(first, late, now, &mut replicas.random);
+    assert_eq!(replicas.snitch.order(near_first(), now), [second, third, first]);
+    replicas.snitch.answered(first, late, now, &mut replicas.random);
+    assert_eq!(replicas.snitch.order(near_first(), now), near_first());
+
+    for host in near_first() {
+        replicas.snitch.late(host, late, now, &mut replicas.random);
+    }
+    assert_eq!(replicas.snitch.order(near_first(), now), near_first(), "all were late");
+    replicas.snitch.record(second, late, now, &mut replicas.random);
+    replicas.snitch.answered(third, late, now, &mut replicas.random);
+    assert_eq!(
+        replicas.snitch.order(near_first(), now),
+        [third, first, second],
+        "it was given up, not heard"
+    );
+    assert_eq!(replicas.snitch.order(near_first(), now + Duration::from_secs(1)), near_first());
+}
+
+#[test]
 fn without_a_threshold_the_scores_always_decide() {
     let mut replicas = Replicas::new(0.0);
     replicas.hear(1.0, [12, 11, 10]);

@@ -7,6 +7,9 @@
 //! the order of scores by more than the badness threshold: then the scores alone decide. All is forgotten now and then,
 //! so that a replica that nobody asks any more gets its chance.
 //!
+//! Whoever was late comes last for a second, until it answers: a median takes as long to tell of one that has fallen silent
+//! as it took to collect, and each read that waits for it must pay for another request.
+//!
 //! Rejected: sorting by score always, which sends each node's reads wherever noise points, and makes caches on all
 //! replicas hold the same (badness threshold 0 does it). Severity told by gossip (Cassandra's), which compactions dominate.
 
@@ -25,6 +28,8 @@ const RESERVOIR: usize = 100;
 const ALPHA: f64 = 0.75;
 /// Least median.
 const FLOOR_SECONDS: f64 = 0.001;
+/// How long one comes last who was late and has not answered since.
+const LATE_FOR: Duration = Duration::from_secs(1);
 
 /// How the dynamic snitch behaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +57,8 @@ impl Default for Settings {
 pub struct DynamicSnitch {
     settings: Settings,
     reservoirs: BTreeMap<HostId, Reservoir>,
+    /// Who was late and has not answered since, and when that was.
+    late: BTreeMap<HostId, Instant>,
     scores: BTreeMap<HostId, f64>,
     scored_at: Option<Instant>,
     reset_at: Instant,
@@ -63,13 +70,26 @@ impl DynamicSnitch {
         Self {
             settings,
             reservoirs: BTreeMap::new(),
+            late: BTreeMap::new(),
             scores: BTreeMap::new(),
             scored_at: None,
             reset_at: now,
         }
     }
 
-    /// A replica took that long to answer, or had not answered after that long.
+    /// A replica took that long to answer.
+    pub fn answered(&mut self, host_id: HostId, latency: Duration, now: Instant, random: &mut impl Rng) {
+        self.late.remove(&host_id);
+        self.record(host_id, latency, now, random);
+    }
+
+    /// A replica had not answered after that long, which is too long.
+    pub fn late(&mut self, host_id: HostId, latency: Duration, now: Instant, random: &mut impl Rng) {
+        self.late.insert(host_id, now);
+        self.record(host_id, latency, now, random);
+    }
+
+    /// A replica took that long to answer, or longer.
     pub fn record(&mut self, host_id: HostId, latency: Duration, now: Instant, random: &mut impl Rng) {
         self.reset_if_due(now);
         let age = now.saturating_duration_since(self.reset_at);
@@ -87,7 +107,11 @@ impl DynamicSnitch {
         let tolerance = 1.0 + self.settings.badness_threshold;
         let is_bad =
             nearest_first.iter().zip(&by_score).any(|(near, best)| score(near) > tolerance * score(best));
-        if self.settings.badness_threshold == 0.0 || is_bad { by_score } else { nearest_first }
+        let mut order =
+            if self.settings.badness_threshold == 0.0 || is_bad { by_score } else { nearest_first };
+        self.late.retain(|_, since| now.saturating_duration_since(*since) < LATE_FOR);
+        order.sort_by_key(|host_id| self.late.contains_key(host_id));
+        order
     }
 
     /// The scores of the moment, from 0 to 1; the higher the slower.

@@ -166,6 +166,8 @@ async fn one_that_falls_silent_does_not_make_reads_wait_as_long_as_they_had_to_f
         assert!(took < Duration::from_millis(50), "the {number}th took {took:?}");
         sleep(Duration::from_millis(100)).await;
     }
+    let retries = cluster.node("n1").counters().requests.speculative_retries;
+    assert!((1..=3).contains(&retries), "{retries}, about one in a second");
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,6 +203,8 @@ async fn a_tables_speculative_retry_says_when_another_replica_is_asked() {
     let soon = cluster.node("n1").read(of_table("soon")).await.expect("another one answers").met.trace;
     let third = soon.iter().filter(|event| event.what.contains("asked ")).nth(2).expect("another one");
     assert!((50_000..55_000).contains(&third.at_us), "{soon:#?}");
+    // Until then it comes last.
+    sleep(Duration::from_secs(1)).await;
     let late = cluster.node("n1").read(of_table("never")).await.map_err(|failure| failure.error);
     assert!(
         matches!(late, Err(RequestError::Timeout { required: 2, received: 1, silent: 1, .. })),

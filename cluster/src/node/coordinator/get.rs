@@ -164,8 +164,10 @@ impl Coordinator {
         let stopwatch = self.nearest.stopwatch(host);
         async move {
             let result = call.await;
-            if matches!(result, Err(Missing::Lost | Missing::Error(_))) {
-                stopwatch.discard();
+            match result {
+                Ok(_) => stopwatch.stop(),
+                Err(Missing::Lost | Missing::Error(_)) => stopwatch.discard(),
+                Err(Missing::Silence) => {}
             }
             result
         }

@@ -48,14 +48,32 @@ impl Nearest {
 
     /// Begins to measure how long a replica takes.
     pub(super) fn stopwatch(self: &Arc<Self>, host_id: HostId) -> Stopwatch {
-        Stopwatch { nearest: Arc::clone(self), host_id, began: Instant::now(), counts: true }
+        Stopwatch {
+            nearest: Arc::clone(self),
+            host_id,
+            began: Instant::now(),
+            is_answered: false,
+            counts: true,
+        }
     }
 
-    /// A replica took that long to answer, or had not answered after that long.
-    pub(super) fn record(&self, host_id: HostId, latency: Duration) {
+    /// A replica had not answered after that long, which is too long.
+    pub(super) fn late(&self, host_id: HostId, latency: Duration) {
         if let Some(dynamic) = &self.dynamic {
             let Dynamic { snitch, random } = &mut *dynamic.lock();
-            snitch.record(host_id, latency, Instant::now().into_std(), random);
+            snitch.late(host_id, latency, Instant::now().into_std(), random);
+        }
+    }
+
+    /// A replica took that long to answer; if it is not `is_answered`, longer.
+    fn record(&self, host_id: HostId, latency: Duration, is_answered: bool) {
+        let Some(dynamic) = &self.dynamic else { return };
+        let Dynamic { snitch, random } = &mut *dynamic.lock();
+        let now = Instant::now().into_std();
+        if is_answered {
+            snitch.answered(host_id, latency, now, random);
+        } else {
+            snitch.record(host_id, latency, now, random);
         }
     }
 }
@@ -66,10 +84,16 @@ pub(super) struct Stopwatch {
     nearest: Arc<Nearest>,
     host_id: HostId,
     began: Instant,
+    is_answered: bool,
     counts: bool,
 }
 
 impl Stopwatch {
+    /// The answer is there.
+    pub(super) fn stop(mut self) {
+        self.is_answered = true;
+    }
+
     /// The call failed at once: that says nothing of how long an answer takes.
     pub(super) fn discard(mut self) {
         self.counts = false;
@@ -79,7 +103,7 @@ impl Stopwatch {
 impl Drop for Stopwatch {
     fn drop(&mut self) {
         if self.counts {
-            self.nearest.record(self.host_id, self.began.elapsed());
+            self.nearest.record(self.host_id, self.began.elapsed(), self.is_answered);
         }
     }
 }

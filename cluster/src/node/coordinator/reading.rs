@@ -252,7 +252,7 @@ impl Reading {
     async fn speculate(&mut self) {
         let waited = self.begun.elapsed();
         let awaited = self.quorum.awaited().into_iter().filter(|host_id| self.tells_of.contains(host_id));
-        awaited.for_each(|host_id| self.coordinator.nearest.record(host_id, waited));
+        awaited.for_each(|host_id| self.coordinator.nearest.late(host_id, waited));
         if self.may_ask_another(self.quorum.has_another()) {
             helenus_storage::sometimes!("a read asked another replica");
             let another = self.quorum.ask_another();
