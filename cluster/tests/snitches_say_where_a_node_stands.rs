@@ -148,6 +148,7 @@ fn the_nearest_stays_first_until_it_is_worse_than_the_threshold() {
 #[test]
 fn whoever_was_late_comes_last_for_a_second_or_until_it_answers() {
     let mut replicas = Replicas::new(1.0);
+    replicas.hear(0.0, [1, 1, 1]);
     let (now, late) = (replicas.start, Duration::from_millis(1));
     let [first, second, third] = [1, 2, 3].map(host);
     replicas.snitch.late(first, late, now, &mut replicas.random);

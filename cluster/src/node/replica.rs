@@ -100,7 +100,7 @@ impl Replica {
     /// Applies writes as one group; what became of each.
     async fn apply<M>(&self, writes: &[(TableId, M)], must_win: &[bool], steps: &Steps) -> Vec<Applied>
     where
-        M: Borrow<Mutation>,
+        M: Borrow<Mutation> + Sync,
     {
         let rows = writes.iter().flat_map(|(_, mutation)| &mutation.borrow().rows);
         // What it holds, it stamps above.
@@ -110,30 +110,32 @@ impl Replica {
         let began = Instant::now();
         let applied = self.store.apply_group(writes, steps).await;
         let took = began.elapsed();
-        let mut results = Vec::with_capacity(writes.len());
-        let mut must_win = must_win.iter().copied();
-        for ((table, mutation), applied) in writes.iter().zip(applied) {
-            let must_win = must_win.next().unwrap_or_default();
-            results.push(match applied {
-                Ok(outrun) => {
-                    self.meters.of(*table).writes.record(took);
-                    self.receipt(*table, mutation.borrow(), outrun.filter(|_| must_win)).await
+        let (mut results, mut to_look_up) = (Vec::with_capacity(writes.len()), Vec::new());
+        for (place, ((table, mutation), applied)) in writes.iter().zip(applied).enumerate() {
+            let receipt = |newer| Receipt { is_owner: self.owns(*table, &mutation.borrow().key), newer };
+            results.push(applied.map(|outrun| {
+                self.meters.of(*table).writes.record(took);
+                match outrun.filter(|_| must_win.get(place).copied().unwrap_or_default()) {
+                    Some(Outrun::By(timestamp)) => receipt(Some(timestamp)),
+                    Some(Outrun::Perhaps) => {
+                        to_look_up.push(place);
+                        receipt(None)
+                    }
+                    None => receipt(None),
                 }
-                Err(error) => Err(error),
-            });
+            }));
+        }
+        let look_up = async |place: usize| {
+            let (table, mutation) = &writes[place];
+            (place, self.newer_than(*table, mutation.borrow()).await)
+        };
+        let mut looked_up = stream::iter(to_look_up).map(look_up).buffer_unordered(READS_AT_ONCE);
+        while let Some((place, newer)) = looked_up.next().await {
+            // Where it cannot be read there is no receipt: the coordinator would take the write for one that is seen.
+            results[place] =
+                results[place].clone().and_then(|receipt| Ok(Receipt { newer: newer?, ..receipt }));
         }
         results
-    }
-
-    /// Of a write that is applied. Where it cannot be read what wins over it, there is no receipt: the coordinator would
-    /// take the write for one that is seen.
-    async fn receipt(&self, table: TableId, mutation: &Mutation, outrun: Option<Outrun>) -> Applied {
-        let newer = match outrun {
-            None => None,
-            Some(Outrun::By(timestamp)) => Some(timestamp),
-            Some(Outrun::Perhaps) => self.newer_than(table, mutation).await?,
-        };
-        Ok(Receipt { is_owner: self.owns(table, &mutation.key), newer })
     }
 
     /// What this replica holds that wins over a mutation, which it has applied.

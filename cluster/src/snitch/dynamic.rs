@@ -85,8 +85,8 @@ impl DynamicSnitch {
 
     /// A replica had not answered after that long, which is too long.
     pub fn late(&mut self, host_id: HostId, latency: Duration, now: Instant, random: &mut impl Rng) {
-        self.late.insert(host_id, now);
         self.record(host_id, latency, now, random);
+        self.late.insert(host_id, now);
     }
 
     /// A replica took that long to answer, or longer.

@@ -159,15 +159,15 @@ async fn one_that_falls_silent_does_not_make_reads_wait_as_long_as_they_had_to_f
     sleep(Duration::from_secs(60)).await;
     cluster.pause("n2");
 
-    for number in 0..20 {
+    for number in 0..50 {
         let asked = Instant::now();
         assert_eq!(cluster.get("n1", "key", Quorum).await, Ok(Some("value".to_owned())));
         let took = asked.elapsed();
-        assert!(took < Duration::from_millis(50), "the {number}th took {took:?}");
+        assert!(took < Duration::from_millis(10), "the {number}th took {took:?}");
         sleep(Duration::from_millis(100)).await;
     }
     let retries = cluster.node("n1").counters().requests.speculative_retries;
-    assert!((1..=3).contains(&retries), "{retries}, about one in a second");
+    assert!((4..=6).contains(&retries), "{retries}, about one in a second");
 }
 
 #[tokio::test(start_paused = true)]

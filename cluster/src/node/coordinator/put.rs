@@ -95,8 +95,8 @@ impl Coordinator {
 
     /// Coordinates writes; what came of each, with its place among them, as it comes. Those of one key take effect in
     /// their order, unless one with a client's own timestamp comes after one without: that has to wait for the outcome of the
-    /// other, which may be stamped anew. Of those of one key that are alike the newest is sent, and the others are told what
-    /// came of that.
+    /// other, which may be stamped anew; and so do those of one key with different levels. Of those of one key that are alike
+    /// the newest is sent, and the others are told what came of that.
     pub(crate) fn write_batch(
         self: &Arc<Self>,
         requests: Vec<WriteRequest>,

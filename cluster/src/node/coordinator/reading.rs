@@ -61,8 +61,8 @@ pub(super) struct Reading {
     /// How long the slowest took of those that have answered.
     slowest: Duration,
     patience: Option<Patience>,
-    /// Who was asked since others were late, and when.
-    spares: Vec<(HostId, Instant)>,
+    /// Who was asked when, if not at once with all others of a batch.
+    asked: Vec<(HostId, Instant)>,
     pub(super) turn: Turn,
     /// Replicas of which it tells the snitch that they are late: a message with several keys is late once.
     pub(super) tells_of: BTreeSet<HostId>,
@@ -96,7 +96,7 @@ impl Reading {
             begun,
             slowest: Duration::ZERO,
             patience: wait.map(|interval| Patience { until: begun + interval, interval }),
-            spares: Vec::new(),
+            asked: Vec::new(),
             turn,
             tells_of: BTreeSet::new(),
         }
@@ -163,8 +163,8 @@ impl Reading {
                         continue;
                     }
                     if differing.is_empty() {
-                        // One of a batch takes as long as the others whose messages it shares. Nor does it count how long
-                        // one was awaited who did not answer: else all would soon be as late as a silent one makes them.
+                        // One of a batch takes as long as the others whose messages it shares. And of one that does not
+                        // answer it does not count how long it was awaited: else all would soon be as late as that one.
                         if matches!(self.turn, Turn::NotNeeded) {
                             self.coordinator.speculation.record(self.plan.target.table, self.slowest);
                         }
@@ -198,6 +198,7 @@ impl Reading {
         for ask in asks {
             self.note_asked(ask);
             self.tells_of.insert(ask.host_id);
+            self.asked.push((ask.host_id, Instant::now()));
             let part = self.trace.part_of(ask.host_id);
             self.reads.add(ask.host_id, self.coordinator.read_at(ask, &self.plan, part)).await;
         }
@@ -219,9 +220,7 @@ impl Reading {
                 if let Answer::Record(Some(record)) = &answer {
                     self.coordinator.clock.observe(record.timestamp);
                 }
-                let spare = self.spares.iter().find(|(spare, _)| *spare == from);
-                let asked = spare.map_or(self.begun, |(_, asked)| *asked);
-                self.slowest = self.slowest.max(asked.elapsed());
+                self.slowest = self.slowest.max(self.took(from));
                 self.quorum.on_answer(from, answer);
             }
             Err(Missing::Error(why @ ReplicaError::TooLargeTogether)) => {
@@ -243,6 +242,12 @@ impl Reading {
         Ok(())
     }
 
+    /// How long one has taken until now.
+    fn took(&self, host_id: HostId) -> Duration {
+        let asked = self.asked.iter().rev().find(|(asked, _)| *asked == host_id);
+        asked.map_or(self.begun, |(_, at)| *at).elapsed()
+    }
+
     fn late(&self) -> Option<Instant> {
         self.patience.map(|patience| patience.until)
     }
@@ -256,7 +261,6 @@ impl Reading {
         if self.may_ask_another(self.quorum.has_another()) {
             helenus_storage::sometimes!("a read asked another replica");
             let another = self.quorum.ask_another();
-            self.spares.extend(another.map(|ask| (ask.host_id, Instant::now())));
             self.send(another).await;
         }
     }
