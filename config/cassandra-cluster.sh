@@ -2,11 +2,13 @@
 # Three nodes of Cassandra 2.1 on this machine, 127.0.0.1 to 127.0.0.3, with its own load generator: a target of
 # config/compare.toml. CASSANDRA_HOME is the directory of the release, with lib/, conf/ and tools/. Needs Java 17.
 #
-#   cassandra-cluster.sh up DIR                               start the nodes, and load 20000 rows of 100 bytes
-#   cassandra-cluster.sh stress DIR write|read THREADS SECONDS at QUORUM, replication factor 3; prints what cassandra-stress
+#   cassandra-cluster.sh up DIR [COLUMNS [BYTES]]             start the nodes, and load 20000 rows
+#   cassandra-cluster.sh stress DIR write|read THREADS SECONDS [COLUMNS [BYTES]]
+#                                                             at QUORUM, replication factor 3; prints what cassandra-stress
 #                                                             prints, and `cpu per op`, microseconds
 #   cassandra-cluster.sh down DIR                             stop them, and remove DIR
 #
+# A row is one column of 100 bytes by default.
 # SYNC=batch makes every write durable before it is acknowledged; the default is a sync every ten seconds.
 set -eu
 : "${CASSANDRA_HOME:?is the directory of a Cassandra 2.1}"
@@ -67,11 +69,14 @@ start() { # node
   echo $! >> "$directory/pids"
 }
 
-stress() { # arguments of cassandra-stress
+stress() { # columns, bytes, arguments of cassandra-stress
+  columns=$1
+  bytes=$2
+  shift 2
   # shellcheck disable=SC2086
   java -Xmx512M $opened -cp "$directory/n1:$CASSANDRA_HOME/conf:$(jars tools/lib lib)" \
     org.apache.cassandra.stress.Stress "$@" -mode native cql3 -node 127.0.0.1 -schema 'replication(factor=3)' \
-    -col 'n=FIXED(1)' 'size=FIXED(100)'
+    -col "n=FIXED($columns)" "size=FIXED($bytes)"
 }
 
 ticks() { # of processor time that the nodes took so far, as user and system
@@ -119,11 +124,11 @@ case $command in
       done
     done
     sleep 3
-    stress write n=$rows cl=all -key "populate=1..$rows" -rate threads=16 > "$directory/load" 2>&1
+    stress "${3:-1}" "${4:-100}" write n=$rows cl=all -key "populate=1..$rows" -rate threads=16 > "$directory/load" 2>&1
     ;;
   # This release cannot be told how long, only how much: about what it does in that time.
   stress)
-    stress "$3" "n=$(($5 * 10000))" cl=quorum -key "dist=UNIFORM(1..$rows)" -rate "threads=$4" 2>&1 | with_cpu
+    stress "${6:-1}" "${7:-100}" "$3" "n=$(($5 * 10000))" cl=quorum -key "dist=UNIFORM(1..$rows)" -rate "threads=$4" 2>&1 | with_cpu
     ;;
   down)
     touch "$directory/pids"

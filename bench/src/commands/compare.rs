@@ -14,6 +14,7 @@ use clap::{Args, value_parser};
 use helenus_bench::{
     client::{Endpoint, Protocol},
     compare::{Figures, Kind, Lineup, TargetSpec, ratios},
+    properties::Properties,
     workload::Phase,
 };
 
@@ -85,27 +86,40 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 fn turn(arguments: &Arguments, target: &TargetSpec, interrupt: &Interrupt) -> anyhow::Result<Figures> {
-    let started = target.start.as_deref().map_or(Ok(()), |command| shell(command).map(drop)).context("start");
-    let figures = started.and_then(|()| measure(arguments, target, interrupt));
+    let properties = arguments.load.properties()?;
+    let start = || {
+        let Some(command) = &target.start else { return Ok(()) };
+        shell(&filled(command, &arguments.load, &properties)?).map(drop)
+    };
+    let figures = start().context("start").and_then(|()| measure(arguments, target, &properties, interrupt));
     let stopped = target.stop.as_deref().map_or(Ok(()), |command| shell(command).map(drop)).context("stop");
     let figures = figures?;
     stopped?;
     Ok(figures)
 }
 
-fn measure(arguments: &Arguments, target: &TargetSpec, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+/// A command, with the load in the place of what stands for it.
+fn filled(command: &str, load: &Load, properties: &Properties) -> anyhow::Result<String> {
+    Ok(command
+        .replace("{threads}", &load.threads.unwrap_or(16).to_string())
+        .replace("{seconds}", &load.duration.unwrap_or_default().as_secs().to_string())
+        .replace("{fieldcount}", &properties.count("fieldcount", 10)?.to_string())
+        .replace("{fieldlength}", &properties.count("fieldlength", 100)?.to_string()))
+}
+
+fn measure(
+    arguments: &Arguments,
+    target: &TargetSpec,
+    properties: &Properties,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Figures> {
     let load = &arguments.load;
     if target.kind == Kind::Command {
-        let seconds = load.duration.unwrap_or_default().as_secs();
         let command = target.command.as_deref().unwrap_or_default();
-        let command = command
-            .replace("{threads}", &load.threads.unwrap_or(16).to_string())
-            .replace("{seconds}", &seconds.to_string());
-        let output = shell(&command)?;
+        let output = shell(&filled(command, load, properties)?)?;
         return Figures::of_output(&output).context("the command printed no `op rate : number`");
     }
     await_listening(&target.endpoints)?;
-    let properties = load.properties()?;
     let table = properties.text("table").unwrap_or("usertable").to_owned();
     let servers = || Servers {
         endpoints: target.endpoints.clone(),
@@ -119,9 +133,9 @@ fn measure(arguments: &Arguments, target: &TargetSpec, interrupt: &Interrupt) ->
     };
     let mut observer = Observer::new(None, None, &target.name);
     let loaded =
-        load.without_pace().carry_out(&properties, Phase::Load, servers(), &mut observer, interrupt)?;
+        load.without_pace().carry_out(properties, Phase::Load, servers(), &mut observer, interrupt)?;
     ensure!(loaded.failed == 0, "{} records could not be inserted", loaded.failed);
-    let run = load.carry_out(&properties, Phase::Run, servers(), &mut observer, interrupt)?;
+    let run = load.carry_out(properties, Phase::Run, servers(), &mut observer, interrupt)?;
     ensure!(!interrupt.is_set(), "interrupted");
     observer.finish()?;
     Ok(Figures::of_run(&run))

@@ -64,11 +64,12 @@ pub struct TargetSpec {
     pub consistency: Option<String>,
     /// Of Helenus: the sync mode it is started with, for the table.
     pub sync_mode: Option<String>,
-    /// Starts it; returns when it runs, or runs in the background.
+    /// Starts it; returns when it runs, or runs in the background. Here and in `command`, `{threads}`, `{seconds}`,
+    /// `{fieldcount}` and `{fieldlength}` (bytes) are replaced by those of the load.
     pub start: Option<String>,
     /// Stops it; also run if something failed.
     pub stop: Option<String>,
-    /// Of a command: what loads it; `{threads}` and `{seconds}` are replaced.
+    /// Of a command: what loads it.
     pub command: Option<String>,
 }
 

@@ -200,9 +200,9 @@ fn targets_are_compared_in_one_table() {
     let directory = tempfile::tempdir().expect("a directory");
     let lineup = directory.path().join("lineup.toml");
     let text = format!(
-        "[[target]]\nname = 'ours'\nkind = 'helenus'\nendpoints = ['{}']\nstart = 'echo >> {1}'\nstop = 'echo >> {1}'\n\
+        "[[target]]\nname = 'ours'\nkind = 'helenus'\nendpoints = ['{}']\nstart = 'echo {{fieldcount}} >> {1}'\nstop = 'echo >> {1}'\n\
          [[target]]\nname = 'theirs'\nkind = 'command'\n\
-         command = 'echo op rate : {{threads}}{{seconds}}; echo latency 99.9th percentile : 5; echo cpu per op : 12.5'\n",
+         command = 'echo op rate : {{threads}}{{seconds}}{{fieldlength}}; echo latency 99.9th percentile : 5; echo cpu per op : 12.5'\n",
         server.url(),
         directory.path().join("calls").display()
     );
@@ -217,13 +217,13 @@ fn targets_are_compared_in_one_table() {
     let rounds = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{table}{rounds}");
     let row = |name: &str| table.lines().find(|line| line.contains(name)).expect(name).to_owned();
-    assert!(row("ours").contains("1.00") && row("theirs").contains(" 81 "), "{table}");
+    assert!(row("ours").contains("1.00") && row("theirs").contains(" 81100 "), "{table}");
     assert!(row("ours").matches(" ms").count() == 3 && row("ours").contains(" µs"), "{table}");
     assert!(row("theirs").contains(" 5.00 ms") && row("theirs").contains(" 12.5 µs"), "{table}");
-    let theirs = "round 1, theirs: 81 op/s, p50 –, p99 –, p99.9 5.00 ms, CPU/op 12.5 µs, 0 failed";
+    let theirs = "round 1, theirs: 81100 op/s, p50 –, p99 –, p99.9 5.00 ms, CPU/op 12.5 µs, 0 failed";
     assert!(rounds.contains(theirs), "{rounds}");
     let calls = fs::read_to_string(directory.path().join("calls")).expect("started and stopped");
-    assert_eq!(calls.lines().count(), 2);
+    assert_eq!(calls, "10\n\n");
 }
 
 #[test]
