@@ -15,20 +15,19 @@ use tokio::time::Instant;
 use super::{
     fan_out::{Answer, describe, missing_error},
     missed::Missed,
-    outrun::{Again, Ended, Outrun},
-    put::Outcome,
+    outrun::{Again, Ended},
     trace::Trace,
+    write::Write,
 };
 use crate::{
     consistency::Consistency,
     counted::counted,
     error::RequestError,
     handoff::Hint,
-    message::{Applied, Receipt, ReplicaError, Writes},
-    node::{Failure, Met, WriteOutcome, known_cluster::Picture},
+    message::{Applied, Receipt, Writes},
+    node::known_cluster::Picture,
     node_id::HostId,
-    quorum::{Missing, Verdict, WriteQuorum},
-    session::{Held, Observed},
+    quorum::{Missing, Verdict},
     time::Timestamp,
 };
 
@@ -61,174 +60,6 @@ pub(super) struct Group {
     pub(super) writes: Vec<Write>,
     /// What they take of a message.
     pub(super) bytes: usize,
-}
-
-/// One write of a group under way.
-#[derive(Debug)]
-pub(super) struct Write {
-    pub(super) level: Consistency,
-    pub(super) quorum: WriteQuorum,
-    timestamp: Timestamp,
-    /// Whether it has to win over what was there before, and may not: not if its client has chosen its timestamp, nor if that is
-    /// above all that was there for sure.
-    pub(super) must_win: bool,
-    observed: Option<Observed>,
-    grace_seconds: u32,
-    /// Live replicas that are not known to have applied it.
-    unheard: BTreeSet<HostId>,
-    /// Live replicas that will say no more: their answer was an error, or their connection was lost.
-    failed: BTreeSet<HostId>,
-    /// Replicas that have refused it because it comes from the future by their clocks.
-    refused_by_clock: BTreeSet<HostId>,
-    /// How many replicas have applied it.
-    pub(super) applied: usize,
-    /// What is known of those that had something newer.
-    outrun: Option<Box<Outrun>>,
-}
-
-impl Write {
-    pub(super) fn new(
-        level: Consistency,
-        timestamp: Timestamp,
-        quorum: WriteQuorum,
-        alive: BTreeSet<HostId>,
-        observed: Option<Observed>,
-        grace_seconds: u32,
-    ) -> Self {
-        Self {
-            level,
-            quorum,
-            timestamp,
-            must_win: false,
-            observed,
-            grace_seconds,
-            unheard: alive,
-            failed: BTreeSet::new(),
-            refused_by_clock: BTreeSet::new(),
-            applied: 0,
-            outrun: None,
-        }
-    }
-
-    /// As it was before it was sent to these, to be sent with another timestamp.
-    fn anew(&self, alive: BTreeSet<HostId>) -> Self {
-        let Self { level, timestamp, observed, grace_seconds, .. } = *self;
-        Self::new(level, timestamp, self.quorum.anew(), alive, observed, grace_seconds)
-    }
-
-    fn hear(&mut self, from: HostId, applied: Result<Receipt, Missing>) {
-        match applied {
-            Ok(Receipt { is_owner, newer }) => {
-                if !is_owner {
-                    helenus_storage::sometimes!("a write was applied by no owner");
-                }
-                self.applied += 1;
-                self.unheard.remove(&from);
-                if let Some(newer) = newer {
-                    let outrun = self.outrun.get_or_insert_with(|| Box::new(Outrun::new(&self.quorum)));
-                    outrun.on_newer(from, newer);
-                } else if let Some(outrun) = &mut self.outrun {
-                    outrun.on_ack(from);
-                }
-                self.quorum.on_ack(from);
-                if self.is_met()
-                    && let Some(outrun) = &mut self.outrun
-                {
-                    outrun.on_level(Instant::now());
-                }
-            }
-            Err(missing) => {
-                if matches!(missing, Missing::Error(ReplicaError::ClockSkew)) {
-                    self.refused_by_clock.insert(from);
-                } else {
-                    self.failed.insert(from);
-                }
-                if let Some(outrun) = &mut self.outrun {
-                    outrun.on_failure(from, missing.clone());
-                }
-                self.quorum.on_failure(from, missing);
-            }
-        }
-    }
-
-    /// The live replicas that have missed it, which are not said again.
-    ///
-    /// Hints are applied whatever the clock says. So where as many have refused a write as have applied it, it is the
-    /// writer's clock that is off, and no hint carries the write past those who refused it.
-    fn take_missed(&mut self) -> BTreeSet<HostId> {
-        let mut missed = std::mem::take(&mut self.unheard);
-        if self.refused_by_clock.len() >= self.applied {
-            missed.retain(|host| !self.refused_by_clock.contains(host));
-        }
-        missed
-    }
-
-    /// The live replicas that have missed it for sure, which are not said again; but for this node's own, which is tried
-    /// again, and for those of which [`Write::take_missed`] can judge only in the end.
-    fn take_failed(&mut self, own: HostId) -> BTreeSet<HostId> {
-        let (failed, unheard) = std::mem::take(&mut self.unheard)
-            .into_iter()
-            .partition(|host| *host != own && self.failed.contains(host));
-        self.unheard = unheard;
-        failed
-    }
-
-    /// The live replicas that were not heard, which are not said again; but for those of which [`Write::take_missed`] can
-    /// judge only in the end.
-    fn take_unheard(&mut self) -> BTreeSet<HostId> {
-        let (refused, unheard) = std::mem::take(&mut self.unheard)
-            .into_iter()
-            .partition(|host| self.refused_by_clock.contains(host));
-        self.unheard = refused;
-        unheard
-    }
-
-    /// Whether a hint has to satisfy it: no replica has.
-    pub(super) fn needs_hint(&self) -> bool {
-        self.level == Consistency::Any && !self.is_met()
-    }
-
-    /// Whether its replicas have satisfied it.
-    pub(super) fn is_met(&self) -> bool {
-        matches!(self.quorum.verdict(), Verdict::Reached { .. })
-    }
-
-    fn is_pending(&self) -> bool {
-        match self.quorum.verdict() {
-            Verdict::Pending => true,
-            Verdict::Reached { .. } => self.patience().is_some(),
-            Verdict::OutOfReach { .. } => false,
-        }
-    }
-
-    /// Until when the last replicas are awaited at most, of one that its replicas have satisfied.
-    fn patience(&self) -> Option<Instant> {
-        self.outrun.as_ref().filter(|_| self.is_met())?.patience()
-    }
-
-    /// Whether its replicas have satisfied it, and what was there before may win over it.
-    pub(super) fn is_outrun(&self) -> bool {
-        self.is_met() && self.outrun.as_ref().is_some_and(|outrun| outrun.is_decided())
-    }
-
-    /// What to tell the client. Of a write that its replicas have not satisfied, `settled` may say more than its quorum
-    /// does: that a hint has, or why nothing has.
-    fn outcome(&self, timeout: Duration, settled: Option<Result<(), RequestError>>) -> Outcome {
-        let Self { level, timestamp, observed, ref quorum, .. } = *self;
-        let (acknowledged, held_by_none) = match (quorum.verdict(), settled) {
-            (Verdict::Reached { acknowledged }, _) => (acknowledged, false),
-            // A hint is no replica.
-            (_, Some(Ok(()))) => (0, true),
-            (_, settled) => {
-                let error = settled.and_then(Result::err).unwrap_or_else(|| quorum.error(timeout));
-                return Err(Failure { error, trace: Vec::new(), stamped: Some(timestamp) });
-            }
-        };
-        let met = Met { level, required: quorum.required(), acknowledged, trace: Vec::new() };
-        let by_none = |observed| Observed { held: Held::BY_NONE, ..observed };
-        let observed = if held_by_none { observed.map(by_none) } else { observed };
-        Ok(WriteOutcome { timestamp, met, observed })
-    }
 }
 
 impl Group {
@@ -274,15 +105,10 @@ impl Group {
         of_each().all(|other| other == first).then_some(first)
     }
 
-    /// Whether these writes can be told what came of them, whatever comes of the others: each has its verdict, and needs
-    /// no hint first, or goes round once more.
+    /// Whether these writes can be told what came of them, whatever comes of the others.
     pub(super) fn needs_nothing_more(&self, writes: Range<usize>) -> bool {
-        self.writes[writes].iter().all(|write| match write.quorum.verdict() {
-            _ if write.is_pending() => false,
-            _ if write.is_outrun() => true,
-            Verdict::Reached { .. } => self.recipients.dead.is_empty() && write.failed.is_empty(),
-            _ => !write.needs_hint(),
-        })
+        let is_whole = self.recipients.dead.is_empty();
+        self.writes[writes].iter().all(|write| write.needs_nothing_more(is_whole))
     }
 
     /// How each has ended; what `settled` says of some, see [`Write::outcome`].
@@ -296,16 +122,16 @@ impl Group {
     /// Likewise, of one.
     pub(super) fn end(&self, number: usize, settled: Option<Result<(), RequestError>>) -> Ended {
         let write = &self.writes[number];
-        match write.outrun.as_ref().filter(|_| write.is_outrun()) {
-            Some(outrun) => {
+        match write.outrun_by().filter(|_| write.is_outrun()) {
+            Some(newer) => {
                 let Write { level, quorum, .. } = write;
                 let (level, required, received) = (*level, quorum.required(), quorum.acknowledged());
-                let error = RequestError::Outrun { level, required, received, newer: outrun.by };
+                let error = RequestError::Outrun { level, required, received, newer };
                 let recipients = self.recipients.clone();
                 let write = write.anew(recipients.alive.clone());
                 let mutation = self.mutations[number].clone();
                 let group = Self::new(recipients, self.deadline, &self.picture, 0, mutation, write);
-                Ended::Outrun(Box::new(Again { above: outrun.by, group, error }))
+                Ended::Outrun(Box::new(Again { above: newer, group, error }))
             }
             None => Ended::Told(write.outcome(self.recipients.timeout, settled)),
         }
@@ -328,10 +154,7 @@ impl Group {
     pub(super) fn stamp(&mut self, stamp: Timestamp) {
         let mutations = Arc::make_mut(&mut self.mutations);
         for (write, (_, mutation)) in self.writes.iter_mut().zip(mutations) {
-            write.timestamp = stamp;
-            if let Some(observed) = &mut write.observed {
-                observed.version.timestamp = stamp;
-            }
+            write.stamp(stamp);
             mutation.rows.iter_mut().for_each(|(_, record)| record.timestamp = stamp);
         }
     }
@@ -352,7 +175,7 @@ impl Group {
 
     /// The newest record that wins over one of them.
     pub(super) fn outrun_by(&self) -> Option<Timestamp> {
-        self.writes.iter().filter_map(|write| Some(write.outrun.as_ref()?.by)).max()
+        self.writes.iter().filter_map(Write::outrun_by).max()
     }
 
     /// Until when the last replicas of some are awaited, if that is before the deadline.
@@ -362,9 +185,7 @@ impl Group {
 
     /// It is later than that for some of them.
     pub(super) fn on_late(&mut self, now: Instant) {
-        let is_late = |write: &&mut Write| write.patience().is_some_and(|patience| patience <= now);
-        let late = self.writes.iter_mut().filter(is_late);
-        late.filter_map(|write| write.outrun.as_mut()).for_each(|outrun| outrun.give_up());
+        self.writes.iter_mut().for_each(|write| write.on_late(now));
     }
 
     pub(super) fn hear(&mut self, Answer { from, result }: Answer<Vec<Applied>>, trace: &Trace) {
@@ -389,10 +210,7 @@ impl Group {
     }
 
     pub(super) fn on_deadline(&mut self) {
-        for write in &mut self.writes {
-            write.quorum.on_deadline();
-            write.outrun.iter_mut().for_each(|outrun| outrun.give_up());
-        }
+        self.writes.iter_mut().for_each(Write::on_deadline);
     }
 
     /// The hints that are due for replicas that are down.

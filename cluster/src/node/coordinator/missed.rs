@@ -14,10 +14,11 @@ use tokio::{
 
 use super::{
     Coordinator,
-    group::{Group, Write},
+    group::Group,
     outrun::Ended,
     settling::{Kept, Settling},
     trace::Trace,
+    write::Write,
 };
 use crate::{
     error::RequestError, handoff::Hint, message::ReplicaError, node::handoff::NotKept, node_id::HostId,

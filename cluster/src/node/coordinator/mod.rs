@@ -21,9 +21,9 @@
 //! peer, whose calls all last until their deadline, fill it with requests that are answered already. A write that finds the
 //! second bound full does not wait for its late replicas: they were sent the write, only their answers go unheard.
 //!
-//! Reading order: [`put`], [`group`], [`coalescing`], [`writing`], [`outrun`], [`missed`], [`settling`],
-//! [`forwarding`], [`get`], [`reading`], [`multiget`],
-//! [`look_up`], [`nearest`], [`speculation`], [`sessions`], [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
+//! Reading order: [`put`], [`group`], [`mod@write`], [`coalescing`], [`writing`], [`outrun`], [`missed`], [`settling`],
+//! [`forwarding`], [`get`], [`reading`], [`multiget`], [`look_up`], [`nearest`], [`speculation`], [`sessions`],
+//! [`dropped`], [`fan_out`], [`trace`]; then [`scan`].
 
 mod coalescing;
 mod dropped;
@@ -43,6 +43,7 @@ mod sessions;
 mod settling;
 mod speculation;
 mod trace;
+mod write;
 mod writing;
 
 use std::{

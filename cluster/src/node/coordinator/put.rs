@@ -33,11 +33,12 @@ use super::{
     Coordinator, Patience,
     coalescing::{Caller, Parcel},
     datacenter_of,
-    group::{Group, Recipients, Write},
+    group::{Group, Recipients},
     known_table, of_missing_table,
     outrun::Ended,
     reached,
     trace::Trace,
+    write::Write,
 };
 use crate::{
     counted::counted,

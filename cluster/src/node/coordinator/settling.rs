@@ -1,9 +1,6 @@
 //! The writes of a group that wait for their hints before they are told.
 
-use super::{
-    group::{Group, Write},
-    missed::Missed,
-};
+use super::{group::Group, missed::Missed, write::Write};
 use crate::{
     counted::{counted, is_or_are},
     node::handoff::NotKept,

@@ -26,10 +26,11 @@ use super::{
     coalescing::Round,
     datacenter_of,
     fan_out::{FanOut, Next, missing_answer, missing_call},
-    group::{Group, Write},
+    group::Group,
     missed::Missed,
     outrun::Ended,
     trace::Trace,
+    write::Write,
 };
 use crate::{
     error::RequestError,
