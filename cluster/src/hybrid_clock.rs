@@ -18,7 +18,7 @@
 //!
 //! * a write through a node wins over everything that was written or read through the same node before, and over every
 //!   record of which that node is a replica and has acknowledged;
-//! * a write through another node wins at once if each of the two is acknowledged by more than half of the replicas: while
+//! * a write through another node wins at once if the level of each of the two requires more than half of the replicas: while
 //!   clocks are in step by its stamp; else the replicas say that they had something newer, and it is stamped once more
 //!   (`outrun` among the coordinator's modules);
 //! * else as soon as that node has heard, in whatever message, from one that has seen the record: after a read of it at any

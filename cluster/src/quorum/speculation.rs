@@ -43,8 +43,8 @@ impl Budget {
 
 /// How long the reads of a table took lately.
 ///
-/// A histogram whose buckets are an eighth wide at most, and halved every five seconds as long as enough are left: so half of
-/// what it says is younger than that, or it tells of the last few reads, however long ago.
+/// A histogram whose buckets are an eighth wide at most, and halved every five seconds as long as enough are left: where reads
+/// are frequent, half of what it says is younger than that; else it tells of the last few, however long ago.
 #[derive(Debug, Clone)]
 pub struct RecentLatencies {
     buckets: [u32; BUCKETS],

@@ -206,6 +206,44 @@ async fn a_silent_replica_holds_no_write_up_whatever_it_might_have_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_short_time_enough_is_left_to_write_once_more() {
+    let (cluster, keys) = cluster_and_keys(1).await;
+    let other = Record::plain(from_now(&cluster, Duration::from_secs(5)), "other");
+    give(&cluster, &["n2"], &keys[0], &other);
+    cluster.pause("n3");
+    let mut request = write(&keys[0], put("new"), Quorum);
+    request.options.timeout = Some(Duration::from_millis(20));
+
+    let written = cluster.write("n4", request).await;
+
+    assert!(written.as_ref().is_ok_and(|one| one.timestamp > other.timestamp), "{written:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_stamped_anew_while_another_of_its_round_still_waits() {
+    let (cluster, keys) = cluster_and_keys(2).await;
+    let ahead = from_now(&cluster, Duration::from_secs(5));
+    give(&cluster, &["n1"], &keys[0], &Record::plain(ahead, "old"));
+    // By the clock of n2 the other one comes from the future.
+    ["n1", "n3", "n4"].iter().for_each(|name| {
+        cluster.machines[*name].clock.run_ahead_by(Duration::from_secs(10));
+    });
+    let others = write_at(&keys[1], put("new"), Quorum, from_now(&cluster, DRIFT - Duration::from_secs(1)));
+    cluster.pause("n3");
+    let begun = Instant::now();
+
+    let stamped_anew = async {
+        let stamp = write_new(&cluster, &keys[0], Quorum).await;
+        (stamp, begun.elapsed())
+    };
+    let ((stamp, took), other) = tokio::join!(stamped_anew, cluster.write("n4", others));
+
+    assert!(stamp.as_ref().is_ok_and(|stamp| *stamp > ahead), "{stamp:?}");
+    assert!(took < Duration::from_millis(50), "{took:?}");
+    assert!(matches!(other, Err(RequestError::Timeout { .. })), "{other:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_replica_hinders_no_new_stamp() {
     let (mut cluster, keys) = cluster_and_keys(2).await;
     cluster.kill("n2").await;

@@ -201,10 +201,12 @@ impl Group {
         let results = result.map(|results| results.into_iter().map(|applied| applied.map_err(missing_error)));
         match results {
             Ok(results) => {
-                self.writes.iter_mut().zip(results).for_each(|(write, applied)| write.hear(from, applied));
+                let all = self.writes.iter_mut().zip(results);
+                all.for_each(|(write, applied)| write.hear(from, applied, self.deadline));
             }
             Err(missing) => {
-                self.writes.iter_mut().for_each(|write| write.hear(from, Err(missing.clone())));
+                let all = self.writes.iter_mut();
+                all.for_each(|write| write.hear(from, Err(missing.clone()), self.deadline));
             }
         }
     }

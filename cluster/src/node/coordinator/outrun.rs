@@ -22,7 +22,8 @@
 //! since it is mostly right.
 //!
 //! Once is enough: whatever was acknowledged before the write began, the replicas had when they were outrun, and the second
-//! stamp is above all of that, or cannot be given out: then the write has failed. What outruns that one is concurrent.
+//! stamp is above all of that, or cannot be given out: then the client hears that the write may be seen or not. What outruns
+//! that one is concurrent.
 //!
 //! What became of the first stamp: where more than half of the replicas were outrun, a read that asks as many finds what
 //! outran the write, never the write. At a replica that was not, a read at a lower level may find it before it is overwritten
@@ -43,8 +44,10 @@ use crate::{
     time::Timestamp,
 };
 
-/// How long others are awaited that may not have been outrun.
+/// How long others are awaited that may not have been outrun; of a short timeout no more than [`PATIENT_PART`] of what is
+/// left, since there has to be time to write once more.
 const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENT_PART: u32 = 8;
 
 /// What is known of a write that was outrun.
 #[derive(Debug)]
@@ -109,8 +112,9 @@ impl Outrun {
     }
 
     /// The level is met by all that have answered.
-    pub(super) fn on_level(&mut self, now: Instant) {
-        self.patience.get_or_insert(now + PATIENCE);
+    pub(super) fn on_level(&mut self, now: Instant, deadline: Instant) {
+        let left = deadline.saturating_duration_since(now);
+        self.patience.get_or_insert(now + PATIENCE.min(left / PATIENT_PART));
     }
 
     /// The others are awaited no longer.
@@ -154,7 +158,7 @@ impl Coordinator {
         match self.send_group(group, trace.clone(), Arc::clone(permit)).await.pop() {
             Some(Ended::Told(outcome)) => outcome,
             // What has its second stamp is told.
-            _ => Err(unsent),
+            _ => Err(Failure { stamped: Some(stamp), ..unsent }),
         }
     }
 }

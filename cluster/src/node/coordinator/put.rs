@@ -314,7 +314,7 @@ impl Coordinator {
     }
 }
 
-/// Takes the writes that a like one of the same key wins over: nobody could see them.
+/// Takes the writes that a like one of the same key wins over: nobody could see them where that one is applied.
 fn take_overwritten(planned: &mut Vec<Group>) -> Overwritten {
     let mut newest = HashMap::<_, (Timestamp, usize)>::new();
     for alone in planned.iter() {
@@ -344,7 +344,8 @@ fn of_all(place: usize, outcome: Outcome, overwritten: Vec<(usize, Timestamp)>) 
     outcomes
 }
 
-/// Whether two writes that require this always meet in a replica. Only of such an order is promised.
+/// Whether two writes that require this always meet in a replica: at levels of the own datacenter two of one
+/// datacenter. Only of such an order is promised.
 fn is_of_more_than_half(block_for: &BlockFor, replicas: &[quorum::Replica<'_>]) -> bool {
     block_for.parts().iter().all(|part| {
         let counted = replicas.iter().filter(|replica| part.counts(replica.datacenter)).count();

@@ -255,9 +255,8 @@ impl Reading {
     /// Somebody is late. The snitch hears of it at once, as a latency of at least so long: else every read that cannot
     /// pay for another replica would wait for the same one, to its deadline.
     async fn speculate(&mut self) {
-        let waited = self.begun.elapsed();
         let awaited = self.quorum.awaited().into_iter().filter(|host_id| self.tells_of.contains(host_id));
-        awaited.for_each(|host_id| self.coordinator.nearest.late(host_id, waited));
+        awaited.for_each(|host_id| self.coordinator.nearest.late(host_id, self.took(host_id)));
         if self.may_ask_another(self.quorum.has_another()) {
             helenus_storage::sometimes!("a read asked another replica");
             let another = self.quorum.ask_another();

@@ -114,7 +114,8 @@ impl Trace {
     /// Ends the request: no step is noted any more. Those that were, in the order of their times, if the client asked
     /// for them. A slow request is logged.
     pub(super) fn end(&self) -> Vec<TraceEvent> {
-        let mut events = self.0.events.lock().take().unwrap_or_default();
+        // Of a group a part may go on when the others are told.
+        let Some(mut events) = self.0.events.lock().take() else { return Vec::new() };
         // Steps of one moment stay as they were noted.
         events.sort_by_key(|event| event.at_us);
         let elapsed = self.0.begun.elapsed();

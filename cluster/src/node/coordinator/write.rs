@@ -22,8 +22,8 @@ pub(super) struct Write {
     pub(super) level: Consistency,
     pub(super) quorum: WriteQuorum,
     pub(super) timestamp: Timestamp,
-    /// Whether it has to win over what was there before, and may not: not if its client has chosen its timestamp, nor if that is
-    /// above all that was there for sure.
+    /// Whether it has to win over what was there before, and may not: not if its client has chosen its timestamp, if its
+    /// level requires no more than half of the replicas, or if it is above all that was there for sure.
     pub(super) must_win: bool,
     observed: Option<Observed>,
     pub(super) grace_seconds: u32,
@@ -69,7 +69,7 @@ impl Write {
         Self::new(level, timestamp, self.quorum.anew(), alive, observed, grace_seconds)
     }
 
-    pub(super) fn hear(&mut self, from: HostId, applied: Result<Receipt, Missing>) {
+    pub(super) fn hear(&mut self, from: HostId, applied: Result<Receipt, Missing>, deadline: Instant) {
         match applied {
             Ok(Receipt { is_owner, newer }) => {
                 if !is_owner {
@@ -87,7 +87,7 @@ impl Write {
                 if self.is_met()
                     && let Some(outrun) = &mut self.outrun
                 {
-                    outrun.on_level(Instant::now());
+                    outrun.on_level(Instant::now(), deadline);
                 }
             }
             Err(missing) => {

@@ -42,7 +42,7 @@ use crate::{
 impl Coordinator {
     /// Sends a group to all its live replicas, replies as soon as the outcome of each write is known, and goes on until
     /// the last replica has answered or the deadline has passed. `over` is dropped with the reply, or before it where only
-    /// writes that were outrun are left.
+    /// writes that may have been outrun are awaited.
     pub(super) async fn carry_out(self: Arc<Self>, round: Round, mut over: Option<oneshot::Sender<()>>) {
         let Round { mut group, trace, mut callers } = round;
         if let Err(unsaved) = self.save_before_sending(&mut group).await {
@@ -60,10 +60,6 @@ impl Coordinator {
                     group.hear(answer, &trace);
                     // The next one wins over that, whatever comes of these.
                     group.outrun_by().into_iter().for_each(|newer| self.clock.observe(newer));
-                    callers.tell_early(&group, &trace);
-                    if !group.is_below_level() {
-                        over.take();
-                    }
                 }
                 Next::Late => {
                     helenus_storage::sometimes!(
@@ -75,6 +71,10 @@ impl Coordinator {
                     helenus_storage::sometimes!("a write met its deadline");
                     group.on_deadline();
                 }
+            }
+            callers.tell_early(&group, &trace);
+            if group.is_pending() && !group.is_below_level() {
+                over.take();
             }
         }
         let ends = self.ends(&mut group, made_at, kept, &trace).await;

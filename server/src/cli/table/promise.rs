@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// What "last" means where no clock is the same as another.
 const LAST: &str = "The last write is that with the highest timestamp: of two that more than half of the replicas \
-                    acknowledge the one that begins later, unless its client has chosen its timestamp; of others only a \
+                    have to acknowledge the one that begins later, unless its client has chosen its timestamp; of others only a \
                     session keeps the order, where clocks differ.";
 
 /// The promise in a few sentences, for a table as a node describes it.
