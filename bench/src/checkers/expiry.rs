@@ -98,16 +98,17 @@ impl<'a> Expiring<'a> {
         }
     }
 
-    /// Whether the tombstone that stands where `write` was may be that of a delete. One whose timestamp nobody knows may
-    /// have that of the write only if both were stamped at about the same time.
+    /// Whether the tombstone that stands where `write` was may be that of a delete. One whose timestamp nobody knows, or
+    /// that had another one before it was stamped anew, may have that of the write only if both were stamped at about the
+    /// same time.
     fn may_be_deleted(&self, timestamp: Timestamp, write: &Operation, skew: Duration) -> bool {
         let is_near = |delete: &Operation| {
             delete.invoked <= write.returned.plus(skew) && write.invoked <= delete.returned.plus(skew)
         };
         self.deletes.iter().any(|delete| match (delete.timestamp, delete.action) {
-            (Some(stamp), _) => stamp == timestamp,
-            (None, Action::Delete { client_timestamp: Some(stamp) }) => stamp == timestamp,
-            (None, _) => is_near(delete),
+            (Some(stamp), _) if stamp == timestamp => true,
+            (_, Action::Delete { client_timestamp: Some(stamp) }) => stamp == timestamp,
+            (stamp, _) => stamp.is_none_or(|stamp| timestamp < stamp) && is_near(delete),
         })
     }
 }

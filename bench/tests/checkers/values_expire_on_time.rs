@@ -87,3 +87,17 @@ fn a_delete_of_unknown_outcome_may_have_the_timestamp_of_a_value_written_at_that
     story.read(9_500, 9_510).sees_tombstone(100);
     objection(story, Checker::Expiry, &[0, 2]);
 }
+
+#[test]
+fn a_delete_that_was_stamped_anew_may_have_had_the_timestamp_of_a_value_written_at_that_time() {
+    let seen_meanwhile = |deleted: u64, stamp| {
+        let mut story = Story::new();
+        story.write_for(3_000, 3_010, 1, 50).ok(100);
+        story.delete(deleted, deleted + 100).ok(stamp);
+        story.read(deleted + 50, deleted + 60).sees_tombstone(100);
+        story
+    };
+    no_objection(seen_meanwhile(3_005, 200));
+    objection(seen_meanwhile(3_005, 50), Checker::Expiry, &[0, 2]);
+    objection(seen_meanwhile(9_000, 200), Checker::Expiry, &[0, 2]);
+}

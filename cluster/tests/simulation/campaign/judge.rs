@@ -10,8 +10,8 @@ use helenus_cluster::simulation::{Disturbed, Fault, Shape, Silence};
 
 use super::plan::Plan;
 
-/// As many calls under way as clients do not make at once.
-const ROOM_FOR_CALLS: usize = 64;
+/// As many calls and requests under way as clients do not make at once.
+const ENOUGH_ROOM: usize = 64;
 
 /// Everything in the history that contradicts what the store promises today.
 pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
@@ -27,9 +27,9 @@ pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
     violations.extend(checkers::monotonic::check(history, formed.unwrap_or_default()));
     violations.extend(checkers::sessions::check(history, formed.unwrap_or_default()));
     // A node that stores what is further ahead than accepted writes nothing until its clock has caught up with it; and
-    // where few calls may be under way, the reads of some batches refuse each other.
-    let has_room = plan.workload.batches == 0.0 || plan.shape.most_calls >= ROOM_FOR_CALLS;
-    if !plan.shape.has_wild_clocks() && has_room {
+    // where few calls or requests may be under way, the reads of some batches and scans refuse each other.
+    let asks_for_much = plan.workload.batches > 0.0 || plan.workload.scans > 0.0;
+    if !plan.shape.has_wild_clocks() && (has_room(&plan.shape) || !asks_for_much) {
         violations.extend(checkers::liveness::check(history));
     }
     violations.extend(checkers::expiry::check(history, plan.clock_skew()));
@@ -41,19 +41,23 @@ pub fn judge(plan: &Plan, history: &History) -> Vec<Violation> {
     violations
 }
 
+/// Whether clients do not fill what may be under way at once.
+fn has_room(Shape { most_calls, settings, .. }: &Shape) -> bool {
+    *most_calls >= ENOUGH_ROOM && settings.max_requests >= ENOUGH_ROOM
+}
+
 /// Whether requests can fail only by disturbances that a history knows: not by the weather, by bounds so small that
 /// clients hit them, or by a client's own haste.
 fn must_be_available(plan: &Plan) -> bool {
-    let Shape { weather, settings, options, most_calls, step_time, .. } = &plan.shape;
+    let Shape { weather, options, step_time, .. } = &plan.shape;
     let least = least_timeout(&plan.shape);
     !plan.shape.has_wild_clocks()
         && weather.is_fair()
         && weather.slow_path == 0.0
         && (weather.mean_jitter + weather.least_delay + *step_time) * 20 < least
-        && settings.max_requests >= 64
         && options.memtable_total_bytes > 1 << 20
         && options.commit_queue_bytes > 1 << 20
-        && *most_calls >= ROOM_FOR_CALLS
+        && has_room(&plan.shape)
         && plan.workload.hang_ups == 0.0
 }
 
